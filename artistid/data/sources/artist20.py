@@ -1,0 +1,91 @@
+"""artist20: six albums by each of twenty artists, 1,413 tracks (Ellis 2007), the data of the paper."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from artistid.data.catalog import Catalog, Track
+from artistid.data.sources.base import Card, Source, audio_files, describe, nfc, track_from_path
+from artistid.errors import ArtistidError
+
+log = logging.getLogger(__name__)
+
+AUDIO_FOLDERS = ("artists", "mp3s-32k")
+N_ARTISTS, N_ALBUMS, N_TRACKS = 20, 120, 1413
+
+
+@dataclass(kw_only=True)
+class Artist20(Source):
+    """artist20 in either of its two layouts; the official track lists are the catalog where they are there.
+
+    A listed track that is not on disk is an error; a track on disk that no list names is left out and reported.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="artist20 (LabROSA, Columbia University)",
+        licence="the recordings are under copyright: research copies only, not to be passed on",
+        citation=(
+            "D. P. W. Ellis, 'Classifying music audio with timbral and chroma features', ISMIR 2007, pp. 339-340"
+        ),
+        how_to_get="on request from LabROSA: https://labrosa.ee.columbia.edu/projects/artistid/",
+        layout="ROOT/artists/<artist>/<album>/<NN-Title>.mp3 or ROOT/mp3s-32k/<artist>/<album>/<NN-Title>.mp3, and ROOT/lists/*.list if you have them",
+    )
+
+    def scan(self, root: Path) -> list[Track]:
+        folders = [root / name for name in AUDIO_FOLDERS if (root / name).is_dir()]
+        if not folders:
+            raise ArtistidError(
+                f"data.root={root} holds neither {AUDIO_FOLDERS[0]}/ nor {AUDIO_FOLDERS[1]}/: found {describe(root)}\n"
+                + self.expected()
+            )
+        if len(folders) > 1:
+            raise ArtistidError(
+                f"data.root={root} holds both {AUDIO_FOLDERS[0]}/ and {AUDIO_FOLDERS[1]}/, which are the same tracks in two "
+                "layouts; move one of them away"
+            )
+        tracks = [track_from_path(path, folders[0]) for path in audio_files(folders[0])]
+        if listed := listed_tracks(root / "lists"):
+            tracks = _as_listed(tracks, listed, root / "lists")
+        _compare_with_published(tracks)
+        return tracks
+
+
+def listed_tracks(folder: Path) -> set[str]:
+    """The track ids ``artist/album/NN-Title`` in all ``*.list`` files of a folder.
+
+    Lines of another shape (lists of albums or of artists) name no tracks.
+    """
+    lines = (
+        line.strip().removesuffix(".mp3")
+        for path in sorted(folder.glob("*.list"))
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+    )
+    return {nfc(line) for line in lines if line.count("/") == 2 and not line.startswith("#")}
+
+
+def _as_listed(tracks: list[Track], listed: set[str], folder: Path) -> list[Track]:
+    on_disk = {track.track_id for track in tracks}
+    if absent := sorted(listed - on_disk):
+        raise ArtistidError(
+            f"{len(absent)} of the {len(listed)} tracks in {folder}/*.list are not on disk: {', '.join(absent[:5])}"
+            + (", …" if len(absent) > 5 else "")
+        )
+    if extra := sorted(on_disk - listed):
+        log.warning("left out %d tracks that no file in %s names: %s", len(extra), folder, ", ".join(extra))
+    return [track for track in tracks if track.track_id in listed]
+
+
+def _compare_with_published(tracks: list[Track]) -> None:
+    if not tracks:
+        return
+    catalog = Catalog(tracks)
+    found = (len(catalog.artists), sum(len(albums) for albums in catalog.albums.values()), len(catalog))
+    if found != (N_ARTISTS, N_ALBUMS, N_TRACKS):
+        log.warning(
+            "artist20 has %d artists, %d albums and %d tracks; this copy has %d, %d and %d",
+            *(N_ARTISTS, N_ALBUMS, N_TRACKS),
+            *found,
+        )

@@ -1,0 +1,1 @@
+"""From predictions to scores: whatever made the predictions, voting, scores, figures and tables start here."""

@@ -1,0 +1,193 @@
+"""Figures of a run: who is taken for whom, and how it learned.
+
+Drawn on matplotlib's ``Figure`` itself, without ``pyplot``: there is no window, no global state and nothing to close,
+so they can be drawn in a training loop or in a thread.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from artistid.errors import ArtistidError
+from artistid.evaluation.scores import confusion
+
+DPI = 150
+# Beyond this many artists the cells are too small for numbers and the figure shows shares alone.
+MOST_ARTISTS_WITH_COUNTS = 25
+LONGEST_NAME = 32
+# Matplotlib's own font knows Latin, Greek and Cyrillic; these, where installed, draw what it cannot.
+FONTS = (
+    "DejaVu Sans",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Hiragino Sans",
+    "Yu Gothic",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Apple SD Gothic Neo",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+)
+# The two colours of the Okabe-Ito palette that differ most for every kind of colour vision.
+BLUE, ORANGE = "#0072B2", "#D55E00"
+CURVES = (
+    ("loss", (("train/loss", "train", BLUE), ("val/loss", "validation", ORANGE))),
+    (
+        "weighted F1, validation",
+        (("val/frame/f1_weighted", "frame level", BLUE), ("val/song/f1_weighted", "song level", ORANGE)),
+    ),
+)
+
+
+def confusion_matrix(
+    label: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    artists: Sequence[str],
+    title: str,
+    path: str | Path,
+) -> None:
+    """Draw who is taken for whom and save it at ``path``, in the format of its suffix.
+
+    Rows are the true artists, columns the predicted ones. Colour is the share of the row; up to 25 artists the counts
+    are printed as well, save zeros. The row of an artist without samples is blank. Names longer than 32 characters are
+    cut short; the figure grows with the number of artists.
+
+    Args:
+        label: ``(n,)`` index of the true artist of each clip or song.
+        predicted: ``(n,)`` index of the predicted artist.
+        artists: all artists, in the order of those indices.
+        title: above the matrix.
+        path: where to save; the folder is made if needed.
+    """
+    n_artists = len(artists)
+    counts = confusion(label, predicted, n_artists)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with_counts = n_artists <= MOST_ARTISTS_WITH_COUNTS
+    inches = max(2.4, n_artists * (0.42 if with_counts else 0.13))
+    font_size = 9 if with_counts else 7
+    heading_size = max(11, 0.6 * inches)
+
+    figure = Figure(figsize=(inches, inches))
+    axes = figure.add_axes((0, 0, 1, 1))  # labels and title lie outside and saving makes room for them
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    names = [_shortened(name) for name in artists]
+    axes.set_xticks(range(n_artists), names, rotation=90, fontsize=font_size)
+    axes.set_yticks(range(n_artists), names, fontsize=font_size)
+    _as_written(*axes.get_xticklabels(), *axes.get_yticklabels())
+    _grid_between_cells(axes, n_artists)
+    if with_counts:
+        _print_counts(axes, counts, share)
+    axes.set_xlabel("predicted artist", fontsize=heading_size, labelpad=8)
+    axes.set_ylabel("true artist", fontsize=heading_size, labelpad=8)
+    _as_written(axes.set_title(textwrap.fill(title, width=40 + int(4 * inches)), fontsize=heading_size, pad=10))
+    bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.25 / inches, 0, 0.18 / inches, 1)))
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    bar.set_label("share of the row", fontsize=heading_size)
+    bar.ax.tick_params(labelsize=font_size)
+    _save(figure, path)
+
+
+def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val/loss") -> None:
+    """Draw loss (train, validation) and validation F1 (frame, song level) over the epochs and save it at ``path``.
+
+    Args:
+        metrics: of Lightning's ``CSVLogger``: a row per logged step with ``epoch`` and a column per metric, NaN where
+            a metric was not logged. Several values of one epoch are averaged. A curve that was never logged is left
+            out.
+        path: where to save, in the format of its suffix; the folder is made if needed.
+        monitor: the metric that says which epoch is best: the lowest if it is a loss, else the highest.
+
+    Raises:
+        ArtistidError: if ``epoch`` or the monitored metric is missing or was never logged.
+    """
+    epochs = _by_epoch(metrics, monitor)
+    lowest = monitor.endswith("loss")
+    best = epochs[monitor].idxmin() if lowest else epochs[monitor].idxmax()
+
+    figure = Figure(figsize=(10, 4), layout=ConstrainedLayoutEngine(wspace=0.06))
+    loss_axes, f1_axes = figure.subplots(1, 2)
+    for axes, (quantity, curves) in zip((loss_axes, f1_axes), CURVES, strict=True):
+        for column, name, colour in curves:
+            if column in epochs:
+                curve = epochs[column].dropna()
+                axes.plot(curve.index, curve, color=colour, label=name, marker="o", markersize=_marker(len(epochs)))
+        axes.axvline(best, color="0.4", linestyle="--", linewidth=1, zorder=0, label=f"best epoch: {best}")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(quantity)
+        axes.set_xlim(epochs.index.min() - 0.5, epochs.index.max() + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    loss_axes.update_datalim([(best, 0)])
+    loss_axes.autoscale_view(scalex=False)
+    loss_axes.set_ylim(bottom=0)
+    f1_axes.set_ylim(-0.02, 1.02)  # room for the dot of a run at 0 or 1
+    figure.suptitle(f"Learning curves; best epoch by {'lowest' if lowest else 'highest'} {monitor}", fontsize=12)
+    _save(figure, path)
+
+
+def _by_epoch(metrics: pd.DataFrame, monitor: str) -> pd.DataFrame:
+    """One row per epoch, a column per metric."""
+    for column in ("epoch", monitor):
+        if column not in metrics or metrics[column].isna().all():
+            logged = ", ".join(map(str, metrics.columns[metrics.notna().any()])) or "nothing"
+            raise ArtistidError(f"learning curves need {column!r} among the metrics; logged was: {logged}")
+    epochs = metrics.groupby("epoch").mean(numeric_only=True)
+    return epochs.set_index(epochs.index.astype(int))
+
+
+def _marker(n_epochs: int) -> float:
+    """Size in points: a single epoch is a visible dot, hundreds are a plain line."""
+    return 5 if n_epochs <= 30 else 0
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
+
+
+def _as_written(*texts: Text) -> None:
+    """Draw names as they are: in a font that has their letters, and "$" as a dollar, not as the start of a formula."""
+    for text in texts:
+        text.set_parse_math(False)
+        text.set_fontfamily(_installed_fonts())
+
+
+@cache
+def _installed_fonts() -> list[str]:
+    installed = set(font_manager.get_font_names())
+    return [name for name in FONTS if name in installed]
+
+
+def _grid_between_cells(axes: Axes, n_artists: int) -> None:
+    between = np.arange(n_artists - 1) + 0.5
+    axes.set_xticks(between, minor=True)
+    axes.set_yticks(between, minor=True)
+    axes.grid(which="minor", color="0.9", linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+
+
+def _print_counts(axes: Axes, counts: NDArray[np.integer], share: NDArray[np.floating]) -> None:
+    for row, column in zip(*counts.nonzero(), strict=True):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)

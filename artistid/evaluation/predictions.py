@@ -1,0 +1,218 @@
+"""Predictions: what every system, a network, a baseline or someone else's, says about every clip.
+
+They are the seam of the package. Whatever turns sound into probabilities ends with a :class:`Predictions`, on disk as
+Parquet; voting, scores, figures and tables start from one and know nothing of how it was made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from artistid.errors import ArtistidError
+
+KEY_COLUMNS = ("track_id", "clip", "artist")
+PROBABILITY_PREFIX = "p/"
+# A softmax in half precision is this far from 1 at worst; a system that forgot to normalise is much farther.
+SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The probability of every artist for every clip, one row per clip, sorted by track and clip.
+
+    Attributes:
+        artists: the artists that the system can name; their order is that of the columns of ``probability``.
+        track_id: ``(n,)`` str, the track each clip was cut from.
+        clip: ``(n,)`` int32, place of the clip within its track, from 0.
+        artist: ``(n,)`` str, the true artist of the track.
+        probability: ``(n, len(artists))`` float32; every row sums to 1.
+
+    The rows may be given in any order: construction sorts them by ``(track_id, clip)``.
+
+    Raises:
+        ArtistidError: if the arrays do not fit together, a probability is not finite or negative, a row does not sum
+            to 1, a true artist is not among ``artists``, a track has two true artists, or a clip comes twice. The
+            message names the first such track.
+
+    Example:
+        >>> clips = Predictions(("Björk", "Queen"), ["t1", "t1"], [1, 0], ["Queen"] * 2, [[0.1, 0.9], [0.6, 0.4]])
+        >>> clips.clip, clips.predicted, clips.label
+        (array([0, 1], dtype=int32), array([0, 1]), array([1, 1]))
+    """
+
+    artists: tuple[str, ...]
+    track_id: NDArray[np.object_]
+    clip: NDArray[np.int32]
+    artist: NDArray[np.object_]
+    probability: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        self._assign(
+            artists=tuple(self.artists),
+            track_id=_strings(self.track_id, "track_id"),
+            clip=_clip_numbers(self.clip),
+            artist=_strings(self.artist, "artist"),
+            probability=_floats(self.probability),
+        )
+        self._check_shapes()
+        codes, _ = pd.factorize(self.track_id, sort=True)
+        order = np.lexsort((self.clip, codes))
+        if not np.array_equal(order, np.arange(len(order))):
+            self._assign(**{name: getattr(self, name)[order] for name in (*KEY_COLUMNS, "probability")})
+        self._check_truth()
+        self._check_probability()
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+    @cached_property
+    def label(self) -> NDArray[np.int64]:
+        """``(n,)`` index of the true artist in ``artists``."""
+        return pd.Index(self.artists, dtype=object).get_indexer(pd.Index(self.artist, dtype=object)).astype(np.int64)
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """``(n,)`` index of the most probable artist; of equals, the one listed first."""
+        return self.probability.argmax(axis=1)
+
+    @cached_property
+    def track_index(self) -> NDArray[np.int64]:
+        """``(n,)`` number of each clip's track, 0, 0, …, 1, 1, … in the order of ``track_id``."""
+        return np.cumsum(self._starts_track) - 1
+
+    @cached_property
+    def track_start(self) -> NDArray[np.int64]:
+        """``(tracks,)`` row of the first clip of each track."""
+        return np.flatnonzero(self._starts_track)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write the columns ``track_id``, ``clip``, ``artist`` and one ``p/<artist>`` per artist; nothing is lost."""
+        frame = pd.DataFrame(self.probability, columns=[PROBABILITY_PREFIX + name for name in self.artists])
+        for place, name in enumerate(KEY_COLUMNS):
+            frame.insert(place, name, getattr(self, name))
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(path, index=False)
+
+    @classmethod
+    def from_parquet(cls, path: str | Path) -> Predictions:
+        """Read what :meth:`to_parquet`, or an outside system, wrote.
+
+        The order of the ``p/<artist>`` columns is the order of ``artists``. Columns of any other name belong to the
+        system that wrote them and are not read.
+
+        Raises:
+            ArtistidError: if the file is not readable as Parquet, lacks a column, or its rows are not valid
+                predictions. The message starts with the path.
+        """
+        try:
+            frame = pd.read_parquet(path)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ArtistidError(f"{path}: expected a Parquet file of predictions: {error}") from error
+        probability = [name for name in frame.columns if str(name).startswith(PROBABILITY_PREFIX)]
+        missing = [name for name in KEY_COLUMNS if name not in frame.columns]
+        if not probability:
+            missing.append(f"{PROBABILITY_PREFIX}<artist>")
+        if missing:
+            found = ", ".join(map(str, frame.columns)) or "none"
+            raise ArtistidError(f"{path}: predictions need the columns {', '.join(missing)}; found {found}")
+        try:
+            return cls(
+                artists=tuple(name.removeprefix(PROBABILITY_PREFIX) for name in probability),
+                track_id=frame["track_id"].to_numpy(dtype=object),
+                clip=frame["clip"].to_numpy(),
+                artist=frame["artist"].to_numpy(dtype=object),
+                probability=frame[probability].to_numpy(),
+            )
+        except ArtistidError as error:
+            raise ArtistidError(f"{path}: {error}") from error
+
+    @cached_property
+    def _starts_track(self) -> NDArray[np.bool_]:
+        return np.concatenate([[True], self.track_id[1:] != self.track_id[:-1]])
+
+    def _assign(self, **columns: object) -> None:
+        for name, value in columns.items():
+            object.__setattr__(self, name, value)
+
+    def _check_shapes(self) -> None:
+        repeated = sorted({name for name in self.artists if self.artists.count(name) > 1})
+        if repeated:
+            raise ArtistidError(f"artists must differ from one another; found more than once: {', '.join(repeated)}")
+        n = len(self.track_id)
+        expected = {"clip": (n,), "artist": (n,), "probability": (n, len(self.artists))}
+        for name, shape in expected.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise ArtistidError(f"{name} must have the shape {shape} (clips, artists), found {found}")
+        if 0 in self.probability.shape:
+            raise ArtistidError(f"predictions need a clip and an artist at least, found {n} and {len(self.artists)}")
+
+    def _check_truth(self) -> None:
+        unknown = self.label < 0
+        if unknown.any():
+            row = unknown.argmax()
+            raise ArtistidError(
+                f"{self._where(row)}: the true artist {self.artist[row]!r} is not among the {len(self.artists)} "
+                f"artists of these predictions ({_listed(self.artists)})"
+            )
+        same_track = ~self._starts_track[1:]
+        twice = same_track & (self.clip[1:] == self.clip[:-1])
+        if twice.any():
+            raise ArtistidError(f"{self._where(twice.argmax())}: expected one row per clip, found two")
+        mixed = same_track & (self.label[1:] != self.label[:-1])
+        if mixed.any():
+            row = mixed.argmax()
+            raise ArtistidError(
+                f"track {self.track_id[row]!r}: expected one true artist, "
+                f"found {self.artist[row]!r} and {self.artist[row + 1]!r}"
+            )
+
+    def _check_probability(self) -> None:
+        lowest = self.probability.min(axis=1)
+        total = self.probability.sum(axis=1, dtype=np.float64)
+        # Written so that NaN, for which every comparison is false, counts as bad.
+        bad = ~((lowest >= 0) & (np.abs(total - 1) <= SUM_TOLERANCE))
+        if bad.any():
+            row = bad.argmax()
+            raise ArtistidError(
+                f"{self._where(row)}: probabilities must be finite, not negative and sum to 1 "
+                f"(within {SUM_TOLERANCE:g}); the smallest is {lowest[row]:g}, the sum {total[row]:g}"
+            )
+
+    def _where(self, row: int | np.intp) -> str:
+        return f"track {self.track_id[row]!r}, clip {self.clip[row]}"
+
+
+def _strings(values: object, name: str) -> NDArray[np.object_]:
+    array = np.asarray(values, dtype=object)
+    if array.size and pd.api.types.infer_dtype(array, skipna=False) != "string":
+        row, value = next((row, value) for row, value in enumerate(array) if not isinstance(value, str))
+        raise ArtistidError(f"{name} must be text, found {value!r} in row {row}")
+    return array
+
+
+def _clip_numbers(values: object) -> NDArray[np.int32]:
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise ArtistidError(f"clip must be whole numbers, none missing; found {array.dtype} such as {array.flat[0]!r}")
+    if array.size and not 0 <= array.min() <= array.max() <= np.iinfo(np.int32).max:
+        raise ArtistidError(f"clip must count from 0 and fit int32, found {array.min()} to {array.max()}")
+    return array.astype(np.int32)
+
+
+def _floats(values: object) -> NDArray[np.float32]:
+    try:
+        return np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ArtistidError(f"probability must be a table of numbers: {error}") from error
+
+
+def _listed(names: tuple[str, ...], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

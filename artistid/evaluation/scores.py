@@ -1,0 +1,200 @@
+"""Scores at the paper's two levels: *frame*, where every clip is a sample, and *song*, where the clips have voted.
+
+The paper reports the F1 score weighted by support (Nasrullah & Zhao 2019, section III-C). Beside it stand the macro F1,
+accuracy and top-3 accuracy, and how far the weighted F1 would move had other songs been drawn for the test.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torchmetrics.functional.classification import multiclass_f1_score
+
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.voting import SongVotes, vote
+
+DRAWS = 1000
+# How many weights, one per song and draw, are held in memory at once: 32 MB of them.
+WEIGHTS_AT_ONCE = 4_000_000
+
+
+class Score(TypedDict):
+    """The scores of one level; plain numbers, ready for JSON. All but ``n`` are in [0, 1]."""
+
+    f1_weighted: float
+    f1_macro: float
+    accuracy: float
+    top3: float
+    n: int
+    f1_weighted_ci95: NotRequired[list[float]]
+
+
+def score(
+    label: NDArray[np.integer],
+    ranking: NDArray[np.number],
+    song: NDArray[np.integer] | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Score:
+    """Score samples, be they clips or songs.
+
+    The F1 of an artist with neither support nor predictions does not exist: ``f1_macro`` is the mean over the artists
+    that occur in the truth or in the predictions. An artist that is predicted but has no support counts there with an
+    F1 of 0; ``f1_weighted`` gives it no weight. Both agree with scikit-learn's ``f1_score``. Of artists ranked
+    equally, the one listed first is taken to come first. With three artists or fewer ``top3`` is 1.
+
+    Args:
+        label: ``(n,)`` index of the true artist.
+        ranking: ``(n, artists)``, larger is better: probabilities of clips, or the ranking of a vote.
+        song: ``(n,)`` number of the song each sample belongs to; without it every sample is a song of its own.
+        draws: bootstrap draws for ``f1_weighted_ci95``, see :func:`f1_weighted_interval`; 0 leaves it out, which is
+            what a score per epoch wants.
+        seed: of the bootstrap.
+    """
+    predicted = ranking.argmax(axis=1)
+    n_artists = ranking.shape[1]
+    scores = Score(
+        f1_weighted=_f1_score(label, predicted, n_artists, "weighted"),
+        f1_macro=_f1_score(label, predicted, n_artists, "macro"),
+        accuracy=float(np.mean(predicted == label)),
+        top3=float(np.mean(_place(label, ranking) < 3)),
+        n=len(label),
+    )
+    if draws:
+        song = np.arange(len(label)) if song is None else song
+        scores["f1_weighted_ci95"] = f1_weighted_interval(label, predicted, song, n_artists, draws=draws, seed=seed)
+    return scores
+
+
+def score_levels(
+    predictions: Predictions, method: str = "majority", *, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Score]:
+    """Score predictions at the ``frame`` and at the ``song`` level, the latter by the vote ``method``.
+
+    Raises:
+        ArtistidError: if the method is unknown.
+    """
+    votes = vote(predictions, method)
+    return {
+        "frame": score(predictions.label, predictions.probability, predictions.track_index, draws=draws, seed=seed),
+        "song": score(votes.label, votes.ranking, draws=draws, seed=seed),
+    }
+
+
+def f1_weighted_interval(
+    label: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    song: NDArray[np.integer],
+    n_artists: int,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[float]:
+    """95 % percentile bootstrap interval ``[low, high]`` of the weighted F1 (Efron 1979).
+
+    Each draw takes as many songs as there are, with replacement, and every song brings all its clips: the clips of one
+    song resemble one another, and resampling them singly would make the interval far too narrow. It speaks of the
+    choice of test songs only, not of the spread between training runs.
+    """
+    counts = _counts_per_song(label, predicted, song, n_artists)
+    n_songs = counts.shape[0]
+    generator = np.random.default_rng(seed)
+    at_once = max(1, WEIGHTS_AT_ONCE // n_songs)
+    f1 = [
+        _f1_weighted_of_counts(_song_weights(generator, min(at_once, draws - done), n_songs) @ counts)
+        for done in range(0, draws, at_once)
+    ]
+    return [float(bound) for bound in np.quantile(np.concatenate(f1), [0.025, 0.975])]
+
+
+def confusion(label: NDArray[np.integer], predicted: NDArray[np.integer], n_artists: int) -> NDArray[np.int64]:
+    """``(artists, artists)`` counts: the row is the true artist, the column the predicted one."""
+    return np.bincount(label * n_artists + predicted, minlength=n_artists**2).reshape(n_artists, n_artists)
+
+
+def per_artist(predictions: Predictions, votes: SongVotes) -> pd.DataFrame:
+    """Scores of each artist at both levels, one row per level and artist.
+
+    Columns: level (frame, song), artist, precision, recall, f1, n (support: clips or songs), confused_with (whom the
+    artist was most often taken for; empty if never mistaken) and confused_n (how often). What would be 0 / 0, such as
+    the precision of an artist never predicted, is 0.
+    """
+    levels = {"frame": (predictions.label, predictions.predicted), "song": (votes.label, votes.predicted)}
+    return pd.concat(
+        [_artist_rows(level, *outcome, predictions.artists) for level, outcome in levels.items()], ignore_index=True
+    )
+
+
+def _artist_rows(
+    level: str, label: NDArray[np.integer], predicted: NDArray[np.integer], artists: tuple[str, ...]
+) -> pd.DataFrame:
+    counts = confusion(label, predicted, len(artists))
+    hits, named, support = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+    mistakes = counts - np.diag(hits)
+    worst = mistakes.argmax(axis=1)
+    confused_n = mistakes.max(axis=1)
+    return pd.DataFrame(
+        {
+            "level": level,
+            "artist": artists,
+            "precision": _ratio(hits, named),
+            "recall": _ratio(hits, support),
+            "f1": _ratio(2 * hits, named + support),
+            "n": support,
+            "confused_with": np.where(confused_n > 0, np.array(artists, dtype=object)[worst], ""),
+            "confused_n": confused_n,
+        }
+    )
+
+
+def _f1_score(
+    label: NDArray[np.integer], predicted: NDArray[np.integer], n_artists: int, average: Literal["weighted", "macro"]
+) -> float:
+    return multiclass_f1_score(
+        torch.as_tensor(predicted),
+        torch.as_tensor(label),
+        num_classes=n_artists,
+        average=average,
+        validate_args=False,  # it refuses a single artist, whose F1 is well defined
+    ).item()
+
+
+def _place(label: NDArray[np.integer], ranking: NDArray[np.number]) -> NDArray[np.int64]:
+    """``(n,)`` how many artists are ranked ahead of the true one."""
+    truth = np.take_along_axis(ranking, label[:, None], axis=1)
+    listed_before = np.arange(ranking.shape[1]) < label[:, None]
+    return ((ranking > truth) | ((ranking == truth) & listed_before)).sum(axis=1)
+
+
+def _counts_per_song(
+    label: NDArray[np.integer], predicted: NDArray[np.integer], song: NDArray[np.integer], n_artists: int
+) -> sparse.csr_array:
+    """``(songs, 3 * artists)``: of each artist the song's hits, predictions and support, all that an F1 needs."""
+    _, row = np.unique(song, return_inverse=True)
+    hit = label == predicted
+    rows = np.concatenate([row[hit], row, row])
+    columns = np.concatenate([label[hit], n_artists + predicted, 2 * n_artists + label])
+    shape = (row.max() + 1, 3 * n_artists)
+    return sparse.coo_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=shape).tocsr()
+
+
+def _song_weights(generator: np.random.Generator, draws: int, n_songs: int) -> NDArray[np.int64]:
+    """``(draws, songs)`` how often each draw holds each song: multinomial, but far faster than numpy's multinomial."""
+    return np.stack([np.bincount(generator.integers(n_songs, size=n_songs), minlength=n_songs) for _ in range(draws)])
+
+
+def _f1_weighted_of_counts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``(draws,)`` weighted F1 from ``(draws, 3 * artists)`` hits, predictions and support."""
+    hits, named, support = np.split(counts, 3, axis=1)
+    return (support * _ratio(2 * hits, named + support)).sum(axis=1) / support.sum(axis=1)
+
+
+def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The quotient of counts; 0 where the denominator, and with it the numerator, is 0."""
+    return numerator / np.maximum(denominator, 1)

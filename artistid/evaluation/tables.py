@@ -1,0 +1,44 @@
+"""Scores as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich import box
+from rich.table import Table
+
+from artistid.evaluation.scores import Score
+
+UNITS = {"frame": "clips", "song": "songs"}
+
+
+def scores_table(scores: Mapping[str, Score], title: str | None = None) -> Table:
+    """One row per level, in the given order; the words alone carry everything, so it reads the same without colour.
+
+    Args:
+        scores: level (``frame``, ``song``) to score, as from :func:`artistid.evaluation.scores.score_levels`. A score
+            without an interval shows a dash.
+        title: printed above the table.
+    """
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))  # fits 80 columns
+    table.add_column("level", no_wrap=True)
+    for heading in ("weighted F1", "95 % interval", "macro F1", "accuracy", "top-3", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for level, score in scores.items():
+        table.add_row(
+            level,
+            f"{score['f1_weighted']:.3f}",
+            _interval(score),
+            f"{score['f1_macro']:.3f}",
+            f"{score['accuracy']:.3f}",
+            f"{score['top3']:.3f}",
+            f"{score['n']:,} {UNITS[level]}",
+        )
+    return table
+
+
+def _interval(score: Score) -> str:
+    if "f1_weighted_ci95" not in score:
+        return "-"
+    low, high = score["f1_weighted_ci95"]
+    return f"{low:.3f}-{high:.3f}"

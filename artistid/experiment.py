@@ -1,0 +1,264 @@
+"""One experiment from sound to scores: the stories that ``train``, ``evaluate`` and ``prepare`` tell."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from artistid.config import plain
+from artistid.data.catalog import Catalog
+from artistid.data.datamodule import ClipData
+from artistid.data.features import LogMel
+from artistid.data.splits import PARTS, Split
+from artistid.data.store import Store, prepare
+from artistid.errors import ArtistidError
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import Score
+from artistid.evaluation.tables import scores_table
+from artistid.evaluation.voting import METHODS
+from artistid.learning.acceleration import choose_precision, set_up_process
+from artistid.learning.callbacks import SongVote
+from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.specification import Specification
+from artistid.runs import RunFolder, provenance
+
+log = logging.getLogger(__name__)
+
+# A best epoch in the last tenth of all epochs allowed: training would have gone on.
+UNDERTRAINED = 0.9
+
+
+def train(config: DictConfig) -> float:
+    """Train a network, test its best state and write the run folder.
+
+    Returns:
+        The validation's weighted F1 at frame level.
+    """
+    check_vote(config.vote)
+    folder = RunFolder(config.run_dir)
+    folder.begin(config.overwrite)
+    seconds: dict[str, float] = {}
+
+    with stopwatch(seconds, "prepare"):
+        features: LogMel = instantiate(config.features)
+        catalog, store = prepare_data(config, features)
+    if len(catalog.artists) < 2:
+        raise ArtistidError(f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more")
+    split: Split = instantiate(config.split).draw(catalog, config.seed)
+    split.check(catalog)
+    clipping = instantiate(config.clip)
+    parts = {part: split.select(catalog, part) for part in PARTS}
+    data = ClipData(parts, store, catalog.artists, clipping, config.batch_size)
+    OmegaConf.save(config, folder.config, resolve=True)
+    catalog.to_csv(folder.catalog)
+    split.to_csv(folder.split)
+
+    set_up_process()
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    trainer_settings = plain(config.trainer)
+    trainer_settings["precision"] = choose_precision(config.trainer.precision, config.trainer.accelerator)
+    specification = Specification(
+        artists=list(catalog.artists),
+        features=features.plain(),
+        clip=clipping.plain(),
+        network=plain(config.model.network),
+        vote=config.vote,
+        batch_size=config.batch_size,
+        data=plain(config.data),
+        split={"rule": split.rule, "seed": split.seed, "parts": dict(split.parts)},
+        recordings=sorted({track.sha1 for track in parts["train"] if track.sha1}),
+    )
+    classifier = ArtistClassifier(specification, instantiate(config.optimizer))
+    loggers: list[Logger] = [instantiate(logger) for logger in config.logger.values()]
+    try:
+        with stopwatch(seconds, "fit"):
+            training = fit(classifier, data, folder, loggers, trainer_settings, config.early_stopping)
+        with stopwatch(seconds, "test"):
+            predictions = {part: predict(classifier, data, part, trainer_settings) for part in ("val", "test")}
+        scores = folder.write_results(predictions, config.vote)
+        for logger in loggers:
+            logger.log_metrics(flat(scores["test"], "test"))
+            logger.save()
+    finally:
+        for logger in loggers:
+            logger.finalize("success")
+
+    condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
+    condition |= {"seed": config.seed, "vote": config.vote}
+    folder.finish(
+        {
+            **scores,
+            "condition": condition,
+            "artists": list(catalog.artists),
+            "counts": {part: clips.counts for part, clips in data.clips.items()},
+            "parameters": sum(parameter.numel() for parameter in classifier.network.parameters()),
+            "training": training,
+            "precision": trainer_settings["precision"],
+            "seconds": {name: round(value, 2) for name, value in seconds.items()},
+            **provenance(),
+        }
+    )
+    show(scores["test"], " ".join(f"{name}={value}" for name, value in condition.items()), folder.path)
+    return scores["val"]["frame"]["f1_weighted"]
+
+
+def prepare_data(config: DictConfig, features: LogMel) -> tuple[Catalog, Store]:
+    """The catalog of ``config.data`` and its features, made where they are missing."""
+    source = instantiate(config.data)
+    catalog = source.catalog()
+    log.info("%s: %d songs by %d artists", source.name, len(catalog), len(catalog.artists))
+    folder = Path(config.cache_dir).expanduser() / source.name
+    return prepare(catalog, features, folder, config.workers, config.on_error)
+
+
+def fit(
+    classifier: ArtistClassifier,
+    data: ClipData,
+    folder: RunFolder,
+    loggers: list[Logger],
+    trainer_settings: dict[str, Any],
+    early_stopping: DictConfig,
+) -> dict[str, Any]:
+    """Train with early stopping, and put the best weights into ``classifier``.
+
+    Returns:
+        How training went, for the scores file.
+    """
+    best = ModelCheckpoint(
+        folder.checkpoints, filename="best", monitor="val/loss", save_last=True, enable_version_counter=False
+    )
+    stop = EarlyStopping("val/loss", patience=early_stopping.patience)
+    callbacks: list[Callback] = [SongVote(data.clips, classifier.specification.vote), best, stop]
+    trainer = make_trainer(trainer_settings, callbacks, logger=loggers)
+    log.info("training on %s in %s", device_name(trainer), trainer_settings["precision"])
+    trainer.fit(classifier, data)
+    if not best.best_model_path:
+        log.warning("no epoch was validated: testing the weights as they are")
+        return {"epochs": trainer.current_epoch, "device": device_name(trainer)}
+    best_epoch = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["epoch"]
+    if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
+        log.warning(
+            "the best epoch is number %d of %s: training was cut off rather than finished; more trainer.max_epochs may give better scores",
+            best_epoch + 1,
+            trainer.max_epochs,
+        )
+    trained = ArtistClassifier.from_checkpoint(best.best_model_path)
+    classifier.load_state_dict(trained.state_dict())
+    return {
+        "epochs": trainer.current_epoch,
+        "best_epoch": best_epoch + 1,
+        "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
+        "stopped_early": bool(stop.stopped_epoch),
+        "device": device_name(trainer),
+    }
+
+
+def predict(classifier: ArtistClassifier, data: ClipData, part: str, trainer_settings: dict[str, Any]) -> Predictions:
+    """The probabilities of all clips of a part."""
+    votes = SongVote({"test": data.clips[part]}, classifier.specification.vote)
+    trainer = make_trainer(trainer_settings, [votes], logger=False)
+    trainer.test(classifier, data.loader(part), verbose=False)
+    return votes.predictions["test"]
+
+
+def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: Any) -> L.Trainer:
+    """Lightning's Trainer from ``trainer.*``."""
+    # Lightning tells of every trainer what it found, and recommends; what matters of it is in our own log.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # they need none, see ClipData
+    warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
+    if settings.get("enable_progress_bar", True):
+        callbacks = [*callbacks, RichProgressBar()]
+    keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger)
+
+
+def evaluate(config: DictConfig) -> dict[str, Any]:
+    """Score a trained network, on its own test tracks or on another catalog of the same artists."""
+    if not config.checkpoint:
+        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    classifier = ArtistClassifier.from_checkpoint(config.checkpoint)
+    specification = classifier.specification
+    method = config.vote or specification.vote
+    check_vote(method)
+    elsewhere = config.data is not None
+    if not elsewhere:
+        config.data = specification.data
+    part = config.part or ("all" if elsewhere else "test")
+    if part not in (*PARTS, "all"):
+        raise ArtistidError(f"part={part!r} is none of {', '.join(PARTS)}, all")
+    catalog, store = prepare_data(config, specification.log_mel())
+    split = Split(**specification.split)
+    chosen = catalog if part == "all" else split.select(catalog, part)
+    if not len(chosen):
+        raise ArtistidError(f"none of the {len(catalog)} tracks is in the part {part!r} of the checkpoint's split")
+    seen = [track.track_id for track in chosen if track.sha1 in set(specification.recordings)]
+    if seen and part != "train":
+        log.warning("the network was trained on %d of these %d recordings: %s", len(seen), len(chosen), ", ".join(seen))
+    data = ClipData({part: chosen}, store, specification.artists, specification.clipping(), specification.batch_size)
+
+    folder = RunFolder(config.run_dir or Path(config.checkpoint).expanduser().parent.parent / f"{config.data.name}-{part}")
+    folder.begin(config.overwrite)
+    set_up_process()
+    trainer_settings = plain(config.trainer)
+    trainer_settings["precision"] = choose_precision(config.trainer.precision, config.trainer.accelerator)
+    predictions = predict(classifier, data, part, trainer_settings)
+    OmegaConf.save(config, folder.config, resolve=True)
+    chosen.to_csv(folder.catalog)
+    scores = folder.write_results({"test": predictions}, method)
+    condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "part": part, "vote": method}
+    counts = {part: {**data.clips[part].counts, "songs_seen_in_training": len(seen)}}
+    folder.finish({**scores, "condition": condition, "counts": counts, **provenance()})
+    show(scores["test"], " ".join(f"{name}={value}" for name, value in condition.items()), folder.path)
+    return scores
+
+
+def check_vote(method: str) -> None:
+    """Before the work, not after it; raises ArtistidError."""
+    if method not in METHODS:
+        raise ArtistidError(f"vote={method!r} is none of {', '.join(METHODS)}")
+
+
+def show(scores: dict[str, Score], title: str, folder: Path) -> None:
+    """Print the table that a run ends with."""
+    console = Console()
+    console.print(scores_table(scores, title))
+    console.print(f"everything behind these numbers: {folder}", soft_wrap=True, highlight=False)
+
+
+def flat(scores: dict[str, Score], part: str) -> dict[str, float]:
+    """Scores as metrics of a logger: ``test/song/f1_weighted`` and the like."""
+    return {
+        f"{part}/{level}/{name}": value
+        for level, values in scores.items()
+        for name, value in values.items()
+        if isinstance(value, int | float)
+    }
+
+
+def device_name(trainer: L.Trainer) -> str:
+    """What the trainer computes on, in words."""
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(torch.cpu.get_capabilities().get("cpu_name", device.type))
+    return f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads" if device.type == "cpu" else f"{trainer.world_size} x {name}"
+
+
+@contextmanager
+def stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Write down how many seconds a stage takes."""
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start

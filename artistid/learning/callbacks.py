@@ -1,0 +1,102 @@
+"""The song vote: predictions of all clips, gathered at the end of each validation and test, and scored at both levels."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from artistid.data.clips import Clips
+from artistid.data.datamodule import Batch
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import score_levels
+from artistid.learning.classifier import ArtistClassifier
+
+log = logging.getLogger(__name__)
+
+
+class SongVote(Callback):
+    """Lets the clips of every song vote, and logs ``val/loss``, ``val/frame/f1_weighted``, ``val/song/f1_weighted`` and the like.
+
+    Under DDP the logits of all processes are gathered, and the clips that a distributed sampler hands out twice to fill up the
+    last batch are counted once, so that every process has the scores of one process alone.
+
+    Args:
+        clips: of each part; a test predicts ``clips["test"]``.
+        vote: method of the song level.
+
+    Attributes:
+        predictions: of the last validation and of the last test, by part.
+    """
+
+    def __init__(self, clips: dict[str, Clips], vote: str) -> None:
+        self.clips = clips
+        self.vote = vote
+        self.predictions: dict[str, Predictions] = {}
+        self._logits: list[torch.Tensor] = []
+        self._index: list[torch.Tensor] = []
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        self._collect(outputs, batch)
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        self._collect(outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        loss, predictions = self._gather(module, "val")
+        if trainer.sanity_checking:
+            return
+        self.predictions["val"] = predictions
+        metrics = {"val/loss": loss}
+        for level, scores in score_levels(predictions, self.vote, draws=0).items():
+            metrics |= {f"val/{level}/{name}": scores[name] for name in ("f1_weighted", "f1_macro", "accuracy", "top3")}  # type: ignore[literal-required]
+        module.log_dict(metrics, sync_dist=True)  # the same in every process
+        log.info(
+            "epoch %d: val/loss %.3f, val/frame/f1_weighted %.3f, val/song/f1_weighted %.3f",
+            trainer.current_epoch,
+            loss,
+            metrics["val/frame/f1_weighted"],
+            metrics["val/song/f1_weighted"],
+        )
+
+    def on_test_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        _, self.predictions["test"] = self._gather(module, "test")
+
+    def _collect(self, logits: torch.Tensor, batch: Batch) -> None:
+        self._logits.append(logits.detach())
+        self._index.append(batch["index"])
+
+    def _gather(self, module: L.LightningModule, part: str) -> tuple[float, Predictions]:
+        """Mean cross-entropy and predictions of all clips, those of the other processes included."""
+        logits = module.all_gather(torch.cat(self._logits)).flatten(0, -2)  # type: ignore[union-attr]  # (clips, artists)
+        index = module.all_gather(torch.cat(self._index)).flatten()  # type: ignore[union-attr]  # (clips,)
+        self._logits.clear()
+        self._index.clear()
+        rows, first = np.unique(index.cpu().numpy(), return_index=True)
+        assert isinstance(module, ArtistClassifier)
+        return predictions_from_logits(logits.cpu()[first], rows, self.clips[part], tuple(module.specification.artists))
+
+
+def predictions_from_logits(
+    logits: torch.Tensor, rows: np.ndarray, clips: Clips, artists: tuple[str, ...]
+) -> tuple[float, Predictions]:
+    """Mean cross-entropy, and predictions, of the clips ``rows`` (n,) from their logits (n, artists)."""
+    label = torch.from_numpy(clips.label[rows])
+    loss = torch.nn.functional.cross_entropy(logits.double(), label).item()
+    names = np.array(artists, dtype=object)
+    predictions = Predictions(
+        artists=artists,
+        track_id=np.array(clips.track_ids, dtype=object)[clips.track[rows]],
+        clip=clips.clip[rows].astype(np.int32),
+        artist=names[clips.label[rows]],
+        probability=logits.double().softmax(dim=1).float().numpy(),
+    )
+    return loss, predictions

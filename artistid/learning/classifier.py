@@ -1,0 +1,68 @@
+"""The LightningModule: a network that names the artist of a clip, trained by cross-entropy (paper III-E)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from artistid.data.datamodule import Batch
+from artistid.errors import ArtistidError
+from artistid.learning.acceleration import prepare_network
+from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_checkpoint
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+class ArtistClassifier(L.LightningModule):
+    """Any network from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``, and how it learns.
+
+    Validation and test steps give the logits to the callbacks; what is made of them is no business of the network's.
+
+    Args:
+        specification: kept in every checkpoint.
+        optimizer: makes the optimizer from the parameters; None for a classifier that is not trained.
+    """
+
+    def __init__(self, specification: Specification, optimizer: OptimizerFactory | None = None) -> None:
+        super().__init__()
+        self.specification = specification
+        self.optimizer = optimizer
+        self.network = prepare_network(specification.build())
+
+    @classmethod
+    def from_checkpoint(cls, path: Any) -> ArtistClassifier:
+        """A trained classifier; raises ArtistidError if weights and specification don't fit together."""
+        specification, weights = load_checkpoint(path)
+        classifier = cls(specification)
+        try:
+            classifier.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ArtistidError(f"checkpoint={path}: its weights don't fit its network: {error}") from error
+        return classifier.eval()
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, artists), float32, of clips ``(batch, mel, time)`` in dB."""
+        return self.network(log_mel.float()).float()
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(self(batch["log_mel"]), batch["label"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]), prog_bar=True, sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        return self(batch["log_mel"])
+
+    def test_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        return self(batch["log_mel"])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            raise ValueError("this classifier was made without an optimizer: it can't be trained")
+        return self.optimizer(self.parameters())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CHECKPOINT_KEY] = self.specification.plain()

@@ -1,0 +1,22 @@
+"""Decode a collection and make its features: ``python -m artistid.prepare data=folder data.root=PATH``."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from artistid.config import verb
+
+
+@verb("prepare")
+def main(config: DictConfig) -> None:
+    from hydra.utils import instantiate  # here, so that --help need not wait
+
+    from artistid.experiment import prepare_data
+
+    catalog, store = prepare_data(config, instantiate(config.features))
+    hours = sum(track.duration_s or 0 for track in catalog) / 3600
+    print(f"{len(catalog)} songs by {len(catalog.artists)} artists, {hours:.1f} hours, are in {store.folder}")
+
+
+if __name__ == "__main__":
+    main()
