@@ -27,7 +27,8 @@ def config_dir() -> Path:
 def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
     """Make a function of a composed configuration a command: ``python -m artistid.<verb>``.
 
-    What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a traceback.
+    What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
+    traceback.
     """
     OmegaConf.register_new_resolver("basename", _basename, replace=True)
 

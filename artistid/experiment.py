@@ -14,8 +14,9 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from artistid.config import plain
@@ -26,7 +27,7 @@ from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import Score
+from artistid.evaluation.scores import Score, score_levels
 from artistid.evaluation.tables import scores_table
 from artistid.evaluation.voting import METHODS
 from artistid.learning.acceleration import choose_precision, set_up_process
@@ -49,23 +50,27 @@ def train(config: DictConfig) -> float:
     """
     check_vote(config.vote)
     folder = RunFolder(config.run_dir)
-    folder.begin(config.overwrite)
-    seconds: dict[str, float] = {}
+    with folder.begin(config.overwrite):
+        return _train(config, folder)
 
+
+def _train(config: DictConfig, folder: RunFolder) -> float:
+    seconds: dict[str, float] = {}
     with stopwatch(seconds, "prepare"):
         features: LogMel = instantiate(config.features)
-        catalog, store = prepare_data(config, features)
+        catalog, store, left_out = prepare_data(config, features)
     if len(catalog.artists) < 2:
-        raise ArtistidError(f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more")
+        raise ArtistidError(
+            f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
+        )
     split: Split = instantiate(config.split).draw(catalog, config.seed)
     split.check(catalog)
     clipping = instantiate(config.clip)
     parts = {part: split.select(catalog, part) for part in PARTS}
     data = ClipData(parts, store, catalog.artists, clipping, config.batch_size)
-    OmegaConf.save(config, folder.config, resolve=True)
-    catalog.to_csv(folder.catalog)
-    split.to_csv(folder.split)
+    folder.write_setup(config, catalog, split)
 
+    quieten_lightning()
     set_up_process()
     L.seed_everything(config.seed, workers=True, verbose=False)
     trainer_settings = plain(config.trainer)
@@ -82,19 +87,15 @@ def train(config: DictConfig) -> float:
         recordings=sorted({track.sha1 for track in parts["train"] if track.sha1}),
     )
     classifier = ArtistClassifier(specification, instantiate(config.optimizer))
-    loggers: list[Logger] = [instantiate(logger) for logger in config.logger.values()]
-    try:
+    with open_loggers(config) as loggers:
         with stopwatch(seconds, "fit"):
             training = fit(classifier, data, folder, loggers, trainer_settings, config.early_stopping)
         with stopwatch(seconds, "test"):
             predictions = {part: predict(classifier, data, part, trainer_settings) for part in ("val", "test")}
-        scores = folder.write_results(predictions, config.vote)
+        scores = {part: score_levels(clips, config.vote) for part, clips in predictions.items()}
+        folder.write_results(predictions, config.vote, scores)
         for logger in loggers:
             logger.log_metrics(flat(scores["test"], "test"))
-            logger.save()
-    finally:
-        for logger in loggers:
-            logger.finalize("success")
 
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
     condition |= {"seed": config.seed, "vote": config.vote}
@@ -104,6 +105,7 @@ def train(config: DictConfig) -> float:
             "condition": condition,
             "artists": list(catalog.artists),
             "counts": {part: clips.counts for part, clips in data.clips.items()},
+            "left_out": left_out,
             "parameters": sum(parameter.numel() for parameter in classifier.network.parameters()),
             "training": training,
             "precision": trainer_settings["precision"],
@@ -111,17 +113,45 @@ def train(config: DictConfig) -> float:
             **provenance(),
         }
     )
-    show(scores["test"], " ".join(f"{name}={value}" for name, value in condition.items()), folder.path)
+    show(scores["test"], condition, folder)
     return scores["val"]["frame"]["f1_weighted"]
 
 
-def prepare_data(config: DictConfig, features: LogMel) -> tuple[Catalog, Store]:
-    """The catalog of ``config.data`` and its features, made where they are missing."""
+def prepare_data(config: DictConfig, features: LogMel) -> tuple[Catalog, Store, list[str]]:
+    """The catalog of ``config.data`` and its features, made where they are missing.
+
+    Returns:
+        catalog: the tracks that are in the store.
+        store: their features.
+        left_out: track ids that could not be decoded (``on_error=skip``).
+    """
     source = instantiate(config.data)
-    catalog = source.catalog()
-    log.info("%s: %d songs by %d artists", source.name, len(catalog), len(catalog.artists))
+    if config.data.get("root"):
+        config.data.root = str(Path(config.data.root).expanduser().absolute())  # a checkpoint is used from anywhere
+    found = source.catalog()
+    log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
     folder = Path(config.cache_dir).expanduser() / source.name
-    return prepare(catalog, features, folder, config.workers, config.on_error)
+    catalog, store = prepare(found, features, folder, config.workers, config.on_error)
+    left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
+    return catalog, store, sorted(left_out)
+
+
+@contextmanager
+def open_loggers(config: DictConfig) -> Iterator[list[Logger]]:
+    """The loggers of ``config.logger``, closed at the end in every case: one run of wandb per run of ours."""
+    loggers: list[Logger] = [instantiate(logger) for logger in config.logger.values()]
+    status = "failed"
+    try:
+        for logger in loggers:
+            logger.log_hyperparams(plain(config))
+        yield loggers
+        status = "success"
+    finally:
+        for logger in loggers:
+            logger.save()
+            logger.finalize(status)
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()
 
 
 def fit(
@@ -151,7 +181,8 @@ def fit(
     best_epoch = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["epoch"]
     if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
         log.warning(
-            "the best epoch is number %d of %s: training was cut off rather than finished; more trainer.max_epochs may give better scores",
+            "the best epoch is number %d of %s: training was cut off rather than finished; more trainer.max_epochs may "
+            "give better scores",
             best_epoch + 1,
             trainer.max_epochs,
         )
@@ -176,54 +207,85 @@ def predict(classifier: ArtistClassifier, data: ClipData, part: str, trainer_set
 
 def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: Any) -> L.Trainer:
     """Lightning's Trainer from ``trainer.*``."""
-    # Lightning tells of every trainer what it found, and recommends; what matters of it is in our own log.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # they need none, see ClipData
-    warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
     if settings.get("enable_progress_bar", True):
         callbacks = [*callbacks, RichProgressBar()]
     keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger)
 
 
-def evaluate(config: DictConfig) -> dict[str, Any]:
-    """Score a trained network, on its own test tracks or on another catalog of the same artists."""
+def evaluate(config: DictConfig) -> dict[str, Score]:
+    """Score a trained network, on its own test tracks or on another catalog of the same artists.
+
+    Returns:
+        The scores of both levels.
+    """
     if not config.checkpoint:
         raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
     classifier = ArtistClassifier.from_checkpoint(config.checkpoint)
     specification = classifier.specification
-    method = config.vote or specification.vote
-    check_vote(method)
-    elsewhere = config.data is not None
+    elsewhere = config.get("data") is not None
     if not elsewhere:
-        config.data = specification.data
-    part = config.part or ("all" if elsewhere else "test")
-    if part not in (*PARTS, "all"):
-        raise ArtistidError(f"part={part!r} is none of {', '.join(PARTS)}, all")
-    catalog, store = prepare_data(config, specification.log_mel())
-    split = Split(**specification.split)
-    chosen = catalog if part == "all" else split.select(catalog, part)
-    if not len(chosen):
-        raise ArtistidError(f"none of the {len(catalog)} tracks is in the part {part!r} of the checkpoint's split")
-    seen = [track.track_id for track in chosen if track.sha1 in set(specification.recordings)]
-    if seen and part != "train":
-        log.warning("the network was trained on %d of these %d recordings: %s", len(seen), len(chosen), ", ".join(seen))
-    data = ClipData({part: chosen}, store, specification.artists, specification.clipping(), specification.batch_size)
+        with open_dict(config):
+            config.data = specification.data
+    config.vote = config.vote or specification.vote
+    config.part = config.part or ("all" if elsewhere else "test")
+    check_vote(config.vote)
+    if config.part not in (*PARTS, "all"):
+        raise ArtistidError(f"part={config.part!r} is none of {', '.join(PARTS)}, all")
+    trained_in = RunFolder(Path(config.checkpoint).expanduser().parent.parent)
+    folder = RunFolder(config.run_dir or trained_in.evaluations / f"{config.data.name}-{config.part}")
+    with folder.begin(config.overwrite):
+        return _evaluate(config, classifier, folder)
 
-    folder = RunFolder(config.run_dir or Path(config.checkpoint).expanduser().parent.parent / f"{config.data.name}-{part}")
-    folder.begin(config.overwrite)
+
+def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
+    specification, part = classifier.specification, config.part
+    catalog, store, left_out = prepare_data(config, specification.log_mel())
+    if part != "all":
+        catalog = Split(**specification.split).select(catalog, part)
+        if not len(catalog):
+            raise ArtistidError(
+                f"none of the tracks of data={config.data.name} is in part={part} of the network's split"
+            )
+    trained_on = set(specification.recordings)
+    seen = [track.track_id for track in catalog if track.sha1 in trained_on]
+    if seen and part != "train":
+        log.warning(
+            "the network was trained on %d of these %d recordings: %s", len(seen), len(catalog), ", ".join(seen)
+        )
+    data = ClipData({part: catalog}, store, specification.artists, specification.clipping(), specification.batch_size)
+    folder.write_setup(config, catalog, None)
+
+    quieten_lightning()
     set_up_process()
     trainer_settings = plain(config.trainer)
     trainer_settings["precision"] = choose_precision(config.trainer.precision, config.trainer.accelerator)
     predictions = predict(classifier, data, part, trainer_settings)
-    OmegaConf.save(config, folder.config, resolve=True)
-    chosen.to_csv(folder.catalog)
-    scores = folder.write_results({"test": predictions}, method)
-    condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "part": part, "vote": method}
-    counts = {part: {**data.clips[part].counts, "songs_seen_in_training": len(seen)}}
-    folder.finish({**scores, "condition": condition, "counts": counts, **provenance()})
-    show(scores["test"], " ".join(f"{name}={value}" for name, value in condition.items()), folder.path)
+    scores = score_levels(predictions, config.vote)
+    folder.write_results({"test": predictions}, config.vote, {"test": scores})
+    condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "part": part, "vote": config.vote}
+    folder.finish(
+        {
+            "test": scores,
+            "condition": condition,
+            "artists": specification.artists,
+            "counts": {part: data.clips[part].counts},
+            "left_out": left_out,
+            "seen_in_training": seen,
+            "precision": trainer_settings["precision"],
+            **provenance(),
+        }
+    )
+    show(scores, condition, folder)
     return scores
+
+
+def quieten_lightning() -> None:
+    """Lightning tells of every trainer what it found, and recommends; what matters of it is in our own log."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the loaders need none, see ClipData
+    warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
+    warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # our run folder, of course
 
 
 def check_vote(method: str) -> None:
@@ -232,11 +294,12 @@ def check_vote(method: str) -> None:
         raise ArtistidError(f"vote={method!r} is none of {', '.join(METHODS)}")
 
 
-def show(scores: dict[str, Score], title: str, folder: Path) -> None:
+@rank_zero_only
+def show(scores: dict[str, Score], condition: dict[str, Any], folder: RunFolder) -> None:
     """Print the table that a run ends with."""
     console = Console()
-    console.print(scores_table(scores, title))
-    console.print(f"everything behind these numbers: {folder}", soft_wrap=True, highlight=False)
+    console.print(scores_table(scores, " ".join(f"{name}={value}" for name, value in condition.items())))
+    console.print(f"everything behind these numbers: {folder.path}", soft_wrap=True, highlight=False)
 
 
 def flat(scores: dict[str, Score], part: str) -> dict[str, float]:
@@ -252,8 +315,16 @@ def flat(scores: dict[str, Score], part: str) -> dict[str, float]:
 def device_name(trainer: L.Trainer) -> str:
     """What the trainer computes on, in words."""
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(torch.cpu.get_capabilities().get("cpu_name", device.type))
-    return f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads" if device.type == "cpu" else f"{trainer.world_size} x {name}"
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else str(torch.cpu.get_capabilities().get("cpu_name", device.type))
+    )
+    return (
+        f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads"
+        if device.type == "cpu"
+        else f"{trainer.world_size} x {name}"
+    )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ def main(config: DictConfig) -> None:
 
     from artistid.experiment import prepare_data
 
-    catalog, store = prepare_data(config, instantiate(config.features))
+    catalog, store, _ = prepare_data(config, instantiate(config.features))
     hours = sum(track.duration_s or 0 for track in catalog) / 3600
     print(f"{len(catalog)} songs by {len(catalog.artists)} artists, {hours:.1f} hours, are in {store.folder}")
 

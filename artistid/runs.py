@@ -9,92 +9,138 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
 
 from artistid import __version__
+from artistid.data.catalog import Catalog
+from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation import figures
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import Score, per_artist, score_levels
+from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import vote
 
-PACKAGES = ("torch", "torchaudio", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn", "soundfile")
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "soundfile",
+)
 
 
 class RunFolder:
-    """One run's files.
+    """One run's files. Where several processes train together, the first one alone writes.
 
     Attributes:
+        log: what was logged; its presence says that the folder is a run's.
         config: the composed configuration, YAML.
         catalog: the tracks used, with duration and SHA-1, CSV.
         split: part of every track, CSV.
         checkpoints: folder of ``best.ckpt`` and ``last.ckpt``.
         metrics: curves over epochs, CSV.
+        predictions: folder of the clips' probabilities by part, Parquet.
         scores: of both levels, and where they come from, JSON; its presence says that the run is finished.
-        log: what was logged.
+        evaluations: folder of later evaluations of the checkpoints.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
+        self.log = self.path / "run.log"
         self.config = self.path / "config.yaml"
         self.catalog = self.path / "catalog.csv"
         self.split = self.path / "split.csv"
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.csv"
+        self.predictions = self.path / "predictions"
         self.scores = self.path / "scores.json"
-        self.log = self.path / "run.log"
+        self.evaluations = self.path / "evaluations"
 
-    def begin(self, overwrite: bool) -> None:
-        """Make the folder ready for a new run.
+    @contextmanager
+    def begin(self, overwrite: bool) -> Iterator[None]:
+        """Make the folder ready for a new run, and write the log to it until the end.
 
         Raises:
-            ArtistidError: a finished run is there and ``overwrite`` is false, or the folder holds something else, or it can't be written.
+            ArtistidError: a finished run is there and ``overwrite`` is false, the folder holds something else, or it
+                can't be written.
         """
+        if rank_zero_only.rank:  # type: ignore[attr-defined]
+            yield
+            return
         if self.scores.exists() and not overwrite:
             raise ArtistidError(
                 f"{self.path} holds a finished run; overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
             )
         try:
             if self.path.exists() and any(self.path.iterdir()):
-                if not self.config.exists():
-                    raise ArtistidError(f"{self.path} is not empty and is no run folder (it has no {self.config.name})")
-                shutil.rmtree(self.path)
+                self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(self.log, encoding="utf-8")
         except OSError as error:
             raise ArtistidError(f"cannot write the run folder run_dir={self.path}: {error}") from error
-        handler = logging.FileHandler(self.log, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
+        try:
+            yield
+        except Exception:
+            logging.getLogger(__name__).debug("the run failed", exc_info=True)
+            raise
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
 
-    def write_results(self, predictions: Mapping[str, Predictions], method: str) -> dict[str, dict[str, Score]]:
-        """Score the predictions of each part; write them, the votes, and the figures and per-artist report of the test.
+    def _clear(self) -> None:
+        """Remove what an earlier run wrote, and nothing else."""
+        if not self.log.exists():
+            raise ArtistidError(
+                f"run_dir={self.path} is not empty and is no run folder (it has no {self.log.name}); choose another"
+            )
+        for path in (self.checkpoints, self.predictions, self.evaluations, self.path / "tensorboard"):
+            shutil.rmtree(path, ignore_errors=True)
+        for pattern in ("*.csv", "*.png", "*.yaml", "scores.json", "run.log"):
+            for path in self.path.glob(pattern):
+                path.unlink()
 
-        Returns:
-            Scores by part and level.
-        """
-        scores = {}
+    @rank_zero_only
+    def write_setup(self, config: DictConfig, catalog: Catalog, split: Split | None) -> None:
+        """Write what the run is going to do."""
+        OmegaConf.save(config, self.config, resolve=True)
+        catalog.to_csv(self.catalog)
+        if split is not None:
+            split.to_csv(self.split)
+
+    @rank_zero_only
+    def write_results(
+        self, predictions: Mapping[str, Predictions], method: str, scores: Mapping[str, Mapping[str, Score]]
+    ) -> None:
+        """Write the predictions and song votes of each part, and the figures and per-artist report of the test."""
         for part, clips in predictions.items():
-            clips.to_parquet(self.path / "predictions" / f"{part}.parquet")
-            votes = vote(clips, method)
-            votes.to_frame().to_csv(self.path / f"songs_{part}.csv", index=False)
-            scores[part] = score_levels(clips, method)
+            clips.to_parquet(self.predictions / f"{part}.parquet")
+            vote(clips, method).to_frame().to_csv(self.path / f"songs_{part}.csv", index=False)
         tested = predictions["test"]
         votes = vote(tested, method)
         per_artist(tested, votes).to_csv(self.path / "per_artist.csv", index=False)
-        for level, outcome in (("frame", tested), ("song", votes)):
+        for level, outcome, what in (("frame", tested, "clips"), ("song", votes, "songs")):
             f1 = scores["test"][level]["f1_weighted"]
-            title = f"Test, {level} level: weighted F1 {f1:.3f}, n = {len(outcome)} {'clips' if level == 'frame' else 'songs'}"
+            title = f"Test, {level} level: weighted F1 {f1:.3f}, n = {len(outcome)} {what}"
             path = self.path / f"confusion_{level}.png"
             figures.confusion_matrix(outcome.label, outcome.predicted, tested.artists, title, path)
         if self.metrics.exists() and "val/loss" in (metrics := pd.read_csv(self.metrics)):
             figures.learning_curves(metrics, self.path / "learning_curves.png")
-        return scores
 
+    @rank_zero_only
     def finish(self, scores: Mapping[str, Any]) -> None:
         """Write the scores file; from now on the run counts as finished."""
         draft = self.scores.with_suffix(".tmp")
@@ -114,15 +160,15 @@ def provenance() -> dict[str, Any]:
 
 
 def revision() -> str | None:
-    """Git commit of the checkout that this package runs from, ``+changes`` if files differ; None outside a checkout."""
-    folder = Path(__file__).resolve().parent
+    """Git commit of the checkout this package runs from, ``+changes`` if files differ; None outside a checkout."""
+    checkout = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:
-        command = ("git", "-C", str(folder), *arguments)
+        command = ("git", "-C", str(checkout), *arguments)
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        if not (folder.parent / ".git").exists():  # installed somewhere below another project's checkout
+        if not (checkout / ".git").exists():  # installed, perhaps somewhere below another project's checkout
             return None
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):

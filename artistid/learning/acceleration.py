@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
-from typing import Any
 
 import torch
 from torch import nn
@@ -26,16 +25,18 @@ def choose_precision(precision: str, accelerator: str) -> str:
     if on_gpu:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        capabilities: dict[str, Any] = torch.cpu.get_capabilities()
+        capabilities = torch.cpu.get_capabilities()
         native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     chosen = "bf16-mixed" if native else "32-true"
-    log.info("precision: %s (%s)", chosen, "the processor computes in bfloat16" if native else "no native bfloat16 here")
+    log.info(
+        "precision: %s (%s)", chosen, "the processor computes in bfloat16" if native else "no native bfloat16 here"
+    )
     return chosen
 
 
 def prepare_network(network: nn.Module) -> nn.Module:
     """Channels last: convolutions in bfloat16 run several times faster so on CPUs, and no slower elsewhere."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def set_up_process() -> None:

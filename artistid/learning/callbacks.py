@@ -1,4 +1,4 @@
-"""The song vote: predictions of all clips, gathered at the end of each validation and test, and scored at both levels."""
+"""The song vote: predictions of all clips, gathered at the end of a validation or test and scored at both levels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class SongVote(Callback):
-    """Lets the clips of every song vote, and logs ``val/loss``, ``val/frame/f1_weighted``, ``val/song/f1_weighted`` and the like.
+    """Lets the clips of every song vote; logs ``val/loss``, ``val/frame/f1_weighted``, ``val/song/f1_weighted``, ….
 
-    Under DDP the logits of all processes are gathered, and the clips that a distributed sampler hands out twice to fill up the
-    last batch are counted once, so that every process has the scores of one process alone.
+    Under DDP the logits of all processes are gathered, and the clips that a distributed sampler hands out twice to
+    fill up the last batch are counted once, so that every process has the scores of one process alone.
 
     Args:
         clips: of each part; a test predicts ``clips["test"]``.

@@ -50,7 +50,15 @@ class ArtistClassifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         loss = nn.functional.cross_entropy(self(batch["log_mel"]), batch["label"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]), prog_bar=True, sync_dist=True)
+        self.log(
+            "train/loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch["label"]),
+            prog_bar=True,
+            sync_dist=True,
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """The paper's network: a convolutional recurrent neural network (Nasrullah & Zhao 2019, III-D and Fig. 2).
 
-An adaptation to artists of Choi et al., "Convolutional recurrent neural networks for music classification", ICASSP 2017.
+An adaptation to artists of Choi et al., "Convolutional recurrent neural networks for music classification", ICASSP
+2017.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from torch import nn
 from artistid.errors import ArtistidError
 
 # The paper's network was made with Keras, and its defaults are part of it.
-KERAS_BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}  # Keras counts the momentum from the other end: 0.99
+BATCH_NORM_EPS = 1e-3
+BATCH_NORM_MOMENTUM = 0.01  # Keras counts it from the other end: 0.99
 
 FILTERS = (64, 128, 128, 128)
 POOLS = ((2, 2), (4, 2), (4, 2), (4, 2))  # mel x time: 128 mel bins become 1, time is divided by 16
@@ -27,7 +29,8 @@ class CRNN(nn.Module):
         n_artists: number of classes.
         n_mels: mel bins of the input; the pools want 128.
         recurrent_units: units of each GRU, the size of the bottleneck.
-        conv_dropout, dropout: share of values dropped after each block, and before the linear layer; of single values, not of channels.
+        conv_dropout, dropout: share of values dropped after each block, and before the linear layer; single values,
+            not channels.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class CRNN(nn.Module):
             pooled *= pool
         if n_mels != pooled:
             raise ArtistidError(f"the CRNN pools {pooled} mel bins into one, but features.n_mels={n_mels}")
-        self.normalise = nn.BatchNorm1d(n_mels, **KERAS_BATCH_NORM)
+        self.normalise = nn.BatchNorm1d(n_mels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
         self.convolutions = nn.Sequential(
             *(
                 _block(n_in, n_out, pool, conv_dropout)
@@ -79,7 +82,7 @@ def _block(n_in: int, n_out: int, pool: tuple[int, int], dropout: float) -> nn.S
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, kernel_size=3, padding="same"),
         nn.ELU(),
-        nn.BatchNorm2d(n_out, **KERAS_BATCH_NORM),
+        nn.BatchNorm2d(n_out, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM),
         nn.MaxPool2d(pool),
         nn.Dropout(dropout),
     )

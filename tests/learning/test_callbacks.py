@@ -1,0 +1,71 @@
+"""The song vote as a callback, in one process and in two."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from artistid.data.clips import Clips
+from artistid.evaluation.predictions import Predictions
+from artistid.learning.callbacks import predictions_from_logits
+from tests.verbs import QUICK, read_scores, train
+
+
+def two_songs() -> Clips:
+    """Song a of three clips by the first artist, song b of one clip by the second."""
+    return Clips(
+        track_ids=("a", "b"),
+        track=np.array([0, 0, 0, 1]),
+        clip=np.array([0, 1, 2, 0]),
+        label=np.array([0, 0, 0, 1]),
+        start=np.array([0, 32, 64, 96]),
+        length=np.full(4, 32),
+        floor_db=np.full(4, -80, np.float32),
+        frames=32,
+        dropped=(),
+        padded=(),
+    )
+
+
+def test_predictions_carry_clip_song_and_artist() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 4.0]])
+    loss, predictions = predictions_from_logits(logits, np.arange(4), two_songs(), ("x", "y"))
+    assert list(predictions.track_id) == ["a", "a", "a", "b"]
+    assert list(predictions.clip) == [0, 1, 2, 0]
+    assert list(predictions.artist) == ["x", "x", "x", "y"]
+    assert list(predictions.predicted) == [0, 1, 0, 1]
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 0, 0, 1])).item()
+    assert loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_scores_of_one(corpus: Path, tmp_path: Path) -> None:
+    """DDP over gloo; 7 clips a batch leave a remainder, which the sampler fills up with clips that must not count twice."""
+    one = train(corpus, tmp_path / "one", "split=song", "batch_size=7", "trainer.precision=32-true")
+    folder = tmp_path / "two"
+    arguments = ("data=folder", f"data.root={corpus}", f"run_dir={folder}", "split=song", "batch_size=7", *QUICK)
+    parallel = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true")
+    command = [sys.executable, "-m", "artistid.train", *arguments, *parallel]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = read_scores(folder)
+    for part in ("val", "test"):
+        assert two[part]["frame"]["n"] == one[part]["frame"]["n"]
+        assert two[part]["song"]["n"] == one[part]["song"]["n"]
+    own = Predictions.from_parquet(folder / "predictions" / "val.parquet")
+    probability = own.probability[np.arange(len(own)), own.label]
+    logged = pd.read_csv(folder / "metrics.csv")["val/loss"].dropna().iloc[-1]
+    assert logged == pytest.approx(-np.log(probability).mean(), rel=1e-4)
+    # The same weights give the same scores in one process.
+    checkpoint = folder / "checkpoints" / "best.ckpt"
+    again = [sys.executable, "-m", "artistid.evaluate", f"checkpoint={checkpoint}", "trainer.precision=32-true"]
+    done = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    [evaluated] = (folder / "evaluations").iterdir()
+    assert read_scores(evaluated)["test"]["frame"]["accuracy"] == two["test"]["frame"]["accuracy"]

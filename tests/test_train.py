@@ -1,0 +1,319 @@
+"""Training through the real command: what a run leaves behind, and that it is right."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+import yaml
+from sklearn.metrics import accuracy_score, f1_score
+
+from artistid.evaluation.predictions import Predictions
+from tests.corpus import make_corpus
+from tests.verbs import QUICK, read_scores, run_verb, train
+
+Run = tuple[Path, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def album_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of two epochs with the album split, and its scores file."""
+    folder = tmp_path_factory.mktemp("runs") / "album"
+    return folder, train(corpus, folder, "split=album", "trainer.max_epochs=2", "optimizer.lr=1e-3")
+
+
+def test_run_folder_is_complete(album_run: Run) -> None:
+    folder, _ = album_run
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert found >= {
+        "config.yaml",
+        "catalog.csv",
+        "split.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "predictions/val.parquet",
+        "predictions/test.parquet",
+        "songs_test.csv",
+        "per_artist.csv",
+        "metrics.csv",
+        "scores.json",
+        "run.log",
+    }
+    for name in ("confusion_frame.png", "confusion_song.png", "learning_curves.png"):
+        assert matplotlib.image.imread(folder / name).shape[0] > 300, name
+
+
+def test_scores_follow_from_the_predictions(album_run: Run) -> None:
+    folder, scores = album_run
+    clips = Predictions.from_parquet(folder / "predictions" / "test.parquet")
+    frame, song = scores["test"]["frame"], scores["test"]["song"]
+    assert frame["f1_weighted"] == pytest.approx(f1_score(clips.label, clips.predicted, average="weighted"), abs=1e-6)
+    assert frame["n"] == len(clips) == scores["counts"]["test"]["clips"]
+    songs = pd.read_csv(folder / "songs_test.csv")
+    assert song["accuracy"] == pytest.approx(accuracy_score(songs["artist"], songs["predicted"]))
+    assert song["n"] == len(songs) == 6
+    low, high = song["f1_weighted_ci95"]
+    assert 0 <= low <= song["f1_weighted"] <= high <= 1
+
+
+def test_scores_say_where_they_come_from(album_run: Run) -> None:
+    _, scores = album_run
+    assert scores["condition"] == {
+        "data": "corpus",
+        "split": "album",
+        "clip": "1s",
+        "model": "crnn",
+        "seed": 0,
+        "vote": "majority",
+    }
+    assert scores["artists"] == ["artist1", "artist2", "artist3"]
+    assert torch.__version__.startswith(scores["versions"]["torch"])
+    assert scores["training"]["epochs"] == 2
+    assert scores["parameters"] == 393_364 - 17 * 33  # 3 artists instead of 20
+    assert set(scores["seconds"]) == {"prepare", "fit", "test"}
+
+
+def test_split_keeps_albums_apart(album_run: Run) -> None:
+    folder, _ = album_run
+    with (folder / "split.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    parts: dict[str, set[str]] = {}
+    for row in rows:
+        parts.setdefault(row["track_id"].rsplit("/", 1)[0], set()).add(row["part"])
+    assert len(parts) == 9
+    assert all(len(found) == 1 for found in parts.values())
+    assert {(row["rule"], row["seed"]) for row in rows} == {("album", "0")}
+
+
+def test_checkpoint_is_plain_and_complete(album_run: Run) -> None:
+    folder, _ = album_run
+    for name in ("best.ckpt", "last.ckpt"):
+        checkpoint = torch.load(folder / "checkpoints" / name, weights_only=True)
+        inside = checkpoint["artistid"]
+        assert inside["artists"] == ["artist1", "artist2", "artist3"]
+        assert inside["features"]["hop_length"] == 512
+        assert inside["clip"]["frames"] == 32
+        assert len(inside["recordings"]) == 6
+
+
+def test_best_epoch_is_tested(album_run: Run) -> None:
+    folder, scores = album_run
+    losses = pd.read_csv(folder / "metrics.csv")["val/loss"].dropna()
+    assert scores["training"]["best_val_loss"] == pytest.approx(losses.min(), rel=1e-6)
+    assert scores["training"]["best_epoch"] == losses.to_numpy().argmin() + 1
+    clips = Predictions.from_parquet(folder / "predictions" / "val.parquet")
+    own = clips.probability[np.arange(len(clips)), clips.label]
+    assert -np.log(own).mean() == pytest.approx(losses.min(), rel=1e-4)
+
+
+def test_config_is_resolved(album_run: Run, corpus: Path) -> None:
+    folder, _ = album_run
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    assert config["data"]["root"] == str(corpus)
+    assert config["data"]["name"] == "corpus"
+    assert config["run_dir"] == str(folder)
+
+
+def test_one_seed_gives_one_result(album_run: Run, corpus: Path, tmp_path: Path) -> None:
+    folder, scores = album_run
+    again = train(corpus, tmp_path / "again", "split=album", "trainer.max_epochs=2", "optimizer.lr=1e-3")
+    assert again["test"] == scores["test"]
+    assert (tmp_path / "again" / "split.csv").read_text() == (folder / "split.csv").read_text()
+    first, second = (
+        Predictions.from_parquet(path / "predictions" / "test.parquet") for path in (folder, tmp_path / "again")
+    )
+    assert np.array_equal(first.probability, second.probability)
+
+
+def test_another_seed_gives_another_split(album_run: Run, corpus: Path, tmp_path: Path) -> None:
+    folder, _ = album_run
+    train(corpus, tmp_path / "other", "split=album", "seed=1")
+    assert (tmp_path / "other" / "split.csv").read_text() != (folder / "split.csv").read_text()
+
+
+def test_split_can_be_given_back(album_run: Run, corpus: Path, tmp_path: Path) -> None:
+    folder, _ = album_run
+    train(corpus, tmp_path / "run", "split=file", f"split.path={folder / 'split.csv'}", "seed=5")
+    assert (tmp_path / "run" / "split.csv").read_text() == (folder / "split.csv").read_text()
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    root = make_corpus(tmp_path / "music", songs=6)
+    # Small batches, so that the running statistics of batch norm, which move by a hundredth a step, arrive.
+    settings = ("batch_size=4", "trainer.max_epochs=10", "optimizer.lr=1e-3", "trainer.precision=32-true")
+    scores = train(root, tmp_path / "run", "split=song", *settings)
+    assert scores["test"]["frame"]["f1_weighted"] > 0.6  # chance is 0.33
+    assert scores["test"]["song"]["f1_weighted"] > 0.6
+
+
+def test_reference_experiment(corpus: Path, tmp_path: Path) -> None:
+    scores = train(corpus, tmp_path / "run", "split=album", "experiment=reference")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
+    assert (config["vote"], config["optimizer"]["lr"], config["features"]["pad_mode"]) == ("confident", 1e-3, "reflect")
+    assert scores["counts"]["test"]["clips"] == 6 * 2  # 126 frames hold three clips of 32, of which the last is dropped
+
+
+def test_short_songs_get_their_vote_and_are_counted(corpus: Path, tmp_path: Path) -> None:
+    scores = train(corpus, tmp_path / "run", "split=album", "clip=5s")
+    assert scores["counts"]["test"] == {"songs": 6, "clips": 6, "songs_padded": 6, "songs_dropped": 0}
+    assert scores["test"]["song"]["n"] == 6
+
+
+def test_undecodable_files_are_listed(corpus: Path, tmp_path: Path) -> None:
+    root = tmp_path / "music"
+    shutil.copytree(corpus, root)
+    (root / "artist1" / "album1" / "broken.mp3").write_bytes(b"no music")
+    with pytest.raises(SystemExit):
+        train(root, tmp_path / "run")
+    scores = train(root, tmp_path / "run", "on_error=skip")
+    assert scores["left_out"] == ["artist1/album1/broken"]
+
+
+def test_finished_run_is_not_written_over(album_run: Run, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, scores = album_run
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.raises(SystemExit) as exit_:
+        train(corpus, folder)
+    assert exit_.value.code == 1
+    assert "overwrite=true" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert read_scores(folder) == scores
+
+
+def test_overwriting_removes_nothing_of_others(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "run")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    train(corpus, tmp_path / "run", "overwrite=true", "seed=3")
+    assert read_scores(tmp_path / "run")["condition"]["seed"] == 3
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_unfinished_run_starts_anew(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "run")
+    (tmp_path / "run" / "scores.json").unlink()
+    assert train(corpus, tmp_path / "run")["training"]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("vote=loudest",), "vote='loudest' is none of majority, mean_logprob, confident"),
+        (("data.artists=[artist1]",), "one artist only, 'artist1'"),
+        (("data.artists=[nobody]",), "artist1, artist2, artist3"),
+        (("data.min_albums=4",), "data.min_albums=4"),
+        (("batch_size=0",), "batch_size=0"),
+        (("features.n_mels=64",), "features.n_mels=64"),
+        (("features.mel_scale=bark",), "slaney, htk"),
+        (("on_error=ignore",), "on_error='ignore' is none of raise, skip"),
+        (("split=file", "split.path=nowhere.csv"), "split.path=nowhere.csv does not exist"),
+        (("clip.frames=8",), "too short"),
+    ],
+)
+def test_bad_settings(
+    overrides: tuple[str, ...], message: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        train(corpus, tmp_path / "run", *overrides)
+    assert exit_.value.code == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "scores.json").exists()
+
+
+def test_artists_with_too_few_albums_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_corpus(tmp_path / "music", artists=2)
+    make_corpus(tmp_path / "more", artists=1, albums=2)
+    shutil.copytree(tmp_path / "more" / "artist1", root / "newcomer")
+    with pytest.raises(SystemExit):
+        train(root, tmp_path / "run", "split=album")
+    message = capsys.readouterr().err
+    assert "newcomer (2)" in message
+    assert "needs 3 albums" in message
+    assert "data.min_albums=3" in message
+    assert train(root, tmp_path / "run", "split=album", "data.min_albums=3")["artists"] == ["artist1", "artist2"]
+
+
+def test_artists_with_too_few_songs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_corpus(tmp_path / "music", artists=2, albums=1, songs=3)
+    sorted((root / "artist2" / "album1").iterdir())[2].unlink()
+    with pytest.raises(SystemExit):
+        train(root, tmp_path / "run", "split=song")
+    assert "artist2 (2)" in capsys.readouterr().err
+
+
+def test_loose_tracks_are_for_the_song_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_corpus(tmp_path / "music", artists=2, songs=1)
+    for path in list(root.rglob("song*.*")):
+        path.rename(path.parent.parent / f"{path.parent.name}{path.suffix}")
+    with pytest.raises(SystemExit):
+        train(root, tmp_path / "run", "split=album")
+    assert "artist1/album1" in capsys.readouterr().err
+    assert train(root, tmp_path / "run", "split=song")["counts"]["train"]["songs"] == 2
+
+
+def test_one_recording_under_two_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_corpus(tmp_path / "music", artists=2, endings=("wav",))
+    for album in ("album2", "album3"):
+        samples, rate = soundfile.read(root / "artist1" / "album1" / "song1.wav", dtype="int16")
+        soundfile.write(root / "artist1" / album / "reissue.flac", samples, rate)  # other bytes, the same samples
+    with pytest.raises(SystemExit):
+        train(root, tmp_path / "run", "split=album")
+    message = capsys.readouterr().err
+    assert "artist1/album2/reissue" in message
+    assert "data.exclude" in message
+    train(root, tmp_path / "run", "data.exclude=[artist1/album2/reissue,artist1/album3/reissue]")
+
+
+def test_unknown_choice_lists_the_choices() -> None:
+    done = shell("split=artist")
+    assert done.returncode != 0
+    for name in ("album", "song", "file"):
+        assert name in done.stderr
+
+
+def test_help_answers_without_torch() -> None:
+    code = "import sys; sys.argv = ['train', '--help']\nimport artistid.train\ntry: artistid.train.main()\n"
+    code += "finally: assert 'torch' not in sys.modules and 'pandas' not in sys.modules, 'slow imports'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "clip: 10s, 1s, 20s, 30s, 3s, 5s" in done.stdout
+
+
+def test_missing_root_says_what_was_expected() -> None:
+    done = shell("data=folder", "data.root=/nowhere/at/all")
+    assert done.returncode == 1
+    assert "ROOT/artist/album/track" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sweep_gives_each_run_a_folder_and_a_log(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_verb("train", "-m", "data=folder", f"data.root={corpus}", "split=album,song", "seed=0,21", *QUICK)
+    folders = sorted(path.parent for path in tmp_path.rglob("scores.json"))
+    names = [str(path.relative_to(tmp_path / "runs" / "corpus")) for path in folders]
+    assert names == ["album-1s-crnn/0", "album-1s-crnn/21", "song-1s-crnn/0", "song-1s-crnn/21"]
+    assert all((path / "run.log").read_text().count("epoch 0:") == 1 for path in folders)
+
+
+@pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
+def test_loggers(logger: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    train(corpus, tmp_path / "run", f"logger={logger}")
+    pattern = {"wandb": "wandb/offline-run-*/*.wandb", "tensorboard": "tensorboard/events.*"}[logger]
+    assert list((tmp_path / "run").glob(pattern))
+    assert (tmp_path / "run" / "learning_curves.png").exists()
+
+
+def shell(*overrides: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "artistid.train", *overrides]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,0 +1,33 @@
+"""Runs the package's commands as a shell would, in this process: composing, logging and exit codes included."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Quiet and short: for runs whose scores don't matter.
+QUICK = ("clip=1s", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "workers=0")
+
+
+def run_verb(verb: str, *overrides: str) -> None:
+    """``python -m artistid.<verb> <overrides>``; SystemExit where the shell would see an exit code other than 0."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"artistid/{verb}.py", *overrides])
+        import_module(f"artistid.{verb}").main()
+
+
+def train(root: Path, run_dir: Path, *overrides: str) -> dict[str, Any]:
+    """A quick run on a folder of music; returns what its scores file says."""
+    run_verb("train", "data=folder", f"data.root={root}", f"run_dir={run_dir}", *QUICK, *overrides)
+    return read_scores(run_dir)
+
+
+def read_scores(run_dir: Path) -> dict[str, Any]:
+    """The scores file of a finished run."""
+    scores: dict[str, Any] = json.loads((run_dir / "scores.json").read_text(encoding="utf-8"))
+    return scores
