@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -47,6 +47,18 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
         return command
 
     return decorate
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Logs to standard output as it is when a line comes: a progress bar puts itself in between to stay below."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """Looked up each time."""
 
 
 def plain(config: Any) -> Any:

@@ -181,16 +181,15 @@ def fit(
     best_epoch = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["epoch"]
     if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
         log.warning(
-            "the best epoch is number %d of %s: training was cut off rather than finished; more trainer.max_epochs may "
-            "give better scores",
-            best_epoch + 1,
+            "the best epoch, %d, is among the last of trainer.max_epochs=%s: training was cut off rather than finished",
+            best_epoch,
             trainer.max_epochs,
         )
     trained = ArtistClassifier.from_checkpoint(best.best_model_path)
     classifier.load_state_dict(trained.state_dict())
     return {
         "epochs": trainer.current_epoch,
-        "best_epoch": best_epoch + 1,
+        "best_epoch": best_epoch,  # from 0, as in metrics.csv
         "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
         "stopped_early": bool(stop.stopped_epoch),
         "device": device_name(trainer),

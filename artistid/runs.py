@@ -40,6 +40,17 @@ PACKAGES = (
     "soundfile",
 )
 
+# Reports of a run, made from its predictions and metrics.
+REPORTS = (
+    "songs_val.csv",
+    "songs_test.csv",
+    "per_artist.csv",
+    "confusion_frame.png",
+    "confusion_song.png",
+    "learning_curves.png",
+    "hparams.yaml",
+)
+
 
 class RunFolder:
     """One run's files. Where several processes train together, the first one alone writes.
@@ -107,11 +118,11 @@ class RunFolder:
             raise ArtistidError(
                 f"run_dir={self.path} is not empty and is no run folder (it has no {self.log.name}); choose another"
             )
-        for path in (self.checkpoints, self.predictions, self.evaluations, self.path / "tensorboard"):
-            shutil.rmtree(path, ignore_errors=True)
-        for pattern in ("*.csv", "*.png", "*.yaml", "scores.json", "run.log"):
-            for path in self.path.glob(pattern):
-                path.unlink()
+        for folder in (self.checkpoints, self.predictions, self.evaluations, self.path / "tensorboard"):
+            shutil.rmtree(folder, ignore_errors=True)
+        reports = (self.path / name for name in REPORTS)
+        for file in (self.scores, self.config, self.catalog, self.split, self.metrics, *reports, self.log):
+            file.unlink(missing_ok=True)
 
     @rank_zero_only
     def write_setup(self, config: DictConfig, catalog: Catalog, split: Split | None) -> None:

@@ -110,7 +110,7 @@ def test_best_epoch_is_tested(album_run: Run) -> None:
     folder, scores = album_run
     losses = pd.read_csv(folder / "metrics.csv")["val/loss"].dropna()
     assert scores["training"]["best_val_loss"] == pytest.approx(losses.min(), rel=1e-6)
-    assert scores["training"]["best_epoch"] == losses.to_numpy().argmin() + 1
+    assert scores["training"]["best_epoch"] == losses.to_numpy().argmin()
     clips = Predictions.from_parquet(folder / "predictions" / "val.parquet")
     own = clips.probability[np.arange(len(clips)), clips.label]
     assert -np.log(own).mean() == pytest.approx(losses.min(), rel=1e-4)

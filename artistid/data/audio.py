@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
+import torch
+from torchaudio.transforms import Resample
 
 from artistid.errors import ArtistidError
 
-# The endings that count as audio when a folder is scanned. soundfile reads the first line by itself; the second needs TorchCodec.
-SOUNDFILE_SUFFIXES = frozenset(".mp3 .flac .ogg .oga .opus .wav .wave .aif .aiff .aifc .au .snd .caf .w64 .rf64".split())
-TORCHCODEC_SUFFIXES = frozenset(".m4a .mp4 .aac .wma .webm .mka .ape .wv .mpc .ac3".split())
-AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | TORCHCODEC_SUFFIXES
+# The endings that count as audio when a folder is scanned: those that soundfile reads by itself, and TorchCodec's.
+AUDIO_SUFFIXES = frozenset(
+    (".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".wave", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64")
+    + (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".ape", ".wv", ".mpc", ".ac3")
+)
 
 # A header may promise a little more than there is (encoder padding, a rounded length); a file cut short lacks more.
 TOLERATED_LOSS = 0.01
@@ -29,31 +33,27 @@ def decode(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
 
     soundfile comes first (mp3, flac, ogg, wav by itself); TorchCodec, if installed, reads what soundfile cannot.
 
-    Parameters
-    ----------
-    path
-        An audio file of any rate and channel count.
-    sample_rate
-        Of the result, in Hz.
+    Args:
+        path: an audio file of any rate and channel count.
+        sample_rate: of the result, in Hz.
 
-    Returns
-    -------
-    samples [shape=(n,)]
-        float32, nominally in [-1, 1].
+    Returns:
+        Samples ``(n,)``, float32, nominally in [-1, 1].
 
-    Raises
-    ------
-    DecodingError
-        No audio, audio cut short, or samples that are not finite; names the file. An Ogg file that was cut short looks like a
-        shorter one and cannot be told apart.
+    Raises:
+        DecodingError: a file that can't be read, no audio, audio cut short, or samples that are not finite; names the
+            file. An Ogg file, or an mp3 without a Xing header, that was cut short looks like a shorter one and cannot
+            be told apart.
     """
-    if path.stat().st_size == 0:
-        raise DecodingError(f"{path}: the file is empty (0 bytes)")
-    samples, rate = _decode_native(path)
+    try:
+        if path.stat().st_size == 0:
+            raise DecodingError(f"{path}: the file is empty (0 bytes)")
+        samples, rate = _decode_native(path)
+    except OSError as error:
+        raise DecodingError(f"{path}: cannot be read: {error.strerror or error}") from error
     if samples.size == 0:
         raise DecodingError(f"{path}: holds no audio samples")
-    if not np.isfinite(samples).all():
-        bad = int((~np.isfinite(samples)).sum())
+    if bad := samples.size - int(np.isfinite(samples).sum()):
         raise DecodingError(f"{path}: {bad} of {samples.size} samples are not finite (NaN or infinite)")
     return resample(samples.mean(axis=1, dtype=np.float32), rate, sample_rate)
 
@@ -61,16 +61,12 @@ def decode(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
 def resample(samples: npt.NDArray[np.float32], rate: int, sample_rate: int) -> npt.NDArray[np.float32]:
     """Band-limited resampling of (n,) samples from ``rate`` to ``sample_rate``, both in Hz."""
     if rate == sample_rate:
-        return np.ascontiguousarray(samples)
-    import torch
-
-    return _resampler(rate, sample_rate)(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
+        return samples
+    return _resampler(rate, sample_rate)(torch.from_numpy(samples)).numpy()
 
 
 @lru_cache(maxsize=8)
-def _resampler(rate: int, sample_rate: int):  # type: ignore[no-untyped-def]
-    from torchaudio.transforms import Resample
-
+def _resampler(rate: int, sample_rate: int) -> torch.nn.Module:
     # A Kaiser window of 64 zero crossings: stop band below the 80 dB that the features keep.
     return Resample(
         rate,
@@ -84,21 +80,20 @@ def _resampler(rate: int, sample_rate: int):  # type: ignore[no-untyped-def]
 
 def _decode_native(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     """Samples (n, channels) at the file's own rate."""
-    import soundfile
-
     try:
         # Opened here: libsndfile would be handed the name in an encoding that some systems' file names do not have.
         with path.open("rb") as file, soundfile.SoundFile(file) as sound:
             promised, rate = sound.frames, sound.samplerate
             samples = sound.read(dtype="float32", always_2d=True)
             whole = _promised_bytes(sound.extra_info)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    except soundfile.SoundFileRuntimeError as error:
         return _decode_with_torchcodec(path, f"soundfile: {error}")
     if whole is not None and whole[1] < whole[0] * (1 - TOLERATED_LOSS):
         raise DecodingError(f"{path}: cut short: its header promises {whole[0]} bytes of audio, {whole[1]} are there")
     if len(samples) < promised * (1 - TOLERATED_LOSS):
         raise DecodingError(
-            f"{path}: cut short: its header promises {promised / rate:.1f} s, {len(samples) / rate:.1f} s can be decoded"
+            f"{path}: cut short: its header promises {promised / rate:.1f} s, "
+            f"{len(samples) / rate:.1f} s can be decoded"
         )
     return samples, rate
 

@@ -1,32 +1,35 @@
-"""The catalog: one row per track, written as CSV, sorted by track id so that nothing depends on a file system's order."""
+"""The catalog: one row per track, sorted by track id so that nothing depends on a file system's order."""
 
 from __future__ import annotations
 
 import csv
+import logging
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import overload
 
 from artistid.errors import ArtistidError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
     """One recording of a song.
 
-    Attributes
-    ----------
-    track_id
-        Unique and stable name: the path below the collection's root without its ending, in Unicode NFC.
-    artist, album, title
-        Names as the source has them. ``album`` is empty for a track that belongs to none.
-    path
-        The audio file.
-    duration_s
-        Seconds of decoded audio; None until the track has been prepared.
-    sha1
-        SHA-1 of the decoded samples, so that a copy with other tags counts as the same recording; None until prepared.
+    Attributes:
+        track_id: unique and stable name: the path below the collection's root without its ending, in Unicode NFC.
+        artist: name as the source has it.
+        album: name as the source has it; empty for a track that belongs to none.
+        title: name as the source has it.
+        path: the audio file.
+        duration_s: seconds of decoded audio; None until the track has been prepared.
+        sha1: SHA-1 of the decoded samples, so that a copy with other tags counts as the same recording; None until
+            prepared.
     """
 
     track_id: str
@@ -43,13 +46,17 @@ COLUMNS = tuple(field.name for field in fields(Track))
 
 @dataclass(frozen=True)
 class Catalog(Sequence[Track]):
-    """Tracks sorted by track id, each id once."""
+    """Tracks sorted by track id.
+
+    Raises:
+        ArtistidError: a track id that is there twice.
+    """
 
     tracks: tuple[Track, ...]
 
     def __init__(self, tracks: Iterable[Track]) -> None:
         ordered = tuple(sorted(tracks, key=lambda track: track.track_id))
-        for first, second in zip(ordered, ordered[1:], strict=False):
+        for first, second in pairwise(ordered):
             if first.track_id == second.track_id:
                 raise ArtistidError(
                     f"the track {first.track_id!r} is there twice: {first.path} and {second.path}; remove or rename one"
@@ -59,7 +66,11 @@ class Catalog(Sequence[Track]):
     def __len__(self) -> int:
         return len(self.tracks)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def, override]  # as Sequence: a Track, or a tuple of them
+    @overload
+    def __getitem__(self, index: int) -> Track: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Track, ...]: ...
+    def __getitem__(self, index: int | slice) -> Track | tuple[Track, ...]:
         return self.tracks[index]
 
     def __iter__(self) -> Iterator[Track]:
@@ -73,22 +84,17 @@ class Catalog(Sequence[Track]):
     @property
     def albums(self) -> dict[str, tuple[str, ...]]:
         """The albums of each artist, sorted; tracks without an album are not counted."""
-        found: dict[str, set[str]] = {artist: set() for artist in self.artists}
-        for track in self:
-            if track.album:
-                found[track.artist].add(track.album)
-        return {artist: tuple(sorted(names)) for artist, names in found.items()}
-
-    @property
-    def songs_per_artist(self) -> Counter[str]:
-        return Counter(track.artist for track in self)
+        return {
+            artist: tuple(sorted({track.album for track in tracks if track.album}))
+            for artist, tracks in self.by_artist().items()
+        }
 
     def by_artist(self) -> dict[str, tuple[Track, ...]]:
         """The tracks of each artist, artists and tracks sorted."""
         found: dict[str, list[Track]] = defaultdict(list)
         for track in self:
             found[track.artist].append(track)
-        return {artist: tuple(found[artist]) for artist in self.artists}
+        return {artist: tuple(found[artist]) for artist in sorted(found)}
 
     def select(
         self,
@@ -99,40 +105,35 @@ class Catalog(Sequence[Track]):
     ) -> Catalog:
         """The part of the catalog that an experiment asks for.
 
-        Parameters
-        ----------
-        artists
-            Keep these artists only; None keeps all.
-        min_albums, min_songs
-            Keep artists with at least so many albums and songs, counted after ``exclude``.
-        exclude
-            Track ids to leave out.
+        Args:
+            artists: keep these artists only; None keeps all.
+            min_albums: keep artists with at least so many albums, counted after ``exclude``.
+            min_songs: keep artists with at least so many songs, counted after ``exclude``.
+            exclude: track ids to leave out.
 
-        Raises
-        ------
-        ArtistidError
-            A name that the catalog does not have, or nothing left.
+        Raises:
+            ArtistidError: a name that the catalog does not have, or nothing left.
         """
-        _require_known(exclude, {track.track_id for track in self}, "data.exclude", "track ids")
-        _require_known(artists or (), set(self.artists), "data.artists", "artists")
-        kept = Catalog(track for track in self if track.track_id not in set(exclude))
-        albums, songs = kept.albums, kept.songs_per_artist
-        wanted = {
-            artist
-            for artist in (kept.artists if artists is None else artists)
-            if len(albums.get(artist, ())) >= min_albums and songs[artist] >= min_songs
-        }
-        if not wanted:
+        excluded = {nfc(name) for name in exclude}
+        wanted = set(self.artists) if artists is None else {nfc(name) for name in artists}
+        _require_known(excluded, {track.track_id for track in self}, "data.exclude", "track ids")
+        _require_known(wanted, set(self.artists), "data.artists", "artists")
+        remaining = Catalog(track for track in self if track.artist in wanted and track.track_id not in excluded)
+        albums, songs = remaining.albums, Counter(track.artist for track in remaining)
+        kept = {name for name in albums if len(albums[name]) >= min_albums and songs[name] >= min_songs}
+        minimum = f"data.min_albums={min_albums}, data.min_songs={min_songs}"
+        if not kept:
+            most = f"{max(map(len, albums.values()), default=0)} albums, {max(songs.values(), default=0)} songs"
             raise ArtistidError(
-                f"no artist is left: of {len(self.artists)} artists none has data.min_albums={min_albums} albums and "
-                f"data.min_songs={min_songs} songs"
-                + (f" among data.artists={list(artists)}" if artists is not None else "")
-                + f"; the most albums of one artist are {max((len(names) for names in albums.values()), default=0)}"
+                f"no artist is left of {len(self.artists)} with {minimum}, {len(wanted)} wanted by data.artists and "
+                f"{len(excluded)} tracks left out by data.exclude; the most that one of them has are {most}"
             )
-        return Catalog(track for track in kept if track.artist in wanted)
+        if few := sorted(set(albums) - kept):
+            log.info("left out %d of %d artists (%s): %s", len(few), len(albums), minimum, ", ".join(few))
+        return Catalog(track for track in remaining if track.artist in kept)
 
     def with_facts(self, facts: Mapping[str, tuple[float, str]]) -> Catalog:
-        """The tracks named in ``facts`` (track id to seconds and SHA-1), completed with them; the others are left out."""
+        """The tracks named in ``facts`` (track id to seconds and SHA-1), completed with them; others are left out."""
         return Catalog(
             replace(track, duration_s=facts[track.track_id][0], sha1=facts[track.track_id][1])
             for track in self
@@ -140,33 +141,67 @@ class Catalog(Sequence[Track]):
         )
 
     def to_csv(self, path: Path) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        """Write one row per track, in the columns of :class:`Track`."""
+        # surrogateescape: a path need not be valid Unicode, and must be the same when read back.
+        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(asdict(track) for track in self)
 
     @classmethod
     def from_csv(cls, path: Path) -> Catalog:
-        """Read what :meth:`to_csv` wrote; raises ArtistidError that names the file if columns are missing."""
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-                raise ArtistidError(f"{path} is no catalog: it lacks the columns {sorted(missing)}")
+        """Read what :meth:`to_csv` wrote.
+
+        Raises:
+            ArtistidError: no such file, columns missing, a duration that is no number, or a track that is there twice.
+        """
+        rows = read_rows(path, COLUMNS, "catalog")
+        try:
             return cls(
                 Track(
-                    track_id=row["track_id"],
-                    artist=row["artist"],
-                    album=row["album"],
-                    title=row["title"],
+                    **{name: row[name] for name in ("track_id", "artist", "album", "title")},
                     path=Path(row["path"]),
                     duration_s=float(row["duration_s"]) if row["duration_s"] else None,
                     sha1=row["sha1"] or None,
                 )
-                for row in reader
+                for row in rows
             )
+        except ValueError as error:
+            raise ArtistidError(f"{path} is no catalog: a duration_s is not in seconds: {error}") from error
 
 
-def _require_known(names: Collection[str], known: set[str], setting: str, what: str) -> None:
-    if unknown := sorted(set(names) - known):
+def nfc(text: str) -> str:
+    """Text in Unicode NFC, since some file systems hand out decomposed names; bytes that are no UTF-8 become U+FFFD."""
+    return unicodedata.normalize("NFC", text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str, str]]:
+    """The rows of a CSV file by column name.
+
+    Args:
+        path: UTF-8, with or without the mark that spreadsheets put first.
+        required: columns that must be there; others may be.
+        what: the file ought to be, for the errors.
+
+    Raises:
+        ArtistidError: no such file, columns missing, or a row with fewer or more cells than the first.
+    """
+    if not path.is_file():
+        raise ArtistidError(f"the {what} {path} is no file (seen from {Path.cwd()})")
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or ()
+        if missing := [name for name in required if name not in columns]:
+            raise ArtistidError(f"{path} is no {what}: it lacks the columns {', '.join(missing)}; found {list(columns)}")
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise ArtistidError(f"{path}, line {reader.line_num}: expected {len(columns)} cells ({list(columns)})")
+            rows.append(row)
+        return rows
+
+
+def _require_known(names: Collection[str], known: Collection[str], setting: str, what: str) -> None:
+    if unknown := sorted(set(names) - set(known)):
         sample = ", ".join(sorted(known)[:10]) + (", …" if len(known) > 10 else "")
         raise ArtistidError(f"{setting} names {what} that the collection does not have: {unknown}; it has {sample}")

@@ -23,22 +23,20 @@ class LogMel:
 
     Agrees with librosa's ``power_to_db(melspectrogram(...), ref=1.0, top_db=80)`` on the same samples.
 
-    Parameters
-    ----------
-    sample_rate
-        Hz, after decoding.
-    n_fft, hop_length
-        Samples; Hann window of ``n_fft`` samples, frames centred on multiples of ``hop_length``.
-    n_mels, f_min, f_max
-        Number of mel bins and their range in Hz.
-    mel_scale
-        ``slaney`` or ``htk``; either way the triangles have equal area (librosa's ``norm="slaney"``).
-    pad_mode
-        What lies before the first and after the last sample: ``constant`` (zeros) or ``reflect``.
-    amin
-        Power below which everything is the floor.
-    top_db
-        dB below a track's loudest value at which the track's own floor lies; None for no such floor.
+    Args:
+        sample_rate: Hz, after decoding.
+        n_fft: samples of the Hann window.
+        hop_length: samples; frames are centred on its multiples.
+        n_mels: number of mel bins.
+        f_min: Hz, lower end of the mel bins.
+        f_max: Hz, upper end of the mel bins.
+        mel_scale: ``slaney`` or ``htk``; either way the triangles have equal area (librosa's ``norm="slaney"``).
+        pad_mode: what lies before the first and after the last sample: ``constant`` (zeros) or ``reflect``.
+        amin: power below which everything is the floor.
+        top_db: dB below a track's loudest value at which the track's own floor lies; None for no such floor.
+
+    Raises:
+        ArtistidError: a setting out of its range.
     """
 
     sample_rate: int = 16000
@@ -56,34 +54,33 @@ class LogMel:
         for setting, choices in (("mel_scale", ("slaney", "htk")), ("pad_mode", ("constant", "reflect"))):
             if getattr(self, setting) not in choices:
                 raise ArtistidError(f"features.{setting}={getattr(self, setting)!r} is none of {', '.join(choices)}")
-        if self.f_max > self.sample_rate / 2:
+        for setting in ("f_min", "f_max", "amin", "top_db"):
+            # 8000 and 8000.0 are one setting and must have one store.
+            if getattr(self, setting) is not None:
+                object.__setattr__(self, setting, float(getattr(self, setting)))
+        for setting in ("sample_rate", "n_fft", "hop_length", "n_mels", "amin"):
+            if (value := getattr(self, setting)) <= 0:
+                raise ArtistidError(f"features.{setting}={value} is out of range: expected more than 0")
+        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
             raise ArtistidError(
-                f"features.f_max={self.f_max} Hz lies above half of features.sample_rate={self.sample_rate} Hz"
+                f"features.f_min={self.f_min} Hz and features.f_max={self.f_max} Hz are out of range: expected "
+                f"0 <= f_min < f_max <= {self.sample_rate / 2} Hz, half of features.sample_rate"
             )
-
-    @property
-    def frames_per_second(self) -> float:
-        return self.sample_rate / self.hop_length
+        if self.top_db is not None and self.top_db < 0:
+            raise ArtistidError(f"features.top_db={self.top_db} dB is out of range: expected 0 or more, or null")
 
     def plain(self) -> dict[str, Any]:
         """The settings as plain types."""
         return asdict(self)
 
-    def n_frames(self, n_samples: int) -> int:
-        return 1 + n_samples // self.hop_length
-
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Log-mel of a whole track.
 
-        Parameters
-        ----------
-        samples [shape=(n,)]
-            Mono, at ``sample_rate``.
+        Args:
+            samples: ``(n,)``, mono, at ``sample_rate``.
 
-        Returns
-        -------
-        log_mel [shape=(1 + n // hop_length, n_mels)]
-            dB relative to a power of 1, frames first.
+        Returns:
+            ``(frames, mel)``, dB relative to a power of 1; there are ``1 + n // hop_length`` frames.
         """
         power = np.maximum(self._mel_power(samples), self.amin)  # (frames, mel)
         decibels = 10 * np.log10(power)
@@ -99,7 +96,7 @@ class LogMel:
         frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop_length]  # (frames, n_fft)
         # Double precision up to the power: in single, rounding in loud bins shows in bins 80 dB down.
         window = scipy.signal.get_window("hann", self.n_fft)
-        # Each triangle spans a few of the bins; sparse, the product is also one thread's work, and workers don't fight over cores.
+        # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
         filters = scipy.sparse.csr_array(self._filters().T)
         power = np.empty((len(frames), self.n_mels), np.float32)
         for first in range(0, len(frames), FRAMES_PER_BLOCK):
@@ -126,6 +123,8 @@ class LogMel:
             low, high = (2595 * np.log10(1 + hz / 700) for hz in (self.f_min, self.f_max))
             return 700 * (10 ** (np.linspace(low, high, self.n_mels + 2) / 2595) - 1)
         # Slaney's Auditory Toolbox: linear below 1 kHz (15 mel), then 27 mel for every factor of 6.4.
-        low, high = (hz * 3 / 200 if hz < 1000 else 15 + 27 * np.log(hz / 1000) / np.log(6.4) for hz in (self.f_min, self.f_max))
+        low, high = (
+            hz * 3 / 200 if hz < 1000 else 15 + 27 * np.log(hz / 1000) / np.log(6.4) for hz in (self.f_min, self.f_max)
+        )
         mel = np.linspace(low, high, self.n_mels + 2)
         return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))

@@ -19,18 +19,23 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
-from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
+import torch
+from filelock import FileLock, Timeout
 from rich.progress import track as progress
 
 from artistid.data.audio import DecodingError, decode
@@ -43,33 +48,33 @@ log = logging.getLogger(__name__)
 # Part of a store's key: raise it when decoding or features change what they give for the same settings.
 VERSION = 1
 
+# Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
+WINDOW = 4
+
 Array = npt.NDArray[np.float16]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """What the store knows of one file.
 
-    Attributes
-    ----------
-    path, size, mtime_ns
-        The file's identity at a glance; size in bytes.
-    file_sha1, audio_sha1
-        SHA-1 of the file's bytes and of its decoded samples.
-    start, frames
-        Rows of the array that hold its log-mel.
-    duration_s
-        Seconds of decoded audio.
-    floor_db
-        The smallest value of its log-mel, in dB.
-    error
-        Why it could not be decoded; empty if it could.
+    Attributes:
+        path: absolute.
+        size: of the file, in bytes.
+        mtime_ns: the file's time of change.
+        file_sha1: SHA-1 of the file's bytes; empty if they can't be read.
+        audio_sha1: SHA-1 of the decoded samples.
+        start: first row of the array that holds its log-mel.
+        frames: number of rows.
+        duration_s: seconds of decoded audio.
+        floor_db: the smallest value of its log-mel, in dB.
+        error: why it could not be decoded; empty if it could.
     """
 
     path: str
-    size: int
-    mtime_ns: int
-    file_sha1: str
+    size: int = 0
+    mtime_ns: int = 0
+    file_sha1: str = ""
     audio_sha1: str = ""
     start: int = 0
     frames: int = 0
@@ -86,14 +91,10 @@ class Entry:
 class Store:
     """A store that is open for reading.
 
-    Attributes
-    ----------
-    folder
-        Where it lies.
-    array [shape=(frames, mel)]
-        float16, dB, memory-mapped.
-    entries
-        By track id.
+    Attributes:
+        folder: where it lies.
+        array: ``(frames, mel)`` float16, dB, memory-mapped.
+        entries: by track id.
     """
 
     folder: Path
@@ -101,7 +102,7 @@ class Store:
     entries: dict[str, Entry]
 
     def log_mel(self, track_id: str) -> Array:
-        """The log-mel (frames, mel) of a whole track in dB; a view of the map."""
+        """The log-mel ``(frames, mel)`` of a whole track in dB; a view of the map."""
         entry = self.entries[track_id]
         return self.array[entry.start : entry.stop]
 
@@ -115,30 +116,20 @@ def prepare(
 ) -> tuple[Catalog, Store]:
     """Make the features that are missing, and open the store.
 
-    Parameters
-    ----------
-    catalog
-        Tracks to have.
-    features
-        Settings; each choice of settings has a store of its own below ``folder``.
-    folder
-        The collection's cache.
-    workers
-        Processes that decode; None takes one per core, 0 works in this process.
-    on_error
-        ``raise`` stops at the first file that can't be decoded; ``skip`` leaves such files out and lists them in ``failed.csv``.
+    Args:
+        catalog: tracks to have.
+        features: settings; each choice of settings has a store of its own below ``folder``.
+        folder: the collection's cache.
+        workers: processes that decode; None takes one per core, 0 works in this process.
+        on_error: ``raise`` stops at the first file that can't be decoded; ``skip`` leaves such files out and lists them
+            in ``failed.csv``, and does not try them again until they change.
 
-    Returns
-    -------
-    catalog
-        The tracks that are in the store, with duration and SHA-1.
-    store
-        Open for reading.
+    Returns:
+        The tracks that are in the store, with duration and SHA-1, and the store.
 
-    Raises
-    ------
-    ArtistidError
-        A file that can't be decoded, or a folder that can't be written.
+    Raises:
+        DecodingError: a file that can't be decoded.
+        ArtistidError: a folder that can't be written, a worker that died, or nothing that could be decoded.
     """
     if on_error not in ("raise", "skip"):
         raise ArtistidError(f"on_error={on_error!r} is none of raise, skip")
@@ -148,39 +139,54 @@ def prepare(
     key = hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = folder / f"logmel-{features.mel_scale}-{key}"
     retry_failed = on_error == "raise"
-    journal = _Journal.read(folder)
-    if journal.missing(catalog, retry_failed):
-        try:
+    try:
+        journal = _Journal(folder, features.n_mels)
+        # A complete store is not written to, not even to lock it: it may lie in a read-only folder.
+        if journal.missing(catalog, retry_failed):
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "lock"):
-                journal = _Journal.read(folder)  # another process may have worked while this one waited
+            with _lock(folder):
+                journal = _Journal(folder, features.n_mels)  # another process may have worked while this one waited
                 (folder / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
                 _fill(journal, journal.missing(catalog, retry_failed), features, workers, on_error)
-        except OSError as error:
-            raise ArtistidError(f"cannot write the feature store {folder} (cache_dir): {error}") from error
-    return _open(catalog, journal)
+        return _open(catalog, journal)
+    except OSError as error:
+        raise ArtistidError(
+            f"the feature store {folder} (cache_dir) cannot be read or written: {error}\n"
+            "the songs that are finished are kept, and the next run goes on from there"
+        ) from error
 
 
 def _open(catalog: Catalog, journal: _Journal) -> tuple[Catalog, Store]:
     found = {track.track_id: journal.by_path[_key(track.path)] for track in catalog}
-    if failed := {name: entry for name, entry in found.items() if entry.error}:
-        listing = journal.folder / "failed.csv"
-        with listing.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("track_id", "error"), *((name, entry.error) for name, entry in failed.items())])
-        log.warning("left out %d of %d tracks that cannot be decoded, listed in %s", len(failed), len(found), listing)
     entries = {name: entry for name, entry in found.items() if not entry.error}
-    if not entries:
-        raise ArtistidError(f"none of the {len(found)} tracks can be decoded; see {journal.folder / 'failed.csv'}")
-    array = np.load(journal.array_path, mmap_mode="r")
+    if failed := len(found) - len(entries):
+        listing = f"{failed} of {len(found)} tracks cannot be decoded, see {journal.failed_path}"
+        if not entries:
+            raise ArtistidError(listing)
+        log.warning("left out: %s", listing)
     facts = {name: (entry.duration_s, entry.audio_sha1) for name, entry in entries.items()}
-    return catalog.with_facts(facts), Store(journal.folder, array, entries)
+    return catalog.with_facts(facts), Store(journal.folder, journal.array(), entries)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("waiting for another process that is writing to %s", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fill(journal: _Journal, tracks: list[Track], features: LogMel, workers: int | None, on_error: str) -> None:
     """Make the features of ``tracks`` and write each as soon as it is ready."""
     log.info("decoding %d tracks into %s", len(tracks), journal.folder)
-    with _Appender(journal, features.n_mels) as appender:
-        made = _make_all([track.path for track in tracks], features, frozenset(journal.by_content), workers)
+    made = _make_all([track.path for track in tracks], features, frozenset(journal.by_content), workers)
+    with closing(made), _appender(journal) as appender:
         for entry, log_mel in progress(made, "log-mel", total=len(tracks)):
             if entry.error and on_error == "raise":
                 raise DecodingError(f"{entry.error}\n(on_error=skip leaves such files out and lists them)")
@@ -192,26 +198,38 @@ def _key(path: Path) -> str:
 
 
 class _Journal:
-    """What ``index.jsonl`` says, up to its last complete line."""
+    """What a store's index says, as far as it is sound.
 
-    def __init__(self, folder: Path) -> None:
+    It ends where a line is torn or is no entry, or where its frames are not in the array, as after a power failure: all
+    from there on is made anew.
+    """
+
+    def __init__(self, folder: Path, n_mels: int) -> None:
         self.folder = folder
+        self.n_mels = n_mels
         self.index_path = folder / "index.jsonl"
         self.array_path = folder / "log_mel.npy"
+        self.failed_path = folder / "failed.csv"
         self.by_path: dict[str, Entry] = {}
         self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file
-        self.complete_bytes = 0
         self.frames = 0
+        self.sound_bytes = 0
+        self._read()
 
-    @classmethod
-    def read(cls, folder: Path) -> _Journal:
-        journal = cls(folder)
-        if journal.index_path.exists():
-            content = journal.index_path.read_bytes()
-            journal.complete_bytes = content.rfind(b"\n") + 1
-            for line in content[: journal.complete_bytes].splitlines():
-                journal.remember(Entry(**json.loads(line)))
-        return journal
+    def _read(self) -> None:
+        if not self.index_path.exists():
+            return
+        # The index first: what it says is in the array by then, even while another process writes.
+        with self.index_path.open("rb") as file:
+            lines = file.readlines()
+        array_bytes = self.array_path.stat().st_size if self.array_path.exists() else 0
+        for line in lines:
+            entry = _parse(line)
+            if entry is None or self.offset(entry.stop) > array_bytes:
+                log.warning("%s is damaged after %d bytes: what follows is made anew", self.index_path, self.sound_bytes)
+                break
+            self.remember(entry)
+            self.sound_bytes += len(line)
 
     def remember(self, entry: Entry) -> None:
         self.by_path[entry.path] = entry
@@ -227,58 +245,88 @@ class _Journal:
         entry = self.by_path.get(_key(path))
         if entry is None or (entry.error and retry_failed):
             return False
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError:
+            return False  # what is wrong with it shows when it is read
         return (entry.size, entry.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
 
-
-class _Appender:
-    """Appends songs to the array, and a line to the journal once a song's frames are on disk."""
-
-    def __init__(self, journal: _Journal, n_mels: int) -> None:
-        self.journal = journal
-        self.n_mels = n_mels
-
-    def __enter__(self) -> _Appender:
-        for path in (self.journal.array_path, self.journal.index_path):
-            path.touch()
-        self.array_file = self.journal.array_path.open("r+b")
-        self.index_file = self.journal.index_path.open("r+b")
-        self.index_file.truncate(self.journal.complete_bytes)  # a line that a killed run began
-        self.index_file.seek(self.journal.complete_bytes)
-        self._write_header()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.array_file.close()
-        self.index_file.close()
-
-    def append(self, entry: Entry, log_mel: Array | None) -> None:
-        """Write one song; without ``log_mel`` its content is there already, under another name, or cannot be decoded."""
-        if twin := self.journal.by_content.get(entry.file_sha1):
-            entry = replace(twin, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
-        elif log_mel is not None:
-            entry = replace(entry, start=self.journal.frames, frames=len(log_mel))
-            self.array_file.seek(len(self._header(0)) + self.journal.frames * self.n_mels * log_mel.itemsize)
-            self.array_file.write(log_mel.tobytes())
-            self.array_file.flush()
-            os.fsync(self.array_file.fileno())
-        self.journal.remember(entry)
-        self._write_header()
-        self.index_file.write(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n")
-        self.index_file.flush()
-        os.fsync(self.index_file.fileno())
-
-    def _write_header(self) -> None:
-        self.array_file.seek(0)
-        self.array_file.write(self._header(self.journal.frames))
-        self.array_file.flush()
-
-    def _header(self, frames: int) -> bytes:
-        """The array's .npy header; numpy leaves room in it for the first axis to grow, so its length is always the same."""
+    def header(self, frames: int) -> bytes:
+        """The array's .npy header; numpy leaves room in it for the first axis to grow: its length is always the same."""
         buffer = BytesIO()
         described = {"descr": "<f2", "fortran_order": False, "shape": (frames, self.n_mels)}
         np.lib.format.write_array_header_1_0(buffer, described)
         return buffer.getvalue()
+
+    def offset(self, frame: int) -> int:
+        """Where a frame begins in the array's file, in bytes; 0 for the first, which needs no file."""
+        return len(self.header(0)) + frame * self.n_mels * np.dtype(np.float16).itemsize if frame else 0
+
+    def array(self) -> Array:
+        """The frames ``(frames, mel)`` that the index knows, memory-mapped.
+
+        Its header, for other programs, is passed over: it may be a song ahead of the index.
+        """
+        return np.memmap(
+            self.array_path, np.dtype("<f2"), "r", offset=len(self.header(0)), shape=(self.frames, self.n_mels)
+        )
+
+
+def _parse(line: bytes) -> Entry | None:
+    """The entry of a line of the index; None if the line is torn or is no entry."""
+    try:
+        return Entry(**json.loads(line)) if line.endswith(b"\n") else None
+    except (ValueError, TypeError):
+        return None
+
+
+class _Appender:
+    """Appends songs to the array, and a line to the index once a song's frames are on disk."""
+
+    def __init__(self, journal: _Journal, array_file: BinaryIO, index_file: BinaryIO) -> None:
+        self.journal = journal
+        self.array_file = array_file
+        self.index_file = index_file
+
+    def append(self, entry: Entry, log_mel: Array | None) -> None:
+        """Write one song; without ``log_mel`` it can't be decoded, or its content is there under another name."""
+        journal = self.journal
+        before = journal.by_path.get(entry.path)
+        if twin := journal.by_content.get(entry.file_sha1):
+            entry = replace(twin, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
+        elif log_mel is not None:
+            entry = replace(entry, start=journal.frames, frames=len(log_mel))
+            self._write_frames(entry, log_mel)
+        journal.remember(entry)
+        if entry.error or (before and before.error):
+            self._write_failed()
+        self.index_file.write(json.dumps(asdict(entry)).encode() + b"\n")
+        _to_disk(self.index_file)
+
+    def _write_frames(self, entry: Entry, log_mel: Array) -> None:
+        self.array_file.seek(0)
+        self.array_file.write(self.journal.header(entry.stop))
+        self.array_file.seek(self.journal.offset(entry.start))
+        self.array_file.write(log_mel.tobytes())
+        _to_disk(self.array_file)
+
+    def _write_failed(self) -> None:
+        with self.journal.failed_path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            failed = (entry for entry in self.journal.by_path.values() if entry.error)
+            csv.writer(file).writerows([("path", "error"), *((entry.path, entry.error) for entry in failed)])
+
+
+@contextmanager
+def _appender(journal: _Journal) -> Iterator[_Appender]:
+    journal.array_path.touch()
+    with journal.array_path.open("r+b") as array_file, journal.index_path.open("ab") as index_file:
+        index_file.truncate(journal.sound_bytes)
+        yield _Appender(journal, array_file, index_file)
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 Made = tuple[Entry, Array | None]
@@ -286,12 +334,17 @@ Made = tuple[Entry, Array | None]
 
 def _make(path: Path, features: LogMel, known: frozenset[str]) -> Made:
     """Decode one file, unless its content is known, and make its log-mel."""
-    stat = path.stat()
-    entry = Entry(_key(path), stat.st_size, stat.st_mtime_ns, hashlib.sha1(path.read_bytes()).hexdigest())
-    if entry.file_sha1 in known:
-        return entry, None
+    entry = Entry(path=_key(path))
     try:
+        stat = path.stat()
+        entry = replace(entry, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
+        with path.open("rb") as file:
+            entry = replace(entry, file_sha1=hashlib.file_digest(file, "sha1").hexdigest())
+        if entry.file_sha1 in known:
+            return entry, None
         samples = decode(path, features.sample_rate)
+    except OSError as error:
+        return replace(entry, error=f"{path}: cannot be read: {error.strerror or error}"), None
     except DecodingError as error:
         return replace(entry, error=str(error)), None
     log_mel = features(samples)
@@ -307,27 +360,22 @@ def _make(path: Path, features: LogMel, known: frozenset[str]) -> Made:
 def _make_all(
     paths: list[Path], features: LogMel, known: frozenset[str], workers: int | None
 ) -> Iterator[Made]:
-    """What :func:`_make` gives for each path, in the order in which they get ready."""
-    workers = min(os.cpu_count() or 1 if workers is None else workers, len(paths))
+    """What :func:`_make` gives for each path, in their order."""
+    workers = min((os.cpu_count() or 1) if workers is None else workers, len(paths))
     if workers < 2:
         yield from (_make(path, features, known) for path in paths)
         return
+    window: deque[tuple[Path, Future[Made]]] = deque()
     with ProcessPoolExecutor(workers, get_context("spawn"), _set_up_worker, (features, known)) as pool:
-        waiting = iter(paths)
-        running: dict[Future[Made], Path] = {}
         try:
-            while running or (running := {pool.submit(_work, path): path for path in islice(waiting, 2 * workers)}):
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    path = running.pop(future)
-                    # A few songs at a time: what is ready but not yet written stays in memory.
-                    running.update({pool.submit(_work, following): following for following in islice(waiting, 1)})
-                    yield future.result()
+            for path in paths:
+                window.append((path, pool.submit(_work, path)))
+                if len(window) == WINDOW * workers:
+                    yield window.popleft()[1].result()
+            while window:
+                yield window.popleft()[1].result()
         except BrokenProcessPool as error:
-            raise ArtistidError(
-                f"a worker process died while decoding one of {[str(path) for path in running.values()]} or {path}: out of memory, or a decoder "
-                "that crashed; workers=0 shows more"
-            ) from error
+            ...
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -335,10 +383,3 @@ def _make_all(
 def _set_up_worker(features: LogMel, known: frozenset[str]) -> None:
     global _worker_state
     _worker_state = (features, known)
-
-
-def _work(path: Path) -> Made:
-    return _make(path, *_worker_state)
-
-
-_worker_state: tuple[LogMel, frozenset[str]]

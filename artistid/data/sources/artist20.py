@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from artistid.data.catalog import Catalog, Track
-from artistid.data.sources.base import Card, Source, audio_files, describe, nfc, track_from_path
+from artistid.data.catalog import Catalog, Track, nfc
+from artistid.data.sources.base import Card, Source, audio_files, describe, track_from_path
 from artistid.errors import ArtistidError
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,10 @@ class Artist20(Source):
             "D. P. W. Ellis, 'Classifying music audio with timbral and chroma features', ISMIR 2007, pp. 339-340"
         ),
         how_to_get="on request from LabROSA: https://labrosa.ee.columbia.edu/projects/artistid/",
-        layout="ROOT/artists/<artist>/<album>/<NN-Title>.mp3 or ROOT/mp3s-32k/<artist>/<album>/<NN-Title>.mp3, and ROOT/lists/*.list if you have them",
+        layout=(
+            "ROOT/artists/<artist>/<album>/<NN-Title>.mp3 or ROOT/mp3s-32k/<artist>/<album>/<NN-Title>.mp3, "
+            "and ROOT/lists/*.list if you have them"
+        ),
     )
 
     def scan(self, root: Path) -> list[Track]:
@@ -43,12 +46,15 @@ class Artist20(Source):
             )
         if len(folders) > 1:
             raise ArtistidError(
-                f"data.root={root} holds both {AUDIO_FOLDERS[0]}/ and {AUDIO_FOLDERS[1]}/, which are the same tracks in two "
-                "layouts; move one of them away"
+                f"data.root={root} holds both {AUDIO_FOLDERS[0]}/ and {AUDIO_FOLDERS[1]}/, which are the same tracks in "
+                "two layouts; move one of them away"
             )
         tracks = [track_from_path(path, folders[0]) for path in audio_files(folders[0])]
-        if listed := listed_tracks(root / "lists"):
-            tracks = _as_listed(tracks, listed, root / "lists")
+        lists = root / "lists"
+        if listed := listed_tracks(lists):
+            tracks = _as_listed(tracks, listed, lists)
+        elif lists.is_dir():
+            log.warning("no *.list file in %s names a track as artist/album/title: all tracks on disk are used", lists)
         _compare_with_published(tracks)
         return tracks
 
@@ -79,11 +85,9 @@ def _as_listed(tracks: list[Track], listed: set[str], folder: Path) -> list[Trac
 
 
 def _compare_with_published(tracks: list[Track]) -> None:
-    if not tracks:
-        return
     catalog = Catalog(tracks)
-    found = (len(catalog.artists), sum(len(albums) for albums in catalog.albums.values()), len(catalog))
-    if found != (N_ARTISTS, N_ALBUMS, N_TRACKS):
+    found = (len(catalog.artists), sum(map(len, catalog.albums.values())), len(catalog))
+    if tracks and found != (N_ARTISTS, N_ALBUMS, N_TRACKS):
         log.warning(
             "artist20 has %d artists, %d albums and %d tracks; this copy has %d, %d and %d",
             *(N_ARTISTS, N_ALBUMS, N_TRACKS),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from artistid.data.audio import AUDIO_SUFFIXES
-from artistid.data.catalog import Catalog, Track
+from artistid.data.catalog import Catalog, Track, nfc
 from artistid.errors import ArtistidError
 
 log = logging.getLogger(__name__)
@@ -23,14 +21,12 @@ log = logging.getLogger(__name__)
 class Card:
     """What a person must know of a data set: shown when its files are not where they were expected.
 
-    Attributes
-    ----------
-    title, licence, citation
-        For people who publish on it.
-    how_to_get
-        Where the audio comes from, in a sentence or two.
-    layout
-        The tree that is expected below ``data.root``.
+    Attributes:
+        title: the data set's name.
+        licence: on which terms it may be used.
+        citation: for people who publish on it.
+        how_to_get: where the audio comes from, in a sentence or two.
+        layout: the tree that is expected below ``data.root``.
     """
 
     title: str
@@ -44,14 +40,13 @@ class Card:
 class Source(ABC):
     """Base class of the sources; one file per data set.
 
-    Parameters
-    ----------
-    name
-        Names the store's and the runs' folders.
-    root
-        The folder that holds the collection.
-    artists, min_albums, min_songs, exclude
-        Which part of the catalog to use, see :meth:`artistid.data.catalog.Catalog.select`.
+    Args:
+        name: names the store's and the runs' folders.
+        root: the folder that holds the collection.
+        artists: which to use, see :meth:`artistid.data.catalog.Catalog.select`, also for those that follow.
+        min_albums: of an artist.
+        min_songs: of an artist.
+        exclude: track ids.
     """
 
     name: str
@@ -70,10 +65,9 @@ class Source(ABC):
     def catalog(self) -> Catalog:
         """The tracks to work on.
 
-        Raises
-        ------
-        ArtistidError
-            No root, nothing in it, or a selection that leaves nothing; the message says what tree was expected.
+        Raises:
+            ArtistidError: no root, nothing in it, a folder that can't be read, or a selection that leaves nothing; the
+                message says what tree was expected and what was found.
         """
         if self.root is None:
             raise ArtistidError(f"data.root is not set: say where {self.card.title} is\n{self.expected()}")
@@ -81,7 +75,10 @@ class Source(ABC):
         if not root.is_dir():
             found = "is a file" if root.exists() else f"does not exist (seen from {Path.cwd()})"
             raise ArtistidError(f"data.root={root} {found}\n{self.expected()}")
-        tracks = self.scan(root)
+        try:
+            tracks = self.scan(root)
+        except OSError as error:
+            raise ArtistidError(f"data.root={root} cannot be read: {error}") from error
         if not tracks:
             raise ArtistidError(f"data.root={root} holds no tracks: found {describe(root)}\n{self.expected()}")
         return Catalog(tracks).select(self.artists, self.min_albums, self.min_songs, self.exclude)
@@ -103,15 +100,14 @@ def describe(root: Path) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def nfc(text: str) -> str:
-    """Unicode NFC: some file systems hand out decomposed names, and a track id must not depend on that."""
-    return unicodedata.normalize("NFC", text)
-
-
 def audio_files(root: Path) -> list[Path]:
     """Every audio file below ``root``, sorted; links are followed, hidden files and folders are ignored.
 
     What is left out because its ending is no audio format's is counted in the log.
+
+    Raises:
+        ArtistidError: a link that leads nowhere.
+        OSError: a folder that can't be read.
     """
     found: list[Path] = []
     other: Counter[str] = Counter()
@@ -123,19 +119,23 @@ def audio_files(root: Path) -> list[Path]:
     if other:
         listing = ", ".join(f"{suffix} {count}" for suffix, count in sorted(other.items()))
         log.info("left out %d files of %s that are not audio: %s", other.total(), root, listing)
+    if broken := [path for path in found if not path.exists()]:
+        raise ArtistidError(f"{len(broken)} links lead nowhere: {', '.join(map(str, broken[:5]))}")
     return sorted(found)
 
 
-def _files(root: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
-            subfolders.clear()
+def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files below a folder; ``above`` are the real paths of the folders that lead to it."""
+    real = folder.resolve()
+    if real in above:  # a link that leads back up
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
             continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        if path.is_dir():
+            yield from _files(path, above | {real})
+        else:
+            yield path
 
 
 def track_from_path(path: Path, root: Path) -> Track:
@@ -143,10 +143,8 @@ def track_from_path(path: Path, root: Path) -> Track:
 
     Folders below the album (discs) belong to the album.
 
-    Raises
-    ------
-    ArtistidError
-        A file directly in ``root``: it has no artist.
+    Raises:
+        ArtistidError: a file directly in ``root``: it has no artist.
     """
     parts = [nfc(part) for part in path.relative_to(root).with_suffix("").parts]
     if len(parts) == 1:
