@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
@@ -33,6 +33,7 @@ from artistid.evaluation.voting import METHODS
 from artistid.learning.acceleration import choose_precision, set_up_process
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.loggers import open_loggers
 from artistid.learning.specification import Specification
 from artistid.runs import RunFolder, provenance
 
@@ -134,24 +135,6 @@ def prepare_data(config: DictConfig, features: LogMel) -> tuple[Catalog, Store, 
     catalog, store = prepare(found, features, folder, config.workers, config.on_error)
     left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)
-
-
-@contextmanager
-def open_loggers(config: DictConfig) -> Iterator[list[Logger]]:
-    """The loggers of ``config.logger``, closed at the end in every case: one run of wandb per run of ours."""
-    loggers: list[Logger] = [instantiate(logger) for logger in config.logger.values()]
-    status = "failed"
-    try:
-        for logger in loggers:
-            logger.log_hyperparams(plain(config))
-        yield loggers
-        status = "success"
-    finally:
-        for logger in loggers:
-            logger.save()
-            logger.finalize(status)
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish()
 
 
 def fit(

@@ -306,7 +306,10 @@ def test_sweep_gives_each_run_a_folder_and_a_log(corpus: Path, tmp_path: Path, m
 
 @pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
 def test_loggers(logger: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    # As on a machine without an account of wandb's.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     train(corpus, tmp_path / "run", f"logger={logger}")
     pattern = {"wandb": "wandb/offline-run-*/*.wandb", "tensorboard": "tensorboard/events.*"}[logger]
     assert list((tmp_path / "run").glob(pattern))

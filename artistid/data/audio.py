@@ -16,8 +16,10 @@ from artistid.errors import ArtistidError
 
 # The endings that count as audio when a folder is scanned: those that soundfile reads by itself, and TorchCodec's.
 AUDIO_SUFFIXES = frozenset(
-    (".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".wave", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64")
-    + (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".ape", ".wv", ".mpc", ".ac3")
+    {
+        *(".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".wave", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+        *(".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".ape", ".wv", ".mpc", ".ac3"),
+    }
 )
 
 # A header may promise a little more than there is (encoder padding, a rounded length); a file cut short lacks more.

@@ -192,7 +192,9 @@ def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str
         reader = csv.DictReader(file)
         columns = reader.fieldnames or ()
         if missing := [name for name in required if name not in columns]:
-            raise ArtistidError(f"{path} is no {what}: it lacks the columns {', '.join(missing)}; found {list(columns)}")
+            raise ArtistidError(
+                f"{path} is no {what}: it lacks the columns {', '.join(missing)}; found {list(columns)}"
+            )
         rows = []
         for row in reader:
             if None in row or None in row.values():

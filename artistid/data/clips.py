@@ -22,12 +22,13 @@ class Clipping:
     """How tracks are cut into clips.
 
     Every full clip of a track is used, and a track shorter than one clip is one clip, filled up with its own floor.
-    The authors' code did neither: it dropped every track's last full clip, and with it all tracks shorter than two clips.
+    The authors' code did neither: it dropped every track's last full clip, and so all tracks shorter than two clips.
 
     Attributes:
         name: as in ``clip=3s``.
         seconds: nominal length.
-        frames: length in frames of the log-mel, from the authors' code; 20 s and 30 s are not what the seconds would give.
+        frames: length in frames of the log-mel, from the authors' code; those of 20 s and 30 s are fewer than the
+            seconds would give.
         keep_last: use a track's last full clip.
         pad_short: use tracks shorter than one clip.
     """
@@ -111,16 +112,18 @@ def cut(catalog: Catalog, store: Store, artists: Sequence[str], clipping: Clippi
         ArtistidError: if no track gives a clip.
     """
     entries = [store.entries[track.track_id] for track in catalog]
-    n_frames = np.array([entry.frames for entry in entries])
+    n_frames = np.array([entry.frames for entry in entries], np.int64)
     n_clips = clipping.count(n_frames)
     if not n_clips.sum():
         raise ArtistidError(
-            f"none of {len(catalog)} tracks gives a clip of clip={clipping.name} ({clipping.frames} frames): the longest has "
-            f"{n_frames.max(initial=0)} frames (clip.keep_last={clipping.keep_last}, clip.pad_short={clipping.pad_short})"
+            f"none of {len(catalog)} tracks gives a clip of clip={clipping.name} ({clipping.frames} frames): "
+            f"the longest has {n_frames.max(initial=0)} frames (clip.keep_last={clipping.keep_last}, "
+            f"clip.pad_short={clipping.pad_short})"
         )
     track = np.repeat(np.arange(len(catalog)), n_clips)
     clip = np.arange(len(track)) - np.repeat(np.cumsum(n_clips) - n_clips, n_clips)
-    labels = np.array([artists.index(track.artist) for track in catalog])
+    label_of = {artist: label for label, artist in enumerate(artists)}
+    labels = np.array([label_of[track.artist] for track in catalog])
     ids = tuple(track.track_id for track in catalog)
     return Clips(
         track_ids=ids,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import lightning as L
 import torch
@@ -83,7 +83,8 @@ class ClipData(L.LightningDataModule):
         for part, catalog in parts.items():
             if unknown := sorted(set(catalog.artists) - set(artists)):
                 raise ArtistidError(
-                    f"the {part} tracks are by artists that the model does not know: {', '.join(unknown)}; it knows {', '.join(self.artists)}"
+                    f"the {part} tracks are by artists that the model does not know: {', '.join(unknown)}; "
+                    f"it knows {', '.join(self.artists)}"
                 )
         self.clips = {part: cut(catalog, store, self.artists, clipping) for part, catalog in parts.items()}
         for part, clips in self.clips.items():
@@ -106,11 +107,12 @@ class ClipData(L.LightningDataModule):
 
     def _report(self, part: str, clips: Clips) -> None:
         log.info("%s: %d songs, %d clips", part, len(clips.track_ids), len(clips))
-        if clips.padded:
-            log.info("%s: %d songs shorter than a clip are filled up: %s", part, len(clips.padded), ", ".join(clips.padded))
-        if clips.dropped:
-            log.warning("%s: %d songs give no clip and are left out: %s", part, len(clips.dropped), ", ".join(clips.dropped))
+        if padded := clips.padded:
+            log.info("%s: %d songs shorter than a clip are filled up: %s", part, len(padded), ", ".join(padded))
+        if dropped := clips.dropped:
+            log.warning("%s: %d songs give no clip and are left out: %s", part, len(dropped), ", ".join(dropped))
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
+    """Collation: the data set hands out whole batches."""
     return batch

@@ -9,22 +9,27 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from artistid.data.catalog import Catalog, Track
+from artistid.data.catalog import Catalog, Track, nfc, read_rows
 from artistid.errors import ArtistidError
 
 log = logging.getLogger(__name__)
 
 PARTS = ("train", "val", "test")
 MIN_ALBUMS = MIN_SONGS = 3  # one for each part
+
+T = TypeVar("T")
+Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,8 @@ class Split:
         """Make sure that nothing leaks and that all can be learned.
 
         Raises:
-            ArtistidError: an empty part, an artist without a training track, an album in two parts (rule ``album``), or one recording
-                in two parts under two names; the message lists them.
+            ArtistidError: an empty part, an artist without a training track, an album in two parts (rule ``album``), or
+                one recording in two parts under two names; the message lists them.
         """
         tracks = [track for track in catalog if track.track_id in self.parts]
         counts = Counter(self.parts[track.track_id] for track in tracks)
@@ -73,7 +78,8 @@ class Split:
         if leaks:
             listing = "; ".join(", ".join(f"{name} ({self.parts[name]})" for name in names[:4]) for names in leaks[:5])
             raise ArtistidError(
-                f"{len(leaks)} {what}{'s are' if len(leaks) > 1 else ' is'} in more than one part of the split: {listing}"
+                f"{len(leaks)} {what}{'s are' if len(leaks) > 1 else ' is'} in more than one part of the split: "
+                + listing
                 + ("; …" if len(leaks) > 5 else "")
                 + (f"\n{hint}" if hint else "")
             )
@@ -90,32 +96,24 @@ class Split:
         """Read what :meth:`to_csv` wrote; a file with only track_id and part has the rule ``file``.
 
         Raises:
-            ArtistidError: no such file, columns missing, a part that is none of train, val, test, or a track that is there twice.
+            ArtistidError: no such file, columns missing, a part that is none of train, val, test, a seed that is no
+                number, or a track that is there twice.
         """
-        if not path.is_file():
-            raise ArtistidError(f"split.path={path} does not exist (seen from {Path.cwd()})")
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in ("track_id", "part") if name not in (reader.fieldnames or ())]:
-                raise ArtistidError(f"{path} is no split: it lacks the columns {', '.join(missing)}; found {reader.fieldnames}")
-            rows = list(reader)
+        rows = read_rows(path, ("track_id", "part"), "split")
         parts: dict[str, str] = {}
-        for line, row in enumerate(rows, start=2):
-            if row["part"] not in PARTS:
-                raise ArtistidError(f"{path}, line {line}: the part {row['part']!r} is none of {', '.join(PARTS)}")
-            if row["track_id"] in parts:
-                raise ArtistidError(f"{path}, line {line}: the track {row['track_id']!r} is there twice")
-            parts[row["track_id"]] = row["part"]
+        for row in rows:
+            name, part = nfc(row["track_id"]), row["part"]
+            if part not in PARTS:
+                raise ArtistidError(f"{path}: the part {part!r} of the track {name!r} is none of {', '.join(PARTS)}")
+            if name in parts:
+                raise ArtistidError(f"{path}: the track {name!r} is there twice")
+            parts[name] = part
         first = rows[0] if rows else {}
-        return cls(parts, first.get("rule") or "file", int(first["seed"]) if first.get("seed") else None)
-
-
-class Rule(Protocol):
-    """How a split is made; the classes below."""
-
-    name: str
-
-    def draw(self, catalog: Catalog, seed: int) -> Split: ...
+        try:
+            seed = int(first["seed"]) if first.get("seed") else None
+        except ValueError:
+            raise ArtistidError(f"{path}: the seed {first['seed']!r} is no whole number") from None
+        return cls(parts, first.get("rule") or "file", seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,26 +131,30 @@ class AlbumSplit:
         Raises:
             ArtistidError: a track without an album, or an artist with fewer than three albums; all are listed.
         """
-        if loose := [track for track in catalog if not track.album]:
+        if loose := [track.track_id for track in catalog if not track.album]:
             raise ArtistidError(
-                f"split={self.name} needs an album for every track; {len(loose)} lie directly under their artist: "
-                f"{', '.join(track.track_id for track in loose[:5])}" + (", …" if len(loose) > 5 else "") + "; split=song takes them"
+                f"split=album needs an album for every track; {len(loose)} lie directly under their artist: "
+                + ", ".join(loose[:5])
+                + (", …" if len(loose) > 5 else "")
+                + "; split=song takes them"
             )
         albums = catalog.albums
-        _require_enough({artist: len(names) for artist, names in albums.items()}, MIN_ALBUMS, "albums", self.name, "data.min_albums=3")
-        part_of: dict[tuple[str, str], str] = {}
-        for artist, names in albums.items():
-            order = _generator(seed, artist).permutation(len(names))
-            for place, index in enumerate(order):
-                part_of[artist, names[index]] = {0: "test", 1: "val"}.get(place, "train")
-        return Split({track.track_id: part_of[track.artist, track.album] for track in catalog}, self.name, seed)
+        _require_enough({artist: len(names) for artist, names in albums.items()}, MIN_ALBUMS, "album")
+        part_of = {
+            (artist, album): part
+            for artist, names in albums.items()
+            for album, part in zip(
+                _shuffled(names, seed, artist), chain(("test", "val"), repeat("train")), strict=False
+            )
+        }
+        return Split({track.track_id: part_of[track.artist, track.album] for track in catalog}, "album", seed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SongSplit:
     """Songs drawn at random, stratified by artist: a tenth to test, a tenth of the others to validation (paper III-A).
 
-    Every artist has at least one song in every part, which a plain stratified draw does not promise for artists of few songs.
+    Every artist has at least one song in every part; a plain stratified draw does not promise that where songs are few.
 
     Attributes:
         share: of the songs that goes to test, and of the remaining ones to validation; rounded up.
@@ -166,23 +168,23 @@ class SongSplit:
         if not 0 < self.share < 0.5:
             raise ArtistidError(f"split.share={self.share} is no share: expected a number above 0 and below 0.5")
         songs = {artist: len(tracks) for artist, tracks in catalog.by_artist().items()}
-        _require_enough(songs, MIN_SONGS, "songs", self.name, "data.min_songs=3")
+        _require_enough(songs, MIN_SONGS, "song")
         generator = _generator(seed, "")
-        n_test = self._allocate(np.array(list(songs.values())), generator, leave=2)
-        n_val = self._allocate(np.array(list(songs.values())) - n_test, generator, leave=1)
+        n_songs = np.array(list(songs.values()))
+        n_test = self._allocate(n_songs, generator, leave=2)
+        n_val = self._allocate(n_songs - n_test, generator, leave=1)
         parts: dict[str, str] = {}
         for (artist, tracks), tests, vals in zip(catalog.by_artist().items(), n_test, n_val, strict=True):
-            order = _generator(seed, artist).permutation(len(tracks))
-            for place, index in enumerate(order):
-                parts[tracks[index].track_id] = "test" if place < tests else "val" if place < tests + vals else "train"
-        return Split(parts, self.name, seed)
+            order = chain(repeat("test", tests), repeat("val", vals), repeat("train"))
+            parts |= {track.track_id: part for track, part in zip(_shuffled(tracks, seed, artist), order, strict=False)}
+        return Split(parts, "song", seed)
 
-    def _allocate(self, songs: npt.NDArray[np.int64], generator: np.random.Generator, leave: int) -> npt.NDArray[np.int64]:
-        """How many of each artist's songs (artists,) to draw: in proportion, at least one, and ``leave`` stay.
+    def _allocate(self, songs: Counts, generator: np.random.Generator, leave: int) -> Counts:
+        """How many of each artist's ``songs`` ``(artists,)`` to draw: in proportion, at least one, and ``leave`` stay.
 
         What rounding down leaves over goes to the largest remainders, drawn by lot among equals.
         """
-        total = int(np.ceil(self.share * songs.sum()))
+        total = math.ceil(round(self.share * int(songs.sum()), 9))  # 0.1 * 3 is a little more than 0.3
         quota = self.share * songs
         drawn = np.maximum(1, np.floor(quota).astype(np.int64))
         lot = generator.permutation(len(songs))
@@ -200,7 +202,7 @@ class FileSplit:
     name: str = "file"
 
     def draw(self, catalog: Catalog, seed: int) -> Split:
-        """Read the split, whatever the seed; tracks of the catalog that it does not name are left out and listed in the log.
+        """Read the split, whatever the seed; tracks that it does not name are left out and listed in the log.
 
         Raises:
             ArtistidError: see :meth:`Split.from_csv`; also if the file names tracks that the catalog does not have.
@@ -218,15 +220,22 @@ class FileSplit:
         return split
 
 
-def _require_enough(counts: Mapping[str, int], needed: int, what: str, split: str, remedy: str) -> None:
+def _require_enough(counts: Mapping[str, int], needed: int, what: str) -> None:
     if short := {artist: count for artist, count in counts.items() if count < needed}:
         listing = ", ".join(f"{artist} ({count})" for artist, count in sorted(short.items()))
         raise ArtistidError(
-            f"split={split} needs {needed} {what} of every artist, one for each part; {len(short)} of {len(counts)} artists have fewer: {listing}\n"
-            f"{remedy} leaves them out; data.artists=[…] names those to use"
+            f"split={what} needs {needed} {what}s of every artist, one for each part; "
+            f"{len(short)} of {len(counts)} artists have fewer: {listing}\n"
+            f"data.min_{what}s={needed} leaves them out; data.artists=[…] names those to use"
         )
 
 
 def _generator(seed: int, artist: str) -> np.random.Generator:
     """A generator that depends on the seed and a name, the same on every machine."""
+    if seed < 0:
+        raise ArtistidError(f"seed={seed} is no seed: expected 0 or more")
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha1(artist.encode()).digest()[:8], "big")])
+
+
+def _shuffled(items: Sequence[T], seed: int, artist: str) -> list[T]:
+    return [items[index] for index in _generator(seed, artist).permutation(len(items))]

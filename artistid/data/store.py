@@ -22,10 +22,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from multiprocessing import get_context, parent_process
@@ -146,8 +146,9 @@ def prepare(
             folder.mkdir(parents=True, exist_ok=True)
             with _lock(folder):
                 journal = _Journal(folder, features.n_mels)  # another process may have worked while this one waited
-                (folder / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-                _fill(journal, journal.missing(catalog, retry_failed), features, workers, on_error)
+                if tracks := journal.missing(catalog, retry_failed):
+                    (folder / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+                    _fill(journal, tracks, features, workers, on_error)
         return _open(catalog, journal)
     except OSError as error:
         raise ArtistidError(
@@ -168,18 +169,13 @@ def _open(catalog: Catalog, journal: _Journal) -> tuple[Catalog, Store]:
     return catalog.with_facts(facts), Store(journal.folder, journal.array(), entries)
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> AbstractContextManager[object]:
     lock = FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         log.info("waiting for another process that is writing to %s", folder)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
 def _fill(journal: _Journal, tracks: list[Track], features: LogMel, workers: int | None, on_error: str) -> None:
@@ -201,7 +197,7 @@ class _Journal:
     """What a store's index says, as far as it is sound.
 
     It ends where a line is torn or is no entry, or where its frames are not in the array, as after a power failure: all
-    from there on is made anew.
+    from there on is redone.
     """
 
     def __init__(self, folder: Path, n_mels: int) -> None:
@@ -225,8 +221,8 @@ class _Journal:
         array_bytes = self.array_path.stat().st_size if self.array_path.exists() else 0
         for line in lines:
             entry = _parse(line)
-            if entry is None or self.offset(entry.stop) > array_bytes:
-                log.warning("%s is damaged after %d bytes: what follows is made anew", self.index_path, self.sound_bytes)
+            if entry is None or (entry.frames and self.offset(entry.stop) > array_bytes):
+                log.warning("%s is not sound after %d bytes: what follows is redone", self.index_path, self.sound_bytes)
                 break
             self.remember(entry)
             self.sound_bytes += len(line)
@@ -252,24 +248,22 @@ class _Journal:
         return (entry.size, entry.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
 
     def header(self, frames: int) -> bytes:
-        """The array's .npy header; numpy leaves room in it for the first axis to grow: its length is always the same."""
+        """The array's .npy header; numpy leaves room in it for the first axis to grow, so its length never changes."""
         buffer = BytesIO()
         described = {"descr": "<f2", "fortran_order": False, "shape": (frames, self.n_mels)}
         np.lib.format.write_array_header_1_0(buffer, described)
         return buffer.getvalue()
 
     def offset(self, frame: int) -> int:
-        """Where a frame begins in the array's file, in bytes; 0 for the first, which needs no file."""
-        return len(self.header(0)) + frame * self.n_mels * np.dtype(np.float16).itemsize if frame else 0
+        """Where a frame begins in the array's file, in bytes."""
+        return len(self.header(0)) + frame * self.n_mels * np.dtype(np.float16).itemsize
 
     def array(self) -> Array:
         """The frames ``(frames, mel)`` that the index knows, memory-mapped.
 
         Its header, for other programs, is passed over: it may be a song ahead of the index.
         """
-        return np.memmap(
-            self.array_path, np.dtype("<f2"), "r", offset=len(self.header(0)), shape=(self.frames, self.n_mels)
-        )
+        return np.memmap(self.array_path, np.dtype("<f2"), "r", offset=self.offset(0), shape=(self.frames, self.n_mels))
 
 
 def _parse(line: bytes) -> Entry | None:
@@ -359,27 +353,52 @@ def _make(path: Path, features: LogMel, known: frozenset[str]) -> Made:
 
 def _make_all(
     paths: list[Path], features: LogMel, known: frozenset[str], workers: int | None
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """What :func:`_make` gives for each path, in their order."""
     workers = min((os.cpu_count() or 1) if workers is None else workers, len(paths))
     if workers < 2:
         yield from (_make(path, features, known) for path in paths)
         return
     window: deque[tuple[Path, Future[Made]]] = deque()
-    with ProcessPoolExecutor(workers, get_context("spawn"), _set_up_worker, (features, known)) as pool:
-        try:
-            for path in paths:
-                window.append((path, pool.submit(_work, path)))
-                if len(window) == WINDOW * workers:
-                    yield window.popleft()[1].result()
-            while window:
-                yield window.popleft()[1].result()
-        except BrokenProcessPool as error:
-            ...
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _set_up_worker, (features, known))
+    try:
+        for path in paths:
+            window.append((path, pool.submit(_work, path)))
+            if len(window) == WINDOW * workers:
+                yield window[0][1].result()
+                window.popleft()
+        while window:
+            yield window[0][1].result()
+            window.popleft()
+    except BrokenProcessPool as error:
+        # Songs are taken up in order, so those in work are the first that are not ready.
+        unfinished = [path for path, future in window if isinstance(future.exception(), BrokenProcessPool)]
+        raise ArtistidError(
+            f"a process that decodes has died, at one of {', '.join(map(str, unfinished[:workers]))}: out of memory, "
+            "or a decoder that crashed; workers=0 decodes one after the other and shows which"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _set_up_worker(features: LogMel, known: frozenset[str]) -> None:
     global _worker_state
     _worker_state = (features, known)
+    torch.set_num_threads(1)  # there is a process per core already
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker with its parent, which can't when it is killed: the worker would wait for songs forever."""
+    parent = parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
+
+
+def _work(path: Path) -> Made:
+    return _make(path, *_worker_state)
+
+
+_worker_state: tuple[LogMel, frozenset[str]]

@@ -32,6 +32,8 @@ class ArtistClassifier(L.LightningModule):
         self.specification = specification
         self.optimizer = optimizer
         self.network = prepare_network(specification.build())
+        norms = [module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        self._momentum = {norm: norm.momentum for norm in norms if norm.momentum}
 
     @classmethod
     def from_checkpoint(cls, path: Any) -> ArtistClassifier:
@@ -47,6 +49,16 @@ class ArtistClassifier(L.LightningModule):
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
         """Logits (batch, artists), float32, of clips ``(batch, mel, time)`` in dB."""
         return self.network(log_mel.float()).float()
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Let the running statistics of batch norm begin as plain means, until their own momentum is the larger.
+
+        With the paper's momentum they would forget their arbitrary start by a hundredth a step: on small collections
+        validation would judge by wrong statistics, and early stopping act on it, before they have arrived. Gradients
+        don't depend on them, and after some hundred steps nothing is left of the difference.
+        """
+        for norm, momentum in self._momentum.items():
+            norm.momentum = max(momentum, 1 / (self.global_step + 1))
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         loss = nn.functional.cross_entropy(self(batch["log_mel"]), batch["label"])

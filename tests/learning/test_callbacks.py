@@ -46,7 +46,7 @@ def test_predictions_carry_clip_song_and_artist() -> None:
 
 @pytest.mark.slow
 def test_two_processes_have_the_scores_of_one(corpus: Path, tmp_path: Path) -> None:
-    """DDP over gloo; 7 clips a batch leave a remainder, which the sampler fills up with clips that must not count twice."""
+    """DDP over gloo; 7 clips a batch leave a remainder, which the sampler fills up with clips that count once."""
     one = train(corpus, tmp_path / "one", "split=song", "batch_size=7", "trainer.precision=32-true")
     folder = tmp_path / "two"
     arguments = ("data=folder", f"data.root={corpus}", f"run_dir={folder}", "split=song", "batch_size=7", *QUICK)

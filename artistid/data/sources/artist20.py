@@ -46,8 +46,8 @@ class Artist20(Source):
             )
         if len(folders) > 1:
             raise ArtistidError(
-                f"data.root={root} holds both {AUDIO_FOLDERS[0]}/ and {AUDIO_FOLDERS[1]}/, which are the same tracks in "
-                "two layouts; move one of them away"
+                f"data.root={root} holds both {AUDIO_FOLDERS[0]}/ and {AUDIO_FOLDERS[1]}/, which are the same tracks "
+                "in two layouts; move one of them away"
             )
         tracks = [track_from_path(path, folders[0]) for path in audio_files(folders[0])]
         lists = root / "lists"

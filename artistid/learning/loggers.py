@@ -1,0 +1,47 @@
+"""The loggers of ``config.logger``, opened and closed with a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger, WandbLogger
+from omegaconf import DictConfig
+
+from artistid.config import plain
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_loggers(config: DictConfig) -> Iterator[list[Logger]]:
+    """Loggers that know the composed configuration, closed at the end in every case: a run of wandb per run of ours."""
+    settings = {name: plain(logger) for name, logger in config.logger.items()}
+    if "wandb" in settings and "WANDB_MODE" not in os.environ and not _has_wandb_account():
+        settings["wandb"]["mode"] = "offline"
+    loggers: list[Logger] = [instantiate(logger) for logger in settings.values()]
+    status = "failed"
+    try:
+        for logger in loggers:
+            logger.log_hyperparams(plain(config))
+        yield loggers
+        status = "success"
+    finally:
+        for logger in loggers:
+            logger.save()
+            logger.finalize(status)
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=int(status == "failed"))
+
+
+def _has_wandb_account() -> bool:
+    """Whether wandb has a key. Without one it would ask for it; offline, its records stay in the run folder."""
+    import wandb
+
+    found = wandb.login(prompt=False, verify=False)
+    if not found:
+        log.info("wandb: no account is set up on this machine (wandb login), so it works offline")
+    return found

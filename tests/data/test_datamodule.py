@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from artistid.data.clips import Clipping
+from artistid.data.datamodule import Batch, ClipData
+from artistid.errors import ArtistidError
+from tests.data.stores import N_MELS, make_store
+
+TEN = Clipping(name="x", seconds=1, frames=10)
+FRAMES = {"b/1/x": 35, "a/1/y": 20, "a/1/x": 7}
+
+
+def make_data(batch_size: int = 4, artists: Sequence[str] = ("a", "b")) -> tuple[ClipData, Any]:
+    catalog, store = make_store(FRAMES)
+    return ClipData({"train": catalog, "test": catalog}, store, artists, TEN, batch_size), store
+
+
+def joined(batches: list[Batch], key: str) -> torch.Tensor:
+    return torch.cat([batch[key] for batch in batches])  # type: ignore[literal-required]
+
+
+def test_batches_are_the_stores_rows() -> None:
+    data, store = make_data()
+    batches = list(data.test_dataloader())
+    assert [len(batch["label"]) for batch in batches] == [4, 2]
+    assert joined(batches, "index").tolist() == list(range(6))
+    assert joined(batches, "label").tolist() == [0, 0, 0, 1, 1, 1]
+    log_mel = joined(batches, "log_mel")
+    assert log_mel.shape == (6, N_MELS, 10)
+    assert log_mel.dtype == torch.float16
+    whole = [store.log_mel("a/1/y")[:10], store.log_mel("a/1/y")[10:]]
+    whole += [store.log_mel("b/1/x")[start : start + 10] for start in (0, 10, 20)]
+    for row, frames in enumerate(whole, start=1):
+        assert np.array_equal(log_mel[row].numpy(), frames.T)
+
+
+def test_a_short_song_is_filled_up_with_its_own_floor() -> None:
+    data, store = make_data()
+    clip = next(iter(data.test_dataloader()))["log_mel"][0].numpy()
+    assert np.array_equal(clip[:, :7], store.log_mel("a/1/x").T)
+    assert (clip[:, 7:] == store.log_mel("a/1/x").min()).all()
+
+
+def test_training_clips_are_shuffled_by_the_seed() -> None:
+    data, _ = make_data()
+    orders = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        orders.append(joined(list(data.train_dataloader()), "index").tolist())
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[0]) == list(range(6))
+    batches = list(data.train_dataloader())
+    ordered = joined(list(data.test_dataloader()), "log_mel")
+    assert torch.equal(joined(batches, "log_mel"), ordered[joined(batches, "index")])
+
+
+def test_a_batch_may_be_changed_without_harm_to_the_store() -> None:
+    data, store = make_data()
+    before = store.array.copy()
+    for batch in data.test_dataloader():
+        batch["log_mel"].zero_()
+    assert np.array_equal(store.array, before)
+
+
+def test_counts_and_what_is_left_out_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    catalog, store = make_store(FRAMES)
+    with caplog.at_level("INFO"):
+        ClipData({"val": catalog}, store, ("a", "b"), TEN, 4)
+    assert "val: 3 songs, 6 clips" in caplog.text
+    assert "val: 1 songs shorter than a clip are filled up: a/1/x" in caplog.text
+    authors = Clipping(name="x", seconds=1, frames=10, keep_last=False, pad_short=False)
+    ClipData({"val": catalog}, store, ("a", "b"), authors, 4)
+    assert "val: 1 songs give no clip and are left out: a/1/x" in caplog.text
+
+
+def test_artists_that_are_not_known() -> None:
+    with pytest.raises(ArtistidError, match=r"train tracks are by artists .*: b; it knows a, c"):
+        make_data(artists=("a", "c"))
+
+
+def test_an_empty_batch() -> None:
+    with pytest.raises(ArtistidError, match="batch_size=0"):
+        make_data(batch_size=0)
