@@ -1,0 +1,91 @@
+"""The synthetic discography: the default data, composed and rendered when it is first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from artistid.data.catalog import Catalog
+from artistid.data.sources.base import Card
+from artistid.data.sources.folder import Folder
+from artistid.synthesis.discography import COMPOSER_VERSION, Discography, write_discography
+
+
+@dataclass(kw_only=True)
+class Synthetic(Folder):
+    """A discography that this package composes; how much artist and producer matter in it are its two dials.
+
+    Parameters
+    ----------
+    n_artists, n_albums, n_songs, seconds, style_strength, producer_strength, seed
+        See :class:`artistid.synthesis.discography.Discography`.
+    cache_dir
+        The files are kept below it, in ``synthetic/``; each set of settings has its own folder there.
+    workers
+        Processes that compose; below 2 none but this one, None takes one per core.
+
+    Raises
+    ------
+    ArtistidError
+        A setting out of its range.
+    """
+
+    name: str = "synthetic"
+    root: str | Path | None = field(init=False, default=None)
+    n_artists: int = 8
+    n_albums: int = 4
+    n_songs: int = 5
+    seconds: float = 30.0
+    style_strength: float = 1.0
+    producer_strength: float = 1.0
+    seed: int = 0
+    cache_dir: str | Path
+    workers: int | None = None
+
+    card: ClassVar[Card] = Card(
+        title="a synthetic discography",
+        licence="no rights are claimed in what a seed composes",
+        citation="none",
+        how_to_get="it composes itself on first use",
+        layout="ROOT/<artist>/<album>/<NN-Title>.mp3",
+    )
+
+    def __post_init__(self) -> None:
+        self.root = Path(self.cache_dir).expanduser() / "synthetic" / folder_name(self.discography)
+
+    @property
+    def discography(self) -> Discography:
+        return Discography(
+            n_artists=self.n_artists,
+            n_albums=self.n_albums,
+            n_songs=self.n_songs,
+            seconds=self.seconds,
+            style_strength=self.style_strength,
+            producer_strength=self.producer_strength,
+            seed=self.seed,
+        )
+
+    def catalog(self) -> Catalog:
+        """The tracks to work on; those that are not there yet are composed first.
+
+        Raises
+        ------
+        ArtistidError
+            The cache cannot be written to, or a selection leaves nothing.
+        """
+        write_discography(self.discography, Path(str(self.root)), self.workers)
+        return super().catalog()
+
+
+def folder_name(discography: Discography) -> str:
+    """Readable up to the hash, which stands for all settings and the version of the composer."""
+    d = discography
+    settings = json.dumps({**asdict(d), "composer": COMPOSER_VERSION}, sort_keys=True)
+    digest = hashlib.sha1(settings.encode()).hexdigest()[:8]
+    return (
+        f"{d.n_artists}x{d.n_albums}x{d.n_songs}x{d.seconds:g}s"
+        f"-style{d.style_strength:g}-producer{d.producer_strength:g}-seed{d.seed}-{digest}"
+    )

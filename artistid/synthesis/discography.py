@@ -1,0 +1,226 @@
+"""The files of a synthetic discography: `artist/album/NN-Title.mp3`, 16 kHz mono at 32 kbit/s, as artist20 has them."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import soundfile
+from rich.progress import track as progress
+
+from artistid.errors import ArtistidError
+from artistid.synthesis import SAMPLE_RATE
+from artistid.synthesis.composing import compose
+from artistid.synthesis.instruments import Samples
+from artistid.synthesis.names import nth_name
+from artistid.synthesis.production import draw_production, produce
+from artistid.synthesis.rendering import render
+from artistid.synthesis.style import draw_artist
+
+COMPOSER_VERSION = 1
+"""To be raised with every change that is heard: old renderings are then left alone and new ones made."""
+
+BIT_RATE = 32_000
+"""Bits per second, constant."""
+
+SHORTEST = 5.0
+"""Seconds: less than two bars of the slowest song is no music."""
+
+LONGEST_OVER_SHORTEST = 1.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discography:
+    """What a discography is made of; equal settings give equal files.
+
+    Every artist, album and song has its own seed, of `seed` and its numbers: one more leaves the others as they are.
+
+    Parameters
+    ----------
+    n_artists, n_albums, n_songs
+        Artists, albums of each, songs on each.
+    seconds
+        Length of the shortest songs; the longest are a tenth longer.
+    style_strength, producer_strength
+        How far the artists' styles, and the albums' productions, lie apart: 0 is not at all, 1 the default.
+    seed
+        0 or more.
+
+    Raises
+    ------
+    ArtistidError
+        A setting out of its range.
+    """
+
+    n_artists: int = 8
+    n_albums: int = 4
+    n_songs: int = 5
+    seconds: float = 30.0
+    style_strength: float = 1.0
+    producer_strength: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_artists", "n_albums", "n_songs"):
+            self._check(name, int, 1)
+        self._check("seconds", float, SHORTEST)
+        self._check("style_strength", float, 0.0)
+        self._check("producer_strength", float, 0.0)
+        self._check("seed", int, 0)
+
+    def _check(self, name: str, kind: type[int] | type[float], lowest: float) -> None:
+        """Holds the setting as its kind, so that 30 and 30.0 are the same discography."""
+        value = getattr(self, name)
+        # Not `value < lowest`, which lets nan pass.
+        if not isinstance(value, int | float) or not lowest <= value < math.inf or kind(value) != value:
+            expected = "whole number" if kind is int else "number"
+            raise ArtistidError(f"data.{name}={value}: expected a {expected}, {lowest} or more")
+        object.__setattr__(self, name, kind(value))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One song's place: numbers from 0, and its file below the discography's folder."""
+
+    artist: int
+    album: int
+    song: int
+    path: PurePosixPath
+
+
+def recordings(discography: Discography) -> Iterator[Recording]:
+    """All recordings, artist by artist and album by album."""
+    for artist in range(discography.n_artists):
+        artist_name = nth_name(_rng(discography, "artist names"), artist)
+        for album in range(discography.n_albums):
+            album_name = nth_name(_rng(discography, "album names", artist), album)
+            for song in range(discography.n_songs):
+                title = nth_name(_rng(discography, "titles", artist, album), song)
+                file = f"{song + 1:02d}-{title.title()}.mp3"
+                yield Recording(artist, album, song, PurePosixPath(artist_name, album_name.title(), file))
+
+
+def record(discography: Discography, artist: int, album: int, song: int) -> Samples:
+    """A song as it is on the record: (samples,) float32 within ±1 at `SAMPLE_RATE`."""
+    style = draw_artist(_rng(discography, "artist", artist), discography.style_strength)
+    production = draw_production(_rng(discography, "album", artist, album), discography.producer_strength)
+    rng = _rng(discography, "song", artist, album, song)
+    seconds = discography.seconds * rng.uniform(1.0, LONGEST_OVER_SHORTEST)
+    return produce(render(compose(style, rng, seconds), rng), production, rng)
+
+
+_STREAMS = ("artist", "album", "song", "artist names", "album names", "titles")
+
+
+def _rng(discography: Discography, stream: str, *numbers: int) -> np.random.Generator:
+    """The stream of one thing of the discography; streams are independent, and don't depend on the dials."""
+    return np.random.default_rng(np.random.SeedSequence(discography.seed, spawn_key=(_STREAMS.index(stream), *numbers)))
+
+
+def encode(samples: Samples) -> bytes:
+    """MP3 at `BIT_RATE`.
+
+    Raises
+    ------
+    ArtistidError
+        libsndfile was built without MP3.
+    """
+    if "MP3" not in soundfile.available_formats():
+        raise ArtistidError(
+            f"libsndfile {soundfile.__libsndfile_version__} cannot write MP3: expected 1.1 or newer, "
+            "which the wheels of the soundfile package bring"
+        )
+    file = io.BytesIO()
+    # libsndfile spreads its levels 0 to 1 over the bit rates of 16 kHz, 160 to 8 kbit/s, and LAME takes the nearest.
+    level = (160_000 - BIT_RATE) / (160_000 - 8_000)
+    soundfile.write(
+        file,
+        samples,
+        SAMPLE_RATE,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="CONSTANT",
+        compression_level=level,
+    )
+    return file.getvalue()
+
+
+def write_discography(discography: Discography, folder: Path, workers: int | None = None) -> None:
+    """Writes those recordings that `folder` has not got, with a progress bar.
+
+    Each file appears under its name only once it is whole, so an interrupted call is completed by the next one.
+
+    Parameters
+    ----------
+    discography
+        What to write.
+    folder
+        Where; made if it is not there. It must hold nothing but this discography.
+    workers
+        Processes; below 2 all is done in this one, None takes one per core.
+
+    Raises
+    ------
+    ArtistidError
+        The folder cannot be written to, `workers` is negative, or a worker process died.
+    """
+    if workers is not None and workers < 0:
+        raise ArtistidError(f"data.workers={workers} is no number of processes: expected 0 or more")
+    missing = [recording for recording in recordings(discography) if not (folder / recording.path).is_file()]
+    done = _written(discography, missing, folder, workers)
+    if missing:
+        for _ in progress(done, "composing", total=len(missing)):
+            pass
+
+
+def _written(
+    discography: Discography, missing: list[Recording], folder: Path, workers: int | None
+) -> Iterator[Recording]:
+    """The missing recordings, each when it is written."""
+    workers = min(os.cpu_count() or 1 if workers is None else workers, len(missing))
+    if workers < 2:
+        for recording in missing:
+            yield _write(discography, recording, folder)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        futures = [pool.submit(_write, discography, recording, folder) for recording in missing]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise ArtistidError(
+                "a worker process died while composing: out of memory, or started from a script without "
+                "`if __name__ == '__main__':`; what was written is kept, and data.workers=1 needs no workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write(discography: Discography, recording: Recording, folder: Path) -> Recording:
+    path = folder / recording.path
+    mp3 = encode(record(discography, recording.artist, recording.album, recording.song))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, mp3)
+    except OSError as error:
+        raise ArtistidError(f"cannot write {path}: {error.strerror}; choose another data.cache_dir") from error
+    return recording
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """All of the content or nothing. The name in between is hidden, no audio file's, and no other process's."""
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
