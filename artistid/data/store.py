@@ -34,7 +34,6 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from filelock import FileLock, Timeout
 from rich.progress import track as progress
 
@@ -384,7 +383,8 @@ def _make_all(
 def _set_up_worker(features: LogMel, known: frozenset[str]) -> None:
     global _worker_state
     _worker_state = (features, known)
-    torch.set_num_threads(1)  # there is a process per core already
+    # There is a process per core already. torch reads this when it is imported: only where resampling needs it.
+    os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
