@@ -16,14 +16,14 @@ import numpy as np
 from artistid.synthesis.score import Drum, Note, Section, Song
 from artistid.synthesis.style import ArtistStyle, Sound, Writing, draw_style
 
+# Steps per bar.
 STEPS = 16
-"""Steps per bar."""
 
+# How full a section is: intro, verse, chorus, bridge.
 ENERGY = {"I": 0.35, "V": 0.6, "C": 1.0, "B": 0.5}
-"""How full a section is: intro, verse, chorus, bridge."""
 
+# Bars per phrase of the melody.
 PHRASE = 2
-"""Bars per phrase of the melody."""
 
 
 class Event(NamedTuple):
@@ -44,18 +44,25 @@ class Chord:
 
 @dataclass(frozen=True)
 class Material:
-    """What all sections of one letter share: verses have one progression, one melody and one arrangement."""
+    """What all sections of one letter share: verses have one progression, one melody and one arrangement.
+
+    Attributes:
+        energy: how full they are, about 0 (quiet) to 1 (full).
+        roots: degree of each chord's root.
+        chords: degrees of each chord above its root.
+        motif: (step in the phrase, degrees above the register's centre) of each syllable.
+        parts: names of those that play.
+    """
 
     energy: float
     roots: tuple[int, ...]
     chords: tuple[tuple[int, ...], ...]
     motif: tuple[tuple[int, float], ...]
-    """(step in the phrase, degrees above the register's centre) of each syllable."""
     parts: frozenset[str]
 
 
 def compose(artist: ArtistStyle, rng: np.random.Generator, seconds: float) -> Song:
-    """A song of the artist's; every bar of it is drawn from `rng`."""
+    """A song of the artist's; every bar of it is drawn from ``rng``."""
     style = draw_style(artist, rng)
     return _Composer(style.writing, rng, seconds).song(style.sound)
 
@@ -149,7 +156,7 @@ class _Composer:
         return self.key + 12 * octave + self.writing.scale[step]
 
     def _voicing(self, chord: Chord, lowest: int) -> list[int]:
-        """The chord's notes within the octave from `lowest`: the nearest position, so voices move little."""
+        """The chord's notes within the octave from ``lowest``: the nearest position, so voices move little."""
         return sorted({_fold(self._pitch(degree), lowest) for degree in chord.degrees})
 
     # --- accompaniment ---
@@ -307,5 +314,5 @@ def _onsets(pattern: str, chord: Chord) -> list[tuple[int, int, float]]:
 
 
 def _fold(pitch: int, lowest: int) -> int:
-    """The pitch of the same name within the octave from `lowest`."""
+    """The pitch of the same name within the octave from ``lowest``."""
     return lowest + (pitch - lowest) % 12

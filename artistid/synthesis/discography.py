@@ -1,4 +1,4 @@
-"""The files of a synthetic discography: `artist/album/NN-Title.mp3`, 16 kHz mono at 32 kbit/s, as artist20 has them."""
+"""The files of a synthetic discography: ``artist/album/NN-Title.mp3``, 16 kHz mono, 32 kbit/s, as artist20 has them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from artistid.synthesis.production import draw_production, produce
 from artistid.synthesis.rendering import render
 from artistid.synthesis.style import draw_artist
 
+# To be raised with every change that is heard: old renderings are then left alone and new ones made.
 COMPOSER_VERSION = 1
-"""To be raised with every change that is heard: old renderings are then left alone and new ones made."""
 
+# Bits per second, constant.
 BIT_RATE = 32_000
-"""Bits per second, constant."""
 
+# Seconds: less than two bars of the slowest song is no music.
 SHORTEST = 5.0
-"""Seconds: less than two bars of the slowest song is no music."""
 
 LONGEST_OVER_SHORTEST = 1.1
 
@@ -41,23 +41,19 @@ LONGEST_OVER_SHORTEST = 1.1
 class Discography:
     """What a discography is made of; equal settings give equal files.
 
-    Every artist, album and song has its own seed, of `seed` and its numbers: one more leaves the others as they are.
+    Every artist, album and song has its own seed, of ``seed`` and its numbers: one more leaves the others as they are.
 
-    Parameters
-    ----------
-    n_artists, n_albums, n_songs
-        Artists, albums of each, songs on each.
-    seconds
-        Length of the shortest songs; the longest are a tenth longer.
-    style_strength, producer_strength
-        How far the artists' styles, and the albums' productions, lie apart: 0 is not at all, 1 the default.
-    seed
-        0 or more.
+    Args:
+        n_artists: number of artists.
+        n_albums: albums of each artist.
+        n_songs: songs on each album.
+        seconds: length of the shortest songs; the longest are a tenth longer.
+        style_strength: how far the artists' styles lie apart: 0 is not at all, 1 the default.
+        producer_strength: how far the albums' productions lie apart: 0 is not at all, 1 the default.
+        seed: 0 or more.
 
-    Raises
-    ------
-    ArtistidError
-        A setting out of its range.
+    Raises:
+        ArtistidError: a setting out of its range.
     """
 
     n_artists: int = 8
@@ -109,7 +105,7 @@ def recordings(discography: Discography) -> Iterator[Recording]:
 
 
 def record(discography: Discography, artist: int, album: int, song: int) -> Samples:
-    """A song as it is on the record: (samples,) float32 within ±1 at `SAMPLE_RATE`."""
+    """A song as it is on the record: (samples,) float32 within ±1 at ``SAMPLE_RATE``."""
     style = draw_artist(_rng(discography, "artist", artist), discography.style_strength)
     production = draw_production(_rng(discography, "album", artist, album), discography.producer_strength)
     rng = _rng(discography, "song", artist, album, song)
@@ -126,12 +122,10 @@ def _rng(discography: Discography, stream: str, *numbers: int) -> np.random.Gene
 
 
 def encode(samples: Samples) -> bytes:
-    """MP3 at `BIT_RATE`.
+    """MP3 at ``BIT_RATE``.
 
-    Raises
-    ------
-    ArtistidError
-        libsndfile was built without MP3.
+    Raises:
+        ArtistidError: libsndfile was built without MP3.
     """
     if "MP3" not in soundfile.available_formats():
         raise ArtistidError(
@@ -154,23 +148,17 @@ def encode(samples: Samples) -> bytes:
 
 
 def write_discography(discography: Discography, folder: Path, workers: int | None = None) -> None:
-    """Writes those recordings that `folder` has not got, with a progress bar.
+    """Writes those recordings that ``folder`` has not got, with a progress bar.
 
     Each file appears under its name only once it is whole, so an interrupted call is completed by the next one.
 
-    Parameters
-    ----------
-    discography
-        What to write.
-    folder
-        Where; made if it is not there. It must hold nothing but this discography.
-    workers
-        Processes; below 2 all is done in this one, None takes one per core.
+    Args:
+        discography: what to write.
+        folder: where; made if it is not there. It must hold nothing but this discography.
+        workers: processes; below 2 all is done in this one, None takes one per core.
 
-    Raises
-    ------
-    ArtistidError
-        The folder cannot be written to, `workers` is negative, or a worker process died.
+    Raises:
+        ArtistidError: the folder cannot be written to, ``workers`` is negative, or a worker process died.
     """
     if workers is not None and workers < 0:
         raise ArtistidError(f"data.workers={workers} is no number of processes: expected 0 or more")

@@ -1,6 +1,6 @@
 """The instruments: from a note to its samples, by wavetables, frequency modulation, formants and filtered noise.
 
-Samples are float32 at `SAMPLE_RATE`. A wavetable holds one period of a sound with no harmonic above the band; reading
+Samples are float32 at ``SAMPLE_RATE``. A wavetable holds one period of a sound with no harmonic above the band; reading
 it at the note's frequency costs one look-up per sample, however rich the spectrum.
 """
 
@@ -19,12 +19,13 @@ from artistid.synthesis.style import Kit, Tone, Voice
 Samples = NDArray[np.float32]
 Amplitudes = NDArray[np.floating]
 
+# Hz: no harmonic above it, a little below half the sample rate.
 HIGHEST = 7600.0
-"""Hz: no harmonic above it, a little below half the sample rate."""
 
+# Samples per period in a wavetable: read without interpolation, its steps lie 60 dB below the tone.
 TABLE = 2048
-"""Samples per period in a wavetable: read without interpolation, its steps lie 60 dB below the tone."""
 
+# Hz, averages over men's vowels (Peterson & Barney, Control methods used in a study of the vowels, 1952, Table II).
 FORMANTS = {
     "i": (270.0, 2290.0, 3010.0),
     "e": (530.0, 1840.0, 2480.0),
@@ -32,7 +33,6 @@ FORMANTS = {
     "o": (570.0, 840.0, 2410.0),
     "u": (300.0, 870.0, 2240.0),
 }
-"""Hz, averages over men's vowels (Peterson & Barney, Control methods used in a study of the vowels, 1952, Table II)."""
 
 
 def hertz(pitch: float) -> float:
@@ -79,7 +79,7 @@ def _read(table: Samples, cycles: Samples) -> Samples:
 
 
 def _spectrum(tone: Tone, pitch: int) -> Amplitudes:
-    """Amplitudes of the harmonics up to `HIGHEST`."""
+    """Amplitudes of the harmonics up to ``HIGHEST``."""
     k = np.arange(1, max(int(HIGHEST / hertz(pitch)), 1) + 1)
     hz = k * hertz(pitch)
     if tone.engine == "subtractive":
@@ -206,7 +206,7 @@ def play_drum(kit: Kit, drum: Drum, rng: np.random.Generator) -> Samples:
 
 
 def _struck(pitch: float, sweep: float, decay: float, fall: float) -> Samples:
-    """A skin: a sine that falls to `pitch` from `sweep` times as high with the time constant `fall`, seconds."""
+    """A skin: a sine that falls to ``pitch`` from ``sweep`` times as high with the time constant ``fall``, seconds."""
     t = _time(6.0 * decay)
     cycles = pitch * (t + (sweep - 1.0) * fall * (1.0 - np.exp(-t / fall)))
     wave: Samples = (np.sin(2.0 * np.pi * cycles) * np.exp(-t / decay)).astype(np.float32)
@@ -244,7 +244,7 @@ def _tom(kit: Kit, pitch: float) -> Samples:
 
 
 def add(track: Samples, start: int, samples: Samples) -> None:
-    """Adds in place what of `samples` falls inside the track."""
+    """Adds in place what of ``samples`` falls inside the track."""
     first, last = max(start, 0), min(start + len(samples), len(track))
     if first < last:
         track[first:last] += samples[first - start : last - start]

@@ -1,6 +1,7 @@
 """Invented names for artists, albums and songs: they say nothing of what they name.
 
-The n-th name of a seed does not depend on how many are asked for, and the first `len(FIRST) * len(SECOND)` all differ.
+The n-th name of a seed does not depend on how many are asked for, and the first ``len(FIRST) * len(SECOND)`` all
+differ.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SECOND = (
 
 
 def nth_name(rng: np.random.Generator, n: int) -> str:
-    """Two words, lower case, joined by an underscore; `rng` must be fresh."""
+    """Two words, lower case, joined by an underscore; ``rng`` must be fresh."""
     order = rng.permutation(len(FIRST) * len(SECOND))
     lap, place = divmod(n, len(order))
     first, second = divmod(int(order[place]), len(SECOND))

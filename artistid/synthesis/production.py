@@ -15,11 +15,11 @@ from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.instruments import Samples
 from artistid.synthesis.traits import PRODUCER_SPREAD, read_traits, trait, vector_size
 
+# Centres of the equaliser's bands.
 EQUALISER_HZ = (80.0, 250.0, 700.0, 1800.0, 3800.0, 6500.0)
-"""Centres of the equaliser's bands."""
 
+# Samples, 10 ms: the compressor's resolution.
 BLOCK = 160
-"""Samples, 10 ms: the compressor's resolution."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def draw_production(rng: np.random.Generator, strength: float) -> Production:
 
 
 def produce(samples: Samples, production: Production, rng: np.random.Generator) -> Samples:
-    """The mix (samples,) as it comes on the record, within ±1; `rng` is the tape's noise, new for every song."""
+    """The mix (samples,) as it comes on the record, within ±1; ``rng`` is the tape's noise, new for every song."""
     wet = oaconvolve(samples, _impulse_response(production))[: len(samples)].astype(np.float32)
     squeezed = _compress(wet, production)
     drive = np.float32(production.drive / (4.0 * _rms(squeezed)))

@@ -11,8 +11,8 @@ from artistid.synthesis.instruments import Samples, add, play_drum, play_tone, s
 from artistid.synthesis.score import Drum, Note, Song
 from artistid.synthesis.style import Kit, Tone
 
+# Root mean square of every dry mix: how loud a record is, is its producer's doing.
 MIX_RMS = 0.1
-"""Root mean square of every dry mix: how loud a record is, is its producer's doing."""
 
 DRUM_TRACKS = {
     "kick": (Drum.KICK,),
@@ -20,12 +20,12 @@ DRUM_TRACKS = {
     "cymbals": (Drum.HAT, Drum.OPEN_HAT, Drum.CRASH),
 }
 
+# Different strokes per drum, taken in turn: two strokes are never quite alike.
 TAKES = 3
-"""Different strokes per drum, taken in turn: two strokes are never quite alike."""
 
 
 def render(song: Song, rng: np.random.Generator) -> Samples:
-    """The song's dry mix at `SAMPLE_RATE`, shape (samples,), root mean square `MIX_RMS`, faded out at its end."""
+    """The song's dry mix at ``SAMPLE_RATE``, shape (samples,), root mean square ``MIX_RMS``, faded out at its end."""
     samples = round(song.seconds * SAMPLE_RATE)
     mix = np.zeros(samples, dtype=np.float32)
     for name, track in _tracks(song, samples, rng):
@@ -39,7 +39,7 @@ def render(song: Song, rng: np.random.Generator) -> Samples:
 
 
 def _tracks(song: Song, samples: int, rng: np.random.Generator) -> Iterator[tuple[str, Samples]]:
-    """Every part's track, under its name in `Balance`."""
+    """Every part's track, under its name in ``Balance``."""
     sound = song.sound
     for name, drums in DRUM_TRACKS.items():
         strokes = [note for note in song.parts["drums"] if note.pitch in drums]

@@ -1,4 +1,4 @@
-"""A song on paper: what `composing` hands to `rendering`."""
+"""A song on paper: what ``composing`` hands to ``rendering``."""
 
 from __future__ import annotations
 
@@ -23,29 +23,49 @@ class Drum(IntEnum):
 
 
 class Note(NamedTuple):
+    """A note in time.
+
+    Attributes:
+        start: seconds from the song's start.
+        duration: seconds.
+        pitch: MIDI number.
+        velocity: 0 to 1.
+    """
+
     start: float
-    """Seconds."""
     duration: float
-    """Seconds."""
     pitch: int
-    """MIDI."""
     velocity: float
-    """0 to 1."""
 
 
 class Section(NamedTuple):
+    """A stretch of a song's form.
+
+    Attributes:
+        letter: I(ntro), V(erse), C(horus) or B(ridge).
+        bar: its first, counted from 0.
+        bars: how many it has.
+    """
+
     letter: str
-    """I(ntro), V(erse), C(horus) or B(ridge)."""
     bar: int
     bars: int
 
 
 @dataclass(frozen=True)
 class Song:
+    """A song's notes, and what they are to be played on.
+
+    Attributes:
+        seconds: its length.
+        tempo: beats per minute.
+        sections: from the first bar to the last.
+        parts: drums, bass, comping, arpeggio, pad and voice, each in the order it was written.
+        sound: the instruments and their balance.
+    """
+
     seconds: float
     tempo: float
-    """Beats per minute."""
     sections: tuple[Section, ...]
     parts: dict[str, list[Note]]
-    """drums, bass, comping, arpeggio, pad and voice, each in the order it was written."""
     sound: Sound

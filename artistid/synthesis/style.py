@@ -25,7 +25,7 @@ VOWELS = ("i", "e", "a", "o", "u")
 
 @dataclass(frozen=True)
 class Writing:
-    """How a song is composed. Patterns are one bar of sixteenths: `X` accented, `x` plain, `.` silent."""
+    """How a song is composed. Patterns are one bar of sixteenths: ``X`` accented, ``x`` plain, ``.`` silent."""
 
     tempo: float = trait(72, 156, log=True)  # beats per minute
     swing: float = trait(0.5, 0.64)  # share of the beat that its first half takes

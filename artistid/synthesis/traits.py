@@ -13,19 +13,19 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from scipy.special import ndtr, softmax
 
+# Standard deviation of the artists around what all share, at style_strength 1.
 ARTIST_SPREAD = 0.9
-"""Standard deviation of the artists around what all share, at `style_strength` 1."""
+# Standard deviation of an artist's songs around the artist; no dial moves it. Against the former: the overlap.
 SONG_SPREAD = 0.5
-"""Standard deviation of an artist's songs around the artist; no dial moves it. Against the former: the overlap."""
+# Standard deviation of the albums' productions around the neutral one, at producer_strength 1.
 PRODUCER_SPREAD = 0.45
-"""Standard deviation of the albums' productions around the neutral one, at `producer_strength` 1."""
 
 T = TypeVar("T")
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 class Draw(Protocol):
-    """How one trait reads its `size` entries of the vector."""
+    """How one trait reads its ``size`` entries of the vector."""
 
     @property
     def size(self) -> int: ...
@@ -35,7 +35,7 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Range:
-    """A number, or a tuple of `size` numbers, between `low` and `high`; uniform when z is a standard normal."""
+    """A number, or a tuple of ``size`` numbers, between ``low`` and ``high``; uniform when z is a standard normal."""
 
     low: float
     high: float
@@ -83,7 +83,7 @@ class Habit:
 
 @dataclass(frozen=True)
 class Odds:
-    """What a `Habit` reads: options and their cumulative probabilities."""
+    """What a ``Habit`` reads: options and their cumulative probabilities."""
 
     options: tuple[Any, ...]
     cumulative: tuple[float, ...]
@@ -133,7 +133,7 @@ def vector_size(of: type) -> int:
 
 
 def read_traits(of: type[T], z: Vector) -> T:
-    """The dataclass `of` with every trait read off the vector `z`, shape `(vector_size(of),)`."""
+    """The dataclass ``of`` with every trait read off the vector ``z``, shape ``(vector_size(of),)``."""
     values, start = {}, 0
     for name, draw in _draws(of):
         values[name] = draw.read(z[start : start + draw.size])

@@ -18,19 +18,14 @@ from artistid.synthesis.discography import COMPOSER_VERSION, Discography, write_
 class Synthetic(Folder):
     """A discography that this package composes; how much artist and producer matter in it are its two dials.
 
-    Parameters
-    ----------
-    n_artists, n_albums, n_songs, seconds, style_strength, producer_strength, seed
-        See :class:`artistid.synthesis.discography.Discography`.
-    cache_dir
-        The files are kept below it, in ``synthetic/``; each set of settings has its own folder there.
-    workers
-        Processes that compose; below 2 none but this one, None takes one per core.
+    Args:
+        n_artists, n_albums, n_songs, seconds, style_strength, producer_strength, seed: see
+            :class:`artistid.synthesis.discography.Discography`.
+        cache_dir: the files are kept below it, in ``synthetic/``; each set of settings has its own folder there.
+        workers: processes that compose; below 2 none but this one, None takes one per core.
 
-    Raises
-    ------
-    ArtistidError
-        A setting out of its range.
+    Raises:
+        ArtistidError: a setting out of its range.
     """
 
     name: str = "synthetic"
@@ -71,10 +66,8 @@ class Synthetic(Folder):
     def catalog(self) -> Catalog:
         """The tracks to work on; those that are not there yet are composed first.
 
-        Raises
-        ------
-        ArtistidError
-            The cache cannot be written to, or a selection leaves nothing.
+        Raises:
+            ArtistidError: the cache cannot be written to, or a selection leaves nothing.
         """
         write_discography(self.discography, Path(str(self.root)), self.workers)
         return super().catalog()

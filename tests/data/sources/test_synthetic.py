@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.utils import instantiate
@@ -12,7 +13,7 @@ from artistid.data.sources.synthetic import Synthetic, folder_name
 from artistid.errors import ArtistidError
 from artistid.synthesis.discography import Discography
 
-TINY = {"n_artists": 2, "n_albums": 1, "n_songs": 2, "seconds": 5.0, "workers": 0}
+TINY: dict[str, Any] = {"n_artists": 2, "n_albums": 1, "n_songs": 2, "seconds": 5.0, "workers": 0}
 CONF = Path(__file__).parents[3] / "conf" / "data" / "synthetic.yaml"
 
 
@@ -41,7 +42,7 @@ def test_an_interrupted_composing_is_completed(tmp_path: Path) -> None:
 
 
 def test_each_setting_has_its_own_folder() -> None:
-    changes: list[dict[str, float]] = [
+    changes: list[dict[str, Any]] = [
         {},
         {"n_artists": 9},
         {"n_albums": 9},
@@ -52,7 +53,7 @@ def test_each_setting_has_its_own_folder() -> None:
         {"producer_strength": 0.5000001},
         {"seed": 9},
     ]
-    assert len({folder_name(Discography(**change)) for change in changes}) == len(changes)  # type: ignore[arg-type]
+    assert len({folder_name(Discography(**change)) for change in changes}) == len(changes)
     assert folder_name(Discography()).startswith("8x4x5x30s-style1-producer1-seed0-")
     assert folder_name(Discography(seconds=30, style_strength=1)) == folder_name(Discography())
 
