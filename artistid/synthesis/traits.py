@@ -14,11 +14,11 @@ import numpy as np
 from scipy.special import ndtr, softmax
 
 # Standard deviation of the artists around what all share, at style_strength 1.
-ARTIST_SPREAD = 0.9
+ARTIST_SPREAD = 1.0
 # Standard deviation of an artist's songs around the artist; no dial moves it. Against the former: the overlap.
 SONG_SPREAD = 0.5
 # Standard deviation of the albums' productions around the neutral one, at producer_strength 1.
-PRODUCER_SPREAD = 0.45
+PRODUCER_SPREAD = 0.3
 
 T = TypeVar("T")
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]

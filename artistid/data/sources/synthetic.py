@@ -31,9 +31,9 @@ class Synthetic(Folder):
     name: str = "synthetic"
     root: str | Path | None = field(init=False, default=None)
     n_artists: int = 8
-    n_albums: int = 4
-    n_songs: int = 5
-    seconds: float = 30.0
+    n_albums: int = 6
+    n_songs: int = 4
+    seconds: float = 20.0
     style_strength: float = 1.0
     producer_strength: float = 1.0
     seed: int = 0

@@ -54,8 +54,8 @@ def test_each_setting_has_its_own_folder() -> None:
         {"seed": 9},
     ]
     assert len({folder_name(Discography(**change)) for change in changes}) == len(changes)
-    assert folder_name(Discography()).startswith("8x4x5x30s-style1-producer1-seed0-")
-    assert folder_name(Discography(seconds=30, style_strength=1)) == folder_name(Discography())
+    assert folder_name(Discography()).startswith("8x6x4x20s-style1-producer1-seed0-")
+    assert folder_name(Discography(seconds=20, style_strength=1)) == folder_name(Discography())
 
 
 def test_artists_can_be_selected(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_artists_can_be_selected(tmp_path: Path) -> None:
 def test_the_configuration_holds_the_defaults_and_a_name_for_each_setting(tmp_path: Path) -> None:
     config = OmegaConf.create({"cache_dir": str(tmp_path), "workers": 0, "data": OmegaConf.load(CONF)})
     source = instantiate(config.data)
-    name = "synthetic-8x4x5x30s-style1-producer1-seed0"
+    name = "synthetic-8x6x4x20s-style1-producer1-seed0"
     assert asdict(source) == asdict(Synthetic(name=name, cache_dir=str(tmp_path), workers=0, exclude=[]))
 
 
