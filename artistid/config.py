@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -10,11 +12,19 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
 
 log = logging.getLogger(__name__)
+
+PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir")
+# What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
+PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
+WRITE_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EFBIG)
 
 
 def config_dir() -> Path:
@@ -28,25 +38,65 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
     """Make a function of a composed configuration a command: ``python -m artistid.<verb>``.
 
     What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
-    traceback.
+    traceback. In a sweep it ends its job only; the others go on, and the command then ends with exit code 1.
     """
     OmegaConf.register_new_resolver("basename", _basename, replace=True)
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], Any]:
-        @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
+        failures: list[str] = []
+
         @wraps(function)
-        def command(config: DictConfig) -> Any:
+        def job(config: DictConfig) -> Any:
             try:
                 return function(config)
-            except ArtistidError as error:
-                log.debug("where it happened", exc_info=True)
+            except Exception as error:
+                message = _told(error)
+                if message is None:
+                    raise
                 sys.stdout.flush()
-                print(f"\nerror: {error}", file=sys.stderr)
+                print(f"\nerror: {message}", file=sys.stderr)
+                if HydraConfig.get().mode != RunMode.MULTIRUN:
+                    sys.exit(1)
+                failures.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
+                return float("nan")
+
+        @wraps(function)
+        def command() -> None:
+            failures.clear()
+            sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+            if failures:
+                print(f"\n{len(failures)} jobs of the sweep failed:", *failures, sep="\n", file=sys.stderr)
                 sys.exit(1)
 
         return command
 
     return decorate
+
+
+def _told(error: Exception) -> str | None:
+    """What to tell a user who can put it right; None for an error of ours."""
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
+        return _told(error.__cause__)
+    if isinstance(error, ArtistidError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in WRITE_ERRORS:
+        return f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}"
+    return None
+
+
+def quoted(argument: str) -> str:
+    """A setting that is a path, quoted for Hydra, whose grammar knows no ``~``, blanks or letters beyond ASCII.
+
+    Example:
+        >>> quoted("data.root=~/Sigur Rós (live)")
+        "data.root='~/Sigur Rós (live)'"
+    """
+    name, equals, value = argument.partition("=")
+    if not equals or name.lstrip("+") not in PATH_SETTINGS or PLAIN_VALUE.fullmatch(value):
+        return argument
+    escaped = value.replace("'", "\\'") + ("\\" if value.endswith("\\") else "")
+    return f"{name}='{escaped}'"
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):

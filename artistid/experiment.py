@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
@@ -30,7 +31,7 @@ from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, score_levels
 from artistid.evaluation.tables import scores_table
 from artistid.evaluation.voting import METHODS
-from artistid.learning.acceleration import choose_precision, set_up_process
+from artistid.learning.acceleration import choose_precision, device_name, set_up_process
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.loggers import open_loggers
@@ -49,7 +50,7 @@ def train(config: DictConfig) -> float:
     Returns:
         The validation's weighted F1 at frame level.
     """
-    check_vote(config.vote)
+    check_settings(config)
     folder = RunFolder(config.run_dir)
     with folder.begin(config.overwrite):
         return _train(config, folder)
@@ -69,7 +70,6 @@ def _train(config: DictConfig, folder: RunFolder) -> float:
     clipping = instantiate(config.clip)
     parts = {part: split.select(catalog, part) for part in PARTS}
     data = ClipData(parts, store, catalog.artists, clipping, config.batch_size)
-    folder.write_setup(config, catalog, split)
 
     quieten_lightning()
     set_up_process()
@@ -83,11 +83,13 @@ def _train(config: DictConfig, folder: RunFolder) -> float:
         network=plain(config.model.network),
         vote=config.vote,
         batch_size=config.batch_size,
+        precision=trainer_settings["precision"],
         data=plain(config.data),
         split={"rule": split.rule, "seed": split.seed, "parts": dict(split.parts)},
         recordings=sorted({track.sha1 for track in parts["train"] if track.sha1}),
     )
-    classifier = ArtistClassifier(specification, instantiate(config.optimizer))
+    classifier = ArtistClassifier(specification, instantiate(config.optimizer), config.batch_norm_warm_up)
+    folder.write_setup(config, catalog, split)
     with open_loggers(config) as loggers:
         with stopwatch(seconds, "fit"):
             training = fit(classifier, data, folder, loggers, trainer_settings, config.early_stopping)
@@ -110,8 +112,7 @@ def _train(config: DictConfig, folder: RunFolder) -> float:
             "parameters": sum(parameter.numel() for parameter in classifier.network.parameters()),
             "training": training,
             "precision": trainer_settings["precision"],
-            "seconds": {name: round(value, 2) for name, value in seconds.items()},
-            **provenance(),
+            **provenance(seconds),
         }
     )
     show(scores["test"], condition, folder)
@@ -156,11 +157,10 @@ def fit(
     stop = EarlyStopping("val/loss", patience=early_stopping.patience)
     callbacks: list[Callback] = [SongVote(data.clips, classifier.specification.vote), best, stop]
     trainer = make_trainer(trainer_settings, callbacks, logger=loggers)
-    log.info("training on %s in %s", device_name(trainer), trainer_settings["precision"])
+    log.info("training on %s in %s", device_name(), trainer_settings["precision"])
     trainer.fit(classifier, data)
     if not best.best_model_path:
-        log.warning("no epoch was validated: testing the weights as they are")
-        return {"epochs": trainer.current_epoch, "device": device_name(trainer)}
+        raise ArtistidError("no epoch was trained and validated to its end (trainer.*): there is nothing to test")
     best_epoch = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["epoch"]
     if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
         log.warning(
@@ -175,7 +175,6 @@ def fit(
         "best_epoch": best_epoch,  # from 0, as in metrics.csv
         "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
         "stopped_early": bool(stop.stopped_epoch),
-        "device": device_name(trainer),
     }
 
 
@@ -192,7 +191,10 @@ def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: An
     if settings.get("enable_progress_bar", True):
         callbacks = [*callbacks, RichProgressBar()]
     keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger)
+    try:
+        return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger)
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ArtistidError(f"trainer.*: {error}") from error
 
 
 def evaluate(config: DictConfig) -> dict[str, Score]:
@@ -214,14 +216,17 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     check_vote(config.vote)
     if config.part not in (*PARTS, "all"):
         raise ArtistidError(f"part={config.part!r} is none of {', '.join(PARTS)}, all")
-    trained_in = RunFolder(Path(config.checkpoint).expanduser().parent.parent)
-    folder = RunFolder(config.run_dir or trained_in.evaluations / f"{config.data.name}-{config.part}")
+    path = Path(config.checkpoint).expanduser().resolve()
+    in_run = path.parent.name == RunFolder.checkpoints_name
+    beside = RunFolder(path.parent.parent).evaluations if in_run else path.parent / "evaluations"
+    folder = RunFolder(config.run_dir or beside / f"{path.stem}-{config.data.name}-{config.part}-{config.vote}")
     with folder.begin(config.overwrite):
         return _evaluate(config, classifier, folder)
 
 
 def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
     specification, part = classifier.specification, config.part
+    seconds: dict[str, float] = {}
     catalog, store, left_out = prepare_data(config, specification.log_mel())
     if part != "all":
         catalog = Split(**specification.split).select(catalog, part)
@@ -241,8 +246,10 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     quieten_lightning()
     set_up_process()
     trainer_settings = plain(config.trainer)
-    trainer_settings["precision"] = choose_precision(config.trainer.precision, config.trainer.accelerator)
-    predictions = predict(classifier, data, part, trainer_settings)
+    if trainer_settings["precision"] == "auto":
+        trainer_settings["precision"] = specification.precision
+    with stopwatch(seconds, "test"):
+        predictions = predict(classifier, data, part, trainer_settings)
     scores = score_levels(predictions, config.vote)
     folder.write_results({"test": predictions}, config.vote, {"test": scores})
     condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "part": part, "vote": config.vote}
@@ -255,7 +262,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
             "left_out": left_out,
             "seen_in_training": seen,
             "precision": trainer_settings["precision"],
-            **provenance(),
+            **provenance(seconds),
         }
     )
     show(scores, condition, folder)
@@ -270,8 +277,19 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # our run folder, of course
 
 
-def check_vote(method: str) -> None:
+def check_settings(config: DictConfig) -> None:
     """Before the work, not after it; raises ArtistidError."""
+    check_vote(config.vote)
+    for name, lowest, highest in (("seed", 0, 2**32 - 1), ("batch_size", 1, 2**31)):
+        value = config[name]
+        if not isinstance(value, int) or not lowest <= value <= highest:
+            raise ArtistidError(f"{name}={value}: expected a whole number from {lowest} to {highest}")
+    if not isinstance(config.early_stopping.patience, int) or config.early_stopping.patience < 1:
+        raise ArtistidError(f"early_stopping.patience={config.early_stopping.patience}: expected 1 epoch or more")
+
+
+def check_vote(method: str) -> None:
+    """Raises ArtistidError for an unknown vote."""
     if method not in METHODS:
         raise ArtistidError(f"vote={method!r} is none of {', '.join(METHODS)}")
 
@@ -292,21 +310,6 @@ def flat(scores: dict[str, Score], part: str) -> dict[str, float]:
         for name, value in values.items()
         if isinstance(value, int | float)
     }
-
-
-def device_name(trainer: L.Trainer) -> str:
-    """What the trainer computes on, in words."""
-    device = trainer.strategy.root_device
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else str(torch.cpu.get_capabilities().get("cpu_name", device.type))
-    )
-    return (
-        f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads"
-        if device.type == "cpu"
-        else f"{trainer.world_size} x {name}"
-    )
 
 
 @contextmanager

@@ -12,10 +12,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -27,6 +29,7 @@ from artistid.evaluation import figures
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import vote
+from artistid.learning.acceleration import device_name
 
 PACKAGES = (
     "torch",
@@ -37,6 +40,9 @@ PACKAGES = (
     "numpy",
     "scipy",
     "scikit-learn",
+    "pandas",
+    "pyarrow",
+    "omegaconf",
     "soundfile",
 )
 
@@ -67,70 +73,89 @@ class RunFolder:
         evaluations: folder of later evaluations of the checkpoints.
     """
 
+    checkpoints_name = "checkpoints"
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self.log = self.path / "run.log"
         self.config = self.path / "config.yaml"
         self.catalog = self.path / "catalog.csv"
         self.split = self.path / "split.csv"
-        self.checkpoints = self.path / "checkpoints"
+        self.checkpoints = self.path / self.checkpoints_name
         self.metrics = self.path / "metrics.csv"
         self.predictions = self.path / "predictions"
         self.scores = self.path / "scores.json"
         self.evaluations = self.path / "evaluations"
+        # Lines that come before the folder is known to be needed; much more than there will be.
+        self._kept_log = MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1, flushOnClose=True)
+        self._lock = FileLock(self.path / ".lock")
 
     @contextmanager
     def begin(self, overwrite: bool) -> Iterator[None]:
-        """Make the folder ready for a new run, and write the log to it until the end.
+        """Make sure that the folder is free, and keep the log for it; nothing is written before :meth:`write_setup`.
 
         Raises:
-            ArtistidError: a finished run is there and ``overwrite`` is false, the folder holds something else, or it
-                can't be written.
+            ArtistidError: a finished run is there and ``overwrite`` is false, or the folder holds something else.
         """
-        if rank_zero_only.rank:  # type: ignore[attr-defined]
-            yield
-            return
         if self.scores.exists() and not overwrite:
             raise ArtistidError(
                 f"{self.path} holds a finished run; overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
             )
-        try:
-            if self.path.exists() and any(self.path.iterdir()):
-                self._clear()
-            self.path.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(self.log, encoding="utf-8")
-        except OSError as error:
-            raise ArtistidError(f"cannot write the run folder run_dir={self.path}: {error}") from error
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger().addHandler(handler)
+        if self.path.exists() and any(self.path.iterdir()) and not (self.log.exists() and self.config.exists()):
+            raise ArtistidError(
+                f"run_dir={self.path} is not empty and is no run folder (it lacks {self.log.name} or "
+                f"{self.config.name}); choose another"
+            )
+        logger = logging.getLogger()
+        logger.addHandler(self._kept_log)
         try:
             yield
-        except Exception:
-            logging.getLogger(__name__).debug("the run failed", exc_info=True)
+        except Exception as error:
+            reason = None if isinstance(error, ArtistidError) else sys.exc_info()
+            record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "failed: %s", (error,), reason)
+            self._kept_log.handle(record)
             raise
         finally:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
-
-    def _clear(self) -> None:
-        """Remove what an earlier run wrote, and nothing else."""
-        if not self.log.exists():
-            raise ArtistidError(
-                f"run_dir={self.path} is not empty and is no run folder (it has no {self.log.name}); choose another"
-            )
-        for folder in (self.checkpoints, self.predictions, self.evaluations, self.path / "tensorboard"):
-            shutil.rmtree(folder, ignore_errors=True)
-        reports = (self.path / name for name in REPORTS)
-        for file in (self.scores, self.config, self.catalog, self.split, self.metrics, *reports, self.log):
-            file.unlink(missing_ok=True)
+            logger.removeHandler(self._kept_log)
+            if file := self._kept_log.target:
+                self._kept_log.close()
+                file.close()
+            self._lock.release()
 
     @rank_zero_only
     def write_setup(self, config: DictConfig, catalog: Catalog, split: Split | None) -> None:
-        """Write what the run is going to do."""
-        OmegaConf.save(config, self.config, resolve=True)
-        catalog.to_csv(self.catalog)
-        if split is not None:
-            split.to_csv(self.split)
+        """Make the folder, without what an earlier run left there, and write what the run is going to do.
+
+        Raises:
+            ArtistidError: the folder can't be written, or another process is writing a run there.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+            self._clear()
+            file = logging.FileHandler(self.log, encoding="utf-8")
+            file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            self._kept_log.setTarget(file)
+            self._kept_log.flush()
+            self._kept_log.flushLevel = logging.NOTSET  # from now on line by line
+            OmegaConf.save(config, self.config, resolve=True)
+            catalog.to_csv(self.catalog)
+            if split is not None:
+                split.to_csv(self.split)
+        except Timeout:
+            raise ArtistidError(f"run_dir={self.path}: another process is writing a run there") from None
+        except OSError as error:
+            raise ArtistidError(f"cannot write the run folder run_dir={self.path}: {error}") from error
+
+    def _clear(self) -> None:
+        """Remove what an earlier run wrote, and nothing else."""
+        folders = ("tensorboard", "wandb")
+        for folder in (self.checkpoints, self.predictions, self.evaluations, *(self.path / name for name in folders)):
+            if folder.exists():
+                shutil.rmtree(folder)
+        reports = (self.path / name for name in REPORTS)
+        for file in (self.scores, self.config, self.catalog, self.split, self.metrics, *reports, self.log):
+            file.unlink(missing_ok=True)
 
     @rank_zero_only
     def write_results(
@@ -159,11 +184,13 @@ class RunFolder:
         draft.replace(self.scores)
 
 
-def provenance() -> dict[str, Any]:
-    """Which code ran, on what: for the scores file."""
+def provenance(seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Which code ran, on what, and for how long: for the scores file."""
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "revision": revision(),
+        "device": device_name(),
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {"artistid": __version__, **{name: version(name) for name in PACKAGES}},

@@ -6,9 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from artistid.evaluation.predictions import Predictions
 from tests.corpus import make_corpus
 from tests.verbs import read_scores, run_verb, train
 
@@ -43,7 +45,25 @@ def test_other_parts_and_votes(trained: Path, tmp_path: Path) -> None:
 
 def test_by_default_it_lies_beside_the_checkpoint(trained: Path) -> None:
     run_verb("evaluate", f"checkpoint={trained / 'checkpoints' / 'best.ckpt'}", *QUIET)
-    assert read_scores(trained / "evaluations" / "corpus-test")["test"] == read_scores(trained)["test"]
+    assert read_scores(trained / "evaluations" / "best-corpus-test-majority")["test"] == read_scores(trained)["test"]
+
+
+def test_moved_checkpoint_is_evaluated_where_it_is(trained: Path, tmp_path: Path) -> None:
+    shutil.copy(trained / "checkpoints" / "best.ckpt", tmp_path / "mine.ckpt")
+    run_verb("evaluate", f"checkpoint={tmp_path / 'mine.ckpt'}", *QUIET)
+    evaluated = tmp_path / "evaluations" / "mine-corpus-test-majority"
+    assert read_scores(evaluated)["test"] == read_scores(trained)["test"]
+    with pytest.raises(SystemExit):  # a finished one is not written over
+        run_verb("evaluate", f"checkpoint={tmp_path / 'mine.ckpt'}", *QUIET)
+
+
+def test_precision_is_that_of_the_training(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "run", "trainer.precision=32-true", "optimizer.lr=1e-3")
+    assert evaluate(tmp_path / "run", tmp_path / "again")["precision"] == "32-true"
+    first, again = (
+        Predictions.from_parquet(tmp_path / name / "predictions" / "test.parquet") for name in ("run", "again")
+    )
+    assert np.array_equal(first.probability, again.probability)
 
 
 def test_another_catalog_of_the_same_artists(trained: Path, tmp_path: Path) -> None:
@@ -92,7 +112,15 @@ def test_files_that_are_no_checkpoints(trained: Path, tmp_path: Path, capsys: py
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     checkpoint["artistid"]["artists"] = ["only", "two"]
     torch.save(checkpoint, other)
-    for path, message in ((garbage, "cannot be read"), (foreign, "not written by artistid"), (other, "don't fit")):
+    checkpoint["artistid"]["network"] = {"_target_": "os.system", "command": "true"}
+    unsafe = tmp_path / "unsafe.ckpt"
+    torch.save(checkpoint, unsafe)
+    for path, message in (
+        (garbage, "cannot be read"),
+        (foreign, "not written by artistid"),
+        (other, "don't fit"),
+        (unsafe, "'os.system', which is no part of artistid"),
+    ):
         with pytest.raises(SystemExit):
             run_verb("evaluate", f"checkpoint={path}")
         error = capsys.readouterr().err

@@ -81,6 +81,7 @@ def test_scores_say_where_they_come_from(album_run: Run) -> None:
     assert scores["training"]["epochs"] == 2
     assert scores["parameters"] == 393_364 - 17 * 33  # 3 artists instead of 20
     assert set(scores["seconds"]) == {"prepare", "fit", "test"}
+    assert scores["device"]
 
 
 def test_split_keeps_albums_apart(album_run: Run) -> None:
@@ -159,6 +160,8 @@ def test_it_learns(tmp_path: Path) -> None:
 def test_reference_experiment(corpus: Path, tmp_path: Path) -> None:
     scores = train(corpus, tmp_path / "run", "split=album", "experiment=reference")
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
+    assert scores["precision"] == "32-true"
+    assert config["batch_norm_warm_up"] is False
     assert (config["vote"], config["optimizer"]["lr"], config["features"]["pad_mode"]) == ("confident", 1e-3, "reflect")
     assert scores["counts"]["test"]["clips"] == 6 * 2  # 126 frames hold three clips of 32, of which the last is dropped
 
@@ -208,15 +211,23 @@ def test_unfinished_run_starts_anew(corpus: Path, tmp_path: Path) -> None:
     ("overrides", "message"),
     [
         (("vote=loudest",), "vote='loudest' is none of majority, mean_logprob, confident"),
-        (("data.artists=[artist1]",), "one artist only, 'artist1'"),
-        (("data.artists=[nobody]",), "artist1, artist2, artist3"),
-        (("data.min_albums=4",), "data.min_albums=4"),
+        (("seed=abc",), "seed=abc"),
+        (("seed=5000000000",), "seed=5000000000"),
         (("batch_size=0",), "batch_size=0"),
-        (("features.n_mels=64",), "features.n_mels=64"),
-        (("features.mel_scale=bark",), "slaney, htk"),
+        (("early_stopping.patience=-1",), "early_stopping.patience=-1"),
+        (("optimizer.lr=-1",), "optimizer.*: Invalid learning rate"),
+        (("trainer.precision=foo",), "trainer.*: "),
+        (("trainer.max_epochs=0",), "no epoch was trained"),
+        (("data.artists=[artist1]",), "there is one artist only, 'artist1'"),
+        (("data.artists=[nobody]",), "data.artists names artists"),
+        (("data.artists=artist1",), "data.artists=artist1 is no list: write data.artists=[artist1]"),
+        (("data.min_albums=4",), "no artist is left"),
+        (("features.n_mels=64",), "the CRNN pools 128 mel bins into one, but features.n_mels=64"),
+        (("features.mel_scale=bark",), "features.mel_scale='bark'"),
         (("on_error=ignore",), "on_error='ignore' is none of raise, skip"),
+        (("split=file",), "split.path is not set"),
         (("split=file", "split.path=nowhere.csv"), "split.path=nowhere.csv does not exist"),
-        (("clip.frames=8",), "too short"),
+        (("clip.frames=8",), "the CRNN pools time by 16"),
     ],
 )
 def test_bad_settings(
@@ -225,8 +236,65 @@ def test_bad_settings(
     with pytest.raises(SystemExit) as exit_:
         train(corpus, tmp_path / "run", *overrides)
     assert exit_.value.code == 1
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"error: {message}" in told
+    assert "Traceback" not in told
+    assert "HYDRA_FULL_ERROR" not in told
     assert not (tmp_path / "run" / "scores.json").exists()
+
+
+def test_run_that_fails_says_why_in_its_log(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        train(corpus, tmp_path / "run", "optimizer.lr=-1")
+    assert (
+        "ERROR artistid.runs: failed: optimizer.*: Invalid learning rate" in (tmp_path / "run" / "run.log").read_text()
+    )
+    assert train(corpus, tmp_path / "run")["training"]["epochs"] == 1
+
+
+def test_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        train(tmp_path / "nowhere", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_failed_overwriting_keeps_the_finished_run(corpus: Path, tmp_path: Path) -> None:
+    before = train(corpus, tmp_path / "run")
+    for override in ("features.n_mels=64", "data.artists=[nobody]", "vote=loudest"):
+        with pytest.raises(SystemExit):
+            train(corpus, tmp_path / "run", "overwrite=true", override)
+    assert read_scores(tmp_path / "run") == before
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_run_folder_that_cannot_be_used(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit):
+        train(corpus, tmp_path / "file" / "run")
+    assert f"cannot write the run folder run_dir={tmp_path / 'file' / 'run'}" in capsys.readouterr().err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "config.yaml").write_text("mine")
+    with pytest.raises(SystemExit):
+        train(corpus, tmp_path / "full")
+    assert "is no run folder" in capsys.readouterr().err
+    assert (tmp_path / "full" / "config.yaml").read_text() == "mine"
+
+
+def test_paths_of_any_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_corpus(tmp_path / "Sigur Rós (live)'s", artists=2)
+    run_verb("train", "data=folder", "data.root=~/Sigur Rós (live)'s", f"run_dir={tmp_path}/a run", *QUICK)
+    assert read_scores(tmp_path / "a run")["condition"]["data"] == "Sigur Rós (live)'s"
+
+
+def test_silent_and_very_short_songs_get_their_vote(tmp_path: Path) -> None:
+    root = make_corpus(tmp_path / "music", artists=2)
+    for album in range(1, 4):
+        soundfile.write(root / "artist1" / f"album{album}" / "short.wav", np.full(160, album / 10), 16000)  # 10 ms
+        soundfile.write(root / "artist2" / f"album{album}" / "silence.wav", np.zeros(16000 + album), 16000)
+    scores = train(root, tmp_path / "run", "split=album")
+    assert scores["counts"]["test"]["songs_padded"] == 2
+    assert scores["test"]["song"]["n"] == 6
 
 
 def test_artists_with_too_few_albums_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,8 +341,8 @@ def test_one_recording_under_two_names(tmp_path: Path, capsys: pytest.CaptureFix
     train(root, tmp_path / "run", "data.exclude=[artist1/album2/reissue,artist1/album3/reissue]")
 
 
-def test_unknown_choice_lists_the_choices() -> None:
-    done = shell("split=artist")
+def test_unknown_choice_lists_the_choices(tmp_path: Path) -> None:
+    done = shell("split=artist", cwd=tmp_path)
     assert done.returncode != 0
     for name in ("album", "song", "file"):
         assert name in done.stderr
@@ -288,11 +356,12 @@ def test_help_answers_without_torch() -> None:
     assert "clip: 10s, 1s, 20s, 30s, 3s, 5s" in done.stdout
 
 
-def test_missing_root_says_what_was_expected() -> None:
-    done = shell("data=folder", "data.root=/nowhere/at/all")
+def test_missing_root_says_what_was_expected(tmp_path: Path) -> None:
+    done = shell("data=folder", "data.root=/nowhere/at/all", cwd=tmp_path)
     assert done.returncode == 1
     assert "ROOT/artist/album/track" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_sweep_gives_each_run_a_folder_and_a_log(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,6 +371,17 @@ def test_sweep_gives_each_run_a_folder_and_a_log(corpus: Path, tmp_path: Path, m
     names = [str(path.relative_to(tmp_path / "runs" / "corpus")) for path in folders]
     assert names == ["album-1s-crnn/0", "album-1s-crnn/21", "song-1s-crnn/0", "song-1s-crnn/21"]
     assert all((path / "run.log").read_text().count("epoch 0:") == 1 for path in folders)
+
+
+def test_sweep_goes_on_after_a_run_that_fails(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        run_verb("train", "-m", "data=folder", f"data.root={corpus}", "vote=loudest,majority", "run_by=time", *QUICK)
+    assert exit_.value.code == 1
+    assert len(list(tmp_path.rglob("scores.json"))) == 1
+    assert "1 jobs of the sweep failed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
@@ -316,7 +396,7 @@ def test_loggers(logger: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "run" / "learning_curves.png").exists()
 
 
-def shell(*overrides: str) -> subprocess.CompletedProcess[str]:
+def shell(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     command = [sys.executable, "-m", "artistid.train", *overrides]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)

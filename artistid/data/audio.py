@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import torch
-from torchaudio.transforms import Resample
 
 from artistid.errors import ArtistidError
+
+if TYPE_CHECKING:
+    from torchaudio.transforms import Resample
 
 # The endings that count as audio when a folder is scanned: those that soundfile reads by itself, and TorchCodec's.
 AUDIO_SUFFIXES = frozenset(
@@ -64,11 +66,15 @@ def resample(samples: npt.NDArray[np.float32], rate: int, sample_rate: int) -> n
     """Band-limited resampling of (n,) samples from ``rate`` to ``sample_rate``, both in Hz."""
     if rate == sample_rate:
         return samples
+    import torch  # here, since a process that decodes 16 kHz files can do without
+
     return _resampler(rate, sample_rate)(torch.from_numpy(samples)).numpy()
 
 
 @lru_cache(maxsize=8)
-def _resampler(rate: int, sample_rate: int) -> torch.nn.Module:
+def _resampler(rate: int, sample_rate: int) -> Resample:
+    from torchaudio.transforms import Resample
+
     # A Kaiser window of 64 zero crossings: stop band below the 80 dB that the features keep.
     return Resample(
         rate,
@@ -113,7 +119,7 @@ def _decode_with_torchcodec(path: Path, why: str) -> tuple[npt.NDArray[np.float3
         hint = "" if isinstance(error, ImportError) else f": {type(error).__name__}"
         raise DecodingError(
             f"{path}: cannot be decoded ({why}); TorchCodec, which reads more formats, cannot be imported{hint} "
-            "(pip install 'artistid[torchcodec]', and FFmpeg)"
+            "(pip install torchcodec, and FFmpeg)"
         ) from None
     try:
         decoded = AudioDecoder(str(path)).get_all_samples()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,8 +12,6 @@ import numpy.typing as npt
 from artistid.data.catalog import Catalog
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +24,8 @@ class Clipping:
     Attributes:
         name: as in ``clip=3s``.
         seconds: nominal length.
-        frames: length in frames of the log-mel, from the authors' code; those of 20 s and 30 s are fewer than the
-            seconds would give.
+        frames: length in frames of the log-mel, from the authors' code; 20 s are three more and 30 s 26 fewer than
+            the seconds would give.
         keep_last: use a track's last full clip.
         pad_short: use tracks shorter than one clip.
     """

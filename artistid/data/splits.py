@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import logging
 import math
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,9 +69,9 @@ class Split:
         if self.rule == "album":
             self._require_apart(tracks, {track.track_id: f"{track.artist}/{track.album}" for track in tracks}, "album")
         recordings = {track.track_id: track.sha1 for track in tracks if track.sha1}
-        self._require_apart(tracks, recordings, "recording", hint="leave all but one of each out: data.exclude=[…]")
+        self._require_apart(tracks, recordings, "recording", remedy="data.exclude")
 
-    def _require_apart(self, tracks: Iterable[Track], key: Mapping[str, str], what: str, hint: str = "") -> None:
+    def _require_apart(self, tracks: Iterable[Track], key: Mapping[str, str], what: str, remedy: str = "") -> None:
         groups: dict[str, list[str]] = defaultdict(list)
         for track in tracks:
             if track.track_id in key:
@@ -81,7 +83,7 @@ class Split:
                 f"{len(leaks)} {what}{'s are' if len(leaks) > 1 else ' is'} in more than one part of the split: "
                 + listing
                 + ("; …" if len(leaks) > 5 else "")
-                + (f"\n{hint}" if hint else "")
+                + (f"\nto leave all but one of each out: {_setting(remedy, leaks)}" if remedy else "")
             )
 
     def to_csv(self, path: Path) -> None:
@@ -198,7 +200,7 @@ class SongSplit:
 class FileSplit:
     """A split read from a CSV file, such as the ``split.csv`` of a run folder."""
 
-    path: str | Path
+    path: str | Path | None
     name: str = "file"
 
     def draw(self, catalog: Catalog, seed: int) -> Split:
@@ -207,7 +209,11 @@ class FileSplit:
         Raises:
             ArtistidError: see :meth:`Split.from_csv`; also if the file names tracks that the catalog does not have.
         """
+        if self.path is None:
+            raise ArtistidError("split.path is not set: say which CSV file holds the split")
         path = Path(self.path).expanduser()
+        if not path.is_file():
+            raise ArtistidError(f"split.path={path} does not exist (seen from {Path.cwd()})")
         split = Split.from_csv(path)
         known = {track.track_id for track in catalog}
         if absent := sorted(set(split.parts) - known):
@@ -218,6 +224,12 @@ class FileSplit:
         if unnamed := sorted(known - set(split.parts)):
             log.warning("left out %d tracks that %s does not name: %s", len(unnamed), path, ", ".join(unnamed))
         return split
+
+
+def _setting(name: str, groups: Iterable[list[str]]) -> str:
+    """A setting, ready to be pasted into a shell, that lists all but the first of each group."""
+    listed = json.dumps([track_id for group in groups for track_id in group[1:]], ensure_ascii=False)
+    return shlex.quote(f"{name}={listed}")
 
 
 def _require_enough(counts: Mapping[str, int], needed: int, what: str) -> None:

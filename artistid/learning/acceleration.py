@@ -51,3 +51,10 @@ def set_up_process() -> None:
             libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         except (OSError, AttributeError):  # another C library
             pass
+
+
+def device_name() -> str:
+    """What this process computes on by default, in words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"

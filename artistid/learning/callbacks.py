@@ -59,6 +59,8 @@ class SongVote(Callback):
         for level, scores in score_levels(predictions, self.vote, draws=0).items():
             metrics |= {f"val/{level}/{name}": scores[name] for name in ("f1_weighted", "f1_macro", "accuracy", "top3")}
         module.log_dict(metrics, sync_dist=True)  # the same in every process
+        if not trainer.is_global_zero:
+            return
         log.info(
             "epoch %d: val/loss %.3f, val/frame/f1_weighted %.3f, val/song/f1_weighted %.3f",
             trainer.current_epoch,

@@ -25,15 +25,21 @@ class ArtistClassifier(L.LightningModule):
     Args:
         specification: kept in every checkpoint.
         optimizer: makes the optimizer from the parameters; None for a classifier that is not trained.
+        batch_norm_warm_up: see :meth:`on_train_batch_start`.
     """
 
-    def __init__(self, specification: Specification, optimizer: OptimizerFactory | None = None) -> None:
+    def __init__(
+        self,
+        specification: Specification,
+        optimizer: OptimizerFactory | None = None,
+        batch_norm_warm_up: bool = True,
+    ) -> None:
         super().__init__()
         self.specification = specification
         self.optimizer = optimizer
         self.network = prepare_network(specification.build())
-        norms = [module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        self._momentum = {norm: norm.momentum for norm in norms if norm.momentum}
+        norms = (module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+        self._warming_up = {norm: norm.momentum for norm in norms if norm.momentum} if batch_norm_warm_up else {}
 
     @classmethod
     def from_checkpoint(cls, path: Any) -> ArtistClassifier:
@@ -57,8 +63,11 @@ class ArtistClassifier(L.LightningModule):
         validation would judge by wrong statistics, and early stopping act on it, before they have arrived. Gradients
         don't depend on them, and after some hundred steps nothing is left of the difference.
         """
-        for norm, momentum in self._momentum.items():
-            norm.momentum = max(momentum, 1 / (self.global_step + 1))
+        for norm, momentum in list(self._warming_up.items()):
+            assert norm.num_batches_tracked is not None
+            norm.momentum = max(momentum, 1 / (int(norm.num_batches_tracked) + 1))
+            if norm.momentum == momentum:
+                del self._warming_up[norm]
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         loss = nn.functional.cross_entropy(self(batch["log_mel"]), batch["label"])
@@ -82,7 +91,10 @@ class ArtistClassifier(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.optimizer is None:
             raise ValueError("this classifier was made without an optimizer: it can't be trained")
-        return self.optimizer(self.parameters())
+        try:
+            return self.optimizer(self.parameters())
+        except (ValueError, TypeError) as error:
+            raise ArtistidError(f"optimizer.*: {error}") from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CHECKPOINT_KEY] = self.specification.plain()

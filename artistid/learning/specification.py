@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Specification:
         network: Hydra configuration of the network.
         vote: method of the song level.
         batch_size: clips.
+        precision: that it was trained in, in Lightning's words.
         data: Hydra configuration of the source trained on.
         split: track id to part, and the rule and seed that drew it.
         recordings: SHA-1 of the decoded samples of the tracks trained on.
@@ -40,6 +41,7 @@ class Specification:
     network: dict[str, Any]
     vote: str
     batch_size: int
+    precision: str
     data: dict[str, Any]
     split: dict[str, Any]
     recordings: list[str]
@@ -58,6 +60,24 @@ class Specification:
         """The network, with fresh weights."""
         network: nn.Module = instantiate(self.network, n_artists=len(self.artists))
         return network
+
+    def check_targets(self) -> None:
+        """Raises ArtistidError where the network's or the source's configuration would call something foreign."""
+        for target in (*_targets(self.network), *_targets(self.data)):
+            if not target.startswith("artistid."):
+                raise ArtistidError(f"it would call {target!r}, which is no part of artistid")
+
+
+def _targets(config: Any) -> Iterator[str]:
+    """What a Hydra configuration would call, nested parts included."""
+    if isinstance(config, Mapping):
+        if "_target_" in config:
+            yield str(config["_target_"])
+        for value in config.values():
+            yield from _targets(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _targets(value)
 
 
 def load_checkpoint(path: str | Path) -> tuple[Specification, dict[str, torch.Tensor]]:
@@ -81,8 +101,11 @@ def load_checkpoint(path: str | Path) -> tuple[Specification, dict[str, torch.Te
         raise ArtistidError(f"checkpoint={path} was not written by artistid: it has no entry {CHECKPOINT_KEY!r}")
     try:
         specification = Specification(**checkpoint[CHECKPOINT_KEY])
+        specification.check_targets()
     except TypeError as error:
         raise ArtistidError(f"checkpoint={path} was written by another version of artistid: {error}") from error
+    except ArtistidError as error:
+        raise ArtistidError(f"checkpoint={path} is not safe to use: {error}") from error
     prefix = "network."
     weights = {
         name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items() if name.startswith(prefix)

@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from artistid.data.clips import Clips
+from artistid.data.datamodule import Batch
 from artistid.evaluation.predictions import Predictions
-from artistid.learning.callbacks import predictions_from_logits
+from artistid.learning.callbacks import SongVote, predictions_from_logits
+from artistid.learning.classifier import ArtistClassifier
+from tests.learning.test_classifier import specification
 from tests.verbs import QUICK, read_scores, train
 
 
@@ -42,6 +45,21 @@ def test_predictions_carry_clip_song_and_artist() -> None:
     assert list(predictions.predicted) == [0, 1, 0, 1]
     expected = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 0, 0, 1])).item()
     assert loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_clips_of_all_processes_count_once() -> None:
+    """Two processes of two clips each, as Lightning gathers them; the sampler has handed out clip 0 twice."""
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 4.0]])
+    clips = two_songs()
+    module = ArtistClassifier(specification())
+    gathered = iter([logits[[0, 2, 1, 3, 0, 0]].reshape(2, 3, 2), torch.tensor([[0, 2, 1], [3, 0, 0]])])
+    module.all_gather = lambda *_: next(gathered)  # type: ignore[method-assign]
+    votes = SongVote({"val": clips}, "majority")
+    votes._collect(logits[:1], Batch(log_mel=logits, label=torch.tensor([0]), index=torch.tensor([0])))
+    loss, predictions = votes._gather(module, "val")
+    expected_loss, expected = predictions_from_logits(logits, np.arange(4), clips, ("x", "y"))
+    assert loss == expected_loss
+    assert np.array_equal(predictions.probability, expected.probability)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ def specification(artists: tuple[str, ...] = ("x", "y")) -> Specification:
         network={"_target_": "artistid.models.crnn.CRNN"},
         vote="majority",
         batch_size=2,
+        precision="32-true",
         data={},
         split={},
         recordings=[],
@@ -64,7 +65,8 @@ def test_running_statistics_begin_as_means(tmp_path: Path) -> None:
 def test_running_statistics_end_with_the_paper_s_momentum(tmp_path: Path) -> None:
     classifier = classifier_that_learns()
     fit(classifier, batches(103, size=2), tmp_path)
-    assert {norm.momentum for norm in classifier._momentum} == {0.01}
+    norms = [module for module in classifier.modules() if hasattr(module, "running_mean")]
+    assert {norm.momentum for norm in norms} == {0.01}
 
 
 def test_logits_are_single_precision_whatever_the_clips_are() -> None:
