@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 import sys
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir")
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
-WRITE_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EFBIG)
 
 
 def config_dir() -> Path:
@@ -80,8 +78,6 @@ def _told(error: Exception) -> str | None:
         return _told(error.__cause__)
     if isinstance(error, ArtistidError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in WRITE_ERRORS:
-        return f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import platform
@@ -56,6 +57,9 @@ REPORTS = (
     "learning_curves.png",
     "hparams.yaml",
 )
+
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 class RunFolder:
@@ -114,6 +118,8 @@ class RunFolder:
             reason = None if isinstance(error, ArtistidError) else sys.exc_info()
             record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "failed: %s", (error,), reason)
             self._kept_log.handle(record)
+            if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+                raise ArtistidError(f"cannot write to run_dir={self.path}: {error.strerror}") from error
             raise
         finally:
             logger.removeHandler(self._kept_log)

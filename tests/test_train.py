@@ -281,6 +281,18 @@ def test_run_folder_that_cannot_be_used(corpus: Path, tmp_path: Path, capsys: py
     assert (tmp_path / "full" / "config.yaml").read_text() == "mine"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
+def test_full_disk_while_training(corpus: Path, tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY)); "
+    code = limit + "from artistid.train import main; main()"  # features fit into 2 MB, checkpoints do not
+    run = ("data=folder", f"data.root={corpus}", f"run_dir={tmp_path / 'run'}", *QUICK)
+    done = subprocess.run([sys.executable, "-c", code, *run], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"error: cannot write to run_dir={tmp_path / 'run'}: File too large" in done.stderr
+    assert train(corpus, tmp_path / "run")["training"]["epochs"] == 1
+
+
 def test_paths_of_any_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     make_corpus(tmp_path / "Sigur Rós (live)'s", artists=2)
