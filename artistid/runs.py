@@ -193,7 +193,7 @@ class RunFolder:
 def provenance(seconds: Mapping[str, float]) -> dict[str, Any]:
     """Which code ran, on what, and for how long: for the scores file."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", f"artistid.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "revision": revision(),
         "device": device_name(),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},

@@ -84,6 +84,7 @@ def test_scores_say_where_they_come_from(album_run: Run) -> None:
     assert scores["parameters"] == 393_364 - 17 * 33  # 3 artists instead of 20
     assert set(scores["seconds"]) == {"prepare", "fit", "test"}
     assert scores["device"]
+    assert scores["command"].startswith("python -m artistid.train data=folder data.root=")
 
 
 def test_split_keeps_albums_apart(album_run: Run) -> None:
