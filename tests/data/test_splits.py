@@ -232,7 +232,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is no file"),
+        (None, "split.path=.* does not exist"),
         ("track,part\na,train\n", "lacks the columns track_id; found"),
         ("track_id,part\na,train\nb,dev\n", "'dev' of the track 'b' is none of train, val, test"),
         ("track_id,part\na,train\na,test\n", "'a' is there twice"),
