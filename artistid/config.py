@@ -18,8 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
 
-log = logging.getLogger(__name__)
-
 PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir")
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")

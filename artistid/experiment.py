@@ -161,15 +161,15 @@ def fit(
     trainer.fit(classifier, data)
     if not best.best_model_path:
         raise ArtistidError("no epoch was trained and validated to its end (trainer.*): there is nothing to test")
-    best_epoch = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["epoch"]
+    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    classifier.load_state_dict(checkpoint["state_dict"])
+    best_epoch = checkpoint["epoch"]
     if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
         log.warning(
             "the best epoch, %d, is among the last of trainer.max_epochs=%s: training was cut off rather than finished",
             best_epoch,
             trainer.max_epochs,
         )
-    trained = ArtistClassifier.from_checkpoint(best.best_model_path)
-    classifier.load_state_dict(trained.state_dict())
     return {
         "epochs": trainer.current_epoch,
         "best_epoch": best_epoch,  # from 0, as in metrics.csv
@@ -218,7 +218,7 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
         raise ArtistidError(f"part={config.part!r} is none of {', '.join(PARTS)}, all")
     path = Path(config.checkpoint).expanduser().resolve()
     in_run = path.parent.name == RunFolder.checkpoints_name
-    beside = RunFolder(path.parent.parent).evaluations if in_run else path.parent / "evaluations"
+    beside = RunFolder(path.parent.parent if in_run else path.parent).evaluations
     folder = RunFolder(config.run_dir or beside / f"{path.stem}-{config.data.name}-{config.part}-{config.vote}")
     with folder.begin(config.overwrite):
         return _evaluate(config, classifier, folder)

@@ -66,7 +66,7 @@ class RunFolder:
     """One run's files. Where several processes train together, the first one alone writes.
 
     Attributes:
-        log: what was logged; its presence says that the folder is a run's.
+        log: what was logged; with ``config`` beside it, the folder is a run's.
         config: the composed configuration, YAML.
         catalog: the tracks used, with duration and SHA-1, CSV.
         split: part of every track, CSV.
@@ -168,11 +168,11 @@ class RunFolder:
         self, predictions: Mapping[str, Predictions], method: str, scores: Mapping[str, Mapping[str, Score]]
     ) -> None:
         """Write the predictions and song votes of each part, and the figures and per-artist report of the test."""
+        songs = {part: vote(clips, method) for part, clips in predictions.items()}
         for part, clips in predictions.items():
             clips.to_parquet(self.predictions / f"{part}.parquet")
-            vote(clips, method).to_frame().to_csv(self.path / f"songs_{part}.csv", index=False)
-        tested = predictions["test"]
-        votes = vote(tested, method)
+            songs[part].to_frame().to_csv(self.path / f"songs_{part}.csv", index=False)
+        tested, votes = predictions["test"], songs["test"]
         per_artist(tested, votes).to_csv(self.path / "per_artist.csv", index=False)
         for level, outcome, what in (("frame", tested, "clips"), ("song", votes, "songs")):
             f1 = scores["test"][level]["f1_weighted"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,15 +53,7 @@ class Synthetic(Folder):
 
     @property
     def discography(self) -> Discography:
-        return Discography(
-            n_artists=self.n_artists,
-            n_albums=self.n_albums,
-            n_songs=self.n_songs,
-            seconds=self.seconds,
-            style_strength=self.style_strength,
-            producer_strength=self.producer_strength,
-            seed=self.seed,
-        )
+        return Discography(**{setting.name: getattr(self, setting.name) for setting in fields(Discography)})
 
     def catalog(self) -> Catalog:
         """The tracks to work on; those that are not there yet are composed first.
