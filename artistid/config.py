@@ -44,6 +44,7 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
         @wraps(function)
         def job(config: DictConfig) -> Any:
             try:
+                make_root_absolute(config)
                 return function(config)
             except Exception as error:
                 message = _told(error)
@@ -51,7 +52,7 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
                     raise
                 sys.stdout.flush()
                 print(f"\nerror: {message}", file=sys.stderr)
-                if HydraConfig.get().mode != RunMode.MULTIRUN:
+                if not in_sweep():
                     sys.exit(1)
                 failures.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
                 return float("nan")
@@ -103,6 +104,18 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
     @stream.setter
     def stream(self, stream: TextIO) -> None:
         """Looked up each time."""
+
+
+def in_sweep() -> bool:
+    """Whether this is a job of a multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def make_root_absolute(config: DictConfig) -> None:
+    """Whatever keeps the configuration finds the data again from anywhere."""
+    data = config.get("data")
+    if data and data.get("root"):
+        data.root = str(Path(data.root).expanduser().absolute())
 
 
 def plain(config: Any) -> Any:

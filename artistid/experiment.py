@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
-from artistid.config import plain
+from artistid.config import in_sweep, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.features import LogMel
@@ -47,11 +47,16 @@ UNDERTRAINED = 0.9
 def train(config: DictConfig) -> float:
     """Train a network, test its best state and write the run folder.
 
+    In a sweep, a run that is finished already is left as it is, so that a sweep can be started again.
+
     Returns:
         The validation's weighted F1 at frame level.
     """
     check_settings(config)
     folder = RunFolder(config.run_dir)
+    if in_sweep() and not config.overwrite and (scores := folder.finished(config)):
+        log.info("%s: finished already, left as it is", folder.path)
+        return scores["val"]["frame"]["f1_weighted"]
     with folder.begin(config.overwrite):
         return _train(config, folder)
 
@@ -128,8 +133,6 @@ def prepare_data(config: DictConfig, features: LogMel) -> tuple[Catalog, Store, 
         left_out: track ids that could not be decoded (``on_error=skip``).
     """
     source = instantiate(config.data)
-    if config.data.get("root"):
-        config.data.root = str(Path(config.data.root).expanduser().absolute())  # a checkpoint is used from anywhere
     found = source.catalog()
     log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
     folder = Path(config.cache_dir).expanduser() / source.name

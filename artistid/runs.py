@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from logging.handlers import MemoryHandler
@@ -23,6 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from artistid import __version__
+from artistid.config import plain
 from artistid.data.catalog import Catalog
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
@@ -58,6 +59,17 @@ REPORTS = (
     "hparams.yaml",
 )
 
+# Beginnings of the names of settings that change nothing in a run's numbers.
+WITHOUT_EFFECT = (
+    "overwrite",
+    "run_",
+    "workers",
+    "cache_dir",
+    "data.workers",
+    "data.cache_dir",
+    "logger",
+    "trainer.enable_progress_bar",
+)
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
@@ -93,6 +105,28 @@ class RunFolder:
         # Lines that come before the folder is known to be needed; much more than there will be.
         self._kept_log = MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1, flushOnClose=True)
         self._lock = FileLock(self.path / ".lock")
+
+    def finished(self, config: DictConfig) -> dict[str, Any] | None:
+        """What the scores file says, if a finished run with these settings is here; None without a finished run.
+
+        Raises:
+            ArtistidError: a finished run with other settings is here.
+        """
+        if not self.scores.exists():
+            return None
+        before, now = (_by_dotted_name(settings) for settings in (OmegaConf.load(self.config), config))
+        changed = [
+            f"{name} was {before.get(name)}, is {now.get(name)}"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name) and not name.startswith(WITHOUT_EFFECT)
+        ]
+        if changed:
+            raise ArtistidError(
+                f"{self.path} holds a finished run with other settings ({'; '.join(changed)}): "
+                "overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
+            )
+        scores: dict[str, Any] = json.loads(self.scores.read_text(encoding="utf-8"))
+        return scores
 
     @contextmanager
     def begin(self, overwrite: bool) -> Iterator[None]:
@@ -188,6 +222,43 @@ class RunFolder:
         draft = self.scores.with_suffix(".tmp")
         draft.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         draft.replace(self.scores)
+
+
+def _by_dotted_name(config: Any) -> dict[str, Any]:
+    row = pd.json_normalize(plain(config)).to_dict("records")[0]
+    return {str(name): value for name, value in row.items()}
+
+
+def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:
+    """The test scores of all finished runs at and below a folder.
+
+    Args:
+        root: such as ``runs``.
+        settings: dotted names, such as ``data.producer_strength``, to add from the runs' configurations.
+
+    Returns:
+        A row per run and level, sorted by folder: ``run`` (its folder, below ``root``), the condition (``data``,
+        ``split``, ``clip``, ``model``, ``seed``, ``vote``), ``level``, what
+        :func:`artistid.evaluation.scores.score_levels` gives, and ``settings``.
+
+    Raises:
+        ArtistidError: no finished run is there.
+    """
+    root = Path(root).expanduser()
+    rows = []
+    for path in sorted(root.rglob(RunFolder(".").scores.name)):
+        folder = RunFolder(path.parent)
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        if "split" not in scores["condition"]:  # of a later evaluation
+            continue
+        config = OmegaConf.load(folder.config)
+        chosen = {name: OmegaConf.select(config, name) for name in settings}
+        run = path.parent.relative_to(root).as_posix()
+        for level, score in scores["test"].items():
+            rows.append({"run": run, **scores["condition"], "level": level, **score, **chosen})
+    if not rows:
+        raise ArtistidError(f"no finished run is in {root}")
+    return pd.DataFrame(rows)
 
 
 def provenance(seconds: Mapping[str, float]) -> dict[str, Any]:

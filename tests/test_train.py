@@ -20,7 +20,9 @@ import yaml
 from sklearn.metrics import accuracy_score, f1_score
 
 import artistid
+from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
+from artistid.runs import read_runs
 from tests.corpus import make_corpus
 from tests.verbs import QUICK, read_scores, run_verb, train
 
@@ -415,3 +417,36 @@ def shell(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "artistid.train", *overrides]
     environment = {**os.environ, "PYTHONPATH": str(Path(artistid.__file__).parent.parent)}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+
+
+def test_sweep_started_again_makes_what_is_missing(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = (f"run_dir={tmp_path}/runs/${{seed}}", f"hydra.sweep.dir={tmp_path}/sweep")
+    sweep = ("-m", "seed=0,1", "data=folder", f"data.root={corpus}", *folders, *QUICK)
+    run_verb("train", *sweep)
+    (tmp_path / "runs" / "1" / "scores.json").unlink()
+    kept = (tmp_path / "runs" / "0" / "scores.json").stat().st_mtime_ns
+    run_verb("train", *sweep)
+    assert "runs/0: finished already, left as it is" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "0" / "scores.json").stat().st_mtime_ns == kept
+    assert read_runs(tmp_path / "runs")["run"].tolist() == ["0", "0", "1", "1"]
+    with pytest.raises(SystemExit):
+        run_verb("train", *sweep, "batch_size=8")
+    assert "finished run with other settings (batch_size was 16, is 8)" in capsys.readouterr().err
+
+
+def test_runs_are_read_together(album_run: Run) -> None:
+    folder, scores = album_run
+    runs = read_runs(folder.parent, settings=["data.min_albums", "no.such"])
+    mine = runs[runs["run"] == folder.name]
+    assert mine["level"].tolist() == ["frame", "song"]
+    assert mine["f1_weighted"].tolist() == [scores["test"][level]["f1_weighted"] for level in ("frame", "song")]
+    assert mine["split"].tolist() == ["album", "album"]
+    assert mine["data.min_albums"].tolist() == [0, 0]
+    assert mine["no.such"].isna().all()
+
+
+def test_folder_without_a_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(ArtistidError, match="no finished run is in"):
+        read_runs(tmp_path)
