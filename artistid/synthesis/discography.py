@@ -199,7 +199,7 @@ def _write(discography: Discography, recording: Recording, folder: Path) -> Reco
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(path, mp3)
     except OSError as error:
-        raise ArtistidError(f"cannot write {path}: {error.strerror}; choose another data.cache_dir") from error
+        raise ArtistidError(f"cannot write {path}: {error.strerror}; choose another cache_dir") from error
     return recording
 
 
