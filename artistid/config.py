@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, TextIO
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +25,9 @@ from artistid.errors import ArtistidError
 PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir")
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
+
+# What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
+WORST = 0.0
 
 
 def config_dir() -> Path:
@@ -34,13 +41,11 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
     """Make a function of a composed configuration a command: ``python -m artistid.<verb>``.
 
     What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
-    traceback. In a sweep it ends its job only; the others go on, and the command then ends with exit code 1.
+    traceback. In a sweep every error ends its job only; the others go on, and :class:`SweepReport` has the last word.
     """
     OmegaConf.register_new_resolver("basename", _basename, replace=True)
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], Any]:
-        failures: list[str] = []
-
         @wraps(function)
         def job(config: DictConfig) -> Any:
             try:
@@ -48,27 +53,54 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
                 return function(config)
             except Exception as error:
                 message = _told(error)
-                if message is None:
+                sweeping = in_sweep()
+                if message is None and not sweeping:
                     raise
                 sys.stdout.flush()
-                print(f"\nerror: {message}", file=sys.stderr)
-                if not in_sweep():
+                print(f"\nerror: {message or traceback.format_exc()}", file=sys.stderr)
+                if not sweeping:
                     sys.exit(1)
-                failures.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
-                return float("nan")
+                SweepReport.record(message or f"{type(error).__name__}: {error}")
+                return WORST
 
         @wraps(function)
         def command() -> None:
-            failures.clear()
             sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
-            if failures:
-                print(f"\n{len(failures)} jobs of the sweep failed:", *failures, sep="\n", file=sys.stderr)
-                sys.exit(1)
 
         return command
 
     return decorate
+
+
+class SweepReport(Callback):
+    """At the end of a sweep, says which jobs failed and why, and lets the command end with exit code 1.
+
+    A job may run in another process or on another machine, so what went wrong there is kept as a file in the sweep's
+    folder.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        shutil.rmtree(self._folder(config.hydra), ignore_errors=True)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        failures = [path.read_text(encoding="utf-8") for path in sorted(self._folder(config.hydra).glob("*.txt"))]
+        if failures:
+            print(f"\n{len(failures)} jobs of the sweep failed:", *failures, sep="\n", file=sys.stderr)
+            sys.exit(1)
+
+    @classmethod
+    def record(cls, message: str) -> None:
+        """Keep the error of the job that runs here."""
+        hydra_config = HydraConfig.get()
+        folder = cls._folder(hydra_config)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = " ".join(hydra_config.overrides.task)
+        (folder / f"{hydra_config.job.num:05d}.txt").write_text(f"{settings}: {message}", encoding="utf-8")
+
+    @staticmethod
+    def _folder(hydra_config: HydraConf) -> Path:
+        return Path(hydra_config.runtime.cwd, hydra_config.sweep.dir, "failed")
 
 
 def _told(error: Exception) -> str | None:

@@ -35,7 +35,8 @@ from artistid.learning.acceleration import choose_precision, device_name, set_up
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.loggers import open_loggers
-from artistid.learning.specification import Specification
+from artistid.learning.resuming import LastState
+from artistid.learning.specification import Specification, load_checkpoint
 from artistid.runs import RunFolder, provenance
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ UNDERTRAINED = 0.9
 def train(config: DictConfig) -> float:
     """Train a network, test its best state and write the run folder.
 
-    In a sweep, a run that is finished already is left as it is, so that a sweep can be started again.
+    A run that was interrupted goes on from the end of its last epoch. In a sweep, a run that is finished already is
+    left as it is: a sweep is completed by starting it again.
 
     Returns:
         The validation's weighted F1 at frame level.
@@ -58,10 +60,10 @@ def train(config: DictConfig) -> float:
         log.info("%s: finished already, left as it is", folder.path)
         return scores["val"]["frame"]["f1_weighted"]
     with folder.begin(config.overwrite):
-        return _train(config, folder)
+        return _train(config, folder, resume=not config.overwrite and folder.interrupted(config))
 
 
-def _train(config: DictConfig, folder: RunFolder) -> float:
+def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "prepare"):
         features: LogMel = instantiate(config.features)
@@ -94,10 +96,13 @@ def _train(config: DictConfig, folder: RunFolder) -> float:
         recordings=sorted({track.sha1 for track in parts["train"] if track.sha1}),
     )
     classifier = ArtistClassifier(specification, instantiate(config.optimizer), config.batch_norm_warm_up)
-    folder.write_setup(config, catalog, split)
-    with open_loggers(config) as loggers:
-        with stopwatch(seconds, "fit"):
-            training = fit(classifier, data, folder, loggers, trainer_settings, config.early_stopping)
+    if resume:
+        check_unchanged(folder, specification)
+    folder.write_setup(config, catalog, split, resume=resume)
+    with open_loggers(config, resume) as loggers:
+        last = LastState(folder.last)
+        training = fit(classifier, data, folder, loggers, trainer_settings, config.early_stopping, last, resume)
+        seconds["fit"] = last.seconds
         with stopwatch(seconds, "test"):
             predictions = {part: predict(classifier, data, part, trainer_settings) for part in ("val", "test")}
         scores = {part: score_levels(clips, config.vote) for part, clips in predictions.items()}
@@ -148,20 +153,20 @@ def fit(
     loggers: list[Logger],
     trainer_settings: dict[str, Any],
     early_stopping: DictConfig,
+    last: LastState,
+    resume: bool,
 ) -> dict[str, Any]:
-    """Train with early stopping, and put the best weights into ``classifier``.
+    """Train with early stopping, from the start or from the last state, and put the best weights into ``classifier``.
 
     Returns:
         How training went, for the scores file.
     """
-    best = ModelCheckpoint(
-        folder.checkpoints, filename="best", monitor="val/loss", save_last=True, enable_version_counter=False
-    )
+    best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
     stop = EarlyStopping("val/loss", patience=early_stopping.patience)
-    callbacks: list[Callback] = [SongVote(data.clips, classifier.specification.vote), best, stop]
+    callbacks: list[Callback] = [SongVote(data.clips, classifier.specification.vote), stop, best, last]
     trainer = make_trainer(trainer_settings, callbacks, logger=loggers)
     log.info("training on %s in %s", device_name(), trainer_settings["precision"])
-    trainer.fit(classifier, data)
+    trainer.fit(classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
     if not best.best_model_path:
         raise ArtistidError("no epoch was trained and validated to its end (trainer.*): there is nothing to test")
     checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -178,7 +183,19 @@ def fit(
         "best_epoch": best_epoch,  # from 0, as in metrics.csv
         "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
         "stopped_early": bool(stop.stopped_epoch),
+        "resumed_at": last.resumed_at,
     }
+
+
+def check_unchanged(folder: RunFolder, specification: Specification) -> None:
+    """Raises ArtistidError if an interrupted run was about other data than there are now."""
+    before, _ = load_checkpoint(folder.last)
+    now = specification.plain()
+    if changed := [name for name, value in before.plain().items() if value != now[name]]:
+        raise ArtistidError(
+            f"{folder.path} holds an unfinished run that can't go on, since this has changed: {', '.join(changed)} "
+            "(recordings: the training files themselves); overwrite=true starts it anew, run_dir=PATH keeps both"
+        )
 
 
 def predict(classifier: ArtistClassifier, data: ClipData, part: str, trainer_settings: dict[str, Any]) -> Predictions:
@@ -278,6 +295,7 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the loaders need none, see ClipData
     warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
     warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # our run folder, of course
+    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")
 
 
 def check_settings(config: DictConfig) -> None:

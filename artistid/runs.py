@@ -83,6 +83,7 @@ class RunFolder:
         catalog: the tracks used, with duration and SHA-1, CSV.
         split: part of every track, CSV.
         checkpoints: folder of ``best.ckpt`` and ``last.ckpt``.
+        last: the state after the last epoch, from which training can go on.
         metrics: curves over epochs, CSV.
         predictions: folder of the clips' probabilities by part, Parquet.
         scores: of both levels, and where they come from, JSON; its presence says that the run is finished.
@@ -98,6 +99,7 @@ class RunFolder:
         self.catalog = self.path / "catalog.csv"
         self.split = self.path / "split.csv"
         self.checkpoints = self.path / self.checkpoints_name
+        self.last = self.checkpoints / "last.ckpt"
         self.metrics = self.path / "metrics.csv"
         self.predictions = self.path / "predictions"
         self.scores = self.path / "scores.json"
@@ -114,6 +116,22 @@ class RunFolder:
         """
         if not self.scores.exists():
             return None
+        self._check_settings(config, "a finished run")
+        scores: dict[str, Any] = json.loads(self.scores.read_text(encoding="utf-8"))
+        return scores
+
+    def interrupted(self, config: DictConfig) -> bool:
+        """Whether an unfinished run with these settings is here that can go on.
+
+        Raises:
+            ArtistidError: an unfinished run with other settings is here, and has trained an epoch or more.
+        """
+        if self.scores.exists() or not self.last.exists():
+            return False
+        self._check_settings(config, "an unfinished run")
+        return True
+
+    def _check_settings(self, config: DictConfig, what: str) -> None:
         before, now = (_by_dotted_name(settings) for settings in (OmegaConf.load(self.config), config))
         changed = [
             f"{name} was {before.get(name)}, is {now.get(name)}"
@@ -122,11 +140,9 @@ class RunFolder:
         ]
         if changed:
             raise ArtistidError(
-                f"{self.path} holds a finished run with other settings ({'; '.join(changed)}): "
+                f"{self.path} holds {what} with other settings ({'; '.join(changed)}): "
                 "overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
             )
-        scores: dict[str, Any] = json.loads(self.scores.read_text(encoding="utf-8"))
-        return scores
 
     @contextmanager
     def begin(self, overwrite: bool) -> Iterator[None]:
@@ -163,8 +179,14 @@ class RunFolder:
             self._lock.release()
 
     @rank_zero_only
-    def write_setup(self, config: DictConfig, catalog: Catalog, split: Split | None) -> None:
+    def write_setup(self, config: DictConfig, catalog: Catalog, split: Split | None, *, resume: bool = False) -> None:
         """Make the folder, without what an earlier run left there, and write what the run is going to do.
+
+        Args:
+            config: to be kept.
+            catalog: the tracks used.
+            split: their parts, if any.
+            resume: keep what is there, and go on with its log.
 
         Raises:
             ArtistidError: the folder can't be written, or another process is writing a run there.
@@ -172,7 +194,8 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
-            self._clear()
+            if not resume:
+                self._clear()
             file = logging.FileHandler(self.log, encoding="utf-8")
             file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
             self._kept_log.setTarget(file)

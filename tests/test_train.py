@@ -206,10 +206,11 @@ def test_overwriting_removes_nothing_of_others(corpus: Path, tmp_path: Path) -> 
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 
-def test_unfinished_run_starts_anew(corpus: Path, tmp_path: Path) -> None:
+def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) -> None:
     train(corpus, tmp_path / "run")
     (tmp_path / "run" / "scores.json").unlink()
-    assert train(corpus, tmp_path / "run")["training"]["epochs"] == 1
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").unlink()
+    assert train(corpus, tmp_path / "run", "seed=3")["training"]["epochs"] == 1
 
 
 @pytest.mark.parametrize(

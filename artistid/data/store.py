@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from multiprocessing import get_context, parent_process
@@ -34,13 +34,13 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
 from rich.progress import track as progress
 
 from artistid.data.audio import DecodingError, decode
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
+from artistid.locking import lock
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def prepare(
         # A complete store is not written to, not even to lock it: it may lie in a read-only folder.
         if journal.missing(catalog, retry_failed):
             folder.mkdir(parents=True, exist_ok=True)
-            with _lock(folder):
+            with lock(folder):
                 journal = _Journal(folder, features.n_mels)  # another process may have worked while this one waited
                 if tracks := journal.missing(catalog, retry_failed):
                     (folder / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
@@ -166,15 +166,6 @@ def _open(catalog: Catalog, journal: _Journal) -> tuple[Catalog, Store]:
         log.warning("left out: %s", listing)
     facts = {name: (entry.duration_s, entry.audio_sha1) for name, entry in entries.items()}
     return catalog.with_facts(facts), Store(journal.folder, journal.array(), entries)
-
-
-def _lock(folder: Path) -> AbstractContextManager[object]:
-    lock = FileLock(folder / "lock")
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        log.info("waiting for another process that is writing to %s", folder)
-        return lock.acquire()
 
 
 def _fill(journal: _Journal, tracks: list[Track], features: LogMel, workers: int | None, on_error: str) -> None:

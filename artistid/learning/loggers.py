@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -17,11 +19,18 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_loggers(config: DictConfig) -> Iterator[list[Logger]]:
-    """Loggers that know the composed configuration, closed at the end in every case: a run of wandb per run of ours."""
+def open_loggers(config: DictConfig, resume: bool) -> Iterator[list[Logger]]:
+    """Loggers that know the composed configuration, closed at the end in every case: a run of wandb per run of ours.
+
+    Args:
+        config: ``logger.*`` are the loggers.
+        resume: whether the run goes on; its run of wandb then does so as well.
+    """
     settings = {name: plain(logger) for name, logger in config.logger.items()}
-    if "wandb" in settings and "WANDB_MODE" not in os.environ and not _has_wandb_account():
-        settings["wandb"]["mode"] = "offline"
+    if "wandb" in settings:
+        settings["wandb"]["id"] = _wandb_id(Path(settings["wandb"]["save_dir"]), resume)
+        if "WANDB_MODE" not in os.environ and not _has_wandb_account():
+            settings["wandb"]["mode"] = "offline"
     loggers: list[Logger] = [instantiate(logger) for logger in settings.values()]
     status = "failed"
     try:
@@ -35,6 +44,15 @@ def open_loggers(config: DictConfig) -> Iterator[list[Logger]]:
             logger.finalize(status)
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish(exit_code=int(status == "failed"))
+
+
+def _wandb_id(run_dir: Path, resume: bool) -> str:
+    """The run's id at wandb; kept in the run folder, since resuming needs it."""
+    path = run_dir.expanduser() / "wandb" / "id"
+    if not (resume and path.exists()):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(secrets.token_hex(4), encoding="utf-8")
+    return path.read_text(encoding="utf-8")
 
 
 def _has_wandb_account() -> bool:

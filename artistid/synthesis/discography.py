@@ -17,6 +17,7 @@ import soundfile
 from rich.progress import track as progress
 
 from artistid.errors import ArtistidError
+from artistid.locking import lock
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.composing import compose
 from artistid.synthesis.instruments import Samples
@@ -162,11 +163,21 @@ def write_discography(discography: Discography, folder: Path, workers: int | Non
     """
     if workers is not None and workers < 0:
         raise ArtistidError(f"data.workers={workers} is no number of processes: expected 0 or more")
-    missing = [recording for recording in recordings(discography) if not (folder / recording.path).is_file()]
-    done = _written(discography, missing, folder, workers)
-    if missing:
-        for _ in progress(done, "composing", total=len(missing)):
+    if not _missing(discography, folder):  # a complete one is not written to, not even to lock it
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        locked = lock(folder)
+    except OSError as error:
+        raise ArtistidError(f"cannot write to {folder}: {error.strerror}; choose another cache_dir") from error
+    with locked:
+        missing = _missing(discography, folder)  # another process may have written while this one waited
+        for _ in progress(_written(discography, missing, folder, workers), "composing", total=len(missing)):
             pass
+
+
+def _missing(discography: Discography, folder: Path) -> list[Recording]:
+    return [recording for recording in recordings(discography) if not (folder / recording.path).is_file()]
 
 
 def _written(

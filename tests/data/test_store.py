@@ -419,7 +419,7 @@ def test_two_processes_at_once_do_the_work_once(music: Path, cache: Path, tmp_pa
     folder = cache / alone.folder.name
     folder.mkdir(parents=True)
     logs = [tmp_path / "0.log", tmp_path / "1.log"]
-    with FileLock(folder / "lock"):  # both look for what is there before either can write
+    with FileLock(folder / ".lock"):  # both look for what is there before either can write
         running = [start_prepare(tmp_path / "prepare.py", music, cache, 0, log) for log in logs]
         wait_until(lambda: all("waiting for another process" in log.read_text() for log in logs))
     assert [process.wait(timeout=120) for process in running] == [0, 0]

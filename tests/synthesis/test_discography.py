@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 
 from artistid.errors import ArtistidError
 from artistid.synthesis import SAMPLE_RATE
@@ -31,7 +32,8 @@ TINY = Discography(n_artists=2, n_albums=2, n_songs=1, seconds=5.0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,24 @@ def test_with_both_dials_at_0_only_the_song_s_own_seed_is_left() -> None:
     assert songs[0] == songs[1]
     loudness = [20.0 * np.log10(np.std(record(off, artist, 0, 0))) for artist in range(6)]
     assert np.ptp(loudness) < 1.5
+
+
+def test_two_processes_share_the_work(tiny: Path, tmp_path: Path) -> None:
+    """The second one waits for the first, and then finds nothing left to do."""
+    code = (
+        "from pathlib import Path; from artistid.synthesis.discography import *; "
+        f"write_discography({TINY!r}, Path({str(tmp_path)!r}), workers=0)"
+    )
+    with FileLock(tmp_path / ".lock"):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=3.0)
+        assert contents(tmp_path) == {}
+        for path in contents(tiny):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes(b"by the first")
+    assert process.wait() == 0
+    assert set(contents(tmp_path).values()) == {b"by the first"}
 
 
 def test_an_interrupted_writing_is_completed_without_touching_the_rest(tiny: Path, tmp_path: Path) -> None:

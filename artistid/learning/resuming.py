@@ -1,0 +1,114 @@
+"""Going on with a run that was killed: at most the epoch in work is lost, and nothing of the result changes."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import CSVLogger
+
+
+class LastState(Checkpoint):
+    """Writes a checkpoint at the end of every epoch, from which training goes on as if it had never stopped.
+
+    To what Lightning keeps (weights, optimizer, loops, callbacks) it adds the state of the random generators, whether
+    training was over, the curves so far and the seconds they took. Being a ``Checkpoint`` that stands behind
+    ``ModelCheckpoint`` in the trainer's list, it is called after all other callbacks: once its file is there, so is
+    everything else of the epoch.
+
+    Args:
+        path: of the checkpoint; there is always a whole one once there is one.
+
+    Attributes:
+        seconds: spent on training, earlier processes included.
+        resumed_at: epochs, from 0, with which a later process began.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds = 0.0
+        self.resumed_at: list[int] = []
+        self._curves: list[dict[str, float]] = []
+        self._random: dict[str, Any] | None = None
+        self._since = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds,
+            "resumed_at": self.resumed_at,
+            "curves": self._curves,
+            "random": random_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seconds = state["seconds"]
+        self.resumed_at = state["resumed_at"]
+        self._curves = state["curves"]
+        self._random = state["random"]
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["should_stop"] = trainer.should_stop
+
+    def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        # Lightning forgets that training was over, and would train an epoch more.
+        trainer.should_stop = checkpoint["should_stop"]
+        # The folder may have been moved, and ModelCheckpoint would then forget which epoch was the best.
+        for state in checkpoint["callbacks"].values():
+            if state.get("best_model_path"):
+                folder = self.path.parent.resolve()
+                state |= {"dirpath": str(folder), "best_model_path": str(folder / Path(state["best_model_path"]).name)}
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self._random is None:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger):  # it begins a new file; the others append to their own records
+                for metrics in self._curves:
+                    logger.log_metrics(dict(metrics), int(metrics["step"]))
+        # Now, before the loader is asked for its first batch, which draws the order of all.
+        set_random_state(self._random)
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._since = time.perf_counter()
+        if self._random is not None:
+            self.resumed_at = [*self.resumed_at, trainer.current_epoch]
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        now = time.perf_counter()
+        self.seconds += now - self._since
+        self._since = now
+        metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        self._curves.append({**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step - 1})
+        draft = self.path.with_name(f".{self.path.name}.part")
+        trainer.save_checkpoint(draft)
+        if trainer.is_global_zero:
+            draft.replace(self.path)
+
+
+def random_state() -> dict[str, Any]:
+    """State of the generators of torch, NumPy and Python, in types that ``torch.load(…, weights_only=True)`` reads."""
+    numpy: dict[str, Any] = np.random.get_state(legacy=False)
+    key = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+        "numpy": {**numpy, "state": {**numpy["state"], "key": key}},
+        "python": random.getstate(),
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Set what :func:`random_state` gave; the generators of GPUs only where there are as many as there were."""
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    numpy = state["numpy"]
+    key = numpy["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
+    random.setstate(state["python"])
