@@ -86,7 +86,7 @@ class SweepReport(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         failures = [path.read_text(encoding="utf-8") for path in sorted(self._folder(config.hydra).glob("*.txt"))]
         if failures:
-            print(f"\n{len(failures)} jobs of the sweep failed:", *failures, sep="\n", file=sys.stderr)
+            print(f"\njobs of the sweep that failed: {len(failures)}", *failures, sep="\n", file=sys.stderr)
             sys.exit(1)
 
     @classmethod

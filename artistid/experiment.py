@@ -15,6 +15,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, open_dict
@@ -30,11 +31,11 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, score_levels
 from artistid.evaluation.tables import scores_table
-from artistid.evaluation.voting import METHODS
+from artistid.evaluation.voting import METHODS, vote
 from artistid.learning.acceleration import choose_precision, device_name, set_up_process
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.loggers import open_loggers
+from artistid.learning.loggers import log_results, open_loggers
 from artistid.learning.resuming import LastState
 from artistid.learning.specification import Specification, load_checkpoint
 from artistid.runs import RunFolder, provenance
@@ -107,8 +108,7 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
             predictions = {part: predict(classifier, data, part, trainer_settings) for part in ("val", "test")}
         scores = {part: score_levels(clips, config.vote) for part, clips in predictions.items()}
         folder.write_results(predictions, config.vote, scores)
-        for logger in loggers:
-            logger.log_metrics(flat(scores["test"], "test"))
+        log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
 
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
     condition |= {"seed": config.seed, "vote": config.vote}
@@ -211,8 +211,14 @@ def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: An
     if settings.get("enable_progress_bar", True):
         callbacks = [*callbacks, RichProgressBar()]
     keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    # In a job of SLURM Lightning would take the job's tasks for its processes, and requeue it by itself. On one machine
+    # it starts its own; on several, requeueing is the launcher's business.
+    one_machine = settings.get("num_nodes", 1) == 1
+    plugins: list[Any] = []
+    if SLURMEnvironment.detect():
+        plugins = [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
     try:
-        return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger)
+        return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger, plugins=plugins)
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise ArtistidError(f"trainer.*: {error}") from error
 
@@ -295,6 +301,7 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the loaders need none, see ClipData
     warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
     warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # our run folder, of course
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # a cluster's login node, see make_trainer
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")
 
 
@@ -321,16 +328,6 @@ def show(scores: dict[str, Score], condition: dict[str, Any], folder: RunFolder)
     console = Console()
     console.print(scores_table(scores, " ".join(f"{name}={value}" for name, value in condition.items())))
     console.print(f"everything behind these numbers: {folder.path}", soft_wrap=True, highlight=False)
-
-
-def flat(scores: dict[str, Score], part: str) -> dict[str, float]:
-    """Scores as metrics of a logger: ``test/song/f1_weighted`` and the like."""
-    return {
-        f"{part}/{level}/{name}": value
-        for level, values in scores.items()
-        for name, value in values.items()
-        if isinstance(value, int | float)
-    }
 
 
 @contextmanager

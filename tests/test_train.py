@@ -398,19 +398,7 @@ def test_sweep_goes_on_after_a_run_that_fails(
         run_verb("train", "-m", "data=folder", f"data.root={corpus}", "vote=loudest,majority", "run_by=time", *QUICK)
     assert exit_.value.code == 1
     assert len(list(tmp_path.rglob("scores.json"))) == 1
-    assert "1 jobs of the sweep failed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
-def test_loggers(logger: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As on a machine without an account of wandb's.
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    train(corpus, tmp_path / "run", f"logger={logger}")
-    pattern = {"wandb": "wandb/offline-run-*/*.wandb", "tensorboard": "tensorboard/events.*"}[logger]
-    assert list((tmp_path / "run").glob(pattern))
-    assert (tmp_path / "run" / "learning_curves.png").exists()
+    assert "jobs of the sweep that failed: 1" in capsys.readouterr().err
 
 
 def shell(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:

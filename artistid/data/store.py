@@ -23,12 +23,12 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +40,7 @@ from artistid.data.audio import DecodingError, decode
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
-from artistid.locking import lock
+from artistid.processes import lock, start_workers
 
 log = logging.getLogger(__name__)
 
@@ -350,7 +350,7 @@ def _make_all(
         yield from (_make(path, features, known) for path in paths)
         return
     window: deque[tuple[Path, Future[Made]]] = deque()
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _set_up_worker, (features, known))
+    pool = start_workers(workers, _set_up_worker, (features, known))
     try:
         for path in paths:
             window.append((path, pool.submit(_work, path)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig
 
 from artistid.config import plain
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import Score
+from artistid.evaluation.voting import SongVotes
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ def open_loggers(config: DictConfig, resume: bool) -> Iterator[list[Logger]]:
     try:
         for logger in loggers:
             logger.log_hyperparams(plain(config))
+            if isinstance(logger, WandbLogger):
+                logger.experiment.define_metric("*", step_metric="epoch")  # comparable whatever the size of an epoch
         yield loggers
         status = "success"
     finally:
@@ -44,6 +49,45 @@ def open_loggers(config: DictConfig, resume: bool) -> Iterator[list[Logger]]:
             logger.finalize(status)
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish(exit_code=int(status == "failed"))
+
+
+def log_results(
+    loggers: Sequence[Logger], scores: Mapping[str, Score], predictions: Predictions, songs: SongVotes
+) -> None:
+    """Give the test's results to the loggers: scores to all, and what can be looked at to those that show it.
+
+    Args:
+        loggers: open ones.
+        scores: of each level; logged as ``test/song/f1_weighted`` and the like.
+        predictions: of the test clips.
+        songs: their votes.
+    """
+    metrics = {
+        f"test/{level}/{name}": value
+        for level, score in scores.items()
+        for name, value in score.items()
+        if isinstance(value, int | float)
+    }
+    for logger in loggers:
+        logger.log_metrics(metrics)
+        if isinstance(logger, WandbLogger):
+            _show_in_wandb(logger, predictions, songs)
+
+
+def _show_in_wandb(logger: WandbLogger, predictions: Predictions, songs: SongVotes) -> None:
+    import wandb
+
+    artists = list(predictions.artists)
+    matrices = {
+        f"test/{level}/confusion": wandb.plot.confusion_matrix(
+            y_true=outcome.label.tolist(),
+            preds=outcome.predicted.tolist(),
+            class_names=artists,
+            title=f"Test, {level} level",
+        )
+        for level, outcome in (("frame", predictions), ("song", songs))
+    }
+    logger.experiment.log({**matrices, "test/songs": wandb.Table(dataframe=songs.to_frame())})
 
 
 def _wandb_id(run_dir: Path, resume: bool) -> str:

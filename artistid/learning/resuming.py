@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger
+
+log = logging.getLogger(__name__)
 
 
 class LastState(Checkpoint):
@@ -78,6 +81,7 @@ class LastState(Checkpoint):
         self._since = time.perf_counter()
         if self._random is not None:
             self.resumed_at = [*self.resumed_at, trainer.current_epoch]
+            log.info("going on with epoch %d", trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         now = time.perf_counter()

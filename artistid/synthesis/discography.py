@@ -6,10 +6,9 @@ import io
 import math
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,7 +16,7 @@ import soundfile
 from rich.progress import track as progress
 
 from artistid.errors import ArtistidError
-from artistid.locking import lock
+from artistid.processes import lock, start_workers
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.composing import compose
 from artistid.synthesis.instruments import Samples
@@ -172,8 +171,10 @@ def write_discography(discography: Discography, folder: Path, workers: int | Non
         raise ArtistidError(f"cannot write to {folder}: {error.strerror}; choose another cache_dir") from error
     with locked:
         missing = _missing(discography, folder)  # another process may have written while this one waited
-        for _ in progress(_written(discography, missing, folder, workers), "composing", total=len(missing)):
-            pass
+        done = _written(discography, missing, folder, workers)
+        if missing:
+            for _ in progress(done, "composing", total=len(missing)):
+                pass
 
 
 def _missing(discography: Discography, folder: Path) -> list[Recording]:
@@ -189,7 +190,7 @@ def _written(
         for recording in missing:
             yield _write(discography, recording, folder)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with start_workers(workers) as pool:
         futures = [pool.submit(_write, discography, recording, folder) for recording in missing]
         try:
             for future in as_completed(futures):

@@ -1,0 +1,130 @@
+"""What wandb is told, read back from the records that it keeps offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from wandb.proto.wandb_internal_pb2 import Record
+
+from tests.verbs import read_scores, train
+
+BLOCK, FILE_HEADER, CHUNK_HEADER = 32_768, 7, 7
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
+
+def records(path: Path) -> Iterator[Record]:
+    """The records of a .wandb file: LevelDB's log format, with a file header of wandb's own in the first block."""
+    data, place, pending = path.read_bytes(), FILE_HEADER, b""
+    while place + CHUNK_HEADER <= len(data):
+        if BLOCK - place % BLOCK < CHUNK_HEADER:  # the rest of a block is too small for a chunk
+            place += BLOCK - place % BLOCK
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        pending += data[place + CHUNK_HEADER : place + CHUNK_HEADER + length]
+        place += CHUNK_HEADER + length
+        assert kind in (FULL, FIRST, MIDDLE, LAST)
+        if kind in (FULL, LAST):
+            yield Record.FromString(pending)
+            pending = b""
+
+
+def name(item: Any) -> str:
+    return item.key or "/".join(item.nested_key)
+
+
+class Told:
+    """Everything in one offline run."""
+
+    def __init__(self, folder: Path) -> None:
+        (path,) = folder.glob("*.wandb")
+        self.history: list[dict[str, Any]] = []
+        self.config: dict[str, Any] = {}
+        self.metrics: dict[str, str] = {}
+        self.exit_code: int | None = None
+        for record in records(path):
+            kind = record.WhichOneof("record_type")
+            if kind == "run":
+                self.run = record.run
+                self.config |= {name(item): json.loads(item.value_json) for item in record.run.config.update}
+            elif kind == "config":
+                self.config |= {name(item): json.loads(item.value_json) for item in record.config.update}
+            elif kind == "history":
+                self.history.append({name(item): json.loads(item.value_json) for item in record.history.item})
+            elif kind == "metric":
+                self.metrics[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+            elif kind == "exit":
+                self.exit_code = record.exit.exit_code
+        # The summary of what is logged is the last that was logged.
+        self.last = {key: value for row in self.history for key, value in row.items()}
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without an account of wandb's."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+
+
+@pytest.mark.usefixtures("offline")
+def test_wandb_is_told_the_condition_the_curves_and_the_results(corpus: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    scores = train(corpus, run_dir, "logger=wandb", "trainer.max_epochs=3", "split=song")
+    (folder,) = (run_dir / "wandb").glob("offline-run-*")
+    told = Told(folder)
+    assert told.run.project == "artistid"
+    assert told.run.run_group == "corpus/song-1s-crnn"
+    assert told.run.job_type == "song"
+    assert set(told.run.tags) == {"corpus", "split-song", "clip-1s", "crnn"}
+    assert told.config["split"]["name"] == "song"
+    assert told.config["optimizer"]["lr"] == 1e-4
+    assert told.metrics["*"] == "epoch"
+    curve = [(row["epoch"], row["val/loss"]) for row in told.history if "val/loss" in row]
+    metrics = pd.read_csv(run_dir / "metrics.csv").dropna(subset="val/loss")
+    assert curve == [(epoch, pytest.approx(loss)) for epoch, loss in zip(range(3), metrics["val/loss"], strict=True)]
+    for level in ("frame", "song"):
+        assert told.last[f"test/{level}/f1_weighted"] == scores["test"][level]["f1_weighted"]
+        assert told.last[f"test/{level}/confusion_table/nrows"] == 9  # of 3 x 3 artists
+    table = json.loads((folder / "files" / told.last["test/songs/path"]).read_text())
+    votes = pd.read_csv(run_dir / "songs_test.csv")
+    assert [row[table["columns"].index("predicted")] for row in table["data"]] == votes["predicted"].tolist()
+    assert told.exit_code == 0
+
+
+@pytest.mark.usefixtures("offline")
+def test_resumed_run_goes_on_in_the_same_run_of_wandb(corpus: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    train(corpus, run_dir, "logger=wandb")
+    (run_dir / "scores.json").unlink()
+    train(corpus, run_dir, "logger=wandb")
+    first = (run_dir / "wandb" / "id").read_text()
+    folders = list((run_dir / "wandb").glob(f"offline-run-*-{first}"))
+    assert {Told(folder).run.run_id for folder in folders} == {first}
+    train(corpus, run_dir, "logger=wandb", "overwrite=true")
+    assert (run_dir / "wandb" / "id").read_text() != first
+
+
+@pytest.mark.usefixtures("offline")
+def test_run_that_fails_is_closed_as_failed(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        train(corpus, tmp_path / "run", "logger=wandb", "optimizer.lr=-1")
+    (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    assert Told(folder).exit_code == 1
+
+
+@pytest.mark.usefixtures("offline")
+def test_tensorboard_has_the_curves(corpus: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    scores = train(corpus, tmp_path / "run", "logger=tensorboard")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    (told,) = events.Scalars("test/song/f1_weighted")
+    assert told.value == pytest.approx(read_scores(tmp_path / "run")["test"]["song"]["f1_weighted"])
+    assert scores["test"]["song"]["f1_weighted"] == pytest.approx(told.value)
+    assert (tmp_path / "run" / "learning_curves.png").exists()
