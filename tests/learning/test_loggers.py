@@ -9,9 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
+from omegaconf import OmegaConf
 from wandb.proto.wandb_internal_pb2 import Record
 
-from tests.verbs import read_scores, train
+from artistid.config import config_dir
+from tests.verbs import read_scores, run_verb, train
 
 BLOCK, FILE_HEADER, CHUNK_HEADER = 32_768, 7, 7
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
@@ -128,3 +131,19 @@ def test_tensorboard_has_the_curves(corpus: Path, tmp_path: Path) -> None:
     assert told.value == pytest.approx(read_scores(tmp_path / "run")["test"]["song"]["f1_weighted"])
     assert scores["test"]["song"]["f1_weighted"] == pytest.approx(told.value)
     assert (tmp_path / "run" / "learning_curves.png").exists()
+
+
+def test_wandb_s_sweep_makes_commands_that_compose(capsys: pytest.CaptureFixture[str]) -> None:
+    definition: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / "wandb_sweep.yaml"), resolve=False)
+    chosen = [
+        f"{setting}={space['values'][0] if 'values' in space else space['min']}"
+        for setting, space in definition["parameters"].items()
+    ]
+    command = definition["command"]
+    assert command[:4] == ["${env}", "${interpreter}", "-m", "${program}"]
+    assert command[-1] == "${args_no_hyphens}"
+    run_verb(definition["program"].removeprefix("artistid."), *command[4:-1], *chosen, "--cfg", "job")
+    composed = yaml.safe_load(capsys.readouterr().out)
+    assert composed["optimizer"]["lr"] == definition["parameters"]["optimizer.lr"]["min"]
+    assert "wandb" in composed["logger"]
+    assert definition["metric"] == {"name": "val/frame/f1_weighted", "goal": "maximize"}
