@@ -26,7 +26,7 @@ from artistid.synthesis.rendering import render
 from artistid.synthesis.style import draw_artist
 
 # To be raised with every change that is heard: old renderings are then left alone and new ones made.
-COMPOSER_VERSION = 1
+COMPOSER_VERSION = 2
 
 # Bits per second, constant.
 BIT_RATE = 32_000
