@@ -18,7 +18,7 @@ ARTIST_SPREAD = 1.0
 # Standard deviation of an artist's songs around the artist; no dial moves it. Against the former: the overlap.
 SONG_SPREAD = 0.5
 # Standard deviation of the albums' productions around the neutral one, at producer_strength 1.
-PRODUCER_SPREAD = 0.45
+PRODUCER_SPREAD = 0.5
 
 T = TypeVar("T")
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
