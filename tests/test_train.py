@@ -408,6 +408,20 @@ def shell(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_sweep_in_several_processes_from_nothing(launcher: str, tmp_path: Path) -> None:
+    """All jobs need the same music and features, one makes them; the job that fails is told at the end."""
+    at_once = {"joblib": ("hydra.launcher.n_jobs=2",), "submitit_local": ("hydra.launcher.timeout_min=10",)}
+    tiny = ("data.n_artists=2", "data.n_albums=3", "data.n_songs=1", "data.seconds=5", f"cache_dir={tmp_path}/cache")
+    sweep = ("-m", f"hydra/launcher={launcher}", *at_once[launcher], *tiny, "seed=0,1", "vote=majority,loudest")
+    done = shell(*sweep, *(setting for setting in QUICK if setting != "workers=0"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "jobs of the sweep that failed: 2" in done.stderr
+    assert done.stderr.count("vote='loudest' is none of") >= 2
+    assert read_runs(tmp_path / "runs")["seed"].tolist() == [0, 0, 1, 1]
+
+
 def test_sweep_started_again_makes_what_is_missing(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
