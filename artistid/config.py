@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
 
-PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir")
+PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir", "runs", "out")
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
+LISTS = re.compile(r"runs=\[.*\]")  # of a setting that may be a path or a list of them
 
 
 def config_dir() -> Path:
@@ -88,7 +89,7 @@ def quoted(argument: str) -> str:
         "data.root='~/Sigur Rós (live)'"
     """
     name, equals, value = argument.partition("=")
-    if not equals or name.lstrip("+") not in PATH_SETTINGS or PLAIN_VALUE.fullmatch(value):
+    if not equals or name.lstrip("+") not in PATH_SETTINGS or PLAIN_VALUE.fullmatch(value) or LISTS.fullmatch(argument):
         return argument
     escaped = value.replace("'", "\\'") + ("\\" if value.endswith("\\") else "")
     return f"{name}='{escaped}'"
