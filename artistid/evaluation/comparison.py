@@ -61,9 +61,7 @@ def compare(
     return compare_trials([(vote(first, method), vote(second, method))], draws=draws, seed=seed)
 
 
-def compare_trials(
-    pairs: Sequence[tuple[SongVotes, SongVotes]], *, draws: int = DRAWS, seed: int = 0
-) -> Comparison:
+def compare_trials(pairs: Sequence[tuple[SongVotes, SongVotes]], *, draws: int = DRAWS, seed: int = 0) -> Comparison:
     """Compare two systems over several trials, each with test songs of its own.
 
     The difference is the mean over trials, for which songs are redrawn within each trial; the test counts the songs of

@@ -1,9 +1,9 @@
-"""The report's figures, over the runs of a study; those of a single run are drawn by ``artistid.evaluation.figures``."""
+"""The report's figures, over the runs of a study; ``artistid.evaluation.figures`` draws those of a single run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +41,20 @@ def f1_by_clip(study: Study, path: Path) -> None:
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, level in zip(panels, LEVELS, strict=True):
-        for split, colour, marker in zip(study.splits, PALETTE, MARKERS, strict=False):
+        for place, (split, colour, marker) in enumerate(zip(study.splits, PALETTE, MARKERS, strict=False)):
             cells = {seconds: runs for (of_split, seconds), runs in study.cells.items() if of_split == split}
             means = [mean_and_sd([run.test(level)["f1_weighted"] for run in runs]) for runs in cells.values()]
             if means:
                 mean, sd = np.array(means).T
-                axes.errorbar(list(cells), mean, np.nan_to_num(sd), color=colour, marker=marker, capsize=3, linewidth=2)
-            _dashed(axes, {seconds: _published_average(level, split, seconds) for seconds in published.CLIPS}, colour, marker)
+                axes.errorbar(
+                    _aside(cells, place), mean, np.nan_to_num(sd), color=colour, marker=marker, capsize=3, linewidth=2
+                )
+            _dashed(
+                axes,
+                {seconds: _published_average(level, split, seconds) for seconds in published.CLIPS},
+                colour,
+                marker,
+            )
         _against_clip_length(axes, study)
         axes.set_title(f"{level} level")
         axes.set_ylim(0, 1)
@@ -66,13 +73,19 @@ def producer_effect(study: Study, effect: pd.DataFrame, path: Path) -> None:
     """
     figure = Figure(figsize=(6.5, 4.4), layout="constrained")
     axes = figure.subplots()
-    for level, colour, marker in zip(LEVELS, PALETTE, MARKERS, strict=False):
+    for place, (level, colour, marker) in enumerate(zip(LEVELS, PALETTE, MARKERS, strict=False)):
         rows = effect[effect["level"] == level]
         # A percentile interval need not hold the difference itself.
         below = (rows["difference"] - rows["ci95_low"]).clip(lower=0)
         above = (rows["ci95_high"] - rows["difference"]).clip(lower=0)
         axes.errorbar(
-            rows["clip_s"], rows["difference"], [below, above], color=colour, marker=marker, capsize=3, linewidth=2
+            _aside(rows["clip_s"], place),
+            rows["difference"],
+            [below, above],
+            color=colour,
+            marker=marker,
+            capsize=3,
+            linewidth=2,
         )
         differences = {
             seconds: _published_average(level, "song", seconds) - _published_average(level, "album", seconds)
@@ -106,20 +119,20 @@ def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
         ),
     )
     for axes, quantity, columns in panels:
-        for place, (run, epochs) in enumerate(curves.items()):
+        for place, epochs in enumerate(curves.values()):
+            style = {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
             best = epochs["val/loss"].idxmin()
             for column, _, line in columns:
                 if column in epochs:
                     curve = epochs[column].dropna()
-                    style = {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
-                    marked = [list(curve.index).index(best)] if best in curve.index else []
-                    axes.plot(curve.index, curve, line, linewidth=1.8, markevery=marked, markersize=8, **style)
+                    now_and_then = max(1, len(curve) // 8)
+                    axes.plot(curve.index, curve, line, markevery=now_and_then, markersize=4, **style)
+                    axes.plot(curve[curve.index == best], markersize=11, markerfacecolor="none", **style)
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.legend(
-            handles=[Line2D([], [], color="0.3", linestyle=line, label=name) for _, name, line in columns],
-            frameon=False,
+            handles=[axes.plot([], [], line, color="0.3", label=name)[0] for _, name, line in columns], frameon=False
         )
         _plain_axes(axes)
     loss_axes.set_ylim(bottom=0)
@@ -141,7 +154,7 @@ def confusion_over_trials(runs: Sequence[Run], level: str, title: str, path: Pat
     confusion_matrix(label, predicted, runs[0].votes.artists, title, path, PRINT_DPI)
 
 
-def f1_per_artist(cells: dict[float, Sequence[Run]], artists: Sequence[str], path: Path) -> None:
+def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], path: Path) -> None:
     """Each artist's F1 by clip length, counted over all trials: a panel per level, the easiest artist on top.
 
     Args:
@@ -150,7 +163,7 @@ def f1_per_artist(cells: dict[float, Sequence[Run]], artists: Sequence[str], pat
         path: where to save.
     """
     f1 = {
-        level: np.stack([_f1_over_trials(runs, level, len(artists)) for runs in cells.values()], axis=1)
+        level: np.stack([f1_over_trials(runs, level, len(artists)) for runs in cells.values()], axis=1)
         for level in LEVELS
     }  # (artists, clip lengths)
     order = np.argsort(-np.nanmean(f1["song"], axis=1), kind="stable")
@@ -173,7 +186,7 @@ def f1_per_artist(cells: dict[float, Sequence[Run]], artists: Sequence[str], pat
     save(figure, path, PRINT_DPI)
 
 
-def _f1_over_trials(runs: Sequence[Run], level: str, n_artists: int) -> NDArray[np.float64]:
+def f1_over_trials(runs: Sequence[Run], level: str, n_artists: int) -> NDArray[np.float64]:
     """``(artists,)`` F1 of the trials' samples taken together; NaN for an artist neither tested nor predicted."""
     counts = sum(confusion(run.outcomes[level].label, run.outcomes[level].predicted, n_artists) for run in runs)
     named_or_true = counts.sum(axis=0) + counts.sum(axis=1)  # type: ignore[union-attr]
@@ -206,9 +219,16 @@ def _published_average(level: str, split: str, seconds: float) -> float:
     return cell.average if cell else math.nan
 
 
-def _dashed(axes: Axes, values: dict[float, float], colour: str, marker: str) -> None:
+def _aside(seconds: Iterable[float], place: int) -> list[float]:
+    """Clip lengths a little beside their tick, so that the bars of several curves don't hide one another."""
+    return [value * (1.04 if place % 2 else 0.96) for value in seconds]
+
+
+def _dashed(axes: Axes, values: Mapping[int, float], colour: str, marker: str) -> None:
     """A published curve."""
-    axes.plot(list(values), list(values.values()), "--", color=colour, marker=marker, markerfacecolor="white", alpha=0.8)
+    axes.plot(
+        list(values), list(values.values()), "--", color=colour, marker=marker, markerfacecolor="white", alpha=0.8
+    )
 
 
 def _against_clip_length(axes: Axes, study: Study) -> None:
@@ -232,6 +252,12 @@ def _legend_below(figure: Figure, names: Sequence[str]) -> None:
         for name, colour, marker in zip(names, PALETTE, MARKERS, strict=False)
     ]
     dashed = Line2D(
-        [], [], color="0.3", linestyle="--", marker="o", markerfacecolor="white", label=f"{published.PAPER}, {published.DATA}"
+        [],
+        [],
+        color="0.3",
+        linestyle="--",
+        marker="o",
+        markerfacecolor="white",
+        label=f"{published.PAPER}, {published.DATA}",
     )
     figure.legend(handles=[*handles, dashed], loc="outside lower center", ncols=len(handles) + 1, frameon=False)

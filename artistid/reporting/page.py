@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from PIL import Image
 
 from artistid.errors import ArtistidError
 from artistid.reporting.document import Picture, RunNumbers, Section, Table, origin
@@ -59,7 +60,9 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
     environment = _environment(out)
     made = provenance({})
     for name in (MARKDOWN, PAGE):
-        text = environment.get_template(f"{name}.jinja").render(title=TITLE, generator=GENERATOR, sections=sections, made=made)
+        text = environment.get_template(f"{name}.jinja").render(
+            title=TITLE, generator=GENERATOR, sections=sections, made=made
+        )
         (out / name).write_text(text, encoding="utf-8")
     return out / PAGE
 
@@ -89,6 +92,7 @@ def _environment(out: Path) -> Environment:
     environment.filters |= {
         "below_out": below_out,
         "data_uri": lambda path: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
+        "inches": _inches,
         "contents": lambda path: path.read_text(encoding="utf-8"),
         "origin": origin,
         "run_numbers": RunNumbers.of,
@@ -100,3 +104,9 @@ def _environment(out: Path) -> Environment:
 
 def _rows(table: Table) -> list[list[Any]]:
     return [list(row) for row in table.cells.itertuples(index=False, name=None)]
+
+
+def _inches(path: Path) -> float:
+    """How wide a PNG is meant to be."""
+    with Image.open(path) as image:
+        return image.width / image.info.get("dpi", (96,))[0]

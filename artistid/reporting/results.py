@@ -29,7 +29,16 @@ log = logging.getLogger(__name__)
 CONDITION = ("data", "split", "clip", "model", "seed", "vote")
 SPLITS = ("song", "album")  # the paper's, in its order
 # Beginnings of the names of settings that may differ between the cells and the trials of one study.
-OF_CELL_OR_TRIAL = (*WITHOUT_EFFECT, "seed", "split.", "clip.name", "clip.seconds", "clip.frames", "data.root", "trainer.accelerator")
+OF_CELL_OR_TRIAL = (
+    *WITHOUT_EFFECT,
+    "seed",
+    "split.",
+    "clip.name",
+    "clip.seconds",
+    "clip.frames",
+    "data.root",
+    "trainer.accelerator",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +199,9 @@ def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
         if not root.is_dir():
             raise ArtistidError(f"runs={given} is no folder (seen from {Path.cwd()})")
         for folder in run_folders(root):
-            name = folder.path.relative_to(root).as_posix()
-            found.setdefault(folder.path.resolve(), (name if len(roots) == 1 else f"{given}/{name}", folder))
+            below = folder.path.relative_to(root)
+            name = (below if len(roots) == 1 and below.parts else folder.path).as_posix()
+            found.setdefault(folder.path.resolve(), (name, folder))
     return list(found.values())
 
 

@@ -7,23 +7,38 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from artistid.errors import ArtistidError
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Material, Picture, Section
 from artistid.reporting.results import SPLITS, Run, Study, differing_settings
 
 
 def report_sections(material: Material) -> list[Section]:
-    """All sections of the report; their figures are drawn on the way."""
+    """All sections of the report; their figures are drawn on the way.
+
+    Raises:
+        ArtistidError: a setting that is not as expected.
+    """
+    check_settings(material)
     return [section for make in SECTIONS for section in make(material)]
+
+
+def check_settings(material: Material) -> None:
+    """Before the work, not after it; raises ArtistidError."""
+    for name, lowest in (("draws", 1), ("seed", 0)):
+        value = material.config[name]
+        if not isinstance(value, int) or value < lowest:
+            raise ArtistidError(f"{name}={value}: expected a whole number from {lowest}")
+    tables.chosen_pairs(material.results, material.config.compare or ())
 
 
 def summary(material: Material) -> Iterator[Section]:
     """What is here, and how much of the paper's study."""
     results = material.results
     n_cells = len(published.CLIPS) * len(SPLITS) * len(published.TABLES)
+    others = f"; {len(results.left_out)} more run folders are listed under “Left out”" if results.left_out else ""
     blocks = [
-        f"{len(results.runs)} finished runs; {len(results.left_out)} run folders are no part of the tables and are "
-        "listed under “Left out”.",
+        f"{len(results.runs)} finished runs{others}.",
         f"{published.PAPER} speak of twenty conditions in the text; their Tables IV and V hold {n_cells}: 2 levels × "
         f"{len(SPLITS)} splits × {len(published.CLIPS)} clip lengths, from 12 trainings × {len(published.SEEDS)} "
         f"trials = 36 runs. All {n_cells} are shown here; {tables.DASH} is what has no runs yet.",
@@ -39,8 +54,9 @@ def _coverage(study: Study) -> str:
     full = sum(n >= len(published.SEEDS) for n in trials)
     some = sum(0 < n < len(published.SEEDS) for n in trials)
     return (
-        f"{study.title}: {len(study.runs)} runs. Of the paper's {len(wanted)} pairs of split and clip length, {full} "
-        f"have {len(published.SEEDS)} trials or more, {some} have fewer, {len(wanted) - full - some} have none."
+        f"{study.title}: {len(study.runs)} runs. Of the paper's {len(wanted)} trainings, which are split and clip "
+        f"length, and make two cells each, {full} have {len(published.SEEDS)} trials or more, {some} have fewer, "
+        f"{len(wanted) - full - some} have none."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -43,14 +43,18 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
             "test songs": [_span(row["songs_min"], row["songs_max"]) for row in rows],
             "test clips": [_span(row["clips_min"], row["clips_max"]) for row in rows],
             "published average ± sd": [
-                _with_sd(row["published_average"], row["published_sd"]) + (MARK if row["misprint"] else "")
+                _with_sd(row["published_average"], row["published_sd"]) + _mark(row["misprinted_average"])
                 for row in rows
             ],
-            "published best": [_number(row["published_best"]) + (MARK if row["misprint"] else "") for row in rows],
+            "published best": [_number(row["published_best"]) + _mark(row["misprinted_best"]) for row in rows],
             "runs": [RunNumbers(row["runs"]) for row in rows],
         }
     )
-    notes = [f"†\u2002{note}" for note in data["misprint"].unique() if note]
+    notes = [
+        f"{MARK.strip()} Worked out from the authors' trials; the paper prints {_misprinted(row)}."
+        for row in rows
+        if _misprinted(row)
+    ]
     if study.data != published.DATA:
         notes.append(f"The published figures are of {published.DATA}: other music than {study.data}.")
     caption = (
@@ -88,7 +92,8 @@ def _score_row(study: Study, level: str, split: str, seconds: float, draws: int,
     row["published_sd"] = printed.sd if printed else math.nan
     row["published_best"] = printed.best if printed else math.nan
     row["published_trials"] = printed.trials if printed else 0
-    row["misprint"] = printed.misprint if printed else ""
+    for name in ("average", "best"):
+        row[f"misprinted_{name}"] = printed.misprints.get(name, math.nan) if printed else math.nan
     row["runs"] = RunNumbers.of(runs)
     return row
 
@@ -108,9 +113,7 @@ def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
             if not song or not album:
                 continue
             generator = np.random.default_rng(seed)
-            redrawn = [
-                mean_f1_draws([run.outcomes[level] for run in runs], draws, generator) for runs in (song, album)
-            ]
+            redrawn = [mean_f1_draws([run.outcomes[level] for run in runs], draws, generator) for runs in (song, album)]
             means = [np.mean([run.test(level)["f1_weighted"] for run in runs]) for runs in (song, album)]
             low, high = interval(redrawn[0] - redrawn[1])
             rows.append(
@@ -140,7 +143,9 @@ def producer_table(study: Study, data: pd.DataFrame) -> Table:
             "level": data["level"],
             "clip": [_seconds(value) for value in data["clip_s"]],
             "song − album": [_signed(value) for value in data["difference"]],
-            "95 % interval": [_signed_interval(*pair) for pair in zip(data["ci95_low"], data["ci95_high"], strict=True)],
+            "95 % interval": [
+                _signed_interval(*pair) for pair in zip(data["ci95_low"], data["ci95_high"], strict=True)
+            ],
             "published": [_signed(value) for value in data["published"]],
             "runs": data["runs"],
         }
@@ -295,19 +300,7 @@ def comparison_table(title: str, pairs: Sequence[Pair], draws: int, seed: int) -
             notes.append(f"{pair.first} and {pair.second} are not compared: {error}.")
     adjusted = iter(holm([found.p_value for found in compared if found]))
     rows = [
-        {
-            **{"split": pair.split, "first": pair.first, "second": pair.second},
-            "trials": len(pair.trials),
-            "songs": found.n if found else math.nan,
-            "difference": found.difference if found else math.nan,
-            "ci95_low": found.ci95[0] if found else math.nan,
-            "ci95_high": found.ci95[1] if found else math.nan,
-            "only_first": found.only_first if found else math.nan,
-            "only_second": found.only_second if found else math.nan,
-            "p_mcnemar": found.p_value if found else math.nan,
-            "p_holm": float(next(adjusted)) if found else math.nan,
-            "runs": RunNumbers.of(list(chain.from_iterable(pair.trials))),
-        }
+        _comparison_row(pair, found, float(next(adjusted)) if found else math.nan)
         for pair, found in zip(pairs, compared, strict=True)
     ]
     cells = pd.DataFrame(
@@ -336,6 +329,17 @@ def comparison_table(title: str, pairs: Sequence[Pair], draws: int, seed: int) -
         [runs[number] for number in sorted(runs)],
         notes,
     )
+
+
+def _comparison_row(pair: Pair, found: Comparison | None, p_holm: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"split": pair.split, "first": pair.first, "second": pair.second, "trials": len(pair.trials)}
+    names = ("songs", "difference", "ci95_low", "ci95_high", "only_first", "only_second", "p_mcnemar")
+    if found:
+        numbers = (found.n, found.difference, *found.ci95, found.only_first, found.only_second, found.p_value)
+        row |= zip(names, numbers, strict=True)
+    else:
+        row |= dict.fromkeys(names, math.nan)
+    return row | {"p_holm": p_holm, "runs": RunNumbers.of(list(chain.from_iterable(pair.trials)))}
 
 
 def run_table(runs: Sequence[Run]) -> Table:
@@ -390,6 +394,16 @@ def _numbered(runs: Sequence[Run], numbers: Iterable[RunNumbers]) -> list[Run]:
 def slug(text: str) -> str:
     """A title as part of a file's name."""
     return re.sub(r"[^\w.=-]+", "-", text).strip("-")
+
+
+def _mark(misprint: float) -> str:
+    return "" if math.isnan(misprint) else MARK
+
+
+def _misprinted(row: Mapping[str, Any]) -> str:
+    """What the paper prints where it differs from its trials."""
+    names = [name for name in ("average", "best") if not math.isnan(row[f"misprinted_{name}"])]
+    return " and ".join(f"{name} {_number(row[f'misprinted_{name}'])}" for name in names)
 
 
 def _number(value: float) -> str:
