@@ -6,7 +6,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,22 +46,22 @@ class Run:
     """A finished run.
 
     Attributes:
-        number: in the report's list of runs, from 1.
         name: of its folder, as listed.
         folder: its files.
         scores: what its scores file says.
         settings: its configuration, by dotted name.
         votes: the test songs' votes.
         outcomes: of the test, by level.
+        number: in the report's list of runs, from 1; 0 for a run that is on no list.
     """
 
-    number: int
     name: str
     folder: RunFolder
     scores: Mapping[str, Any]
     settings: Mapping[str, Any]
     votes: SongVotes
     outcomes: Mapping[str, Outcome]
+    number: int = 0
 
     @property
     def condition(self) -> Mapping[str, Any]:
@@ -177,7 +177,7 @@ def collect(roots: Sequence[str | Path]) -> Results:
     left_out: list[LeftOut] = []
     for name, folder in _named_folders(roots):
         try:
-            run = read_run(len(runs) + 1, name, folder)
+            run = read_run(name, folder)
         except ArtistidError as error:
             left_out.append(LeftOut(name, str(error)))
         else:
@@ -205,7 +205,7 @@ def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
     return list(found.values())
 
 
-def read_run(number: int, name: str, folder: RunFolder) -> Run:
+def read_run(name: str, folder: RunFolder) -> Run:
     """Read a finished run.
 
     Raises:
@@ -227,7 +227,7 @@ def read_run(number: int, name: str, folder: RunFolder) -> Run:
     test = Predictions.from_parquet(folder.predictions / "test.parquet")
     votes = vote(test, scores["condition"]["vote"])
     named = {str(key): value for key, value in settings.items()}
-    return Run(number, name, folder, scores, named, votes, outcomes(test, votes))
+    return Run(name, folder, scores, named, votes, outcomes(test, votes))
 
 
 def _last_words(run_log: Path) -> str:
@@ -238,18 +238,16 @@ def _last_words(run_log: Path) -> str:
 
 
 def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
-    """Of runs with the same settings, seed included, the one listed last; a repeated run is no further trial."""
+    """Of runs with the same settings, seed included, the one listed last: a repeated run is no further trial."""
     last = {_setting_key(run.settings, WITHOUT_EFFECT): run for run in runs}
-    kept = {run.number for run in last.values()}
-    renumbered: list[Run] = []
-    left_out: list[LeftOut] = []
-    for run in runs:
-        if run.number in kept:
-            renumbered.append(Run(**{**vars(run), "number": len(renumbered) + 1}))
-        else:
-            other = last[_setting_key(run.settings, WITHOUT_EFFECT)].name
-            left_out.append(LeftOut(run.name, f"the same settings and seed as {other}, which is used"))
-    return renumbered, left_out
+    used = {run: last[_setting_key(run.settings, WITHOUT_EFFECT)] for run in runs}
+    kept = [run for run in runs if used[run] is run]
+    left_out = [
+        LeftOut(run.name, f"the same settings and seed as {other.name}, which is used")
+        for run, other in used.items()
+        if other is not run
+    ]
+    return [replace(run, number=number) for number, run in enumerate(kept, start=1)], left_out
 
 
 def _setting_key(settings: Mapping[str, Any], without: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -126,7 +126,9 @@ def _conditions(study: Study, folder: Path) -> Iterator[Section]:
         curves = folder / f"learning_curves-{split}-{seconds:g}s.png"
         drawn = figures.learning_curves(runs, curves)
         if drawn:
-            caption = f"Learning curves of {study.title}, {name}; markers: each run's lowest validation loss."
+            caption = (
+                f"Learning curves of {study.title}, {name}; large hollow markers: each run's lowest validation loss."
+            )
             blocks.append(Picture(curves, caption, drawn))
         if bare := [str(run.number) for run in runs if run not in drawn]:
             blocks.append(f"No learning curves of runs {', '.join(bare)}: there is no validation loss by epoch.")
