@@ -236,7 +236,7 @@ def test_settings_that_differ_make_two_studies(tmp_path: Path) -> None:
     run_verb("report", f"runs={tmp_path}", f"out={tmp_path}/report")
     systems = table(tmp_path / "report", "table_iii")
     trials = systems[systems["level"] == "song"].set_index("system")["trials"].dropna().to_dict()
-    assert trials == {"crnn (optimizer.lr=0.0001)": 2, "crnn (optimizer.lr=0.01)": 1}
+    assert trials == {"crnn (optimizer.lr=0.001)": 2, "crnn (optimizer.lr=0.01)": 1}
 
 
 def test_other_test_songs_are_not_compared(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,14 @@ FONTS = (
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 BLUE, ORANGE = PALETTE[:2]
+# How shares are coloured. Coloured first and enlarged then: the other way, every dot of the print would be looked up.
+CELLS: dict[str, Any] = {
+    "cmap": "Blues",
+    "vmin": 0,
+    "vmax": 1,
+    "interpolation": "nearest",
+    "interpolation_stage": "rgba",
+}
 CURVES = (
     ("loss", (("train/loss", "train", BLUE), ("val/loss", "validation", ORANGE))),
     (
@@ -90,7 +99,7 @@ def confusion_matrix(
 
     figure = Figure(figsize=(inches, inches))
     axes = figure.add_axes((0, 0, 1, 1))  # labels and title lie outside and saving makes room for them
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    image = axes.imshow(share, **CELLS)
     names = [shortened(name) for name in artists]
     axes.set_xticks(range(n_artists), names, rotation=90, fontsize=font_size)
     axes.set_yticks(range(n_artists), names, fontsize=font_size)

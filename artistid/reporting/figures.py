@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.figures import (
+    CELLS,
     MARKERS,
     MOST_ARTISTS_WITH_COUNTS,
     PALETTE,
@@ -172,7 +173,7 @@ def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], 
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, level in zip(panels, LEVELS, strict=True):
-        image = axes.imshow(f1[level][order], cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        image = axes.imshow(f1[level][order], aspect="auto", **CELLS)
         axes.set_xticks(range(len(cells)), [f"{seconds:g}" for seconds in cells])
         axes.set_xlabel("clip length, seconds")
         axes.set_title(f"{level} level")
