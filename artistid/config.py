@@ -22,9 +22,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
 
-PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir")
+PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir", "runs", "out")
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
+LISTS = re.compile(r"runs=\[.*\]")  # of a setting that may be a path or a list of them
 
 # What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
 WORST = 0.0
@@ -120,7 +121,7 @@ def quoted(argument: str) -> str:
         "data.root='~/Sigur Rós (live)'"
     """
     name, equals, value = argument.partition("=")
-    if not equals or name.lstrip("+") not in PATH_SETTINGS or PLAIN_VALUE.fullmatch(value):
+    if not equals or name.lstrip("+") not in PATH_SETTINGS or PLAIN_VALUE.fullmatch(value) or LISTS.fullmatch(argument):
         return argument
     escaped = value.replace("'", "\\'") + ("\\" if value.endswith("\\") else "")
     return f"{name}='{escaped}'"

@@ -252,6 +252,13 @@ def _by_dotted_name(config: Any) -> dict[str, Any]:
     return {str(name): value for name, value in row.items()}
 
 
+def run_folders(root: Path) -> list[RunFolder]:
+    """All run folders at and below a folder, finished or not, sorted by path."""
+    names = (RunFolder(".").config.name, RunFolder(".").scores.name)
+    folders = (RunFolder(path) for path in sorted({path.parent for name in names for path in root.rglob(name)}))
+    return [folder for folder in folders if folder.log.exists() or folder.scores.exists()]
+
+
 def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:
     """The test scores of all finished runs at and below a folder.
 
@@ -269,14 +276,15 @@ def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:
     """
     root = Path(root).expanduser()
     rows = []
-    for path in sorted(root.rglob(RunFolder(".").scores.name)):
-        folder = RunFolder(path.parent)
-        scores = json.loads(path.read_text(encoding="utf-8"))
+    for folder in run_folders(root):
+        if not folder.scores.exists():
+            continue
+        scores = json.loads(folder.scores.read_text(encoding="utf-8"))
         if "split" not in scores["condition"]:  # of a later evaluation
             continue
         config = OmegaConf.load(folder.config)
         chosen = {name: OmegaConf.select(config, name) for name in settings}
-        run = path.parent.relative_to(root).as_posix()
+        run = folder.path.relative_to(root).as_posix()
         for level, score in scores["test"].items():
             rows.append({"run": run, **scores["condition"], "level": level, **score, **chosen})
     if not rows:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,8 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.scores import confusion
 
 DPI = 150
+PRINT_DPI = 300
+MOST_PIXELS = 6000  # a side; a figure for print that would be larger is drawn at fewer dots per inch
 # Beyond this many artists the cells are too small for numbers and the figure shows shares alone.
 MOST_ARTISTS_WITH_COUNTS = 25
 LONGEST_NAME = 32
@@ -42,8 +45,19 @@ FONTS = (
     "WenQuanYi Zen Hei",
     "Arial Unicode MS",
 )
-# The two colours of the Okabe-Ito palette that differ most for every kind of colour vision.
-BLUE, ORANGE = "#0072B2", "#D55E00"
+# The Okabe-Ito palette, made for every kind of colour vision, save its yellow, which is faint on white; of its colours
+# the first two differ most. Markers tell curves apart without any colour.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+BLUE, ORANGE = PALETTE[:2]
+# How shares are coloured. Coloured first and enlarged then: the other way, every dot of the print would be looked up.
+CELLS: dict[str, Any] = {
+    "cmap": "Blues",
+    "vmin": 0,
+    "vmax": 1,
+    "interpolation": "nearest",
+    "interpolation_stage": "rgba",
+}
 CURVES = (
     ("loss", (("train/loss", "train", BLUE), ("val/loss", "validation", ORANGE))),
     (
@@ -59,6 +73,7 @@ def confusion_matrix(
     artists: Sequence[str],
     title: str,
     path: str | Path,
+    dpi: int = DPI,
 ) -> None:
     """Draw who is taken for whom and save it at ``path``, in the format of its suffix.
 
@@ -72,6 +87,7 @@ def confusion_matrix(
         artists: all artists, in the order of those indices.
         title: above the matrix.
         path: where to save; the folder is made if needed.
+        dpi: dots per inch.
     """
     n_artists = len(artists)
     counts = confusion(label, predicted, n_artists)
@@ -83,22 +99,22 @@ def confusion_matrix(
 
     figure = Figure(figsize=(inches, inches))
     axes = figure.add_axes((0, 0, 1, 1))  # labels and title lie outside and saving makes room for them
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    names = [_shortened(name) for name in artists]
+    image = axes.imshow(share, **CELLS)
+    names = [shortened(name) for name in artists]
     axes.set_xticks(range(n_artists), names, rotation=90, fontsize=font_size)
     axes.set_yticks(range(n_artists), names, fontsize=font_size)
-    _as_written(*axes.get_xticklabels(), *axes.get_yticklabels())
+    as_written(*axes.get_xticklabels(), *axes.get_yticklabels())
     _grid_between_cells(axes, n_artists)
     if with_counts:
         _print_counts(axes, counts, share)
     axes.set_xlabel("predicted artist", fontsize=heading_size, labelpad=8)
     axes.set_ylabel("true artist", fontsize=heading_size, labelpad=8)
-    _as_written(axes.set_title(textwrap.fill(title, width=40 + int(4 * inches)), fontsize=heading_size, pad=10))
+    as_written(axes.set_title(textwrap.fill(title, width=40 + int(4 * inches)), fontsize=heading_size, pad=10))
     bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.25 / inches, 0, 0.18 / inches, 1)))
     bar.ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     bar.set_label("share of the row", fontsize=heading_size)
     bar.ax.tick_params(labelsize=font_size)
-    _save(figure, path)
+    save(figure, path, dpi)
 
 
 def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val/loss") -> None:
@@ -114,7 +130,7 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
     Raises:
         ArtistidError: if ``epoch`` or the monitored metric is missing or was never logged.
     """
-    epochs = _by_epoch(metrics, monitor)
+    epochs = by_epoch(metrics, monitor)
     lowest = monitor.endswith("loss")
     best = epochs[monitor].idxmin() if lowest else epochs[monitor].idxmax()
 
@@ -124,7 +140,7 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
         for column, name, colour in curves:
             if column in epochs:
                 curve = epochs[column].dropna()
-                axes.plot(curve.index, curve, color=colour, label=name, marker="o", markersize=_marker(len(epochs)))
+                axes.plot(curve.index, curve, color=colour, label=name, marker="o", markersize=marker_size(len(epochs)))
         axes.axvline(best, color="0.4", linestyle="--", linewidth=1, zorder=0, label=f"best epoch: {best}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity)
@@ -138,10 +154,10 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
     loss_axes.set_ylim(bottom=0)
     f1_axes.set_ylim(-0.02, 1.02)  # room for the dot of a run at 0 or 1
     figure.suptitle(f"Learning curves; best epoch by {'lowest' if lowest else 'highest'} {monitor}", fontsize=12)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _by_epoch(metrics: pd.DataFrame, monitor: str) -> pd.DataFrame:
+def by_epoch(metrics: pd.DataFrame, monitor: str) -> pd.DataFrame:
     """One row per epoch, a column per metric."""
     for column in ("epoch", monitor):
         if column not in metrics or metrics[column].isna().all():
@@ -151,16 +167,17 @@ def _by_epoch(metrics: pd.DataFrame, monitor: str) -> pd.DataFrame:
     return epochs.set_index(epochs.index.astype(int))
 
 
-def _marker(n_epochs: int) -> float:
+def marker_size(n_epochs: int) -> float:
     """Size in points: a single epoch is a visible dot, hundreds are a plain line."""
     return 5 if n_epochs <= 30 else 0
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name that fits beside a figure."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
 
-def _as_written(*texts: Text) -> None:
+def as_written(*texts: Text) -> None:
     """Draw names as they are: in a font that has their letters, and "$" as a dollar, not as the start of a formula."""
     for text in texts:
         text.set_parse_math(False)
@@ -187,7 +204,9 @@ def _print_counts(axes: Axes, counts: NDArray[np.integer], share: NDArray[np.flo
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
+    """Save a figure, all that is drawn outside of its axes included; the folder is made if needed."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+    dpi = min(dpi, int(MOST_PIXELS / max(figure.get_size_inches())))
+    figure.savefig(path, dpi=dpi, bbox_inches="tight", pad_inches=0.15)

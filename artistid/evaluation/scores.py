@@ -6,7 +6,8 @@ accuracy and top-3 accuracy, and how far the weighted F1 would move had other so
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,38 @@ class Score(TypedDict):
     top3: float
     n: int
     f1_weighted_ci95: NotRequired[list[float]]
+
+
+class Outcome(NamedTuple):
+    """What was said of the samples of one level, be they clips or songs: all that an F1 and its interval need.
+
+    Attributes:
+        label: ``(n,)`` index of the true artist.
+        predicted: ``(n,)`` index of the predicted artist.
+        song: ``(n,)`` number of the song each sample belongs to.
+        n_artists: how many artists there are.
+    """
+
+    label: NDArray[np.integer]
+    predicted: NDArray[np.integer]
+    song: NDArray[np.integer]
+    n_artists: int
+
+
+def outcomes(predictions: Predictions, votes: SongVotes) -> dict[str, Outcome]:
+    """The outcome at the ``frame`` and at the ``song`` level; ``votes`` are those of the predictions."""
+    clips = Outcome(predictions.label, predictions.predicted, predictions.track_index, len(predictions.artists))
+    return {"frame": clips, "song": song_outcome(votes)}
+
+
+def song_outcome(votes: SongVotes) -> Outcome:
+    """The outcome of a vote, where every song is a sample."""
+    return Outcome(votes.label, votes.predicted, np.arange(len(votes)), len(votes.artists))
+
+
+def f1_weighted(outcome: Outcome) -> float:
+    """The paper's score: the artists' F1, weighted by how many samples each has."""
+    return _f1_score(outcome.label, outcome.predicted, outcome.n_artists, "weighted")
 
 
 def score(
@@ -102,15 +135,38 @@ def f1_weighted_interval(
     song resemble one another, and resampling them singly would make the interval far too narrow. It speaks of the
     choice of test songs only, not of the spread between training runs.
     """
-    counts = _counts_per_song(label, predicted, song, n_artists)
-    n_songs = counts.shape[0]
-    generator = np.random.default_rng(seed)
+    return mean_f1_interval([Outcome(label, predicted, song, n_artists)], draws=draws, seed=seed)
+
+
+def mean_f1_interval(trials: Sequence[Outcome], *, draws: int = DRAWS, seed: int = 0) -> list[float]:
+    """95 % percentile bootstrap interval ``[low, high]`` of the weighted F1's mean over trials.
+
+    Each draw takes songs anew within every trial, as :func:`f1_weighted_interval` does, and means the trials' F1. The
+    trials themselves are not redrawn: their spread is told by their standard deviation.
+    """
+    return interval(mean_f1_draws(trials, draws, np.random.default_rng(seed)))
+
+
+def mean_f1_draws(trials: Sequence[Outcome], draws: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """``(draws,)`` the weighted F1's mean over trials, songs redrawn within each trial."""
+    return np.mean([f1_draws([outcome], draws, generator)[0] for outcome in trials], axis=0)
+
+
+def f1_draws(systems: Sequence[Outcome], draws: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """``(systems, draws)`` weighted F1 of systems tested on the same songs: one draw has the same songs for all."""
+    counts = [_counts_per_song(*outcome) for outcome in systems]
+    n_songs = counts[0].shape[0]
     at_once = max(1, WEIGHTS_AT_ONCE // n_songs)
-    f1 = [
-        _f1_weighted_of_counts(_song_weights(generator, min(at_once, draws - done), n_songs) @ counts)
-        for done in range(0, draws, at_once)
-    ]
-    return [float(bound) for bound in np.quantile(np.concatenate(f1), [0.025, 0.975])]
+    f1 = []
+    for done in range(0, draws, at_once):
+        weights = _song_weights(generator, min(at_once, draws - done), n_songs)
+        f1.append([_f1_weighted_of_counts(weights @ system) for system in counts])
+    return np.concatenate(f1, axis=1)
+
+
+def interval(draws: NDArray[np.floating]) -> list[float]:
+    """``[low, high]``, between which lie the middle 95 % of bootstrap draws."""
+    return [float(bound) for bound in np.quantile(draws, [0.025, 0.975])]
 
 
 def confusion(label: NDArray[np.integer], predicted: NDArray[np.integer], n_artists: int) -> NDArray[np.int64]:
@@ -125,10 +181,11 @@ def per_artist(predictions: Predictions, votes: SongVotes) -> pd.DataFrame:
     artist was most often taken for; empty if never mistaken) and confused_n (how often). What would be 0 / 0, such as
     the precision of an artist never predicted, is 0.
     """
-    levels = {"frame": (predictions.label, predictions.predicted), "song": (votes.label, votes.predicted)}
-    return pd.concat(
-        [_artist_rows(level, *outcome, predictions.artists) for level, outcome in levels.items()], ignore_index=True
-    )
+    rows = [
+        _artist_rows(level, outcome.label, outcome.predicted, predictions.artists)
+        for level, outcome in outcomes(predictions, votes).items()
+    ]
+    return pd.concat(rows, ignore_index=True)
 
 
 def _artist_rows(

@@ -7,7 +7,15 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import confusion, f1_weighted_interval, per_artist, score, score_levels
+from artistid.evaluation.scores import (
+    confusion,
+    f1_weighted_interval,
+    mean_f1_interval,
+    outcomes,
+    per_artist,
+    score,
+    score_levels,
+)
 from artistid.evaluation.voting import vote
 
 
@@ -219,3 +227,39 @@ class TestPerArtist:
 def test_confusion_agrees_with_scikit_learn() -> None:
     label, predicted = np.random.default_rng(10).integers(6, size=(2, 300))
     np.testing.assert_array_equal(confusion(label, predicted, 8), confusion_matrix(label, predicted, labels=range(8)))
+
+
+class TestMeanOverTrials:
+    def test_one_trial_has_the_interval_of_a_run(self) -> None:
+        predictions = random_predictions(seed=11)
+        levels = score_levels(predictions)
+        for level, outcome in outcomes(predictions, vote(predictions)).items():
+            assert mean_f1_interval([outcome]) == levels[level]["f1_weighted_ci95"]
+
+    def test_songs_are_redrawn_within_each_trial(self) -> None:
+        """Against scikit-learn on the clips of the songs that were drawn, trial after trial."""
+        trials = [random_predictions(seed=seed, n_songs=songs) for seed, songs in ((12, 8), (13, 6))]
+        generator = np.random.default_rng(2)
+        f1 = []
+        for trial, songs in zip(trials, (8, 6), strict=True):
+            drawn = [
+                np.concatenate(
+                    [np.flatnonzero(trial.track_index == song) for song in generator.integers(songs, size=songs)]
+                )
+                for _ in range(30)
+            ]
+            f1.append(
+                [
+                    f1_score(trial.label[rows], trial.predicted[rows], average="weighted", zero_division=0)
+                    for rows in drawn
+                ]
+            )
+        expected = np.quantile(np.mean(f1, axis=0), [0.025, 0.975])
+        frame = [outcomes(trial, vote(trial))["frame"] for trial in trials]
+        np.testing.assert_allclose(mean_f1_interval(frame, draws=30, seed=2), expected, atol=1e-12)
+
+    def test_more_trials_make_it_narrower(self) -> None:
+        trials = [random_predictions(seed=seed) for seed in range(20, 29)]
+        frame = [outcomes(trial, vote(trial))["frame"] for trial in trials]
+        widths = [high - low for low, high in (mean_f1_interval(frame[:1]), mean_f1_interval(frame))]
+        assert widths[1] < 0.5 * widths[0]

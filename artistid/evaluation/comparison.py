@@ -1,0 +1,124 @@
+"""Is one system better than another? Two systems that were tested on the same songs, compared song by song.
+
+Scores of two systems on the same songs go up and down together, so that their two intervals say little about the
+difference; pairing the songs does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from artistid.errors import ArtistidError
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import DRAWS, f1_draws, f1_weighted, interval, song_outcome
+from artistid.evaluation.voting import SongVotes, vote
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A first system against a second one, at the song level.
+
+    Attributes:
+        difference: weighted F1 of the first minus that of the second, mean over trials.
+        ci95: ``(low, high)`` 95 % bootstrap interval of the difference; songs are redrawn, for both systems the same.
+        only_first: songs that the first system alone names rightly, in all trials together.
+        only_second: songs that the second alone names rightly.
+        p_value: of McNemar's exact test (1947): how often fair coins would be as far from half and half as the songs
+            that one system alone names rightly; 1 where there are none.
+        n: songs, in all trials together.
+        trials: pairs of runs.
+    """
+
+    difference: float
+    ci95: tuple[float, float]
+    only_first: int
+    only_second: int
+    p_value: float
+    n: int
+    trials: int
+
+
+def compare(
+    first: Predictions, second: Predictions, method: str = "majority", *, draws: int = DRAWS, seed: int = 0
+) -> Comparison:
+    """Compare two systems by their predictions for the same songs, which may be cut into clips of different lengths.
+
+    Args:
+        first: of one system.
+        second: of the other.
+        method: of the song vote, see :func:`artistid.evaluation.voting.tally`.
+        draws: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ArtistidError: the test songs, or their true artists, differ.
+    """
+    return compare_trials([(vote(first, method), vote(second, method))], draws=draws, seed=seed)
+
+
+def compare_trials(pairs: Sequence[tuple[SongVotes, SongVotes]], *, draws: int = DRAWS, seed: int = 0) -> Comparison:
+    """Compare two systems over several trials, each with test songs of its own.
+
+    The difference is the mean over trials, for which songs are redrawn within each trial; the test counts the songs of
+    all trials. A song that several trials test counts in each: where they overlap much, the p-value is a little small.
+
+    Args:
+        pairs: the votes of the first and of the second system in each trial.
+        draws: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ArtistidError: the test songs, or their true artists, of a pair differ.
+    """
+    generator = np.random.default_rng(seed)
+    differences, redrawn, right = [], [], []
+    for first, second in pairs:
+        _require_same_songs(first, second)
+        outcomes = [song_outcome(votes) for votes in (first, second)]
+        differences.append(f1_weighted(outcomes[0]) - f1_weighted(outcomes[1]))
+        redrawn.append(np.subtract(*f1_draws(outcomes, draws, generator)))
+        right.append([outcome.label == outcome.predicted for outcome in outcomes])
+    first_right, second_right = np.concatenate(right, axis=1)
+    only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
+    low, high = interval(np.mean(redrawn, axis=0))
+    return Comparison(
+        difference=float(np.mean(differences)),
+        ci95=(low, high),
+        only_first=only_first,
+        only_second=only_second,
+        p_value=mcnemar(only_first, only_second),
+        n=len(first_right),
+        trials=len(pairs),
+    )
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p-value of McNemar's exact test, from the songs that one system alone names rightly."""
+    decided = only_first + only_second
+    return float(binomtest(only_first, decided).pvalue) if decided else 1.0
+
+
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """p-values of several tests, adjusted so that an error among them all stays as rare as said (Holm 1979)."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(adjusted, 1)
+
+
+def _require_same_songs(first: SongVotes, second: SongVotes) -> None:
+    truths = [dict(zip(votes.track_id, votes.artist, strict=True)) for votes in (first, second)]
+    if truths[0] == truths[1]:
+        return
+    differing = sorted(truths[0].items() ^ truths[1].items())
+    raise ArtistidError(
+        f"two systems are compared on the same test songs and true artists; of {len(first)} and {len(second)} songs, "
+        f"these are of one only: {', '.join(f'{song} ({artist})' for song, artist in differing[:5])}"
+        f"{', …' if len(differing) > 5 else ''}"
+    )

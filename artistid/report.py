@@ -1,0 +1,25 @@
+"""From run folders to the paper's tables, comparisons and figures: ``python -m artistid.report runs=PATH``."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from artistid.config import verb
+
+
+@verb("report")
+def main(config: DictConfig) -> None:
+    from artistid.reporting.document import Material  # here, so that --help need not wait
+    from artistid.reporting.page import begin_folder, write_report
+    from artistid.reporting.results import collect
+    from artistid.reporting.sections import report_sections
+
+    out = begin_folder(config.out)
+    results = collect([config.runs] if isinstance(config.runs, str) else config.runs)
+    sections = report_sections(Material(results, out, config))
+    page = write_report(sections, out)
+    print(f"{len(results.runs)} runs, {len(results.left_out)} folders left out: {page}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""From run folders to a report: the paper's tables beside the published figures, comparisons and figures.
+
+``results`` collects the runs, ``published`` holds the paper's figures, ``tables`` and ``figures`` make of them what
+``sections`` puts in order, and ``page`` writes it as Markdown, CSV and one HTML page.
+"""

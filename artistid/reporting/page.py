@@ -1,0 +1,112 @@
+"""The report as files: one HTML page that needs no other file, Markdown with its figures, and tables as CSV."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from PIL import Image
+
+from artistid.errors import ArtistidError
+from artistid.reporting.document import Picture, RunNumbers, Section, Table, origin
+from artistid.runs import provenance
+
+PAGE, MARKDOWN, TABLES, FIGURES = "report.html", "report.md", "tables", "figures"
+GENERATOR = '<meta name="generator" content="artistid.report">'
+TITLE = "Music artist classification: report"
+MARKDOWN_SIGNS = re.compile(r"([\\`*_<>\[\]|#~])")
+
+
+def begin_folder(path: str | Path) -> Path:
+    """Make the report's folder, and remove an earlier report from it.
+
+    Until the report is written, a page stands there that says so, and marks the folder as a report's.
+
+    Raises:
+        ArtistidError: it holds something else, or can't be written.
+    """
+    out = Path(path).expanduser()
+    page = out / PAGE
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()) and not (page.exists() and GENERATOR in page.read_text(encoding="utf-8")):
+            raise ArtistidError(f"out={path} is not empty and holds no report of artistid; choose another folder")
+        for name in (TABLES, FIGURES):
+            if (out / name).exists():
+                shutil.rmtree(out / name)
+        (out / MARKDOWN).unlink(missing_ok=True)
+        page.write_text(f"<!DOCTYPE html>{GENERATOR}<p>This report was begun and is not finished.", encoding="utf-8")
+    except OSError as error:
+        raise ArtistidError(f"cannot write the report to out={path}: {error}") from error
+    return out
+
+
+def write_report(sections: Sequence[Section], out: Path) -> Path:
+    """Write sections, whose figures are in ``out`` already, as HTML, Markdown and CSV.
+
+    Returns:
+        The HTML page.
+    """
+    (out / TABLES).mkdir(exist_ok=True)
+    for section in _walk(sections):
+        for block in section.blocks:
+            if isinstance(block, Table):
+                block.data.to_csv(out / TABLES / f"{block.name}.csv", index=False)
+    environment = _environment(out)
+    made = provenance({})
+    for name in (MARKDOWN, PAGE):
+        text = environment.get_template(f"{name}.jinja").render(
+            title=TITLE, generator=GENERATOR, sections=sections, made=made
+        )
+        (out / name).write_text(text, encoding="utf-8")
+    return out / PAGE
+
+
+def _walk(sections: Sequence[Section]) -> list[Section]:
+    """All sections, nested ones too."""
+    return [found for section in sections for found in (section, *_walk(section.sections))]
+
+
+def _environment(out: Path) -> Environment:
+    def below_out(path: Path) -> str:
+        return path.relative_to(out).as_posix()
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(("html.jinja",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests |= {
+        "table": lambda block: isinstance(block, Table),
+        "picture": lambda block: isinstance(block, Picture),
+        "run_numbers": lambda cell: isinstance(cell, RunNumbers),
+        "a_number": lambda cell: isinstance(cell, str) and bool(re.fullmatch(r"(to|[\d\s.,/–−+†±<])*", cell)),
+    }
+    environment.filters |= {
+        "below_out": below_out,
+        "data_uri": lambda path: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
+        "inches": _inches,
+        "contents": lambda path: path.read_text(encoding="utf-8"),
+        "origin": origin,
+        "run_numbers": RunNumbers.of,
+        "markdown": lambda text: MARKDOWN_SIGNS.sub(r"\\\1", str(text)),
+        "rows": _rows,
+    }
+    return environment
+
+
+def _rows(table: Table) -> list[list[Any]]:
+    return [list(row) for row in table.cells.itertuples(index=False, name=None)]
+
+
+def _inches(path: Path) -> float:
+    """How wide a PNG is meant to be."""
+    with Image.open(path) as image:
+        return image.width / image.info.get("dpi", (96,))[0]

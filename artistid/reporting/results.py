@@ -1,0 +1,288 @@
+"""The runs that a report is made of: found, read, and grouped into studies."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from artistid.config import plain
+from artistid.errors import ArtistidError
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import Outcome, Score, outcomes
+from artistid.evaluation.voting import SongVotes, vote
+from artistid.runs import WITHOUT_EFFECT, RunFolder, run_folders
+
+log = logging.getLogger(__name__)
+
+CONDITION = ("data", "split", "clip", "model", "seed", "vote")
+SPLITS = ("song", "album")  # the paper's, in its order
+# Beginnings of the names of settings that may differ between the cells and the trials of one study.
+OF_CELL_OR_TRIAL = (
+    *WITHOUT_EFFECT,
+    "seed",
+    "split.",
+    "clip.name",
+    "clip.seconds",
+    "clip.frames",
+    "data.root",
+    "trainer.accelerator",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        name: of its folder, as listed.
+        folder: its files.
+        scores: what its scores file says.
+        settings: its configuration, by dotted name.
+        votes: the test songs' votes.
+        outcomes: of the test, by level.
+        number: in the report's list of runs, from 1; 0 for a run that is on no list.
+    """
+
+    name: str
+    folder: RunFolder
+    scores: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    votes: SongVotes
+    outcomes: Mapping[str, Outcome]
+    number: int = 0
+
+    @property
+    def condition(self) -> Mapping[str, Any]:
+        return self.scores["condition"]
+
+    @property
+    def clip_seconds(self) -> float:
+        return float(self.settings["clip.seconds"])
+
+    @property
+    def trial(self) -> tuple[tuple[str, str], ...]:
+        """What runs on the same test songs have in common: the seed, and how the split was drawn."""
+        of_trial = {name: value for name, value in self.settings.items() if name == "seed" or name.startswith("split.")}
+        return _setting_key(of_trial, ())
+
+    def test(self, level: str) -> Score:
+        """The test scores of a level."""
+        return self.scores["test"][level]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run folder that is no part of the tables, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The runs of one model on one data set: cells of split and clip length, each with its trials.
+
+    Attributes:
+        data: name of the data set.
+        model: name of the model.
+        variant: settings that tell it from other studies of the same data and model; mostly none.
+        runs: all of them.
+    """
+
+    data: str
+    model: str
+    variant: str
+    runs: tuple[Run, ...]
+
+    @property
+    def system(self) -> str:
+        """What is studied, on whatever data."""
+        return f"{self.model} ({self.variant})" if self.variant else self.model
+
+    @property
+    def title(self) -> str:
+        return f"{self.system} on {self.data}"
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The paper's splits, then others that runs have."""
+        return (*SPLITS, *sorted({run.condition["split"] for run in self.runs} - set(SPLITS)))
+
+    @cached_property
+    def clips(self) -> dict[float, str]:
+        """Clip lengths that runs have: seconds to name, ascending."""
+        return dict(sorted({run.clip_seconds: run.condition["clip"] for run in self.runs}.items()))
+
+    def cell(self, split: str, seconds: float) -> tuple[Run, ...]:
+        """The trials of a split and clip length; none where they are missing."""
+        return tuple(run for run in self.runs if (run.condition["split"], run.clip_seconds) == (split, seconds))
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, float], tuple[Run, ...]]:
+        """The trials of all cells that have some, by split and clip length."""
+        every = {(split, seconds): self.cell(split, seconds) for split in self.splits for seconds in self.clips}
+        return {place: runs for place, runs in every.items() if runs}
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All that a report is made of.
+
+    Attributes:
+        runs: finished runs, by number.
+        left_out: run folders that are no part of the tables.
+        studies: the runs by data set and model.
+    """
+
+    runs: tuple[Run, ...]
+    left_out: tuple[LeftOut, ...]
+    studies: tuple[Study, ...]
+
+    def find(self, path: str) -> Run:
+        """The run of a folder.
+
+        Args:
+            path: of its folder, or its name in the list of runs.
+
+        Raises:
+            ArtistidError: it is not among the runs.
+        """
+        place = Path(path).expanduser().resolve()
+        for run in self.runs:
+            if path == run.name or place == run.folder.path.resolve():
+                return run
+        known = ", ".join(run.name for run in self.runs[:5]) + (", …" if len(self.runs) > 5 else "")
+        raise ArtistidError(f"compare names {path}, which is no finished run below runs=…; there are {known}")
+
+
+def collect(roots: Sequence[str | Path]) -> Results:
+    """Read all runs at and below folders.
+
+    Raises:
+        ArtistidError: a folder that does not exist, or no finished run in any.
+    """
+    runs: list[Run] = []
+    left_out: list[LeftOut] = []
+    for name, folder in _named_folders(roots):
+        try:
+            run = read_run(name, folder)
+        except ArtistidError as error:
+            left_out.append(LeftOut(name, str(error)))
+        else:
+            runs.append(run)
+    runs, repeated = _without_repeats(runs)
+    left_out += repeated
+    if not runs:
+        found = f"; of {len(left_out)} others, {left_out[0].name}: {left_out[0].reason}" if left_out else ""
+        raise ArtistidError(f"no finished run is in runs={', '.join(map(str, roots))}{found}")
+    log.info("%d finished runs, %d folders left out", len(runs), len(left_out))
+    return Results(tuple(runs), tuple(left_out), tuple(_studies(runs)))
+
+
+def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
+    """Every run folder once, and its name: its path below its root, after the root's own where there are several."""
+    found: dict[Path, tuple[str, RunFolder]] = {}
+    for given in roots:
+        root = Path(given).expanduser()
+        if not root.is_dir():
+            raise ArtistidError(f"runs={given} is no folder (seen from {Path.cwd()})")
+        for folder in run_folders(root):
+            below = folder.path.relative_to(root)
+            name = (below if len(roots) == 1 and below.parts else folder.path).as_posix()
+            found.setdefault(folder.path.resolve(), (name, folder))
+    return list(found.values())
+
+
+def read_run(name: str, folder: RunFolder) -> Run:
+    """Read a finished run.
+
+    Raises:
+        ArtistidError: it is not finished, no training's, or a file is missing or not as it should be.
+    """
+    if not folder.scores.exists():
+        raise ArtistidError(f"not finished: {_last_words(folder.log)}")
+    try:
+        scores = json.loads(folder.scores.read_text(encoding="utf-8"))
+        settings = pd.json_normalize(plain(OmegaConf.load(folder.config))).to_dict("records")[0]
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise ArtistidError(f"{folder.scores.name} or {folder.config.name} cannot be read: {error}") from error
+    if "split" not in scores.get("condition", {}):
+        raise ArtistidError("an evaluation of a checkpoint, which is no trial of its own")
+    missing = [f"condition.{key}" for key in CONDITION if key not in scores["condition"]]
+    missing += [key for key in ("val", "test", "artists") if key not in scores]
+    if missing or "clip.seconds" not in settings:
+        raise ArtistidError(f"it lacks {', '.join(missing) or 'the setting clip.seconds'}")
+    test = Predictions.from_parquet(folder.predictions / "test.parquet")
+    votes = vote(test, scores["condition"]["vote"])
+    named = {str(key): value for key, value in settings.items()}
+    return Run(name, folder, scores, named, votes, outcomes(test, votes))
+
+
+def _last_words(run_log: Path) -> str:
+    """Why a run failed, or the last line that it logged."""
+    lines = run_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    failures = [line for line in lines if " failed: " in line]
+    return (failures or lines or ["its log is empty"])[-1]
+
+
+def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
+    """Of runs with the same settings, seed included, the one listed last: a repeated run is no further trial."""
+    last = {_setting_key(run.settings, WITHOUT_EFFECT): run for run in runs}
+    used = {run: last[_setting_key(run.settings, WITHOUT_EFFECT)] for run in runs}
+    kept = [run for run in runs if used[run] is run]
+    left_out = [
+        LeftOut(run.name, f"the same settings and seed as {other.name}, which is used")
+        for run, other in used.items()
+        if other is not run
+    ]
+    return [replace(run, number=number) for number, run in enumerate(kept, start=1)], left_out
+
+
+def _setting_key(settings: Mapping[str, Any], without: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, repr(value)) for name, value in settings.items() if not name.startswith(without)))
+
+
+def _studies(runs: Iterable[Run]) -> list[Study]:
+    """Runs by data set and model; by further settings too where one cell would else mix them."""
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.condition["data"], run.condition["model"]].append(run)
+    return [study for (data, model), group in sorted(groups.items()) for study in _variants(data, model, group)]
+
+
+def _variants(data: str, model: str, runs: list[Run]) -> list[Study]:
+    """One study, or several where runs of one cell differ in settings other than the seed."""
+    by_cell: dict[tuple[str, float], list[Run]] = defaultdict(list)
+    for run in runs:
+        by_cell[run.condition["split"], run.clip_seconds].append(run)
+    telling = sorted({name for trials in by_cell.values() for name in differing_settings(trials)})
+    groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[tuple(repr(run.settings.get(name)) for name in telling)].append(run)
+    return [
+        Study(data, model, ", ".join(f"{name}={group[0].settings.get(name)}" for name in telling), tuple(group))
+        for _, group in sorted(groups.items())
+    ]
+
+
+def differing_settings(runs: Sequence[Run]) -> list[str]:
+    """Names of the settings in which runs differ, beside those that tell cells and trials apart."""
+    names = sorted({name for run in runs for name in run.settings if not name.startswith(OF_CELL_OR_TRIAL)})
+    return [name for name in names if len({repr(run.settings.get(name)) for run in runs}) > 1]
+
+
+def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and standard deviation of the sample; the latter NaN for a single value."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

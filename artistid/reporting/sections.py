@@ -1,0 +1,229 @@
+"""What the report says, in its order. Another part of it is another function in ``SECTIONS``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from artistid.errors import ArtistidError
+from artistid.reporting import figures, published, tables
+from artistid.reporting.document import Material, Picture, Section
+from artistid.reporting.results import SPLITS, Run, Study, differing_settings
+
+
+def report_sections(material: Material) -> list[Section]:
+    """All sections of the report; their figures are drawn on the way.
+
+    Raises:
+        ArtistidError: a setting that is not as expected.
+    """
+    check_settings(material)
+    return [section for make in SECTIONS for section in make(material)]
+
+
+def check_settings(material: Material) -> None:
+    """Before the work, not after it; raises ArtistidError."""
+    for name, lowest in (("draws", 1), ("seed", 0)):
+        value = material.config[name]
+        if not isinstance(value, int) or value < lowest:
+            raise ArtistidError(f"{name}={value}: expected a whole number from {lowest}")
+    tables.chosen_pairs(material.results, material.config.compare or ())
+
+
+def summary(material: Material) -> Iterator[Section]:
+    """What is here, and how much of the paper's study."""
+    results = material.results
+    n_cells = len(published.CLIPS) * len(SPLITS) * len(published.TABLES)
+    others = f"; {len(results.left_out)} more run folders are listed under “Left out”" if results.left_out else ""
+    blocks = [
+        f"{len(results.runs)} finished runs{others}.",
+        f"{published.PAPER} speak of twenty conditions in the text; their Tables IV and V hold {n_cells}: 2 levels × "
+        f"{len(SPLITS)} splits × {len(published.CLIPS)} clip lengths, from 12 trainings × {len(published.SEEDS)} "
+        f"trials = 36 runs. All {n_cells} are shown here; {tables.DASH} is what has no runs yet.",
+        *(_coverage(study) for study in results.studies),
+    ]
+    yield Section("Summary", blocks)
+
+
+def _coverage(study: Study) -> str:
+    """How many of the paper's trainings a study has."""
+    wanted = [(split, seconds) for split in SPLITS for seconds in published.CLIPS]
+    trials = [len(study.cell(*place)) for place in wanted]
+    full = sum(n >= len(published.SEEDS) for n in trials)
+    some = sum(0 < n < len(published.SEEDS) for n in trials)
+    return (
+        f"{study.title}: {len(study.runs)} runs. Of the paper's {len(wanted)} trainings, which are split and clip "
+        f"length, and make two cells each, {full} have {len(published.SEEDS)} trials or more, {some} have fewer, "
+        f"{len(wanted) - full - some} have none."
+    )
+
+
+def studies(material: Material) -> Iterator[Section]:
+    """Of each model on each data set: the paper's tables, figures over clip lengths, and each condition."""
+    draws, seed = material.config.draws, material.config.seed
+    for study in material.results.studies:
+        folder = material.figures / tables.slug(study.title)
+        blocks: list[str] = []
+        if names := differing_settings(study.runs):
+            blocks.append(f"Between these runs, further settings differ as well: {', '.join(names)}.")
+        scores = [
+            Section(f"{name}: {level} level", [tables.score_table(study, level, draws, seed)])
+            for level, name in published.TABLES.items()
+        ]
+        subsections = [*scores, _by_clip(study, folder), *_producer_effect(study, folder, draws, seed)]
+        subsections += [*_per_artist(study, folder), *_conditions(study, folder)]
+        yield Section(study.title, blocks, subsections)
+
+
+def _by_clip(study: Study, folder: Path) -> Section:
+    path = folder / "f1_by_clip.png"
+    figures.f1_by_clip(study, path)
+    caption = (
+        f"Weighted F1 against clip length for {study.title}, test: mean over trials, bars one standard deviation. "
+        f"Dashed, with hollow markers: published averages on {published.DATA}."
+    )
+    return Section("F1 against clip length", [Picture(path, caption, study.runs)])
+
+
+def _producer_effect(study: Study, folder: Path, draws: int, seed: int) -> Iterator[Section]:
+    effect = tables.producer_effect(study, draws, seed)
+    if effect.empty:
+        return
+    table = tables.producer_table(study, effect)
+    path = folder / "producer_effect.png"
+    figures.producer_effect(study, effect, path)
+    caption = (
+        f"The producer effect for {study.title}: how much higher the song split scores, which has heard other songs of "
+        "the albums it is tested on. Means over trials; bars are 95 % bootstrap intervals over songs. Dashed, with "
+        f"hollow markers: published averages on {published.DATA}."
+    )
+    yield Section("The producer effect", [Picture(path, caption, table.runs), table])
+
+
+def _per_artist(study: Study, folder: Path) -> Iterator[Section]:
+    pictures = []
+    for split in study.splits:
+        runs = [run for (of_split, _), cell in study.cells.items() if of_split == split for run in cell]
+        for number, group in enumerate(_of_same_artists(runs)):
+            path = folder / f"f1_per_artist-{split}{_suffix(number)}.png"
+            cells = {seconds: list(cell) for seconds, cell in groupby(group, key=lambda run: run.clip_seconds)}
+            figures.f1_per_artist(cells, group[0].votes.artists, path)
+            caption = (
+                f"F1 of each artist for {study.title}, {split} split, test: the trials' clips or songs taken together, "
+                "from the artist easiest to tell, at song level, to the hardest."
+            )
+            pictures.append(Picture(path, caption, group))
+    yield Section("Artists", pictures)
+
+
+def _conditions(study: Study, folder: Path) -> Iterator[Section]:
+    """Learning curves and confusion matrices of each split and clip length."""
+    for (split, seconds), runs in study.cells.items():
+        name = f"{split} split, {seconds:g} s"
+        blocks: list[str | Picture] = []
+        curves = folder / f"learning_curves-{split}-{seconds:g}s.png"
+        drawn = figures.learning_curves(runs, curves)
+        if drawn:
+            caption = (
+                f"Learning curves of {study.title}, {name}; large hollow markers: each run's lowest validation loss."
+            )
+            blocks.append(Picture(curves, caption, drawn))
+        if bare := [str(run.number) for run in runs if run not in drawn]:
+            blocks.append(f"No learning curves of runs {', '.join(bare)}: there is no validation loss by epoch.")
+        for level in published.TABLES:
+            for number, group in enumerate(_of_same_artists(runs)):
+                path = folder / f"confusion_{level}-{split}-{seconds:g}s{_suffix(number)}.png"
+                n = sum(run.test(level)["n"] for run in group)
+                title = f"{name}, {level} level: {len(group)} trials, n = {n:,}"
+                figures.confusion_over_trials(group, level, title, path)
+                caption = f"Who is taken for whom: {study.title}, {name}, {level} level, test, summed over trials."
+                blocks.append(Picture(path, caption, group))
+        yield Section(name[0].upper() + name[1:], blocks)
+
+
+def _of_same_artists(runs: Iterable[Run]) -> list[list[Run]]:
+    """Runs that may be summed, because their artists agree."""
+    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.votes.artists].append(run)
+    return list(groups.values())
+
+
+def _suffix(number: int) -> str:
+    return f"-{number + 1}" if number else ""
+
+
+def _by_data(material: Material) -> Iterator[tuple[str, list[Study]]]:
+    for data, of_data in groupby(material.results.studies, key=lambda study: study.data):
+        yield data, list(of_data)
+
+
+def baselines(material: Material) -> Iterator[Section]:
+    """Table III of each data set."""
+    yield Section("Table III: systems", [tables.baseline_table(data, group) for data, group in _by_data(material)])
+
+
+def comparisons(material: Material) -> Iterator[Section]:
+    """Systems tested on the same songs."""
+    draws, seed = material.config.draws, material.config.seed
+    how = (
+        "Difference of weighted F1 at song level, mean over trials, with a 95 % bootstrap interval for which songs are "
+        "redrawn within each trial, the same for both systems; and McNemar's exact test on the songs of all trials "
+        "that one system alone names rightly. A song that several trials test counts in each, so p is somewhat too "
+        "small where their test songs overlap. Holm's p holds for all comparisons of a table together."
+    )
+    if material.config.compare:
+        pairs = tables.chosen_pairs(material.results, material.config.compare)
+        found = [tables.comparison_table("chosen pairs", pairs, draws, seed)]
+    else:
+        how += (
+            " Every condition is compared with the one of the highest mean F1 on its split, in the trials that both "
+            "have. That one was picked by these same scores, which flatters it."
+        )
+        by_data = {data: tables.pairs_with_the_best(group) for data, group in _by_data(material)}
+        found = [tables.comparison_table(data, pairs, draws, seed) for data, pairs in by_data.items() if pairs]
+    if found:
+        yield Section("Paired comparisons", [how, *found])
+
+
+def method(material: Material) -> Iterator[Section]:
+    """What the numbers mean."""
+    yield Section(
+        "How to read this",
+        [
+            "Weighted F1: the artists' F1, weighted by how many samples each has. Frame level: every clip is a sample. "
+            "Song level: the clips of a song vote. Song split: other songs of the tested albums were trained on. Album "
+            "split: the tested albums are new.",
+            "Average, best and standard deviation (of the sample) are over trials, which differ in the seed: it draws "
+            "the split and the initialisation. The best of some trials grows with their number.",
+            f"The 95 % intervals are of the mean over trials ({material.config.draws:,} bootstrap draws, seed "
+            f"{material.config.seed}): songs are redrawn within each trial, with all their clips. They speak of the "
+            "choice of test songs, not of the spread between trainings.",
+            f"The published figures are worked out from the single trials that the authors of the paper released; "
+            f"{tables.MARK.strip()} marks where the printed tables differ from them.",
+        ],
+    )
+
+
+def left_out(material: Material) -> Iterator[Section]:
+    """Folders without numbers here."""
+    if folders := material.results.left_out:
+        yield Section("Left out", [tables.left_out_table(folders)])
+
+
+def runs(material: Material) -> Iterator[Section]:
+    """The list that all else refers to."""
+    yield Section("Runs", [tables.run_table(material.results.runs)])
+
+
+SECTIONS: Sequence[Callable[[Material], Iterable[Section]]] = (
+    summary,
+    studies,
+    baselines,
+    comparisons,
+    method,
+    left_out,
+    runs,
+)

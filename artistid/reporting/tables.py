@@ -1,0 +1,453 @@
+"""The report's tables: numbers as data, and as they are read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from artistid.errors import ArtistidError
+from artistid.evaluation.comparison import Comparison, compare_trials, holm
+from artistid.evaluation.scores import interval, mean_f1_draws, mean_f1_interval
+from artistid.reporting import published
+from artistid.reporting.document import RunNumbers, Table, short_revision
+from artistid.reporting.results import SPLITS, LeftOut, Results, Run, Study, mean_and_sd
+
+DASH = "–"
+MARK = " †"
+
+
+def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
+    """Table IV (``frame``) or V (``song``) of a study beside the paper's: a row per clip length and split."""
+    places = [
+        (seconds, split)
+        for seconds in sorted({*published.CLIPS, *study.clips})
+        for split in study.splits
+        if split in SPLITS or (split, seconds) in study.cells
+    ]
+    rows = [_score_row(study, level, split, seconds, draws, seed) for seconds, split in places]
+    data = pd.DataFrame(rows)
+    cells = pd.DataFrame(
+        {
+            "clip": [_seconds(row["clip_s"]) for row in rows],
+            "split": data["split"],
+            "average ± sd": [_with_sd(row["average"], row["sd"]) for row in rows],
+            "best": [_number(row["best"]) for row in rows],
+            "95 % interval": [_interval(row["ci95_low"], row["ci95_high"]) for row in rows],
+            "trials": [_trials(row["trials"]) for row in rows],
+            "test songs": [_span(row["songs_min"], row["songs_max"]) for row in rows],
+            "test clips": [_span(row["clips_min"], row["clips_max"]) for row in rows],
+            "published average ± sd": [
+                _with_sd(row["published_average"], row["published_sd"]) + _mark(row["misprinted_average"])
+                for row in rows
+            ],
+            "published best": [_number(row["published_best"]) + _mark(row["misprinted_best"]) for row in rows],
+            "runs": [RunNumbers(row["runs"]) for row in rows],
+        }
+    )
+    notes = [
+        f"{MARK.strip()} Worked out from the authors' trials; the paper prints {_misprinted(row)}."
+        for row in rows
+        if _misprinted(row)
+    ]
+    if study.data != published.DATA:
+        notes.append(f"The published figures are of {published.DATA}: other music than {study.data}.")
+    caption = (
+        f"{published.TABLES[level]} for {study.title}: weighted F1 at {level} level, test; beside {published.PAPER} on "
+        f"{published.DATA}."
+    )
+    return Table(
+        f"{published.TABLES[level].lower().replace(' ', '_')}_{level}-{slug(study.title)}",
+        caption,
+        cells,
+        data.assign(runs=[" ".join(map(str, row["runs"])) for row in rows]),
+        study.runs,
+        notes,
+    )
+
+
+def _score_row(study: Study, level: str, split: str, seconds: float, draws: int, seed: int) -> dict[str, Any]:
+    runs = study.cell(split, seconds)
+    printed = published.cell(level, split, seconds)
+    row: dict[str, Any] = {"level": level, "split": split, "clip_s": seconds, "trials": len(runs)}
+    row |= dict.fromkeys(
+        ("average", "sd", "best", "ci95_low", "ci95_high", "songs_min", "songs_max", "clips_min", "clips_max"), math.nan
+    )
+    if runs:
+        f1 = [run.test(level)["f1_weighted"] for run in runs]
+        row["average"], row["sd"] = mean_and_sd(f1)
+        row["best"] = max(f1)
+        row["ci95_low"], row["ci95_high"] = mean_f1_interval(
+            [run.outcomes[level] for run in runs], draws=draws, seed=seed
+        )
+        for name, of_level in (("songs", "song"), ("clips", "frame")):
+            n = [run.test(of_level)["n"] for run in runs]
+            row[f"{name}_min"], row[f"{name}_max"] = min(n), max(n)
+    row["published_average"] = printed.average if printed else math.nan
+    row["published_sd"] = printed.sd if printed else math.nan
+    row["published_best"] = printed.best if printed else math.nan
+    row["published_trials"] = printed.trials if printed else 0
+    for name in ("average", "best"):
+        row[f"misprinted_{name}"] = printed.misprints.get(name, math.nan) if printed else math.nan
+    row["runs"] = RunNumbers.of(runs)
+    return row
+
+
+def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
+    """What the song split scores above the album split, where a study has both.
+
+    Returns:
+        A row per level and clip length: ``level``, ``clip_s``, ``difference`` of the means over trials, and the 95 %
+        bootstrap interval ``ci95_low``, ``ci95_high``; the splits' test songs are redrawn independently. Where the
+        paper has that cell, ``published``.
+    """
+    rows = []
+    for level in published.TABLES:
+        for seconds in study.clips:
+            song, album = (study.cell(split, seconds) for split in SPLITS)
+            if not song or not album:
+                continue
+            generator = np.random.default_rng(seed)
+            redrawn = [mean_f1_draws([run.outcomes[level] for run in runs], draws, generator) for runs in (song, album)]
+            means = [np.mean([run.test(level)["f1_weighted"] for run in runs]) for runs in (song, album)]
+            low, high = interval(redrawn[0] - redrawn[1])
+            rows.append(
+                {
+                    "level": level,
+                    "clip_s": seconds,
+                    "difference": float(means[0] - means[1]),
+                    "ci95_low": low,
+                    "ci95_high": high,
+                    "published": published_effect(level, seconds),
+                    "runs": RunNumbers.of((*song, *album)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def published_effect(level: str, seconds: float) -> float:
+    """Published average of the song split minus that of the album split; NaN where one is missing."""
+    song, album = (published.cell(level, split, seconds) for split in SPLITS)
+    return song.average - album.average if song and album else math.nan
+
+
+def producer_table(study: Study, data: pd.DataFrame) -> Table:
+    """What :func:`producer_effect` found, as a table."""
+    cells = pd.DataFrame(
+        {
+            "level": data["level"],
+            "clip": [_seconds(value) for value in data["clip_s"]],
+            "song − album": [_signed(value) for value in data["difference"]],
+            "95 % interval": [
+                _signed_interval(*pair) for pair in zip(data["ci95_low"], data["ci95_high"], strict=True)
+            ],
+            "published": [_signed(value) for value in data["published"]],
+            "runs": data["runs"],
+        }
+    )
+    return Table(
+        f"producer_effect-{slug(study.title)}",
+        f"The producer effect for {study.title}: weighted F1 of the song split minus that of the album split, means "
+        "over trials.",
+        cells,
+        data.assign(runs=[" ".join(map(str, runs)) for runs in data["runs"]]),
+        _numbered(study.runs, data["runs"]),
+    )
+
+
+def baseline_table(data: str, studies: Sequence[Study]) -> Table:
+    """Table III for a data set: a row per model, split and level, then what others published."""
+    rows = [
+        _system_row(study, split, level) for study in studies for split in study.splits for level in published.TABLES
+    ]
+    rows = [row for row in rows if row]
+    for baseline in published.baselines().to_dict("records"):
+        rows.append(
+            {
+                "system": f"{baseline['work']}: {baseline['method']}",
+                "split": baseline["split"],
+                "level": baseline["level"],
+                "accuracy": baseline["value"],
+                "published_on": baseline["data"],
+                "runs": RunNumbers(),
+            }
+        )
+    frame = pd.DataFrame(rows)
+    records = frame.to_dict("records")
+    cells = pd.DataFrame(
+        {
+            "system": frame["system"],
+            "split": frame["split"],
+            "level": frame["level"],
+            "clip": [_seconds(row["clip_s"]) for row in records],
+            "accuracy ± sd": [_with_sd(row["accuracy"], row["accuracy_sd"]) for row in records],
+            "weighted F1 ± sd": [_with_sd(row["f1_weighted"], row["f1_weighted_sd"]) for row in records],
+            "trials": [_trials(row["trials"]) for row in records],
+            "artists": [_whole(row["artists"]) for row in records],
+            "runs": frame["runs"],
+        }
+    )
+    notes = [
+        "Of a model with several clip lengths, the one with the best mean weighted F1 of validation, at that level.",
+        f"The published rows are of {published.DATA}, tested by six album folds and scored by accuracy: beside another "
+        "protocol they say what is usual, not what is better. Baselines that the paper quotes and that were not read "
+        "in their own authors' words are left out.",
+    ]
+    return Table(
+        f"table_iii-{slug(data)}",
+        f"Table III for {data}: systems side by side, test, mean over trials.",
+        cells,
+        frame.assign(runs=[" ".join(map(str, runs)) for runs in frame["runs"]]),
+        _numbered(tuple(chain.from_iterable(study.runs for study in studies)), frame["runs"]),
+        notes,
+    )
+
+
+def _system_row(study: Study, split: str, level: str) -> dict[str, Any] | None:
+    """The scores of a study's best clip length by validation; None without runs."""
+    cells = {seconds: study.cell(split, seconds) for seconds in study.clips if study.cell(split, seconds)}
+    if not cells:
+        return None
+    validation = {
+        seconds: np.mean([run.scores["val"][level]["f1_weighted"] for run in runs]) for seconds, runs in cells.items()
+    }
+    seconds = max(validation, key=validation.__getitem__)
+    runs = cells[seconds]
+    accuracy, accuracy_sd = mean_and_sd([run.test(level)["accuracy"] for run in runs])
+    f1, f1_sd = mean_and_sd([run.test(level)["f1_weighted"] for run in runs])
+    return {
+        "system": study.system,
+        "split": split,
+        "level": level,
+        "clip_s": seconds,
+        "accuracy": accuracy,
+        "accuracy_sd": accuracy_sd,
+        "f1_weighted": f1,
+        "f1_weighted_sd": f1_sd,
+        "trials": len(runs),
+        "artists": max(len(run.scores["artists"]) for run in runs),
+        "runs": RunNumbers.of(runs),
+    }
+
+
+class Pair(NamedTuple):
+    """Two systems to compare, and their runs in the trials that both have."""
+
+    split: str
+    first: str
+    second: str
+    trials: list[tuple[Run, Run]]
+
+
+def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Pair]:
+    """Pairs of runs by their folders.
+
+    Raises:
+        ArtistidError: not a list of pairs, or a run that is not there.
+    """
+    pairs = []
+    for chosen in compare:
+        if isinstance(chosen, str) or len(chosen) != 2:
+            raise ArtistidError(f"compare={compare}: expected a list of pairs of run folders, [[first,second],…]")
+        first, second = (results.find(path) for path in chosen)
+        pairs.append(Pair(first.condition["split"], first.name, second.name, [(first, second)]))
+    return pairs
+
+
+def pairs_with_the_best(studies: Sequence[Study]) -> list[Pair]:
+    """On each split of a data set, every condition and the best one, in the trials that both have.
+
+    A condition is a system and its clip length. The best has the highest mean song-level F1 among those with the most
+    trials.
+    """
+    pairs = []
+    for split in dict.fromkeys(chain.from_iterable(study.splits for study in studies)):
+        conditions = {
+            f"{study.system}, {_seconds(seconds)}": {run.trial: run for run in runs}
+            for study in studies
+            for (of_split, seconds), runs in study.cells.items()
+            if of_split == split
+        }
+        if len(conditions) < 2:
+            continue
+        best = max(conditions, key=lambda name: (len(conditions[name]), _mean_song_f1(conditions[name].values())))
+        for name, runs in conditions.items():
+            trials = [(runs[trial], conditions[best][trial]) for trial in runs if trial in conditions[best]]
+            if name != best and trials:
+                pairs.append(Pair(split, name, best, trials))
+    return pairs
+
+
+def _mean_song_f1(runs: Iterable[Run]) -> float:
+    return float(np.mean([run.test("song")["f1_weighted"] for run in runs]))
+
+
+def comparison_table(title: str, pairs: Sequence[Pair], draws: int, seed: int) -> Table:
+    """Paired comparisons at song level; a pair that can't be compared shows dashes, and a note says why."""
+    compared: list[Comparison | None] = []
+    notes = []
+    for pair in pairs:
+        votes = [(first.votes, second.votes) for first, second in pair.trials]
+        try:
+            compared.append(compare_trials(votes, draws=draws, seed=seed))
+        except ArtistidError as error:
+            compared.append(None)
+            notes.append(f"{pair.first} and {pair.second} are not compared: {error}.")
+    adjusted = iter(holm([found.p_value for found in compared if found]))
+    rows = [
+        _comparison_row(pair, found, float(next(adjusted)) if found else math.nan)
+        for pair, found in zip(pairs, compared, strict=True)
+    ]
+    cells = pd.DataFrame(
+        {
+            "split": [row["split"] for row in rows],
+            "first": [row["first"] for row in rows],
+            "second": [row["second"] for row in rows],
+            "first − second": [_signed(row["difference"]) for row in rows],
+            "95 % interval": [_signed_interval(row["ci95_low"], row["ci95_high"]) for row in rows],
+            "right by first, second only": [
+                f"{_whole(row['only_first'])}, {_whole(row['only_second'])}" for row in rows
+            ],
+            "p": [_p_value(row["p_mcnemar"]) for row in rows],
+            "p (Holm)": [_p_value(row["p_holm"]) for row in rows],
+            "songs": [_whole(row["songs"]) for row in rows],
+            "trials": [str(row["trials"]) for row in rows],
+            "runs": [row["runs"] for row in rows],
+        }
+    )
+    runs = {run.number: run for pair in pairs for run in chain.from_iterable(pair.trials)}
+    return Table(
+        f"comparisons-{slug(title)}",
+        f"Paired comparisons for {title}: difference of weighted F1 at song level, test.",
+        cells,
+        pd.DataFrame(rows).assign(runs=[" ".join(map(str, row["runs"])) for row in rows]),
+        [runs[number] for number in sorted(runs)],
+        notes,
+    )
+
+
+def _comparison_row(pair: Pair, found: Comparison | None, p_holm: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"split": pair.split, "first": pair.first, "second": pair.second, "trials": len(pair.trials)}
+    names = ("songs", "difference", "ci95_low", "ci95_high", "only_first", "only_second", "p_mcnemar")
+    if found:
+        numbers = (found.n, found.difference, *found.ci95, found.only_first, found.only_second, found.p_value)
+        row |= zip(names, numbers, strict=True)
+    else:
+        row |= dict.fromkeys(names, math.nan)
+    return row | {"p_holm": p_holm, "runs": RunNumbers.of(list(chain.from_iterable(pair.trials)))}
+
+
+def run_table(runs: Sequence[Run]) -> Table:
+    """The list of runs, that all else refers to."""
+    rows = [
+        {
+            "number": run.number,
+            "folder": run.name,
+            **run.condition,
+            "frame_f1_weighted": run.test("frame")["f1_weighted"],
+            "song_f1_weighted": run.test("song")["f1_weighted"],
+            "revision": run.scores.get("revision"),
+            "device": run.scores.get("device"),
+            "precision": run.scores.get("precision"),
+            "seconds": sum(run.scores.get("seconds", {}).values()),
+            "left_out": len(run.scores.get("left_out", [])),
+            "command": run.scores.get("command"),
+        }
+        for run in runs
+    ]
+    cells = pd.DataFrame(
+        {
+            "run": [str(row["number"]) for row in rows],
+            "folder": [row["folder"] for row in rows],
+            "seed": [str(row["seed"]) for row in rows],
+            "vote": [row["vote"] for row in rows],
+            "F1 frame": [_number(row["frame_f1_weighted"]) for row in rows],
+            "F1 song": [_number(row["song_f1_weighted"]) for row in rows],
+            "revision": [short_revision(run) for run in runs],
+            "device": [row["device"] or DASH for row in rows],
+            "precision": [row["precision"] or DASH for row in rows],
+            "seconds": [_whole(row["seconds"]) for row in rows],
+            "songs left out": [str(row["left_out"]) for row in rows],
+            "command": [row["command"] or DASH for row in rows],
+        }
+    )
+    return Table("runs", "The runs behind this report.", cells, pd.DataFrame(rows), ())
+
+
+def left_out_table(left_out: Sequence[LeftOut]) -> Table:
+    """The run folders that are no part of the tables, and why."""
+    frame = pd.DataFrame([vars(folder) for folder in left_out]).rename(columns={"name": "folder"})
+    return Table("left_out", "Run folders that are no part of the tables.", frame, frame, ())
+
+
+def _numbered(runs: Sequence[Run], numbers: Iterable[RunNumbers]) -> list[Run]:
+    """Those of the runs that have one of the numbers."""
+    wanted = set(chain.from_iterable(numbers))
+    return [run for run in runs if run.number in wanted]
+
+
+def slug(text: str) -> str:
+    """A title as part of a file's name."""
+    return re.sub(r"[^\w.=-]+", "-", text).strip("-")
+
+
+def _mark(misprint: float) -> str:
+    return "" if math.isnan(misprint) else MARK
+
+
+def _misprinted(row: Mapping[str, Any]) -> str:
+    """What the paper prints where it differs from its trials."""
+    names = [name for name in ("average", "best") if not math.isnan(row[f"misprinted_{name}"])]
+    return " and ".join(f"{name} {_number(row[f'misprinted_{name}'])}" for name in names)
+
+
+def _number(value: float) -> str:
+    return DASH if math.isnan(value) else f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    return DASH if math.isnan(value) else f"{value:+.3f}".replace("-", "−")
+
+
+def _with_sd(value: float, sd: float) -> str:
+    return _number(value) if math.isnan(sd) else f"{_number(value)} ± {sd:.3f}"
+
+
+def _interval(low: float, high: float) -> str:
+    return DASH if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+
+
+def _signed_interval(low: float, high: float) -> str:
+    return DASH if math.isnan(low) else f"{_signed(low)} to {_signed(high)}"
+
+
+def _span(low: float, high: float) -> str:
+    if math.isnan(low):
+        return DASH
+    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+
+
+def _whole(value: float) -> str:
+    return DASH if math.isnan(value) else f"{value:,.0f}"
+
+
+def _trials(n: float) -> str:
+    """Trials found of the paper's three."""
+    if math.isnan(n):
+        return DASH
+    return f"{n:.0f}/{len(published.SEEDS)}" if n <= len(published.SEEDS) else f"{n:.0f}"
+
+
+def _p_value(p: float) -> str:
+    if math.isnan(p):
+        return DASH
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _seconds(value: float) -> str:
+    return DASH if math.isnan(value) else f"{value:g} s"
