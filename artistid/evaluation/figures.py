@@ -84,21 +84,21 @@ def confusion_matrix(
     figure = Figure(figsize=(inches, inches))
     axes = figure.add_axes((0, 0, 1, 1))  # labels and title lie outside and saving makes room for them
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    names = [_shortened(name) for name in artists]
+    names = [shortened(name) for name in artists]
     axes.set_xticks(range(n_artists), names, rotation=90, fontsize=font_size)
     axes.set_yticks(range(n_artists), names, fontsize=font_size)
-    _as_written(*axes.get_xticklabels(), *axes.get_yticklabels())
+    as_written(*axes.get_xticklabels(), *axes.get_yticklabels())
     _grid_between_cells(axes, n_artists)
     if with_counts:
         _print_counts(axes, counts, share)
     axes.set_xlabel("predicted artist", fontsize=heading_size, labelpad=8)
     axes.set_ylabel("true artist", fontsize=heading_size, labelpad=8)
-    _as_written(axes.set_title(textwrap.fill(title, width=40 + int(4 * inches)), fontsize=heading_size, pad=10))
+    as_written(axes.set_title(textwrap.fill(title, width=40 + int(4 * inches)), fontsize=heading_size, pad=10))
     bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.25 / inches, 0, 0.18 / inches, 1)))
     bar.ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     bar.set_label("share of the row", fontsize=heading_size)
     bar.ax.tick_params(labelsize=font_size)
-    _save(figure, path)
+    save(figure, path)
 
 
 def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val/loss") -> None:
@@ -138,7 +138,7 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
     loss_axes.set_ylim(bottom=0)
     f1_axes.set_ylim(-0.02, 1.02)  # room for the dot of a run at 0 or 1
     figure.suptitle(f"Learning curves; best epoch by {'lowest' if lowest else 'highest'} {monitor}", fontsize=12)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _by_epoch(metrics: pd.DataFrame, monitor: str) -> pd.DataFrame:
@@ -156,11 +156,12 @@ def _marker(n_epochs: int) -> float:
     return 5 if n_epochs <= 30 else 0
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name that fits beside an axis or in a legend: at most 32 characters, an ellipsis last where it was longer."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
 
-def _as_written(*texts: Text) -> None:
+def as_written(*texts: Text) -> None:
     """Draw names as they are: in a font that has their letters, and "$" as a dollar, not as the start of a formula."""
     for text in texts:
         text.set_parse_math(False)
@@ -187,7 +188,8 @@ def _print_counts(axes: Axes, counts: NDArray[np.integer], share: NDArray[np.flo
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
+    """Save a figure and whatever lies outside its edges at ``path``, in the format of its suffix; makes the folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
