@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances_chunked, silhouette_score
 
@@ -50,7 +50,8 @@ class Clustering:
         silhouette: mean over the points, from -1 to 1, of Euclidean distances; the clips of a song count as any others,
             so that songs which stay together raise it. None where each point has a label of its own, or all have one.
         purity: mean share, among the ``k`` nearest neighbours of a point, of those with its label. A clip's neighbours
-            are clips of other songs, a song's are other songs. None where there is one song only.
+            are clips of other songs, a song's are other songs. A label of one song only can't have any, and counts as
+            0; None where no label has two songs.
         chance: what ``purity`` would be if neighbours were drawn at random.
         k: neighbours asked for; a point with fewer to choose from takes all.
     """
@@ -129,16 +130,22 @@ def open_run(run_folder: str | Path, cache_dir: str | Path | None = None) -> tup
     if not run.scores.exists():
         raise ArtistidError(f"{run.path} is no finished run: it has no {run.scores.name} (seen from {Path.cwd()})")
     classifier = ArtistClassifier.from_checkpoint(run.checkpoints / "best.ckpt")
-    config = OmegaConf.load(run.config)
-    with open_dict(config):
-        config.data = classifier.specification.data  # checked, since a checkpoint may come from anywhere
-        config.cache_dir = str(cache_dir or config.cache_dir)
+    trained = OmegaConf.load(run.config)
+    config = DictConfig(
+        {
+            "data": classifier.specification.data,  # checked, since a checkpoint may come from anywhere
+            "cache_dir": str(cache_dir or trained.cache_dir),
+            "workers": trained.workers,
+            "on_error": trained.on_error,
+        }
+    )
     found, store, _ = prepare_data(config, classifier.specification.log_mel())
     recorded = {track.track_id for track in Catalog.from_csv(run.catalog)}
     if gone := sorted(recorded - {track.track_id for track in found}):
-        listing = ", ".join(gone[:5]) + (", …" if len(gone) > 5 else "")
         raise ArtistidError(
-            f"{run.path}: data={config.data.name} no longer has {len(gone)} of the run's {len(recorded)} tracks: {listing}"
+            f"{run.path}: data={config.data.name} no longer has {len(gone)} of the run's {len(recorded)} tracks: "
+            + ", ".join(gone[:5])
+            + (", …" if len(gone) > 5 else "")
         )
     return classifier, Catalog(track for track in found if track.track_id in recorded), store
 
@@ -228,7 +235,8 @@ def knn_purity(
         k: neighbours, by Euclidean distance; where there are fewer, all count.
 
     Returns:
-        Purity, and the mean share of a point's label among all points of other songs; None both for a single song.
+        Purity, and the mean share of a point's label among all points of other songs; None both where no label has two
+        songs.
 
     Raises:
         ArtistidError: ``k`` is less than 1.
@@ -237,7 +245,7 @@ def knn_purity(
         raise ArtistidError(f"k={k}: expected 1 or more neighbours")
     label, _ = pd.factorize(np.asarray(labels))
     song, _ = pd.factorize(np.asarray(songs))
-    if song.max() == 0:
+    if pd.Series(song).groupby(label).nunique().max() == 1:
         return None, None
     shares = np.concatenate(list(_neighbour_shares(vectors, label, song, k)), axis=1)
     purity, chance = shares.mean(axis=1)
