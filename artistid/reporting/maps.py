@@ -221,7 +221,7 @@ def write_page(
     figure = go.Figure(list(_traces(levels, labels)))
     figure.update_layout(
         template="simple_white",
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},  # the tools at the top must not cover the legend
         legend={"itemsizing": "constant"},
         hoverlabel={"align": "left"},
         xaxis={"visible": False},
