@@ -173,7 +173,7 @@ def marker_size(n_epochs: int) -> float:
 
 
 def shortened(name: str) -> str:
-    """A name that fits beside a figure."""
+    """A name that fits beside an axis or in a legend: at most 32 characters, an ellipsis last where it was longer."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
 

@@ -1,0 +1,268 @@
+"""Where a trained network puts the clips and songs it was tested on, and how far they cluster (paper IV-C, Fig. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from omegaconf import DictConfig, OmegaConf
+from sklearn.manifold import TSNE
+from sklearn.metrics import pairwise_distances_chunked, silhouette_score
+
+from artistid.data.catalog import Catalog
+from artistid.data.clips import Clips
+from artistid.data.datamodule import Batch, ClipData
+from artistid.data.store import Store
+from artistid.errors import ArtistidError
+from artistid.experiment import make_trainer, prepare_data, quieten_lightning
+from artistid.learning.acceleration import set_up_process
+from artistid.learning.classifier import ArtistClassifier
+from artistid.runs import RunFolder
+
+NEIGHBOURS = 5
+# t-SNE's usual perplexity; it looks at three times as many neighbours, and small sets don't have them.
+PERPLEXITY = 30.0
+# MiB of distances at a time; all at once, those between the 1 s clips of artist20's test songs would take 9 GB.
+MEMORY = 128
+
+
+@runtime_checkable
+class EmbeddingNetwork(Protocol):
+    """What a network must offer beyond its logits to be mapped."""
+
+    def bottleneck(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """The vectors (batch, d) that the last layer tells artists apart by, of clips ``(batch, mel, time)`` in dB."""
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """How far points of one label lie together, measured between the vectors themselves, not on the map.
+
+    Attributes:
+        n: points.
+        silhouette: mean over the points, from -1 to 1, of Euclidean distances; the clips of a song count as any others,
+            so that songs which stay together raise it. None where each point has a label of its own, or all have one.
+        purity: mean share, among the ``k`` nearest neighbours of a point, of those with its label. A clip's neighbours
+            are clips of other songs, a song's are other songs. A label of one song only can't have any, and counts as
+            0; None where no label has two songs.
+        chance: what ``purity`` would be if neighbours were drawn at random.
+        k: neighbours asked for; a point with fewer to choose from takes all.
+    """
+
+    n: int
+    silhouette: float | None
+    purity: float | None
+    chance: float | None
+    k: int
+
+    def __str__(self) -> str:
+        silhouette = "undefined" if self.silhouette is None else f"{self.silhouette:.2f}"
+        purity = "undefined" if self.purity is None else f"{self.purity:.2f} (chance {self.chance:.2f})"
+        return f"silhouette {silhouette}, {self.k}-NN purity {purity}"
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Clips or songs as a network sees them.
+
+    Attributes:
+        points: a row per clip or song: ``track_id``, ``artist``, ``title``, ``album``, ``clip`` (place within the
+            track; missing for songs), ``start_s`` and ``end_s`` in the recording; once :meth:`placed`, ``x`` and ``y``.
+        vectors: ``(n, d)`` float32, in the order of ``points``.
+    """
+
+    points: pd.DataFrame
+    vectors: NDArray[np.float32]
+
+    def by_song(self) -> Embedding:
+        """The mean vector of each song's clips; a song lasts from its first clip's start to its last one's end."""
+        song, _ = pd.factorize(self.points["track_id"])
+        clips = self.points.groupby(song)
+        points = clips.first().assign(
+            clip=pd.array([pd.NA] * clips.ngroups, dtype="Int32"),
+            start_s=clips["start_s"].min(),
+            end_s=clips["end_s"].max(),
+        )
+        return Embedding(points, pd.DataFrame(self.vectors).groupby(song).mean().to_numpy())
+
+    def placed(self, seed: int) -> Embedding:
+        """With a place ``x``, ``y`` on a t-SNE map; the same seed gives the same map."""
+        x, y = tsne(self.vectors, seed).T
+        return Embedding(self.points.assign(x=x, y=y), self.vectors)
+
+    def clustering(self, label: str = "artist", k: int = NEIGHBOURS) -> Clustering:
+        """How far the points of one ``label``, a column of ``points``, lie together.
+
+        Raises:
+            ArtistidError: ``k`` is less than 1.
+        """
+        labels = self.points[label].to_numpy()
+        purity, chance = knn_purity(self.vectors, labels, self.points["track_id"].to_numpy(), k)
+        # Undefined where every point is a cluster, or all are one.
+        clusters = 1 < len(set(labels)) < len(labels)
+        silhouette = float(silhouette_score(self.vectors, labels)) if clusters else None
+        return Clustering(len(labels), silhouette, purity, chance, k)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write ``points`` and a column ``vector`` of lists."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.points.assign(vector=list(self.vectors)).to_parquet(path, index=False)
+
+
+def open_run(run_folder: str | Path, cache_dir: str | Path | None = None) -> tuple[ArtistClassifier, Catalog, Store]:
+    """A finished run's network in its best state, its tracks, and their features, made again where they are missing.
+
+    Args:
+        run_folder: of ``train``.
+        cache_dir: where the feature stores are; None: where they were in training.
+
+    Raises:
+        ArtistidError: no finished run, or a collection that lost some of the run's tracks.
+    """
+    run = RunFolder(run_folder)
+    if not run.scores.exists():
+        raise ArtistidError(f"{run.path} is no finished run: it has no {run.scores.name} (seen from {Path.cwd()})")
+    classifier = ArtistClassifier.from_checkpoint(run.checkpoints / "best.ckpt")
+    trained = OmegaConf.load(run.config)
+    config = DictConfig(
+        {
+            "data": classifier.specification.data,  # checked, since a checkpoint may come from anywhere
+            "cache_dir": str(cache_dir or trained.cache_dir),
+            "workers": trained.workers,
+            "on_error": trained.on_error,
+        }
+    )
+    found, store, _ = prepare_data(config, classifier.specification.log_mel())
+    recorded = {track.track_id for track in Catalog.from_csv(run.catalog)}
+    if gone := sorted(recorded - {track.track_id for track in found}):
+        raise ArtistidError(
+            f"{run.path}: data={config.data.name} no longer has {len(gone)} of the run's {len(recorded)} tracks: "
+            + ", ".join(gone[:5])
+            + (", …" if len(gone) > 5 else "")
+        )
+    return classifier, Catalog(track for track in found if track.track_id in recorded), store
+
+
+def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embedding:
+    """The bottleneck vectors of all clips of some tracks, computed as the predictions are: same clips, same precision.
+
+    Args:
+        classifier: its network is an :class:`EmbeddingNetwork`.
+        catalog: tracks, all of them in the store.
+        store: their features.
+
+    Raises:
+        ArtistidError: a network without a bottleneck, or vectors that are not finite.
+    """
+    network, specification = classifier.network, classifier.specification
+    if not isinstance(network, EmbeddingNetwork):
+        raise ArtistidError(
+            f"{type(network).__name__} has no method bottleneck(log_mel), which gives the vectors (batch, d) of clips "
+            "(batch, mel, time): its clips cannot be put on a map"
+        )
+    data = ClipData({"test": catalog}, store, specification.artists, specification.clipping(), specification.batch_size)
+    settings = {
+        "devices": 1,
+        "precision": specification.precision,
+        "deterministic": True,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    quieten_lightning()
+    set_up_process()
+    batches = make_trainer(settings, [], logger=False).predict(_Embedder(network), data.loader("test"))
+    vectors = torch.cat(batches).cpu().numpy()  # type: ignore[arg-type]  # one loader: one list of tensors
+    if not np.isfinite(vectors).all():
+        raise ArtistidError(f"the bottleneck of {type(network).__name__} gives vectors that are not finite")
+    features = specification.log_mel()
+    return Embedding(_points(data.clips["test"], catalog, features.hop_length / features.sample_rate), vectors)
+
+
+class _Embedder(L.LightningModule):
+    """Hands a bottleneck to Lightning's Trainer, which sees to device, precision and inference mode."""
+
+    def __init__(self, network: EmbeddingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def predict_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        return self.network.bottleneck(batch["log_mel"].float()).float()
+
+
+def _points(clips: Clips, catalog: Catalog, hop_seconds: float) -> pd.DataFrame:
+    """A row per clip; what fills up a short song's clip is not counted to its seconds."""
+    columns = ("track_id", "artist", "title", "album", "duration_s")
+    tracks = pd.DataFrame([[getattr(track, name) for name in columns] for track in catalog], columns=list(columns))
+    points = tracks.iloc[clips.track].reset_index(drop=True)
+    start = clips.clip * clips.frames * hop_seconds
+    end = np.minimum(start + clips.length * hop_seconds, points.pop("duration_s"))
+    return points.assign(clip=pd.array(clips.clip, dtype="Int32"), start_s=start, end_s=end)
+
+
+def tsne(vectors: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
+    """Places (n, 2) of vectors ``(n, d)`` by t-SNE (van der Maaten & Hinton, 2008), begun with principal components.
+
+    The perplexity is 30, and in sets of 90 or fewer a third of the other points, but never less than 1. A single point
+    lies at the origin.
+    """
+    n = len(vectors)
+    if n == 1:
+        return np.zeros((1, 2), np.float32)
+    perplexity = min(PERPLEXITY, max(1.0, (n - 1) / 3))
+    places: NDArray[np.float32] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors)
+    return places
+
+
+def knn_purity(
+    vectors: NDArray[np.floating], labels: ArrayLike, songs: ArrayLike, k: int = NEIGHBOURS
+) -> tuple[float, float] | tuple[None, None]:
+    """Mean share of the nearest neighbours that have a point's own label, and the same share at random.
+
+    Only points of other songs are neighbours: the clips of a song are alike in more than their artist. For songs this
+    leaves out the point itself.
+
+    Args:
+        vectors: ``(n, d)``.
+        labels: ``(n,)``.
+        songs: ``(n,)``, the song of each point.
+        k: neighbours, by Euclidean distance; where there are fewer, all count.
+
+    Returns:
+        Purity, and the mean share of a point's label among all points of other songs; None both where no label has two
+        songs.
+
+    Raises:
+        ArtistidError: ``k`` is less than 1.
+    """
+    if k < 1:
+        raise ArtistidError(f"k={k}: expected 1 or more neighbours")
+    label, _ = pd.factorize(np.asarray(labels))
+    song, _ = pd.factorize(np.asarray(songs))
+    if pd.Series(song).groupby(label).nunique().max() == 1:
+        return None, None
+    shares = np.concatenate(list(_neighbour_shares(vectors, label, song, k)), axis=1)
+    purity, chance = shares.mean(axis=1)
+    return float(purity), float(chance)
+
+
+def _neighbour_shares(
+    vectors: NDArray[np.floating], label: NDArray[np.integer], song: NDArray[np.integer], k: int
+) -> Iterator[NDArray[np.floating]]:
+    """Share (2, rows) of a point's label among its nearest and among all of its possible neighbours, block by block."""
+    first, k = 0, min(k, len(song) - 1)
+    for distance in pairwise_distances_chunked(vectors, working_memory=MEMORY):  # (rows, n)
+        rows = slice(first, first := first + len(distance))
+        possible = song != song[rows, None]  # (rows, n)
+        same = (label == label[rows, None]) & possible
+        distance[~possible] = np.inf
+        nearest = np.argpartition(distance, k - 1, axis=1)[:, :k]
+        n_possible = possible.sum(axis=1)
+        n_same = np.take_along_axis(same, nearest, axis=1).sum(axis=1)
+        yield np.stack([n_same / np.minimum(n_possible, k), same.sum(axis=1) / n_possible])

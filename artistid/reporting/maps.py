@@ -1,0 +1,306 @@
+"""The map of a run: its test clips and songs, laid out by likeness, as a picture and as a page that plays them.
+
+The page is one file that needs no network: plotly.js is inside. Only the audio stays where it is, and is found as long
+as page and music keep their places relative to one another.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import cycle, product
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pandas as pd
+import plotly.graph_objects as go
+from jinja2 import Environment, FileSystemLoader
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from artistid.data.catalog import Catalog, nfc, read_rows
+from artistid.data.splits import Split
+from artistid.errors import ArtistidError
+from artistid.evaluation.figures import as_written, save, shortened
+from artistid.reporting.embedding import NEIGHBOURS, Clustering, Embedding, embed, open_run
+from artistid.runs import RunFolder
+
+# The Okabe-Ito palette, whose colours every kind of colour vision tells apart, without its yellow, pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Matplotlib's and plotly's names of the same shapes, and the widths at which they look alike in size. As 7 and 8 have
+# no common divisor, 56 artists all look different, and neighbours in the legend differ in both colour and shape.
+SHAPES = (
+    ("o", "circle", 1.0),
+    ("s", "square", 0.9),
+    ("^", "triangle-up", 1.2),
+    ("D", "diamond", 0.9),
+    ("v", "triangle-down", 1.2),
+    ("P", "cross", 1.2),
+    ("X", "x", 1.1),
+    ("*", "star", 1.4),
+)
+LEVELS = {"frame": "clips", "song": "songs"}
+LEGEND_ROWS = 25
+PIXELS_PER_POINT = 4 / 3
+# As SVG, each point is an element of its own; beyond this many, browsers become slow and WebGL draws them.
+MOST_POINTS_AS_SVG = 5000
+
+
+class Style(NamedTuple):
+    """How the points of one artist look, in matplotlib's and plotly's words; ``scale`` is for their width."""
+
+    colour: str
+    marker: str
+    symbol: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class MapFiles:
+    """What :func:`write_map` wrote.
+
+    Attributes:
+        png: both levels side by side, by artist.
+        html: the interactive page.
+        points: by level (``frame``, ``song``), the Parquet file of places and vectors.
+        scores: by level and by label (``artist``, and ``genre`` where there are genres), how far it clusters.
+    """
+
+    png: Path
+    html: Path
+    points: dict[str, Path]
+    scores: dict[str, dict[str, Clustering]]
+
+
+def write_map(
+    run_folder: str | Path,
+    out: str | Path,
+    seed: int = 0,
+    k: int = NEIGHBOURS,
+    genres: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+) -> MapFiles:
+    """Map the test clips and songs of a finished run by its network's bottleneck.
+
+    Args:
+        run_folder: of ``train``.
+        out: folder for ``map.png``, ``map.html`` and ``map_frame.parquet``, ``map_song.parquet``; made if needed.
+        seed: of t-SNE.
+        k: neighbours that the purity counts.
+        genres: by track id or by artist, see :func:`read_genres`; the page then colours by genre as well.
+        cache_dir: where the feature stores are; None: where they were in training.
+
+    Raises:
+        ArtistidError: see :func:`artistid.reporting.embedding.open_run` and :func:`artistid.reporting.embedding.embed`;
+            also for a song without a genre where ``genres`` are given.
+    """
+    classifier, catalog, store = open_run(run_folder, cache_dir)
+    tested = Split(**classifier.specification.split).select(catalog, "test")
+    clips = embed(classifier, tested, store)
+    if genres is not None:
+        clips = Embedding(clips.points.assign(genre=_genre_of_each(clips.points, genres)), clips.vectors)
+    levels = {"frame": clips.placed(seed), "song": clips.by_song().placed(seed)}
+    labels = ("artist",) if genres is None else ("artist", "genre")
+    scores = {level: {label: points.clustering(label, k) for label in labels} for level, points in levels.items()}
+
+    out = Path(out)
+    files = MapFiles(
+        out / "map.png", out / "map.html", {level: out / f"map_{level}.parquet" for level in levels}, scores
+    )
+    for level, points in levels.items():
+        points.to_parquet(files.points[level])
+    draw_map(levels, scores, files.png)
+    condition = json.loads(RunFolder(run_folder).scores.read_text(encoding="utf-8"))["condition"]
+    title = " ".join(f"{name}={value}" for name, value in condition.items())
+    write_page(levels, scores, tested, title, files.html)
+    return files
+
+
+def read_genres(path: str | Path) -> dict[str, str]:
+    """Genres by track id, or by artist, from a CSV file with a column ``genre`` and ``track_id`` or ``artist``.
+
+    Of a file with both, such as a run's ``catalog.csv`` with a column added, the track id counts.
+
+    Raises:
+        ArtistidError: no such file, columns missing, a name without a genre, or one with two.
+    """
+    genres: dict[str, str] = {}
+    for row in read_rows(Path(path), ("genre",), "table of genres"):
+        name = row.get("track_id") or row.get("artist")
+        if not name or not row["genre"]:
+            raise ArtistidError(f"{path}: expected a genre, and a track_id or an artist, in every row; found {row}")
+        if genres.setdefault(nfc(name), row["genre"]) != row["genre"]:
+            raise ArtistidError(f"{path}: {name!r} has two genres, {genres[nfc(name)]!r} and {row['genre']!r}")
+    return genres
+
+
+def _genre_of_each(points: pd.DataFrame, genres: Mapping[str, str]) -> pd.Series:
+    """Genre of the track, or else of its artist."""
+    found = points["track_id"].map(genres).fillna(points["artist"].map(genres))
+    if missing := sorted(set(points["artist"][found.isna()])):
+        raise ArtistidError(
+            f"{points['track_id'][found.isna()].nunique()} of {points['track_id'].nunique()} test songs have no genre, "
+            f"under their track id or their artist; these are by {', '.join(missing)}"
+        )
+    return found
+
+
+def styles(names: Sequence[str]) -> dict[str, Style]:
+    """A look for each name, by their order; from the 57th on looks come again."""
+    looks = zip(cycle(COLOURS), cycle(SHAPES), strict=False)
+    return {name: Style(colour, *shape) for name, (colour, shape) in zip(names, looks, strict=False)}
+
+
+def draw_map(levels: Mapping[str, Embedding], scores: Mapping[str, Mapping[str, Clustering]], path: str | Path) -> None:
+    """Draw the maps of both levels side by side, by artist, and save them at ``path``, in the format of its suffix.
+
+    Args:
+        levels: embeddings of ``frame`` and ``song``, placed.
+        scores: by level and label, for the titles.
+        path: where to save; the folder is made if needed.
+    """
+    looks = styles(sorted(levels["frame"].points["artist"].unique()))
+    figure = Figure(figsize=(12, 5.6))
+    panels = figure.subplots(1, 2, gridspec_kw={"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.04})
+    for axes, (level, embedding) in zip(panels, levels.items(), strict=True):
+        score = scores[level]["artist"]
+        for artist, look in looks.items():
+            points = embedding.points[embedding.points["artist"] == artist]
+            axes.scatter(
+                points["x"],
+                points["y"],
+                s=(look.scale * _width(score.n)) ** 2,
+                c=look.colour,
+                marker=look.marker,
+                linewidths=0.3,
+                edgecolors="white",
+            )
+        axes.set_title(f"{LEVELS[level]} (n = {score.n}): {score}", fontsize=10)
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set(xticks=[], yticks=[])  # t-SNE's axes mean nothing
+    legend = figure.legend(
+        handles=[
+            Line2D([], [], linestyle="", marker=look.marker, color=look.colour, markersize=6 * look.scale)
+            for artist, look in looks.items()
+        ],
+        labels=[shortened(artist) for artist in looks],
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        ncols=math.ceil(len(looks) / LEGEND_ROWS),
+        frameon=False,
+        fontsize=9,
+    )
+    as_written(*legend.get_texts())
+    save(figure, path)
+
+
+def write_page(
+    levels: Mapping[str, Embedding],
+    scores: Mapping[str, Mapping[str, Clustering]],
+    catalog: Catalog,
+    title: str,
+    path: str | Path,
+) -> None:
+    """Write the interactive map: hovering names a point, a click plays it, the legend hides artists.
+
+    Args:
+        levels: embeddings of ``frame`` and ``song``, placed.
+        scores: by level and label; the labels are what can be coloured by.
+        catalog: the tracks, for where their audio is.
+        title: of the page.
+        path: an HTML file; the folder is made if needed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = list(scores["frame"])
+    figure = go.Figure(list(_traces(levels, labels)))
+    figure.update_layout(
+        template="simple_white",
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},  # the tools at the top must not cover the legend
+        legend={"itemsizing": "constant"},
+        hoverlabel={"align": "left"},
+        xaxis={"visible": False},
+        yaxis={"visible": False, "scaleanchor": "x"},
+    )
+    plot = figure.to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        div_id="map",
+        config={"displaylogo": False, "scrollZoom": True, "responsive": True},
+        default_height="100%",
+    )
+    template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("map.html")
+    page = template.render(
+        title=title,
+        plot=plot,
+        levels=LEVELS,
+        labels=labels,
+        scores={
+            level: {label: f"n = {score.n}: {score}" for label, score in by_label.items()}
+            for level, by_label in scores.items()
+        },
+        k=scores["frame"]["artist"].k,
+        audio={track.track_id: audio_uri(track.path, path) for track in catalog},
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _traces(levels: Mapping[str, Embedding], labels: Sequence[str]) -> Iterator[go.Scatter | go.Scattergl]:
+    """A trace for each artist or genre and level; the page shows those of one level and one label."""
+    scatter = go.Scatter if len(levels["frame"].vectors) <= MOST_POINTS_AS_SVG else go.Scattergl
+    for label in labels:
+        looks = styles(sorted(levels["frame"].points[label].unique()))
+        for (level, embedding), (name, look) in product(levels.items(), looks.items()):
+            points = embedding.points[embedding.points[label] == name]
+            yield scatter(
+                x=points["x"],
+                y=points["y"],
+                mode="markers",
+                name=escape(shortened(name), quote=False),
+                marker={
+                    "color": look.colour,
+                    "symbol": look.symbol,
+                    "size": look.scale * _width(len(embedding.points)) * PIXELS_PER_POINT,
+                    "line": {"width": 0.5, "color": "white"},
+                },
+                customdata=_hover_data(points),
+                hovertemplate="<br>".join(f"%{{customdata[{place}]}}" for place in range(4)) + "<extra></extra>",
+                visible=(level, label) == ("frame", labels[0]),
+                showlegend=True,
+                meta={"level": level, "label": label},
+            )
+
+
+def _hover_data(points: pd.DataFrame) -> list[tuple[object, ...]]:
+    """Artist, title, album and time in words, escaped since plotly reads tags in them; track id, start and end."""
+    start, end = points["start_s"].round(3), points["end_s"].round(3)
+    time = [f"{_clock(first)} to {_clock(last)}" for first, last in zip(start, end, strict=True)]
+    words = ([escape(text, quote=False) for text in points[name]] for name in ("artist", "title", "album"))
+    return list(zip(*words, time, points["track_id"], start, end, strict=True))
+
+
+def _width(n: int) -> float:
+    """Of each of ``n`` points, in typographic points: many must not cover one another."""
+    return math.sqrt(min(40, max(6, 12_000 / n)))
+
+
+def _clock(seconds: float) -> str:
+    """Such as 2:03.5; rounded before it is taken apart, so that no second is the sixtieth."""
+    tenths = round(10 * seconds)
+    return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
+
+
+def audio_uri(audio: Path, page: Path) -> str | None:
+    """Where a page finds an audio file, relative to itself where it can be; None if there is no such file."""
+    if not audio.is_file():
+        return None
+    try:
+        relative = os.path.relpath(audio.absolute(), page.absolute().parent)
+    except ValueError:  # on another of Windows' drives
+        return audio.absolute().as_uri()
+    return quote(os.fsencode(Path(relative).as_posix()))

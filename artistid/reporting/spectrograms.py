@@ -1,0 +1,149 @@
+"""What the artists look like to a network: an excerpt of a song's log-mel by each (paper, Fig. 1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from artistid.data.catalog import Catalog, Track
+from artistid.data.features import LogMel
+from artistid.data.store import Store
+from artistid.errors import ArtistidError
+from artistid.evaluation.figures import as_written, save, shortened
+from artistid.reporting.embedding import open_run
+
+# A frame whose loudest mel bin is farther below the song's loudest than this counts as silent.
+AUDIBLE_DB = 40.0
+# Excerpts are drawn from those with at least this share of the audible frames that the song's best one has.
+NEARLY_AS_AUDIBLE = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """A short stretch of a song.
+
+    Attributes:
+        track: the song.
+        start_s: where it begins, in seconds.
+        log_mel: ``(frames, mel)`` float16, dB.
+    """
+
+    track: Track
+    start_s: float
+    log_mel: NDArray[np.float16]
+
+
+def write_spectrograms(
+    run_folder: str | Path, out: str | Path, seed: int = 0, seconds: float = 3.0, cache_dir: str | Path | None = None
+) -> Path:
+    """Draw an excerpt by each artist of a finished run and save the figure at ``out``.
+
+    Args:
+        run_folder: of ``train``.
+        out: the file, in the format of its suffix; the folder is made if needed.
+        seed: draws the songs and the places in them.
+        seconds: of each excerpt.
+        cache_dir: where the feature stores are; None: where they were in training.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        ArtistidError: see :func:`artistid.reporting.embedding.open_run`.
+    """
+    classifier, catalog, store = open_run(run_folder, cache_dir)
+    features = classifier.specification.log_mel()
+    draw_spectrograms(draw_excerpts(catalog, store, features, seed, seconds), features, seconds, out)
+    return Path(out)
+
+
+def draw_excerpts(
+    catalog: Catalog, store: Store, features: LogMel, seed: int = 0, seconds: float = 3.0
+) -> list[Excerpt]:
+    """A random excerpt of a random song by each artist, in the artists' order.
+
+    Silence is avoided: the places to choose from have nearly as many audible frames as any in the song. An artist whose
+    songs are all shorter than an excerpt is shown by all of the longest.
+
+    Args:
+        catalog: tracks, all of them in the store.
+        store: their features.
+        features: that made the store.
+        seed: of the choice.
+        seconds: of each excerpt.
+
+    Raises:
+        ArtistidError: an excerpt shorter than a frame.
+    """
+    hop_seconds = features.hop_length / features.sample_rate
+    n_frames = round(seconds / hop_seconds)
+    if n_frames < 1:
+        raise ArtistidError(f"seconds={seconds}: an excerpt needs a frame, {hop_seconds:.3f} s, or more")
+    generator = np.random.default_rng(seed)
+    excerpts = []
+    for tracks in catalog.by_artist().values():
+        longest = max(tracks, key=lambda track: store.entries[track.track_id].frames)
+        long_enough = [track for track in tracks if store.entries[track.track_id].frames >= n_frames] or [longest]
+        track = long_enough[generator.integers(len(long_enough))]
+        log_mel = store.log_mel(track.track_id)
+        start = int(generator.choice(_audible_starts(log_mel, n_frames)))
+        excerpts.append(Excerpt(track, start * hop_seconds, log_mel[start : start + n_frames]))
+    return excerpts
+
+
+def _audible_starts(log_mel: NDArray[np.float16], n_frames: int) -> NDArray[np.integer]:
+    """First frames of the excerpts to choose from."""
+    level = log_mel.max(axis=1)
+    audible = level >= level.max() - AUDIBLE_DB
+    n_audible = np.convolve(audible, np.ones(min(n_frames, len(audible)), int), mode="valid")
+    return np.flatnonzero(n_audible >= NEARLY_AS_AUDIBLE * n_audible.max())
+
+
+def draw_spectrograms(excerpts: list[Excerpt], features: LogMel, seconds: float, path: str | Path) -> None:
+    """Draw excerpts in a grid, as near to a square as can be, on one scale of colour, and save it at ``path``.
+
+    Args:
+        excerpts: one per artist, who is named above it; long names are cut short.
+        features: that made them.
+        seconds: width of the panels' time axes; a shorter excerpt leaves the rest blank.
+        path: where to save, in the format of its suffix; the folder is made if needed.
+    """
+    columns = math.ceil(math.sqrt(len(excerpts)))
+    rows = math.ceil(len(excerpts) / columns)
+    quietest = min(float(excerpt.log_mel.min()) for excerpt in excerpts)
+    loudest = max(float(excerpt.log_mel.max()) for excerpt in excerpts)
+
+    width, height = 2.0 * columns, 1.6 * rows  # inches
+    figure = Figure(figsize=(width, height))
+    # Labels and the colour bar lie outside the panels' area, and saving makes room for them.
+    spacing = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.06, "hspace": 0.22}
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=spacing).ravel()
+    for axes in grid[len(excerpts) :]:
+        axes.remove()
+    for number, (axes, excerpt) in enumerate(zip(grid, excerpts, strict=False)):
+        image = axes.imshow(
+            excerpt.log_mel.T.astype(np.float32),
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            cmap="magma",
+            vmin=quietest,
+            vmax=loudest,
+            extent=(0, len(excerpt.log_mel) * features.hop_length / features.sample_rate, 0, features.n_mels),
+        )
+        as_written(axes.set_title(shortened(excerpt.track.artist), fontsize=8, pad=3))
+        # The lowest of each column carries the axis, be it in the last row but one.
+        axes.tick_params(labelsize=7, labelbottom=number + columns >= len(excerpts))
+    grid[0].set_xlim(0, seconds)
+    grid[0].xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))  # labels of neighbours keep apart
+    figure.supxlabel("seconds", y=-0.25 / height, va="top", fontsize=10)
+    figure.supylabel("mel bin", x=-0.4 / width, ha="right", fontsize=10)
+    bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.15 / width, 0, 0.12 / width, 1)), label="dB")
+    bar.ax.tick_params(labelsize=7)
+    save(figure, path)

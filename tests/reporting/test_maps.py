@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from artistid.data.catalog import Catalog, Track
+from artistid.errors import ArtistidError
+from artistid.reporting.embedding import Embedding
+from artistid.reporting.maps import MapFiles, audio_uri, draw_map, read_genres, styles, write_map, write_page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+GENRES = {"artist1": "rock", "artist2": "rock", "artist3": "pop"}
+
+
+@pytest.fixture(scope="module")
+def files(run: Path, tmp_path_factory: pytest.TempPathFactory) -> MapFiles:
+    return write_map(run, tmp_path_factory.mktemp("map"))
+
+
+@pytest.fixture(scope="module")
+def with_genres(run: Path, tmp_path_factory: pytest.TempPathFactory) -> MapFiles:
+    return write_map(run, tmp_path_factory.mktemp("genres"), k=3, genres=GENRES)
+
+
+class Page(HTMLParser):
+    """What a page's tags ask for: addresses, and the text of its scripts and styles."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.inline: list[str] = []
+        self._within = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._within = tag
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "data", "srcset")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._within = ""
+
+    def handle_data(self, text: str) -> None:
+        if self._within in ("script", "style"):
+            self.inline.append(text)
+
+
+def some_levels(artists: list[str], n_songs: int = 2) -> dict[str, Embedding]:
+    """Placed clips, two of each song, and songs, at random."""
+    rows = [
+        {"track_id": f"{artist}/{song}", "artist": artist, "title": str(song), "album": "", "clip": clip}
+        for artist in artists
+        for song in range(n_songs)
+        for clip in range(2)
+    ]
+    points = pd.DataFrame(rows).assign(start_s=0.0, end_s=1.0)
+    clips = Embedding(points, np.random.default_rng(0).normal(size=(len(rows), 2)).astype(np.float32))
+    return {
+        level: Embedding(each.points.assign(x=each.vectors[:, 0], y=each.vectors[:, 1]), each.vectors)
+        for level, each in (("frame", clips), ("song", clips.by_song()))
+    }
+
+
+class TestLooks:
+    def test_all_differ_and_neighbours_in_colour_and_shape(self) -> None:
+        looks = list(styles([str(number) for number in range(56)]).values())
+        assert len(set(looks)) == 56
+        for one, next_one in pairwise(looks):
+            assert one.colour != next_one.colour
+            assert one.marker != next_one.marker
+            assert one.symbol != next_one.symbol
+
+
+class TestPicture:
+    def test_size(self, files: MapFiles) -> None:
+        height, width = matplotlib.image.imread(files.png).shape[:2]
+        assert 1800 < width < 2500
+        assert 800 < height < 1100
+
+    @pytest.mark.parametrize("n_artists", [2, 20, 60])
+    def test_legend_has_room_for_any_number_of_artists(self, tmp_path: Path, n_artists: int) -> None:
+        levels = some_levels([f"artist {number} $_{{" for number in range(n_artists)] + ["a long name " * 9])
+        scores = {level: {"artist": each.clustering()} for level, each in levels.items()}
+        draw_map(levels, scores, tmp_path / "map.png")
+        image = matplotlib.image.imread(tmp_path / "map.png")[..., :3]
+        assert image.shape[1] < 3600
+        assert all((edge == 1).all() for edge in (image[:3], image[-3:], image[:, :3], image[:, -3:]))
+
+    def test_each_artist_has_its_colour_in_both_panels(self, files: MapFiles) -> None:
+        image = matplotlib.image.imread(files.png)[..., :3]
+        left, right = image[:, :900], image[:, 950:1800]
+        for look in styles(["artist1", "artist2", "artist3"]).values():
+            colour = [int(look.colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+            for panel in (left, right):
+                assert (np.abs(panel - colour) < 0.02).all(axis=2).sum() > 50
+
+
+class TestFiles:
+    def test_points_and_scores(self, run: Path, files: MapFiles) -> None:
+        clips, songs = (pd.read_parquet(files.points[level]) for level in ("frame", "song"))
+        assert (len(clips), len(songs)) == (18, 6)
+        assert set(files.scores["frame"]) == set(files.scores["song"]) == {"artist"}
+        assert (files.scores["frame"]["artist"].n, files.scores["song"]["artist"].n) == (18, 6)
+        vectors, artist = np.stack(songs["vector"]), songs["artist"].to_numpy()
+        distance = ((vectors[:, None] - vectors) ** 2).sum(axis=2)
+        np.fill_diagonal(distance, np.inf)
+        nearest = distance.argsort(axis=1)[:, :5]
+        assert files.scores["song"]["artist"].purity == pytest.approx((artist[nearest] == artist[:, None]).mean())
+
+    def test_same_seed_same_map(self, run: Path, files: MapFiles, tmp_path: Path) -> None:
+        again = write_map(run, tmp_path)
+        for level in ("frame", "song"):
+            pd.testing.assert_frame_equal(pd.read_parquet(again.points[level]), pd.read_parquet(files.points[level]))
+
+
+class TestGenres:
+    def test_they_are_scored_and_offered(self, files: MapFiles, with_genres: MapFiles) -> None:
+        assert set(with_genres.scores["frame"]) == {"artist", "genre"}
+        assert with_genres.scores["song"]["genre"].chance == pytest.approx((4 * 3 / 5 + 2 * 1 / 5) / 6)
+        assert "Colour by" in with_genres.html.read_text(encoding="utf-8")
+        assert "Colour by" not in files.html.read_text(encoding="utf-8")
+        songs = pd.read_parquet(with_genres.points["song"])
+        assert dict(zip(songs["artist"], songs["genre"], strict=True)) == GENRES
+
+    def test_a_tracks_own_counts_before_its_artists(self, run: Path, tmp_path: Path) -> None:
+        tested = pd.read_csv(run / "split.csv").query("part == 'test'")["track_id"].iloc[0]
+        songs = pd.read_parquet(write_map(run, tmp_path, genres=GENRES | {tested: "ska"}).points["song"])
+        assert (songs["genre"] == "ska").tolist() == (songs["track_id"] == tested).tolist()
+
+    def test_songs_without_one_are_refused(self, run: Path, tmp_path: Path) -> None:
+        with pytest.raises(ArtistidError, match=r"2 of 6 test songs have no genre, .* by artist3$"):
+            write_map(run, tmp_path, genres={"artist1": "rock", "artist2": "rock"})
+
+    def test_from_csv(self, tmp_path: Path) -> None:
+        path = tmp_path / "genres.csv"
+        path.write_text("artist,genre\nBjörk,pop\nBlur,rock\nBjörk,pop\n", encoding="utf-8")
+        assert read_genres(path) == {"Björk": "pop", "Blur": "rock"}
+        path.write_text("track_id,artist,genre\na/1/x,a,pop\na/1/y,a,rock\n", encoding="utf-8")
+        assert read_genres(path) == {"a/1/x": "pop", "a/1/y": "rock"}
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("artist\na\n", "lacks the columns genre"),
+            ("name,genre\na,rock\n", "a track_id or an artist, in every row"),
+            ("artist,genre\na,\n", "expected a genre"),
+            ("artist,genre\na,rock\na,pop\n", "'a' has two genres, 'rock' and 'pop'"),
+        ],
+    )
+    def test_csv_that_holds_none(self, tmp_path: Path, content: str, message: str) -> None:
+        path = tmp_path / "genres.csv"
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(ArtistidError, match=message) as error:
+            read_genres(path)
+        assert str(path) in str(error.value)
+
+
+class TestAudio:
+    @pytest.mark.parametrize("name", ["a #1? 100%.mp3", "Sigur Rós: é.ogg", os.fsdecode(b"caf\xe9.wav")])
+    def test_address_relative_to_the_page(self, tmp_path: Path, name: str) -> None:
+        audio = tmp_path / "my music" / name
+        audio.parent.mkdir()
+        audio.touch()
+        uri = audio_uri(audio, tmp_path / "runs" / "map" / "map.html")
+        assert uri is not None
+        assert uri.startswith("../../my%20music/")
+        assert unquote(uri, errors="surrogateescape") == f"../../my music/{name}"
+        assert not set("#?: ") & set(uri)
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        assert audio_uri(tmp_path / "gone.mp3", tmp_path / "map.html") is None
+
+
+class TestPage:
+    def test_nothing_is_fetched(self, with_genres: MapFiles) -> None:
+        page = Page(with_genres.html)
+        assert page.addresses == ["data:,"]
+        plotly_js = max(page.inline, key=len)
+        assert len(plotly_js) > 1_000_000
+        ours = [text for text in page.inline if text is not plotly_js]
+        assert len(ours) >= 3
+        for text in ours:
+            assert "@import" not in text
+            assert "url(" not in text
+            assert "://" not in text.replace('"plotlyServerURL": "https://plot.ly"', "")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is missing")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"no Chromium is installed: none of {', '.join(BROWSERS)}")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable)
+        yield chromium
+        chromium.close()
+
+
+class Opened:
+    """A map page in a browser, and what it complained of and asked for."""
+
+    def __init__(self, browser: Any, path: Path) -> None:
+        self.page = browser.new_page()
+        self.page.set_default_timeout(120_000)  # ms: a busy machine without a graphics card takes its time
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector(".scatterlayer .point")
+
+    def shown(self) -> dict[str, str]:
+        """Names in the legend, and whether their points are to be seen."""
+        return dict(
+            self.page.evaluate(
+                "plot.data.filter(each => each.visible).map(each => [each.name, `${each.visible} ${each.meta.level}`])"
+            )
+        )
+
+    def lonely_point(self) -> tuple[float, float, list[Any]]:
+        """Where on the screen the point is that is farthest from all others, and its data."""
+        found = self.page.evaluate(
+            """() => {
+                const {xaxis, yaxis} = plot._fullLayout;
+                const corner = plot.querySelector(".nsewdrag").getBoundingClientRect();
+                return plot._fullData.filter(trace => trace.visible === true).flatMap(trace =>
+                    Array.from(trace.x, (x, at) => [
+                        corner.x + xaxis.d2p(x), corner.y + yaxis.d2p(trace.y[at]), trace.customdata[at]]));
+            }"""
+        )
+        places = np.array([[x, y] for x, y, _ in found])
+        distance = np.hypot(*(places[:, None] - places).transpose(2, 0, 1))
+        np.fill_diagonal(distance, np.inf)
+        x, y, data = found[distance.min(axis=1).argmax()]
+        return x, y, data
+
+
+@pytest.mark.slow
+class TestInBrowser:
+    @pytest.fixture
+    def opened(self, browser: Any, with_genres: MapFiles) -> Iterator[Opened]:
+        opened = Opened(browser, with_genres.html)
+        yield opened
+        opened.page.close()
+
+    def test_loads_by_itself(self, opened: Opened, with_genres: MapFiles) -> None:
+        assert opened.complaints == []
+        assert opened.requests == [with_genres.html.as_uri()]
+        assert opened.shown() == {f"artist{number}": "true frame" for number in (1, 2, 3)}
+        assert opened.page.locator(".scatterlayer .point").count() == 18
+        assert opened.page.locator("#scores").text_content() == f"n = 18: {with_genres.scores['frame']['artist']}"
+        assert "split=album clip=1s model=crnn seed=0" in opened.page.title()
+
+    def test_hovering_names_the_point(self, opened: Opened) -> None:
+        x, y, (artist, title, album, time, *_) = opened.lonely_point()
+        opened.page.mouse.move(x, y)
+        text = opened.page.locator(".hoverlayer .hovertext").text_content()
+        for word in (artist, title, album, time):
+            assert word in text
+
+    def test_legend_hides_and_the_switch_keeps_it(self, opened: Opened, with_genres: MapFiles) -> None:
+        opened.page.locator(".legendtoggle").first.click()
+        opened.page.wait_for_function("plot.data[0].visible === 'legendonly'")
+        assert opened.page.locator(".scatterlayer .point").count() == 12
+        opened.page.get_by_label("songs").check()
+        opened.page.wait_for_function("document.querySelectorAll('.scatterlayer .point').length === 4")
+        assert opened.shown() == {"artist1": "legendonly song", "artist2": "true song", "artist3": "true song"}
+        assert opened.page.locator("#scores").text_content() == f"n = 6: {with_genres.scores['song']['artist']}"
+        assert opened.complaints == []
+
+    def test_colour_by_genre(self, opened: Opened, with_genres: MapFiles) -> None:
+        opened.page.get_by_label("genre").check()
+        opened.page.wait_for_function("document.querySelector('#scores').textContent.includes('3-NN')")
+        assert opened.shown() == {"pop": "true frame", "rock": "true frame"}
+        assert opened.page.locator("#scores").text_content() == f"n = 18: {with_genres.scores['frame']['genre']}"
+
+    def test_a_click_plays_that_clip(self, opened: Opened, run: Path) -> None:
+        x, y, (artist, title, _, time, track_id, start, end) = opened.lonely_point()
+        opened.page.mouse.click(x, y)
+        opened.page.wait_for_function("audio.readyState >= 2 && audio.currentTime > 0 || audio.error")
+        source, position, error = opened.page.evaluate("[audio.currentSrc, audio.currentTime, audio.error?.message]")
+        assert error is None
+        [track] = (each for each in Catalog.from_csv(run / "catalog.csv") if each.track_id == track_id)
+        assert source == f"{track.path.as_uri()}#t={start:g},{end:g}"
+        assert start - 0.05 <= position <= end + 0.3
+        assert opened.page.locator("#playing").text_content() == f"{artist}: {title}, {time}"
+        opened.page.wait_for_function("audio.paused")
+        assert opened.page.evaluate("audio.currentTime") == pytest.approx(end, abs=0.3)
+
+    def test_a_page_moved_away_from_its_music_says_so(
+        self, browser: Any, with_genres: MapFiles, tmp_path: Path
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        shutil.copy(with_genres.html, tmp_path / "elsewhere")
+        opened = Opened(browser, tmp_path / "elsewhere" / with_genres.html.name)
+        x, y, (artist, *_) = opened.lonely_point()
+        opened.page.mouse.click(x, y)
+        opened.page.wait_for_function("playing.textContent.includes('cannot be played: this browser does not find')")
+        assert artist in opened.page.locator("#playing").text_content()
+        opened.page.close()
+
+    def test_names_of_any_letters_and_audio_that_is_gone(self, browser: Any, tmp_path: Path) -> None:
+        names = ["</script><b>& $x$", "Sigur Rós & 音"]
+        levels = some_levels(names)
+        scores = {level: {"artist": each.clustering()} for level, each in levels.items()}
+        tracks = [Track(each, each[:-2], "", "", Path("/nowhere")) for each in levels["song"].points["track_id"]]
+        write_page(levels, scores, Catalog(tracks), "a < b </title>", tmp_path / "map.html")
+        opened = Opened(browser, tmp_path / "map.html")
+        assert opened.page.title() == "Map: a < b </title>"
+        assert opened.page.locator(".legendtext").all_text_contents() == names
+        x, y, (_, title, _, time, track_id, *_) = opened.lonely_point()
+        opened.page.mouse.move(x, y)
+        opened.page.locator(".hoverlayer .hovertext").wait_for()
+        assert track_id[:-2] in opened.page.locator(".hoverlayer .hovertext").text_content()
+        opened.page.mouse.click(x, y)
+        opened.page.wait_for_function("playing.textContent.includes('was not there when this page was written')")
+        assert opened.page.locator("#playing").text_content().startswith(f"{track_id[:-2]}: {title}, {time} cannot")
+        assert opened.complaints == []
+        opened.page.close()
