@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
 
-PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir", "runs", "out")
+PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir", "runs", "out", "genres")
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
 LISTS = re.compile(r"runs=\[.*\]")  # of a setting that may be a path or a list of them

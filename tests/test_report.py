@@ -165,6 +165,7 @@ def test_models_without_epochs_have_no_learning_curves(report: Path) -> None:
     assert "No learning curves of runs" in (report / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_chosen_pairs(runs: Path, tmp_path: Path) -> None:
     chosen = f"compare=[[album-3s-svm/0,'{runs}/album-3s-crnn/0']]"
     run_verb("report", f"runs={runs}", f"out={tmp_path}/report", chosen)
@@ -200,6 +201,7 @@ def test_folder_of_something_else_is_left_alone(runs: Path, tmp_path: Path, caps
     assert (tmp_path / "figures" / "mine.png").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_earlier_report_is_replaced_also_one_that_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report"
     with pytest.raises(SystemExit):
@@ -215,6 +217,7 @@ def test_earlier_report_is_replaced_also_one_that_failed(tmp_path: Path, capsys:
     assert table(out, "runs")["model"].tolist() == ["net"]
 
 
+@pytest.mark.slow
 def test_several_roots_other_lengths_and_repeats(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two, too"
     make_run(one / "a", "album", "3s", 0)
@@ -229,6 +232,7 @@ def test_several_roots_other_lengths_and_repeats(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_settings_that_differ_make_two_studies(tmp_path: Path) -> None:
     make_run(tmp_path / "a", seed=0)
     make_run(tmp_path / "b", seed=21)
@@ -239,6 +243,7 @@ def test_settings_that_differ_make_two_studies(tmp_path: Path) -> None:
     assert trials == {"crnn (optimizer.lr=0.001)": 2, "crnn (optimizer.lr=0.01)": 1}
 
 
+@pytest.mark.slow
 def test_other_test_songs_are_not_compared(tmp_path: Path) -> None:
     make_run(tmp_path / "a", model="crnn")
     make_run(tmp_path / "b", model="net", drop=1, skill=0.5)
@@ -274,6 +279,7 @@ def test_folders_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     assert "an evaluation of a checkpoint" in reasons["evaluation"]
 
 
+@pytest.mark.slow
 def test_trained_runs(corpus: Path, tmp_path: Path) -> None:
     for split in ("album", "song"):
         train(corpus, tmp_path / "runs" / split, f"split={split}")

@@ -150,11 +150,12 @@ class Results:
     left_out: tuple[LeftOut, ...]
     studies: tuple[Study, ...]
 
-    def find(self, path: str) -> Run:
+    def find(self, path: str, setting: str) -> Run:
         """The run of a folder.
 
         Args:
             path: of its folder, or its name in the list of runs.
+            setting: that names it, for the error.
 
         Raises:
             ArtistidError: it is not among the runs.
@@ -164,7 +165,7 @@ class Results:
             if path == run.name or place == run.folder.path.resolve():
                 return run
         known = ", ".join(run.name for run in self.runs[:5]) + (", …" if len(self.runs) > 5 else "")
-        raise ArtistidError(f"compare names {path}, which is no finished run below runs=…; there are {known}")
+        raise ArtistidError(f"{setting} names {path}, which is no finished run below runs=…; there are {known}")
 
 
 def collect(roots: Sequence[str | Path]) -> Results:

@@ -10,7 +10,9 @@ from pathlib import Path
 from artistid.errors import ArtistidError
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Material, Picture, Section
+from artistid.reporting.maps import LEVELS, read_genres, write_map
 from artistid.reporting.results import SPLITS, Run, Study, differing_settings
+from artistid.reporting.spectrograms import write_spectrograms
 
 
 def report_sections(material: Material) -> list[Section]:
@@ -30,6 +32,10 @@ def check_settings(material: Material) -> None:
         if not isinstance(value, int) or value < lowest:
             raise ArtistidError(f"{name}={value}: expected a whole number from {lowest}")
     tables.chosen_pairs(material.results, material.config.compare or ())
+    if material.config.maps:
+        _mapped(material)
+    if material.config.genres:
+        read_genres(material.config.genres)
 
 
 def summary(material: Material) -> Iterator[Section]:
@@ -218,11 +224,66 @@ def runs(material: Material) -> Iterator[Section]:
     yield Section("Runs", [tables.run_table(material.results.runs)])
 
 
+def spectrograms(material: Material) -> Iterator[Section]:
+    """Fig. 1 of each data set."""
+    blocks: list[str | Picture] = []
+    for data, of_data in _by_data(material):
+        run = of_data[0].runs[0]
+        path = material.figures / tables.slug(data) / "spectrograms.png"
+        try:
+            write_spectrograms(run.folder.path, path, material.config.seed)
+        except ArtistidError as error:
+            blocks.append(f"No spectrograms of {data}: {error}")
+        else:
+            caption = (
+                f"Three seconds by each artist of {data}, log-mel; songs and places drawn at random (paper, Fig. 1)."
+            )
+            blocks.append(Picture(path, caption, [run]))
+    yield Section("What the artists sound like to a network", blocks)
+
+
+def maps(material: Material) -> Iterator[Section]:
+    """Fig. 3 of the runs that ``maps`` names."""
+    if not material.config.maps:
+        return
+    genres = read_genres(material.config.genres) if material.config.genres else None
+    blocks: list[str | Picture] = []
+    for run in _mapped(material):
+        folder = material.figures / f"map-run{run.number}"
+        try:
+            files = write_map(run.folder.path, folder, material.config.seed, genres=genres)
+        except ArtistidError as error:
+            blocks.append(f"No map of run {run.number}: {error}")
+            continue
+        clusters = "; ".join(f"{LEVELS[level]}: {scores['artist']}" for level, scores in files.scores.items())
+        caption = (
+            f"Where {run.condition['model']} puts the test clips of {run.condition['data']}, {run.condition['split']} "
+            f"split, {run.condition['clip']}, and their averages per song: t-SNE of its bottleneck (paper, Fig. 3). "
+            f"Between the vectors themselves, by artist: {clusters}."
+        )
+        blocks.append(Picture(files.png, caption, [run], interactive=files.html, inline=True))
+    yield Section("Maps", blocks)
+
+
+def _mapped(material: Material) -> list[Run]:
+    """The runs that ``maps`` names; ``best``: of each study and split the one of the best validation at song level."""
+    chosen = material.config.maps
+    if chosen != "best":
+        return [material.results.find(path, "maps") for path in ([chosen] if isinstance(chosen, str) else chosen)]
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for study in material.results.studies:
+        for run in study.runs:
+            groups[study.title, run.condition["split"]].append(run)
+    return [max(group, key=lambda run: run.scores["val"]["song"]["f1_weighted"]) for group in groups.values()]
+
+
 SECTIONS: Sequence[Callable[[Material], Iterable[Section]]] = (
     summary,
     studies,
     baselines,
     comparisons,
+    spectrograms,
+    maps,
     method,
     left_out,
     runs,

@@ -254,7 +254,7 @@ def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Pai
     for chosen in compare:
         if isinstance(chosen, str) or len(chosen) != 2:
             raise ArtistidError(f"compare={compare}: expected a list of pairs of run folders, [[first,second],…]")
-        first, second = (results.find(path) for path in chosen)
+        first, second = (results.find(path, "compare") for path in chosen)
         pairs.append(Pair(first.condition["split"], first.name, second.name, [(first, second)]))
     return pairs
 
