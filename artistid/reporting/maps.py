@@ -49,6 +49,11 @@ LEGEND_ROWS = 25
 PIXELS_PER_POINT = 4 / 3
 # As SVG, each point is an element of its own; beyond this many, browsers become slow and WebGL draws them.
 MOST_POINTS_AS_SVG = 5000
+# Plotly.js offers to upload what it shows, which is not for this page to do, and to select, which would do nothing.
+TOOLS = {
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["sendChartToCloud", "sendDataToCloud", "select2d", "lasso2d"],
+}
 
 
 class Style(NamedTuple):
@@ -231,7 +236,7 @@ def write_page(
         full_html=False,
         include_plotlyjs=True,
         div_id="map",
-        config={"displaylogo": False, "scrollZoom": True, "responsive": True},
+        config={"displaylogo": False, "scrollZoom": True, "responsive": True} | TOOLS,
         default_height="100%",
     )
     template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("map.html")
