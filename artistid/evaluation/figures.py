@@ -28,7 +28,7 @@ from artistid.evaluation.scores import confusion
 
 DPI = 150
 PRINT_DPI = 300
-MOST_PIXELS = 6000  # a side; a figure for print that would be larger is drawn at fewer dots per inch
+PAGE_INCHES = 7  # the width of a printed page's text; a larger figure is scaled down to it, and needs fewer dots
 # Beyond this many artists the cells are too small for numbers and the figure shows shares alone.
 MOST_ARTISTS_WITH_COUNTS = 25
 LONGEST_NAME = 32
@@ -208,5 +208,5 @@ def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     """Save a figure, all that is drawn outside of its axes included; the folder is made if needed."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
-    dpi = min(dpi, int(MOST_PIXELS / max(figure.get_size_inches())))
-    figure.savefig(path, dpi=dpi, bbox_inches="tight", pad_inches=0.15)
+    on_page = dpi * min(1, PAGE_INCHES / max(figure.get_size_inches()))
+    figure.savefig(path, dpi=max(DPI, on_page), bbox_inches="tight", pad_inches=0.15)
