@@ -14,6 +14,7 @@ TINY = "data.n_artists=3 data.n_albums=3 data.n_songs=2 data.seconds=5"
 REDUCED = {
     "01_quickstart": {"settings": f"{TINY} {QUICK}"},
     "02_producer_effect": {"sweep": f"{TINY} {QUICK} data.producer_strength=0,1 seed=0,1"},
+    "03_results": {"sweep": f"{TINY} {QUICK} clip=1s,3s seed=0,1"},
 }
 
 
@@ -31,7 +32,7 @@ def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         NOTEBOOKS / f"{name}.ipynb", output, REDUCED[name], cwd=tmp_path, kernel_name="python3", progress_bar=False
     )
     runs = len(list((tmp_path / "runs").rglob("predictions/test.parquet")))
-    assert runs == {"01_quickstart": 2, "02_producer_effect": 16}[name]
+    assert runs == {"01_quickstart": 2, "02_producer_effect": 16, "03_results": 8}[name]
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
