@@ -132,7 +132,7 @@ class RunFolder:
         return True
 
     def _check_settings(self, config: DictConfig, what: str) -> None:
-        before, now = (_by_dotted_name(settings) for settings in (OmegaConf.load(self.config), config))
+        before, now = (by_dotted_name(settings) for settings in (OmegaConf.load(self.config), config))
         changed = [
             f"{name} was {before.get(name)}, is {now.get(name)}"
             for name in sorted(before.keys() | now.keys())
@@ -247,7 +247,8 @@ class RunFolder:
         draft.replace(self.scores)
 
 
-def _by_dotted_name(config: Any) -> dict[str, Any]:
+def by_dotted_name(config: Any) -> dict[str, Any]:
+    """A configuration's settings as one flat dict, such as ``optimizer.lr`` to its value."""
     row = pd.json_normalize(plain(config)).to_dict("records")[0]
     return {str(name): value for name, value in row.items()}
 

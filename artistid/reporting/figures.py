@@ -88,11 +88,7 @@ def producer_effect(study: Study, effect: pd.DataFrame, path: Path) -> None:
             capsize=3,
             linewidth=2,
         )
-        differences = {
-            seconds: _published_average(level, "song", seconds) - _published_average(level, "album", seconds)
-            for seconds in published.CLIPS
-        }
-        _dashed(axes, differences, colour, marker)
+        _dashed(axes, {seconds: published.effect(level, seconds) for seconds in published.CLIPS}, colour, marker)
     _against_clip_length(axes, study)
     axes.axhline(0, color="0.4", linewidth=1, zorder=0)
     axes.set_ylabel("weighted F1: song split − album split")

@@ -26,12 +26,10 @@ from matplotlib.lines import Line2D
 from artistid.data.catalog import Catalog, nfc, read_rows
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import as_written, save, shortened
+from artistid.evaluation.figures import PALETTE, as_written, save, shortened
 from artistid.reporting.embedding import NEIGHBOURS, Clustering, Embedding, embed, open_run
 from artistid.runs import RunFolder
 
-# The Okabe-Ito palette, whose colours every kind of colour vision tells apart, without its yellow, pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Matplotlib's and plotly's names of the same shapes, and the widths at which they look alike in size. As 7 and 8 have
 # no common divisor, 56 artists all look different, and neighbours in the legend differ in both colour and shape.
 SHAPES = (
@@ -157,7 +155,7 @@ def _genre_of_each(points: pd.DataFrame, genres: Mapping[str, str]) -> pd.Series
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
     """A look for each name, by their order; from the 57th on looks come again."""
-    looks = zip(cycle(COLOURS), cycle(SHAPES), strict=False)
+    looks = zip(cycle(PALETTE), cycle(SHAPES), strict=False)
     return {name: Style(colour, *shape) for name, (colour, shape) in zip(names, looks, strict=False)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from artistid.reporting.results import mean_and_sd
+from artistid.reporting.results import SPLITS, mean_and_sd
 
 PAPER = "Nasrullah & Zhao 2019"
 DATA = "artist20"
@@ -62,3 +63,9 @@ def cell(level: str, split: str, seconds: float) -> Cell | None:
     average, sd = mean_and_sd(rows["f1_weighted"].tolist())
     best = float(rows["f1_weighted"].max())
     return Cell(average, sd, best, len(rows), MISPRINTS.get((level, split, seconds), {}))
+
+
+def effect(level: str, seconds: float) -> float:
+    """Published average of the song split minus that of the album split; NaN where one is missing."""
+    song, album = (cell(level, split, seconds) for split in SPLITS)
+    return song.average - album.average if song and album else math.nan

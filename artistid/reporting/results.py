@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from artistid.config import plain
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes
 from artistid.evaluation.voting import SongVotes, vote
-from artistid.runs import WITHOUT_EFFECT, RunFolder, run_folders
+from artistid.runs import WITHOUT_EFFECT, RunFolder, by_dotted_name, run_folders
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +214,7 @@ def read_run(name: str, folder: RunFolder) -> Run:
         raise ArtistidError(f"not finished: {_last_words(folder.log)}")
     try:
         scores = json.loads(folder.scores.read_text(encoding="utf-8"))
-        settings = pd.json_normalize(plain(OmegaConf.load(folder.config))).to_dict("records")[0]
+        settings = by_dotted_name(OmegaConf.load(folder.config))
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise ArtistidError(f"{folder.scores.name} or {folder.config.name} cannot be read: {error}") from error
     if "split" not in scores.get("condition", {}):

@@ -123,17 +123,11 @@ def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
                     "difference": float(means[0] - means[1]),
                     "ci95_low": low,
                     "ci95_high": high,
-                    "published": published_effect(level, seconds),
+                    "published": published.effect(level, seconds),
                     "runs": RunNumbers.of((*song, *album)),
                 }
             )
     return pd.DataFrame(rows)
-
-
-def published_effect(level: str, seconds: float) -> float:
-    """Published average of the song split minus that of the album split; NaN where one is missing."""
-    song, album = (published.cell(level, split, seconds) for split in SPLITS)
-    return song.average - album.average if song and album else math.nan
 
 
 def producer_table(study: Study, data: pd.DataFrame) -> Table:
