@@ -22,6 +22,7 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from plotly.offline import get_plotlyjs
 
 from artistid.data.catalog import Catalog, nfc, read_rows
 from artistid.data.splits import Split
@@ -48,7 +49,9 @@ PIXELS_PER_POINT = 4 / 3
 # As SVG, each point is an element of its own; beyond this many, browsers become slow and WebGL draws them.
 MOST_POINTS_AS_SVG = 5000
 # Plotly.js offers to upload what it shows, which is not for this page to do, and to select, which would do nothing.
-TOOLS = {
+CONFIG = {
+    "displaylogo": False,
+    "scrollZoom": True,
     "plotlyServerURL": "",
     "modeBarButtonsToRemove": ["sendChartToCloud", "sendDataToCloud", "select2d", "lasso2d"],
 }
@@ -230,17 +233,12 @@ def write_page(
         xaxis={"visible": False},
         yaxis={"visible": False, "scaleanchor": "x"},
     )
-    plot = figure.to_html(
-        full_html=False,
-        include_plotlyjs=True,
-        div_id="map",
-        config={"displaylogo": False, "scrollZoom": True, "responsive": True} | TOOLS,
-        default_height="100%",
-    )
     template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("map.html")
     page = template.render(
         title=title,
-        plot=plot,
+        plotly_js=get_plotlyjs(),
+        figure=figure.to_json(),  # which escapes what would end the script
+        config=CONFIG,
         levels=LEVELS,
         labels=labels,
         scores={
