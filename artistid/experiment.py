@@ -4,62 +4,78 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import lightning as L
-import torch
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from artistid.config import in_sweep, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
-from artistid.data.features import LogMel
+from artistid.data.features import Features
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import Score, score_levels
+from artistid.evaluation.scores import LEVELS, Score, leading_f1, score_levels
 from artistid.evaluation.tables import scores_table
 from artistid.evaluation.voting import METHODS, vote
-from artistid.learning.acceleration import choose_precision, device_name, set_up_process
-from artistid.learning.callbacks import SongVote
+from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.loggers import log_results, open_loggers
-from artistid.learning.resuming import LastState
-from artistid.learning.specification import Specification, load_checkpoint
+from artistid.learning.networks import Network, predict, set_up
 from artistid.runs import RunFolder, provenance
 
 log = logging.getLogger(__name__)
 
-# A best epoch in the last tenth of all epochs allowed: training would have gone on.
-UNDERTRAINED = 0.9
+
+class System(Protocol):
+    """What learns to name artists: a network or a baseline.
+
+    Attributes:
+        parameters: number of trained ones; None where that says nothing.
+        precision: in which it computes.
+        seconds: that fitting took.
+    """
+
+    parameters: int | None
+    precision: str
+    seconds: float
+
+    def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None: ...
+
+    def check_unchanged(self, folder: RunFolder) -> None:
+        """Raises ArtistidError if an interrupted run was about other data than there are now."""
+
+    def fit(self, data: ClipData, folder: RunFolder, loggers: list[Logger], resume: bool) -> dict[str, Any]:
+        """Learn from the training part, choose by validation; returns how it went, for the scores file."""
+        ...
+
+    def predict(self, data: ClipData, part: str) -> Predictions:
+        """The probabilities of all clips of a part."""
+        ...
 
 
 def train(config: DictConfig) -> float:
-    """Train a network, test its best state and write the run folder.
+    """Train a system, test it at its best and write the run folder.
 
     A run that was interrupted goes on from the end of its last epoch. In a sweep, a run that is finished already is
     left as it is: a sweep is completed by starting it again.
 
     Returns:
-        The validation's weighted F1 at frame level.
+        The validation's weighted F1, at frame level where there is one.
     """
     check_settings(config)
     folder = RunFolder(config.run_dir)
     if in_sweep() and not config.overwrite and (scores := folder.finished(config)):
         log.info("%s: finished already, left as it is", folder.path)
-        return scores["val"]["frame"]["f1_weighted"]
+        return leading_f1(scores["val"])
     with folder.begin(config.overwrite):
         return _train(config, folder, resume=not config.overwrite and folder.interrupted(config))
 
@@ -67,7 +83,7 @@ def train(config: DictConfig) -> float:
 def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "prepare"):
-        features: LogMel = instantiate(config.features)
+        features: Features = instantiate(config.features)
         catalog, store, left_out = prepare_data(config, features)
     if len(catalog.artists) < 2:
         raise ArtistidError(
@@ -78,35 +94,18 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     clipping = instantiate(config.clip)
     parts = {part: split.select(catalog, part) for part in PARTS}
     data = ClipData(parts, store, catalog.artists, clipping, config.batch_size)
-
-    quieten_lightning()
-    set_up_process()
-    L.seed_everything(config.seed, workers=True, verbose=False)
-    trainer_settings = plain(config.trainer)
-    trainer_settings["precision"] = choose_precision(config.trainer.precision, config.trainer.accelerator)
-    specification = Specification(
-        artists=list(catalog.artists),
-        features=features.plain(),
-        clip=clipping.plain(),
-        network=plain(config.model.network),
-        vote=config.vote,
-        batch_size=config.batch_size,
-        precision=trainer_settings["precision"],
-        data=plain(config.data),
-        split={"rule": split.rule, "seed": split.seed, "parts": dict(split.parts)},
-        recordings=sorted({track.sha1 for track in parts["train"] if track.sha1}),
-    )
-    classifier = ArtistClassifier(specification, instantiate(config.optimizer), config.batch_norm_warm_up)
+    learner: type[System] = Baseline if "estimator" in config.model else Network
+    system = learner(config, data, split)
+    levels = ("song",) if clipping.whole_songs else LEVELS
     if resume:
-        check_unchanged(folder, specification)
+        system.check_unchanged(folder)
     folder.write_setup(config, catalog, split, resume=resume)
     with open_loggers(config, resume) as loggers:
-        last = LastState(folder.last)
-        training = fit(classifier, data, folder, loggers, trainer_settings, config.early_stopping, last, resume)
-        seconds["fit"] = last.seconds
+        training = system.fit(data, folder, loggers, resume)
+        seconds["fit"] = system.seconds
         with stopwatch(seconds, "test"):
-            predictions = {part: predict(classifier, data, part, trainer_settings) for part in ("val", "test")}
-        scores = {part: score_levels(clips, config.vote) for part, clips in predictions.items()}
+            predictions = {part: system.predict(data, part) for part in ("val", "test")}
+        scores = {part: score_levels(clips, config.vote, levels) for part, clips in predictions.items()}
         folder.write_results(predictions, config.vote, scores)
         log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
 
@@ -119,17 +118,17 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
             "artists": list(catalog.artists),
             "counts": {part: clips.counts for part, clips in data.clips.items()},
             "left_out": left_out,
-            "parameters": sum(parameter.numel() for parameter in classifier.network.parameters()),
+            "parameters": system.parameters,
             "training": training,
-            "precision": trainer_settings["precision"],
+            "precision": system.precision,
             **provenance(seconds),
         }
     )
     show(scores["test"], condition, folder)
-    return scores["val"]["frame"]["f1_weighted"]
+    return leading_f1(scores["val"])
 
 
-def prepare_data(config: DictConfig, features: LogMel) -> tuple[Catalog, Store, list[str]]:
+def prepare_data(config: DictConfig, features: Features) -> tuple[Catalog, Store, list[str]]:
     """The catalog of ``config.data`` and its features, made where they are missing.
 
     Returns:
@@ -144,83 +143,6 @@ def prepare_data(config: DictConfig, features: LogMel) -> tuple[Catalog, Store, 
     catalog, store = prepare(found, features, folder, config.workers, config.on_error)
     left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)
-
-
-def fit(
-    classifier: ArtistClassifier,
-    data: ClipData,
-    folder: RunFolder,
-    loggers: list[Logger],
-    trainer_settings: dict[str, Any],
-    early_stopping: DictConfig,
-    last: LastState,
-    resume: bool,
-) -> dict[str, Any]:
-    """Train with early stopping, from the start or from the last state, and put the best weights into ``classifier``.
-
-    Returns:
-        How training went, for the scores file.
-    """
-    best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
-    stop = EarlyStopping("val/loss", patience=early_stopping.patience)
-    callbacks: list[Callback] = [SongVote(data.clips, classifier.specification.vote), stop, best, last]
-    trainer = make_trainer(trainer_settings, callbacks, logger=loggers)
-    log.info("training on %s in %s", device_name(), trainer_settings["precision"])
-    trainer.fit(classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
-    if not best.best_model_path:
-        raise ArtistidError("no epoch was trained and validated to its end (trainer.*): there is nothing to test")
-    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    classifier.load_state_dict(checkpoint["state_dict"])
-    best_epoch = checkpoint["epoch"]
-    if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
-        log.warning(
-            "the best epoch, %d, is among the last of trainer.max_epochs=%s: training was cut off rather than finished",
-            best_epoch,
-            trainer.max_epochs,
-        )
-    return {
-        "epochs": trainer.current_epoch,
-        "best_epoch": best_epoch,  # from 0, as in metrics.csv
-        "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
-        "stopped_early": bool(stop.stopped_epoch),
-        "resumed_at": last.resumed_at,
-    }
-
-
-def check_unchanged(folder: RunFolder, specification: Specification) -> None:
-    """Raises ArtistidError if an interrupted run was about other data than there are now."""
-    before, _ = load_checkpoint(folder.last)
-    now = specification.plain()
-    if changed := [name for name, value in before.plain().items() if value != now[name]]:
-        raise ArtistidError(
-            f"{folder.path} holds an unfinished run that can't go on, since this has changed: {', '.join(changed)} "
-            "(recordings: the training files themselves); overwrite=true starts it anew, run_dir=PATH keeps both"
-        )
-
-
-def predict(classifier: ArtistClassifier, data: ClipData, part: str, trainer_settings: dict[str, Any]) -> Predictions:
-    """The probabilities of all clips of a part."""
-    votes = SongVote({"test": data.clips[part]}, classifier.specification.vote)
-    trainer = make_trainer(trainer_settings, [votes], logger=False)
-    trainer.test(classifier, data.loader(part), verbose=False)
-    return votes.predictions["test"]
-
-
-def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: Any) -> L.Trainer:
-    """Lightning's Trainer from ``trainer.*``."""
-    if settings.get("enable_progress_bar", True):
-        callbacks = [*callbacks, RichProgressBar()]
-    keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    # In a job of SLURM Lightning would take the job's tasks for its processes, and requeue it by itself. On one machine
-    # it starts its own; on several, requeueing is the launcher's business.
-    one_machine = settings.get("num_nodes", 1) == 1
-    plugins: list[Any] = []
-    if SLURMEnvironment.detect():
-        plugins = [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
-    try:
-        return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger, plugins=plugins)
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise ArtistidError(f"trainer.*: {error}") from error
 
 
 def evaluate(config: DictConfig) -> dict[str, Score]:
@@ -269,8 +191,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     data = ClipData({part: catalog}, store, specification.artists, specification.clipping(), specification.batch_size)
     folder.write_setup(config, catalog, None)
 
-    quieten_lightning()
-    set_up_process()
+    set_up()
     trainer_settings = plain(config.trainer)
     if trainer_settings["precision"] == "auto":
         trainer_settings["precision"] = specification.precision
@@ -293,16 +214,6 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     )
     show(scores, condition, folder)
     return scores
-
-
-def quieten_lightning() -> None:
-    """Lightning tells of every trainer what it found, and recommends; what matters of it is in our own log."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the loaders need none, see ClipData
-    warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
-    warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # our run folder, of course
-    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # a cluster's login node, see make_trainer
-    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")
 
 
 def check_settings(config: DictConfig) -> None:

@@ -29,7 +29,8 @@ from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation import figures
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import Score, per_artist
+from artistid.evaluation.scores import Score, outcomes, per_artist
+from artistid.evaluation.tables import UNITS
 from artistid.evaluation.voting import vote
 from artistid.learning.acceleration import device_name
 
@@ -85,6 +86,7 @@ class RunFolder:
         checkpoints: folder of ``best.ckpt`` and ``last.ckpt``.
         last: the state after the last epoch, from which training can go on.
         metrics: curves over epochs, CSV.
+        grid: what each choice of a baseline's parameters scored in validation, CSV.
         predictions: folder of the clips' probabilities by part, Parquet.
         scores: of both levels, and where they come from, JSON; its presence says that the run is finished.
         evaluations: folder of later evaluations of the checkpoints.
@@ -101,6 +103,7 @@ class RunFolder:
         self.checkpoints = self.path / self.checkpoints_name
         self.last = self.checkpoints / "last.ckpt"
         self.metrics = self.path / "metrics.csv"
+        self.grid = self.path / "grid.csv"
         self.predictions = self.path / "predictions"
         self.scores = self.path / "scores.json"
         self.evaluations = self.path / "evaluations"
@@ -217,7 +220,7 @@ class RunFolder:
             if folder.exists():
                 shutil.rmtree(folder)
         reports = (self.path / name for name in REPORTS)
-        for file in (self.scores, self.config, self.catalog, self.split, self.metrics, *reports, self.log):
+        for file in (self.scores, self.config, self.catalog, self.split, self.metrics, self.grid, *reports, self.log):
             file.unlink(missing_ok=True)
 
     @rank_zero_only
@@ -230,10 +233,11 @@ class RunFolder:
             clips.to_parquet(self.predictions / f"{part}.parquet")
             songs[part].to_frame().to_csv(self.path / f"songs_{part}.csv", index=False)
         tested, votes = predictions["test"], songs["test"]
-        per_artist(tested, votes).to_csv(self.path / "per_artist.csv", index=False)
-        for level, outcome, what in (("frame", tested, "clips"), ("song", votes, "songs")):
-            f1 = scores["test"][level]["f1_weighted"]
-            title = f"Test, {level} level: weighted F1 {f1:.3f}, n = {len(outcome)} {what}"
+        levels = tuple(scores["test"])
+        per_artist(tested, votes, levels).to_csv(self.path / "per_artist.csv", index=False)
+        for level, outcome in outcomes(tested, votes, levels).items():
+            score = scores["test"][level]
+            title = f"Test, {level} level: weighted F1 {score['f1_weighted']:.3f}, n = {score['n']} {UNITS[level]}"
             path = self.path / f"confusion_{level}.png"
             figures.confusion_matrix(outcome.label, outcome.predicted, tested.artists, title, path)
         if self.metrics.exists() and "val/loss" in (metrics := pd.read_csv(self.metrics)):

@@ -31,6 +31,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_run(root / f"album-3s-crnn/{seed}", "album", "3s", seed)
     make_run(root / "album-10s-crnn/0", "album", "10s", 0, skill=0.5)
     make_run(root / "album-3s-svm/0", "album", "3s", 0, model="svm", epochs=0)
+    make_run(root / "album-song-mandel_svm/0", "album", "song", 0, model="mandel_svm", epochs=0)
     failed = make_run(root / "album-30s-crnn/0", "album", "30s", 0, finished=False)
     with (failed / "run.log").open("a") as log:
         log.write("2026-01-01 00:00:00,000 ERROR artistid.runs: failed: out of memory\nTraceback: somewhere\n")
@@ -106,21 +107,38 @@ def test_unfinished_runs_are_listed_with_their_last_words(report: Path) -> None:
     assert sorted(reasons.index) == ["album-30s-crnn/0", "album-30s-crnn/21"]
     assert "failed: out of memory" in reasons["album-30s-crnn/0"]
     assert reasons["album-30s-crnn/21"].endswith("epoch 3: well")
-    assert "8 finished runs; 2 more run folders are listed" in (report / "report.md").read_text()
+    assert "9 finished runs; 2 more run folders are listed" in (report / "report.md").read_text()
 
 
 def test_systems_stand_side_by_side(runs: Path, report: Path) -> None:
-    rows = table(report, "table_iii").set_index(["system", "split", "level"])
+    rows = table(report, "table_iii-music").set_index(["system", "split", "level"]).sort_index()
     svm = rows.loc["svm", "album", "song"]
     assert svm["accuracy"] == pytest.approx(read_scores(runs / "album-3s-svm/0")["test"]["song"]["accuracy"])
     assert rows.loc["crnn", "album", "song"]["clip_s"] == 3, "the one of the better validation"
-    published = rows[rows.index.get_level_values("system").str.startswith("Ellis 2007")]
-    assert published["accuracy"].tolist() == [0.54, 0.30, 0.57]
+    assert rows.loc["mandel_svm", "album"].index.tolist() == ["song"], "whole songs have no frame level"
+    assert (report / "figures" / "music" / "systems.png").exists()
+
+
+def test_table_iii_as_published(report: Path) -> None:
+    published = table(report, "table_iii-published")
+    quoted = published[published["read_in"].str.contains("Table III")]
+    assert quoted["accuracy"].tolist() == [0.5, 0.59, 0.541, 0.687, 0.839]
+    assert published[published["work"] == "Ellis 2007"]["accuracy"].tolist() == [0.54, 0.30, 0.57]
+
+
+def test_a_baseline_is_a_row_and_no_study(runs: Path, report: Path) -> None:
+    text = (report / "report.md").read_text()
+    assert "## crnn on music" in text
+    assert "## mandel_svm on music" not in text
+    assert text.count("No map of run") == 3, "of the networks, which have no checkpoints here"
+    [row] = [line for line in text.splitlines() if "album-song-mandel_svm" in line and "| 0 |" in line]
+    f1 = read_scores(runs / "album-song-mandel_svm/0")["test"]["song"]["f1_weighted"]
+    assert f"| – | {f1:.3f} |" in row
 
 
 def test_conditions_are_compared_with_the_best_on_the_same_songs(runs: Path, report: Path) -> None:
     rows = table(report, "comparisons").set_index("first")
-    assert sorted(rows.index) == ["crnn, 10 s", "svm, 3 s"]
+    assert sorted(rows.index) == ["crnn, 10 s", "mandel_svm, whole song", "svm, 3 s"]
     assert set(rows["second"]) == {"crnn, 3 s"}
     test = {
         name: Predictions.from_parquet(runs / name / "0" / "predictions" / "test.parquet")
@@ -142,7 +160,7 @@ def test_every_figure_and_table_says_its_runs(report: Path) -> None:
     assert len(captions) >= len(figures) + 6
     assert all("revision 0123456; on a made-up device" in line for line in captions)
     listed = table(report, "runs")
-    assert listed["number"].tolist() == list(range(1, 9))
+    assert listed["number"].tolist() == list(range(1, 10))
     assert (listed["seconds"] == 64).all()
     assert listed["command"].str.startswith("python -m artistid.train split=").all()
     linked = set(re.findall(r"\(#run-(\d+)\)", text))

@@ -1,9 +1,9 @@
-"""Clips: consecutive, disjoint slices of a track's log-mel (paper III-B)."""
+"""Clips: consecutive, disjoint slices of a track's features (paper III-B)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from artistid.data.catalog import Catalog
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
+
+# A frame of the paper's log-mel, 512 samples at 16 kHz: what lengths of clips are counted in, whatever the features.
+FRAME_MS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,29 +26,40 @@ class Clipping:
 
     Attributes:
         name: as in ``clip=3s``.
-        seconds: nominal length.
-        frames: length in frames of the log-mel, from the authors' code; 20 s are three more and 30 s 26 fewer than
-            the seconds would give.
+        seconds: nominal length; None for whole songs.
+        frames: length in frames of 32 ms, from the authors' code; 20 s are three more and 30 s 26 fewer than the
+            seconds would give. None: a whole song is one clip, however long.
         keep_last: use a track's last full clip.
         pad_short: use tracks shorter than one clip.
     """
 
     name: str
-    seconds: float
-    frames: int
+    seconds: float | None
+    frames: int | None
     keep_last: bool = True
     pad_short: bool = True
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
+        if (self.seconds is None) != (self.frames is None):
+            raise ArtistidError(
+                f"clip.seconds={self.seconds} and clip.frames={self.frames}: whole songs have neither, clips have both"
+            )
+        if self.frames is not None and self.frames < 1:
             raise ArtistidError(f"clip.frames={self.frames}: a clip needs 1 frame or more")
 
     def plain(self) -> dict[str, Any]:
         """The settings as plain types."""
         return asdict(self)
 
+    @property
+    def whole_songs(self) -> bool:
+        """Whether a clip is a song, so that there is no frame level to score."""
+        return self.frames is None
+
     def count(self, n_frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """How many clips tracks of ``n_frames`` (tracks,) give."""
+        """How many clips tracks of ``n_frames`` (tracks,) of 32 ms give."""
+        if self.frames is None:
+            return np.minimum(n_frames, 1)
         clips = n_frames // self.frames
         if not self.keep_last:
             clips = np.maximum(clips - 1, 0)
@@ -64,9 +78,9 @@ class Clips:
         clip: ``(clips,)`` place within the track, from 0.
         label: ``(clips,)`` index of the artist.
         start: ``(clips,)`` first row in the store's array.
-        length: ``(clips,)`` rows to read, fewer than ``frames`` for a padded clip.
-        floor_db: ``(clips,)`` what a padded clip is filled up with, in dB.
-        frames: of every clip, padding included.
+        length: ``(clips,)`` rows to read, fewer than ``rows`` for a padded clip.
+        floor: ``(clips,)`` what a padded clip is filled up with; of log-mel in dB.
+        rows: of every clip, padding included; None where clips are songs, each as long as it is.
         dropped: track ids without a clip.
         padded: track ids of padded clips.
     """
@@ -77,13 +91,18 @@ class Clips:
     label: npt.NDArray[np.int64]
     start: npt.NDArray[np.int64]
     length: npt.NDArray[np.int64]
-    floor_db: npt.NDArray[np.float32]
-    frames: int
+    floor: npt.NDArray[np.float32]
+    rows: int | None
     dropped: tuple[str, ...]
     padded: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.track)
+
+    def select(self, chosen: npt.NDArray[np.integer]) -> Clips:
+        """Some of the clips, by their rows."""
+        per_clip = ("track", "clip", "label", "start", "length", "floor")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in per_clip})
 
     @property
     def counts(self) -> dict[str, int]:
@@ -109,28 +128,36 @@ def cut(catalog: Catalog, store: Store, artists: Sequence[str], clipping: Clippi
         ArtistidError: if no track gives a clip.
     """
     entries = [store.entries[track.track_id] for track in catalog]
-    n_frames = np.array([entry.frames for entry in entries], np.int64)
+    rows_per_frame = store.features.sample_rate * FRAME_MS / (1000 * store.features.hop_length)
+    n_rows = np.array([entry.frames for entry in entries], np.int64)
+    n_frames = n_rows
+    if rows_per_frame != 1:  # clips begin and end where they would on the paper's log-mel
+        n_samples = np.array([entry.duration_s for entry in entries]) * store.features.sample_rate
+        n_frames = 1 + np.rint(n_samples).astype(np.int64) * 1000 // (FRAME_MS * store.features.sample_rate)
     n_clips = clipping.count(n_frames)
     if not n_clips.sum():
         raise ArtistidError(
             f"none of {len(catalog)} tracks gives a clip of clip={clipping.name} ({clipping.frames} frames): "
-            f"the longest has {n_frames.max(initial=0)} frames (clip.keep_last={clipping.keep_last}, "
+            f"the longest has {n_frames.max(initial=0)} frames of {FRAME_MS} ms (clip.keep_last={clipping.keep_last}, "
             f"clip.pad_short={clipping.pad_short})"
         )
     track = np.repeat(np.arange(len(catalog)), n_clips)
     clip = np.arange(len(track)) - np.repeat(np.cumsum(n_clips) - n_clips, n_clips)
     label_of = {artist: label for label, artist in enumerate(artists)}
     labels = np.array([label_of[track.artist] for track in catalog])
+    rows = None if clipping.frames is None else round(clipping.frames * rows_per_frame)
+    first = np.rint(clip * ((clipping.frames or 0) * rows_per_frame)).astype(np.int64)  # within the track
+    short = clipping.frames is not None and n_frames < clipping.frames
     ids = tuple(track.track_id for track in catalog)
     return Clips(
         track_ids=ids,
         track=track,
         clip=clip,
         label=labels[track],
-        start=np.array([entry.start for entry in entries])[track] + clip * clipping.frames,
-        length=np.minimum(n_frames[track], clipping.frames),
-        floor_db=np.array([entry.floor_db for entry in entries], np.float32)[track],
-        frames=clipping.frames,
+        start=np.array([entry.start for entry in entries])[track] + first,
+        length=n_rows[track] if rows is None else np.minimum(n_rows[track] - first, rows),
+        floor=np.array([entry.floor for entry in entries], np.float32)[track],
+        rows=rows,
         dropped=tuple(np.array(ids, dtype=object)[n_clips == 0]),
-        padded=tuple(np.array(ids, dtype=object)[(n_clips > 0) & (n_frames < clipping.frames)]),
+        padded=tuple(np.array(ids, dtype=object)[(n_clips > 0) & short]),
     )

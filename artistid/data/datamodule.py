@@ -44,12 +44,13 @@ class ClipDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         clips = self.clips
+        assert clips.rows is not None, "a batch of whole songs, each of another length"
         index = torch.as_tensor(indices)
-        log_mel = torch.empty(len(index), clips.frames, self.array.shape[1], dtype=torch.float16)  # (batch, time, mel)
+        log_mel = torch.empty(len(index), clips.rows, self.array.shape[1], dtype=torch.float16)  # (batch, time, mel)
         for place, row in enumerate(index.tolist()):
             start, length = clips.start[row], clips.length[row]
             log_mel[place, :length] = torch.from_numpy(self.array[start : start + length].copy())
-            log_mel[place, length:] = float(clips.floor_db[row])
+            log_mel[place, length:] = float(clips.floor[row])
         label = torch.from_numpy(clips.label)[index]
         return Batch(log_mel=log_mel.transpose(1, 2).contiguous(), label=label, index=index)
 
@@ -77,7 +78,9 @@ class ClipData(L.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ArtistidError(f"batch_size={batch_size}: expected 1 or more clips")
+        self.parts = dict(parts)
         self.store = store
+        self.clipping = clipping
         self.artists = tuple(artists)
         self.batch_size = batch_size
         for part, catalog in parts.items():

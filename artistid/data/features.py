@@ -1,9 +1,9 @@
-"""Log-mel spectrograms of whole tracks (paper III-B, Table II)."""
+"""What a system is given of a whole track: the log-mel spectrogram (paper III-B, Table II), or other features."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,34 @@ from artistid.errors import ArtistidError
 
 # Frames per Fourier transform: small enough for a processor's cache, and the memory stays that of the samples.
 FRAMES_PER_BLOCK = 128
+
+
+class Features(Protocol):
+    """Turns the samples of a whole track into the rows that the store keeps of it.
+
+    Attributes:
+        name: part of the name of the store's folder.
+        sample_rate: Hz, after decoding.
+        hop_length: samples from row to row.
+        width: columns.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def hop_length(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as plain types."""
+        ...
+
+    def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """``(1 + n // hop_length, width)`` of ``(n,)`` mono samples."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +96,14 @@ class LogMel:
             )
         if self.top_db is not None and self.top_db < 0:
             raise ArtistidError(f"features.top_db={self.top_db} dB is out of range: expected 0 or more, or null")
+
+    @property
+    def name(self) -> str:
+        return f"logmel-{self.mel_scale}"
+
+    @property
+    def width(self) -> int:
+        return self.n_mels
 
     def plain(self) -> dict[str, Any]:
         """The settings as plain types."""

@@ -1,8 +1,8 @@
-"""The feature store: the log-mel of every whole track, made once, in one memory-mapped float16 array.
+"""The feature store: the features of every whole track, made once, in one memory-mapped float16 array.
 
 A store's folder holds::
 
-    log_mel.npy      (frames, mel) float16, dB; the tracks one after the other
+    features.npy     (frames, width) float16, for log-mel in dB; the tracks one after the other
     index.jsonl      one line per file: its identity, where its frames lie, or why it could not be decoded
     settings.json    what made the features
     failed.csv       files that could not be decoded, with the reason (on_error=skip)
@@ -38,14 +38,14 @@ from rich.progress import track as progress
 
 from artistid.data.audio import DecodingError, decode
 from artistid.data.catalog import Catalog, Track
-from artistid.data.features import LogMel
+from artistid.data.features import Features
 from artistid.errors import ArtistidError
 from artistid.processes import lock, start_workers
 
 log = logging.getLogger(__name__)
 
 # Part of a store's key: raise it when decoding or features change what they give for the same settings.
-VERSION = 1
+VERSION = 2
 
 # Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
 WINDOW = 4
@@ -63,10 +63,10 @@ class Entry:
         mtime_ns: the file's time of change.
         file_sha1: SHA-1 of the file's bytes; empty if they can't be read.
         audio_sha1: SHA-1 of the decoded samples.
-        start: first row of the array that holds its log-mel.
+        start: first row of the array that holds its features.
         frames: number of rows.
         duration_s: seconds of decoded audio.
-        floor_db: the smallest value of its log-mel, in dB.
+        floor: the smallest value of its features; of log-mel in dB.
         error: why it could not be decoded; empty if it could.
     """
 
@@ -78,7 +78,7 @@ class Entry:
     start: int = 0
     frames: int = 0
     duration_s: float = 0.0
-    floor_db: float = 0.0
+    floor: float = 0.0
     error: str = ""
 
     @property
@@ -92,23 +92,25 @@ class Store:
 
     Attributes:
         folder: where it lies.
-        array: ``(frames, mel)`` float16, dB, memory-mapped.
+        array: ``(frames, width)`` float16, memory-mapped.
         entries: by track id.
+        features: what it holds.
     """
 
     folder: Path
     array: Array
     entries: dict[str, Entry]
+    features: Features
 
-    def log_mel(self, track_id: str) -> Array:
-        """The log-mel ``(frames, mel)`` of a whole track in dB; a view of the map."""
+    def track(self, track_id: str) -> Array:
+        """The features ``(frames, width)`` of a whole track; a view of the map."""
         entry = self.entries[track_id]
         return self.array[entry.start : entry.stop]
 
 
 def prepare(
     catalog: Catalog,
-    features: LogMel,
+    features: Features,
     folder: Path,
     workers: int | None = None,
     on_error: str = "raise",
@@ -136,19 +138,19 @@ def prepare(
         raise ArtistidError(f"workers={workers} is no number of processes: expected 0 or more")
     settings = {"version": VERSION, "features": features.plain()}
     key = hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    folder = folder / f"logmel-{features.mel_scale}-{key}"
+    folder = folder / f"{features.name}-{key}"
     retry_failed = on_error == "raise"
     try:
-        journal = _Journal(folder, features.n_mels)
+        journal = _Journal(folder, features.width)
         # A complete store is not written to, not even to lock it: it may lie in a read-only folder.
         if journal.missing(catalog, retry_failed):
             folder.mkdir(parents=True, exist_ok=True)
             with lock(folder):
-                journal = _Journal(folder, features.n_mels)  # another process may have worked while this one waited
+                journal = _Journal(folder, features.width)  # another process may have worked while this one waited
                 if tracks := journal.missing(catalog, retry_failed):
                     (folder / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
                     _fill(journal, tracks, features, workers, on_error)
-        return _open(catalog, journal)
+        return _open(catalog, journal, features)
     except OSError as error:
         raise ArtistidError(
             f"the feature store {folder} (cache_dir) cannot be read or written: {error}\n"
@@ -156,7 +158,7 @@ def prepare(
         ) from error
 
 
-def _open(catalog: Catalog, journal: _Journal) -> tuple[Catalog, Store]:
+def _open(catalog: Catalog, journal: _Journal, features: Features) -> tuple[Catalog, Store]:
     found = {track.track_id: journal.by_path[_key(track.path)] for track in catalog}
     entries = {name: entry for name, entry in found.items() if not entry.error}
     if failed := len(found) - len(entries):
@@ -165,18 +167,18 @@ def _open(catalog: Catalog, journal: _Journal) -> tuple[Catalog, Store]:
             raise ArtistidError(listing)
         log.warning("left out: %s", listing)
     facts = {name: (entry.duration_s, entry.audio_sha1) for name, entry in entries.items()}
-    return catalog.with_facts(facts), Store(journal.folder, journal.array(), entries)
+    return catalog.with_facts(facts), Store(journal.folder, journal.array(), entries, features)
 
 
-def _fill(journal: _Journal, tracks: list[Track], features: LogMel, workers: int | None, on_error: str) -> None:
+def _fill(journal: _Journal, tracks: list[Track], features: Features, workers: int | None, on_error: str) -> None:
     """Make the features of ``tracks`` and write each as soon as it is ready."""
     log.info("decoding %d tracks into %s", len(tracks), journal.folder)
     made = _make_all([track.path for track in tracks], features, frozenset(journal.by_content), workers)
     with closing(made), _appender(journal) as appender:
-        for entry, log_mel in progress(made, "log-mel", total=len(tracks)):
+        for entry, array in progress(made, features.name, total=len(tracks)):
             if entry.error and on_error == "raise":
                 raise DecodingError(f"{entry.error}\n(on_error=skip leaves such files out and lists them)")
-            appender.append(entry, log_mel)
+            appender.append(entry, array)
 
 
 def _key(path: Path) -> str:
@@ -190,11 +192,11 @@ class _Journal:
     from there on is redone.
     """
 
-    def __init__(self, folder: Path, n_mels: int) -> None:
+    def __init__(self, folder: Path, width: int) -> None:
         self.folder = folder
-        self.n_mels = n_mels
+        self.width = width
         self.index_path = folder / "index.jsonl"
-        self.array_path = folder / "log_mel.npy"
+        self.array_path = folder / "features.npy"
         self.failed_path = folder / "failed.csv"
         self.by_path: dict[str, Entry] = {}
         self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file
@@ -240,20 +242,20 @@ class _Journal:
     def header(self, frames: int) -> bytes:
         """The array's .npy header; numpy leaves room in it for the first axis to grow, so its length never changes."""
         buffer = BytesIO()
-        described = {"descr": "<f2", "fortran_order": False, "shape": (frames, self.n_mels)}
+        described = {"descr": "<f2", "fortran_order": False, "shape": (frames, self.width)}
         np.lib.format.write_array_header_1_0(buffer, described)
         return buffer.getvalue()
 
     def offset(self, frame: int) -> int:
         """Where a frame begins in the array's file, in bytes."""
-        return len(self.header(0)) + frame * self.n_mels * np.dtype(np.float16).itemsize
+        return len(self.header(0)) + frame * self.width * np.dtype(np.float16).itemsize
 
     def array(self) -> Array:
-        """The frames ``(frames, mel)`` that the index knows, memory-mapped.
+        """The frames ``(frames, width)`` that the index knows, memory-mapped.
 
         Its header, for other programs, is passed over: it may be a song ahead of the index.
         """
-        return np.memmap(self.array_path, np.dtype("<f2"), "r", offset=self.offset(0), shape=(self.frames, self.n_mels))
+        return np.memmap(self.array_path, np.dtype("<f2"), "r", offset=self.offset(0), shape=(self.frames, self.width))
 
 
 def _parse(line: bytes) -> Entry | None:
@@ -272,26 +274,26 @@ class _Appender:
         self.array_file = array_file
         self.index_file = index_file
 
-    def append(self, entry: Entry, log_mel: Array | None) -> None:
-        """Write one song; without ``log_mel`` it can't be decoded, or its content is there under another name."""
+    def append(self, entry: Entry, array: Array | None) -> None:
+        """Write one song; without ``array`` it can't be decoded, or its content is there under another name."""
         journal = self.journal
         before = journal.by_path.get(entry.path)
         if twin := journal.by_content.get(entry.file_sha1):
             entry = replace(twin, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
-        elif log_mel is not None:
-            entry = replace(entry, start=journal.frames, frames=len(log_mel))
-            self._write_frames(entry, log_mel)
+        elif array is not None:
+            entry = replace(entry, start=journal.frames, frames=len(array))
+            self._write_frames(entry, array)
         journal.remember(entry)
         if entry.error or (before and before.error):
             self._write_failed()
         self.index_file.write(json.dumps(asdict(entry)).encode() + b"\n")
         _to_disk(self.index_file)
 
-    def _write_frames(self, entry: Entry, log_mel: Array) -> None:
+    def _write_frames(self, entry: Entry, array: Array) -> None:
         self.array_file.seek(0)
         self.array_file.write(self.journal.header(entry.stop))
         self.array_file.seek(self.journal.offset(entry.start))
-        self.array_file.write(log_mel.tobytes())
+        self.array_file.write(array.tobytes())
         _to_disk(self.array_file)
 
     def _write_failed(self) -> None:
@@ -316,8 +318,8 @@ def _to_disk(file: BinaryIO) -> None:
 Made = tuple[Entry, Array | None]
 
 
-def _make(path: Path, features: LogMel, known: frozenset[str]) -> Made:
-    """Decode one file, unless its content is known, and make its log-mel."""
+def _make(path: Path, features: Features, known: frozenset[str]) -> Made:
+    """Decode one file, unless its content is known, and make its features."""
     entry = Entry(path=_key(path))
     try:
         stat = path.stat()
@@ -331,18 +333,18 @@ def _make(path: Path, features: LogMel, known: frozenset[str]) -> Made:
         return replace(entry, error=f"{path}: cannot be read: {error.strerror or error}"), None
     except DecodingError as error:
         return replace(entry, error=str(error)), None
-    log_mel = features(samples)
+    array = features(samples)
     entry = replace(
         entry,
         audio_sha1=hashlib.sha1(samples.tobytes()).hexdigest(),
         duration_s=len(samples) / features.sample_rate,
-        floor_db=float(log_mel.min()),
+        floor=float(array.min()),
     )
-    return entry, log_mel.astype(np.float16)
+    return entry, array.astype(np.float16)
 
 
 def _make_all(
-    paths: list[Path], features: LogMel, known: frozenset[str], workers: int | None
+    paths: list[Path], features: Features, known: frozenset[str], workers: int | None
 ) -> Generator[Made, None, None]:
     """What :func:`_make` gives for each path, in their order."""
     workers = min((os.cpu_count() or 1) if workers is None else workers, len(paths))
@@ -371,7 +373,7 @@ def _make_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _set_up_worker(features: LogMel, known: frozenset[str]) -> None:
+def _set_up_worker(features: Features, known: frozenset[str]) -> None:
     global _worker_state
     _worker_state = (features, known)
     # There is a process per core already. torch reads this when it is imported: only where resampling needs it.
@@ -392,4 +394,4 @@ def _work(path: Path) -> Made:
     return _make(path, *_worker_state)
 
 
-_worker_state: tuple[LogMel, frozenset[str]]
+_worker_state: tuple[Features, frozenset[str]]

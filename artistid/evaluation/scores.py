@@ -6,7 +6,7 @@ accuracy and top-3 accuracy, and how far the weighted F1 would move had other so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
@@ -19,6 +19,7 @@ from torchmetrics.functional.classification import multiclass_f1_score
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import SongVotes, vote
 
+LEVELS = ("frame", "song")
 DRAWS = 1000
 # How many weights, one per song and draw, are held in memory at once: 32 MB of them.
 WEIGHTS_AT_ONCE = 4_000_000
@@ -51,10 +52,14 @@ class Outcome(NamedTuple):
     n_artists: int
 
 
-def outcomes(predictions: Predictions, votes: SongVotes) -> dict[str, Outcome]:
-    """The outcome at the ``frame`` and at the ``song`` level; ``votes`` are those of the predictions."""
+def outcomes(predictions: Predictions, votes: SongVotes, levels: Sequence[str] = LEVELS) -> dict[str, Outcome]:
+    """The outcome at the ``frame`` and at the ``song`` level; ``votes`` are those of the predictions.
+
+    Systems whose clips are whole songs have the song level only.
+    """
     clips = Outcome(predictions.label, predictions.predicted, predictions.track_index, len(predictions.artists))
-    return {"frame": clips, "song": song_outcome(votes)}
+    both = {"frame": clips, "song": song_outcome(votes)}
+    return {level: both[level] for level in levels}
 
 
 def song_outcome(votes: SongVotes) -> Outcome:
@@ -106,7 +111,12 @@ def score(
 
 
 def score_levels(
-    predictions: Predictions, method: str = "majority", *, draws: int = DRAWS, seed: int = 0
+    predictions: Predictions,
+    method: str = "majority",
+    levels: Sequence[str] = LEVELS,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> dict[str, Score]:
     """Score predictions at the ``frame`` and at the ``song`` level, the latter by the vote ``method``.
 
@@ -114,10 +124,16 @@ def score_levels(
         ArtistidError: if the method is unknown.
     """
     votes = vote(predictions, method)
+    ranking: dict[str, NDArray[np.number]] = {"frame": predictions.probability, "song": votes.ranking}
     return {
-        "frame": score(predictions.label, predictions.probability, predictions.track_index, draws=draws, seed=seed),
-        "song": score(votes.label, votes.ranking, draws=draws, seed=seed),
+        level: score(outcome.label, ranking[level], outcome.song, draws=draws, seed=seed)
+        for level, outcome in outcomes(predictions, votes, levels).items()
     }
+
+
+def leading_f1(scores: Mapping[str, Score]) -> float:
+    """The weighted F1 that systems are chosen by: at frame level where there is one, else at song level."""
+    return scores["frame" if "frame" in scores else "song"]["f1_weighted"]
 
 
 def f1_weighted_interval(
@@ -174,8 +190,8 @@ def confusion(label: NDArray[np.integer], predicted: NDArray[np.integer], n_arti
     return np.bincount(label * n_artists + predicted, minlength=n_artists**2).reshape(n_artists, n_artists)
 
 
-def per_artist(predictions: Predictions, votes: SongVotes) -> pd.DataFrame:
-    """Scores of each artist at both levels, one row per level and artist.
+def per_artist(predictions: Predictions, votes: SongVotes, levels: Sequence[str] = LEVELS) -> pd.DataFrame:
+    """Scores of each artist at each level, one row per level and artist.
 
     Columns: level (frame, song), artist, precision, recall, f1, n (support: clips or songs), confused_with (whom the
     artist was most often taken for; empty if never mistaken) and confused_n (how often). What would be 0 / 0, such as
@@ -183,7 +199,7 @@ def per_artist(predictions: Predictions, votes: SongVotes) -> pd.DataFrame:
     """
     rows = [
         _artist_rows(level, outcome.label, outcome.predicted, predictions.artists)
-        for level, outcome in outcomes(predictions, votes).items()
+        for level, outcome in outcomes(predictions, votes, levels).items()
     ]
     return pd.concat(rows, ignore_index=True)
 

@@ -15,6 +15,7 @@ from artistid.data.datamodule import Batch
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import score_levels
 from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.logits import predictions_from_logits
 
 log = logging.getLogger(__name__)
 
@@ -85,20 +86,3 @@ class SongVote(Callback):
         rows, first = np.unique(index.cpu().numpy(), return_index=True)
         assert isinstance(module, ArtistClassifier)
         return predictions_from_logits(logits.cpu()[first], rows, self.clips[part], tuple(module.specification.artists))
-
-
-def predictions_from_logits(
-    logits: torch.Tensor, rows: np.ndarray, clips: Clips, artists: tuple[str, ...]
-) -> tuple[float, Predictions]:
-    """Mean cross-entropy, and predictions, of the clips ``rows`` (n,) from their logits (n, artists)."""
-    label = torch.from_numpy(clips.label[rows])
-    loss = torch.nn.functional.cross_entropy(logits.double(), label).item()
-    names = np.array(artists, dtype=object)
-    predictions = Predictions(
-        artists=artists,
-        track_id=np.array(clips.track_ids, dtype=object)[clips.track[rows]],
-        clip=clips.clip[rows].astype(np.int32),
-        artist=names[clips.label[rows]],
-        probability=logits.double().softmax(dim=1).float().numpy(),
-    )
-    return loss, predictions

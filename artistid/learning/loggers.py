@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import Score
+from artistid.evaluation.scores import Score, outcomes
 from artistid.evaluation.voting import SongVotes
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def open_loggers(config: DictConfig, resume: bool) -> Iterator[list[Logger]]:
         settings["wandb"]["id"] = _wandb_id(Path(settings["wandb"]["save_dir"]), resume)
         if "WANDB_MODE" not in os.environ and not _has_wandb_account():
             settings["wandb"]["mode"] = "offline"
+    warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # our run folder, of course
     loggers: list[Logger] = [instantiate(logger) for logger in settings.values()]
     status = "failed"
     try:
@@ -71,10 +73,10 @@ def log_results(
     for logger in loggers:
         logger.log_metrics(metrics)
         if isinstance(logger, WandbLogger):
-            _show_in_wandb(logger, predictions, songs)
+            _show_in_wandb(logger, predictions, songs, tuple(scores))
 
 
-def _show_in_wandb(logger: WandbLogger, predictions: Predictions, songs: SongVotes) -> None:
+def _show_in_wandb(logger: WandbLogger, predictions: Predictions, songs: SongVotes, levels: Sequence[str]) -> None:
     import wandb
 
     artists = list(predictions.artists)
@@ -85,7 +87,7 @@ def _show_in_wandb(logger: WandbLogger, predictions: Predictions, songs: SongVot
             class_names=artists,
             title=f"Test, {level} level",
         )
-        for level, outcome in (("frame", predictions), ("song", songs))
+        for level, outcome in outcomes(predictions, songs, levels).items()
     }
     logger.experiment.log({**matrices, "test/songs": wandb.Table(dataframe=songs.to_frame())})
 

@@ -21,9 +21,9 @@ from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
-from artistid.experiment import make_trainer, prepare_data, quieten_lightning
-from artistid.learning.acceleration import set_up_process
+from artistid.experiment import prepare_data
 from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.networks import make_trainer, set_up
 from artistid.runs import RunFolder
 
 NEIGHBOURS = 5
@@ -175,8 +175,7 @@ def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embed
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    quieten_lightning()
-    set_up_process()
+    set_up()
     batches = make_trainer(settings, [], logger=False).predict(_Embedder(network), data.loader("test"))
     vectors = torch.cat(batches).cpu().numpy()  # type: ignore[arg-type]  # one loader: one list of tensors
     if not np.isfinite(vectors).all():
@@ -201,7 +200,8 @@ def _points(clips: Clips, catalog: Catalog, hop_seconds: float) -> pd.DataFrame:
     columns = ("track_id", "artist", "title", "album", "duration_s")
     tracks = pd.DataFrame([[getattr(track, name) for name in columns] for track in catalog], columns=list(columns))
     points = tracks.iloc[clips.track].reset_index(drop=True)
-    start = clips.clip * clips.frames * hop_seconds
+    assert clips.rows is not None, "a network was given whole songs"
+    start = clips.clip * clips.rows * hop_seconds
     end = np.minimum(start + clips.length * hop_seconds, points.pop("duration_s"))
     return points.assign(clip=pd.array(clips.clip, dtype="Int32"), start_s=start, end_s=end)
 

@@ -96,6 +96,45 @@ def producer_effect(study: Study, effect: pd.DataFrame, path: Path) -> None:
     save(figure, path, PRINT_DPI)
 
 
+def systems(scores: pd.DataFrame, path: Path) -> None:
+    """Mean weighted F1 ± standard deviation of systems: a panel per level, a colour and marker per split.
+
+    Args:
+        scores: of :func:`artistid.reporting.tables.system_scores`.
+        path: where to save.
+    """
+    order = scores[scores["level"] == "song"].groupby("system")["f1_weighted"].mean().sort_values()
+    place = {system: number for number, system in enumerate(order.index)}
+    splits = list(dict.fromkeys(scores["split"]))
+    figure = Figure(figsize=(9, 1.6 + 0.36 * len(place)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, level in zip(panels, LEVELS, strict=True):
+        for number, (split, colour, marker) in enumerate(zip(splits, PALETTE, MARKERS, strict=False)):
+            rows = scores[(scores["level"] == level) & (scores["split"] == split)]
+            axes.errorbar(
+                rows["f1_weighted"],
+                [place[system] + 0.12 * (number - (len(splits) - 1) / 2) for system in rows["system"]],
+                xerr=rows["f1_weighted_sd"].fillna(0),
+                color=colour,
+                marker=marker,
+                linestyle="none",
+                capsize=3,
+            )
+        axes.set_xlim(0, 1)
+        axes.set_ylim(-0.6, len(place) - 0.4)
+        axes.set_xlabel("weighted F1, test")
+        axes.set_title(f"{level} level")
+        _plain_axes(axes)
+    panels[0].set_yticks(range(len(place)), [shortened(system) for system in place])
+    as_written(*panels[0].get_yticklabels())
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", label=f"{split} split")
+        for split, colour, marker in zip(splits, PALETTE, MARKERS, strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    save(figure, path, PRINT_DPI)
+
+
 def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
     """Loss and validation F1 over the epochs of all runs of a condition, a colour and marker per run.
 

@@ -51,7 +51,7 @@ def trials() -> pd.DataFrame:
 
 @cache
 def baselines() -> pd.DataFrame:
-    """Results on artist20 by others, as far as they were read in their authors' own abstracts."""
+    """Results of other works: as the paper quotes them in its Table III, and from their authors' own abstracts."""
     return pd.read_csv(Path(__file__).with_name("published_baselines.csv"))
 
 

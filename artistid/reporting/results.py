@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ class Run:
         scores: what its scores file says.
         settings: its configuration, by dotted name.
         votes: the test songs' votes.
-        outcomes: of the test, by level.
+        outcomes: of the test, by level; whole songs have no frame level.
         number: in the report's list of runs, from 1; 0 for a run that is on no list.
     """
 
@@ -67,7 +68,19 @@ class Run:
 
     @property
     def clip_seconds(self) -> float:
-        return float(self.settings["clip.seconds"])
+        """Nominal length; infinite where a clip is a whole song."""
+        seconds = self.settings["clip.seconds"]
+        return math.inf if seconds is None else float(seconds)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """That it is scored at."""
+        return tuple(self.scores["test"])
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is no network."""
+        return "model.estimator._target_" in self.settings
 
     @property
     def trial(self) -> tuple[tuple[str, str], ...]:
@@ -112,6 +125,11 @@ class Study:
     @property
     def title(self) -> str:
         return f"{self.system} on {self.data}"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is of no network."""
+        return self.runs[0].is_baseline
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
@@ -226,7 +244,7 @@ def read_run(name: str, folder: RunFolder) -> Run:
     test = Predictions.from_parquet(folder.predictions / "test.parquet")
     votes = vote(test, scores["condition"]["vote"])
     named = {str(key): value for key, value in settings.items()}
-    return Run(name, folder, scores, named, votes, outcomes(test, votes))
+    return Run(name, folder, scores, named, votes, outcomes(test, votes, tuple(scores["test"])))
 
 
 def _last_words(run_log: Path) -> str:

@@ -48,7 +48,7 @@ def summary(material: Material) -> Iterator[Section]:
         f"{published.PAPER} speak of twenty conditions in the text; their Tables IV and V hold {n_cells}: 2 levels × "
         f"{len(SPLITS)} splits × {len(published.CLIPS)} clip lengths, from 12 trainings × {len(published.SEEDS)} "
         f"trials = 36 runs. All {n_cells} are shown here; {tables.DASH} is what has no runs yet.",
-        *(_coverage(study) for study in results.studies),
+        *(_coverage(study) for study in results.studies if not study.is_baseline),
     ]
     yield Section("Summary", blocks)
 
@@ -67,9 +67,11 @@ def _coverage(study: Study) -> str:
 
 
 def studies(material: Material) -> Iterator[Section]:
-    """Of each model on each data set: the paper's tables, figures over clip lengths, and each condition."""
+    """Of each network on each data set: the paper's tables, figures over clip lengths, and each condition."""
     draws, seed = material.config.draws, material.config.seed
     for study in material.results.studies:
+        if study.is_baseline:
+            continue
         folder = material.figures / tables.slug(study.title)
         blocks: list[str] = []
         if names := differing_settings(study.runs):
@@ -166,9 +168,22 @@ def _by_data(material: Material) -> Iterator[tuple[str, list[Study]]]:
         yield data, list(of_data)
 
 
-def baselines(material: Material) -> Iterator[Section]:
-    """Table III of each data set."""
-    yield Section("Table III: systems", [tables.baseline_table(data, group) for data, group in _by_data(material)])
+def systems(material: Material) -> Iterator[Section]:
+    """Table III as published, and as measured on each data set."""
+    blocks: list[str | tables.Table | Picture] = [tables.published_systems_table()]
+    for data, group in _by_data(material):
+        scores = tables.system_scores(group)
+        table = tables.system_table(data, group, scores)
+        blocks.append(table)
+        if len(group) > 1:
+            path = material.figures / tables.slug(data) / "systems.png"
+            figures.systems(scores, path)
+            caption = (
+                f"Systems side by side on {data}: weighted F1, test; mean over trials, bars one standard deviation. "
+                "The confusion matrices of each run are in its folder."
+            )
+            blocks.append(Picture(path, caption, table.runs))
+    yield Section("Table III: systems", blocks)
 
 
 def comparisons(material: Material) -> Iterator[Section]:
@@ -228,7 +243,10 @@ def spectrograms(material: Material) -> Iterator[Section]:
     """Fig. 1 of each data set."""
     blocks: list[str | Picture] = []
     for data, of_data in _by_data(material):
-        run = of_data[0].runs[0]
+        run = next((study.runs[0] for study in of_data if not study.is_baseline), None)
+        if run is None:
+            blocks.append(f"No spectrograms of {data}: there is no network that was given any.")
+            continue
         path = material.figures / tables.slug(data) / "spectrograms.png"
         try:
             write_spectrograms(run.folder.path, path, material.config.seed)
@@ -272,7 +290,7 @@ def _mapped(material: Material) -> list[Run]:
         return [material.results.find(path, "maps") for path in ([chosen] if isinstance(chosen, str) else chosen)]
     groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for study in material.results.studies:
-        for run in study.runs:
+        for run in () if study.is_baseline else study.runs:
             groups[study.title, run.condition["split"]].append(run)
     return [max(group, key=lambda run: run.scores["val"]["song"]["f1_weighted"]) for group in groups.values()]
 
@@ -280,7 +298,7 @@ def _mapped(material: Material) -> list[Run]:
 SECTIONS: Sequence[Callable[[Material], Iterable[Section]]] = (
     summary,
     studies,
-    baselines,
+    systems,
     comparisons,
     spectrograms,
     maps,

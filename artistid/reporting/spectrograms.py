@@ -91,7 +91,7 @@ def draw_excerpts(
         longest = max(tracks, key=lambda track: store.entries[track.track_id].frames)
         long_enough = [track for track in tracks if store.entries[track.track_id].frames >= n_frames] or [longest]
         track = long_enough[generator.integers(len(long_enough))]
-        log_mel = store.log_mel(track.track_id)
+        log_mel = store.track(track.track_id)
         start = int(generator.choice(_audible_starts(log_mel, n_frames)))
         excerpts.append(Excerpt(track, start * hop_seconds, log_mel[start : start + n_frames]))
     return excerpts

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from artistid.data.catalog import Catalog, Track
+from artistid.data.features import LogMel
 from artistid.data.store import Entry, Store
 
 N_MELS = 128
@@ -24,6 +25,6 @@ def make_store(n_frames: dict[str, int], n_mels: int = N_MELS) -> tuple[Catalog,
     start = 0
     for track_id, frames in n_frames.items():  # not in the catalog's order, as in a store that has grown
         floor = float(array[start : start + frames].min())
-        entries[track_id] = Entry(path=track_id, start=start, frames=frames, floor_db=floor)
+        entries[track_id] = Entry(path=track_id, start=start, frames=frames, floor=floor)
         start += frames
-    return catalog, Store(Path("store"), array, entries)
+    return catalog, Store(Path("store"), array, entries, LogMel())

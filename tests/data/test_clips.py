@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from artistid.data.clips import Clipping, cut
+from artistid.data.descriptors import Descriptors
 from artistid.errors import ArtistidError
 from tests.data.stores import make_store
 
@@ -20,6 +22,7 @@ AUTHORS = Clipping(name="x", seconds=1, frames=10, keep_last=False, pad_short=Fa
 
 def test_configurations_have_the_papers_frames() -> None:
     clippings = {path.stem: instantiate(OmegaConf.load(path)) for path in CONF.glob("*.yaml")}
+    assert clippings.pop("song").whole_songs
     assert {name: clipping.frames for name, clipping in clippings.items()} == PAPER
     for name, clipping in clippings.items():
         assert clipping.name == f"{clipping.seconds:g}s" == name
@@ -53,7 +56,7 @@ def test_clips_are_consecutive_and_disjoint() -> None:
     assert clips.label.tolist() == [0, 0, 0, 1, 1, 1]
     assert clips.start.tolist() == [55, 35, 45, 0, 10, 20]
     assert clips.length.tolist() == [9, 10, 10, 10, 10, 10]
-    assert clips.floor_db[0] == store.log_mel("a/1/x").min()
+    assert clips.floor[0] == store.track("a/1/x").min()
     assert len(clips) == 6
     assert clips.counts == {"songs": 3, "clips": 6, "songs_padded": 1, "songs_dropped": 0}
     assert (clips.padded, clips.dropped) == (("a/1/x",), ())
@@ -81,3 +84,43 @@ def test_no_clip_at_all_is_an_error() -> None:
 def test_a_clip_needs_a_frame() -> None:
     with pytest.raises(ArtistidError, match=r"clip\.frames=0"):
         Clipping(name="x", seconds=0, frames=0)
+
+
+def test_whole_songs_are_one_clip_each() -> None:
+    catalog, store = make_store({"b/1/x": 35, "a/1/y": 20})
+    clips = cut(catalog, store, ("a", "b"), Clipping(name="song", seconds=None, frames=None))
+    assert clips.length.tolist() == [20, 35]
+    assert clips.start.tolist() == [store.entries[track_id].start for track_id in clips.track_ids]
+    assert clips.rows is None
+    assert clips.padded == clips.dropped == ()
+
+
+def test_a_clip_lasts_as_long_on_any_features() -> None:
+    """100 rows a second instead of 31.25 frames: there are as many clips, of the same seconds."""
+    seconds = np.array([3.2, 9.6, 0.1])  # 101, 301 and 4 frames
+    names = ("a/1/x", "a/1/y", "b/1/z")
+    catalog, store = make_store(dict(zip(names, (1 + 100 * seconds).astype(int).tolist(), strict=True)))
+    entries = {
+        name: replace(store.entries[name], duration_s=duration) for name, duration in zip(names, seconds, strict=True)
+    }
+    clips = cut(catalog, replace(store, entries=entries, features=Descriptors()), ("a", "b"), OURS)
+    assert np.bincount(clips.track).tolist() == [10, 30, 1]
+    assert clips.rows == 32
+    first = clips.start[clips.track == 1] - entries["a/1/y"].start
+    assert first.tolist() == (32 * np.arange(30)).tolist()
+    assert clips.length.tolist() == [32] * 40 + [11]
+    assert clips.padded == ("b/1/z",)
+
+
+def test_seconds_and_frames_go_together() -> None:
+    with pytest.raises(ArtistidError, match=r"clip\.seconds=None and clip\.frames=10"):
+        Clipping(name="x", seconds=None, frames=10)
+
+
+def test_some_of_the_clips() -> None:
+    catalog, store = make_store({"a/1/x": 30, "b/1/y": 20})
+    clips = cut(catalog, store, ("a", "b"), OURS)
+    some = clips.select(np.array([0, 2, 4]))
+    assert (some.track.tolist(), some.clip.tolist(), some.label.tolist()) == ([0, 0, 1], [0, 2, 1], [0, 0, 1])
+    assert some.start.tolist() == clips.start[[0, 2, 4]].tolist()
+    assert some.track_ids == clips.track_ids

@@ -50,7 +50,7 @@ def open_store(root: Path, cache: Path, on_error: str = "raise", features: LogMe
 
 
 def contents(store: Store) -> dict[str, bytes]:
-    return {track_id: store.log_mel(track_id).tobytes() for track_id in store.entries}
+    return {track_id: store.track(track_id).tobytes() for track_id in store.entries}
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
@@ -89,17 +89,17 @@ def test_it_holds_every_tracks_log_mel(music: Path, cache: Path) -> None:
     for track in catalog:
         samples = decode(track.path, RATE)
         log_mel = FEATURES(samples)
-        assert np.array_equal(store.log_mel(track.track_id), log_mel.astype(np.float16))
+        assert np.array_equal(store.track(track.track_id), log_mel.astype(np.float16))
         assert track.duration_s == pytest.approx(len(samples) / RATE)
-        assert store.entries[track.track_id].floor_db == log_mel.min()
+        assert store.entries[track.track_id].floor == log_mel.min()
     assert len({track.sha1 for track in catalog}) == 6
     assert isinstance(store.array, np.memmap)
-    assert np.shares_memory(store.log_mel("A/1/3"), store.array)
+    assert np.shares_memory(store.track("A/1/3"), store.array)
 
 
 def test_other_programs_can_read_it(music: Path, cache: Path) -> None:
     _, store = open_store(music, cache)
-    assert np.array_equal(np.load(store.folder / "log_mel.npy"), store.array)
+    assert np.array_equal(np.load(store.folder / "features.npy"), store.array)
     settings = json.loads((store.folder / "settings.json").read_text())
     assert LogMel(**settings["features"]) == FEATURES
 
@@ -138,10 +138,10 @@ def test_what_was_touched_is_read_but_not_decoded(music: Path, cache: Path) -> N
     before = contents(store)
     garble_known(store, song(music, 2))
     os.utime(song(music, 2), ns=(1, 1))
-    size = (store.folder / "log_mel.npy").stat().st_size
+    size = (store.folder / "features.npy").stat().st_size
     _, touched = open_store(music, cache)
     assert contents(touched) == before
-    assert (store.folder / "log_mel.npy").stat().st_size == size
+    assert (store.folder / "features.npy").stat().st_size == size
     assert touched.entries["A/1/2"].mtime_ns == 1
 
 
@@ -165,7 +165,7 @@ def test_what_was_changed_alone_is_redone(music: Path, cache: Path) -> None:
     changed = store.entries["A/1/2"]
     assert (changed.start, changed.frames) == (len(old.array), 1 + int(0.9 * RATE) // 512)
     assert len(store.array) == len(old.array) + changed.frames
-    assert np.array_equal(store.log_mel("A/1/2"), FEATURES(decode(song(music, 2), RATE)).astype(np.float16))
+    assert np.array_equal(store.track("A/1/2"), FEATURES(decode(song(music, 2), RATE)).astype(np.float16))
     after = contents(store)
     assert after.pop("A/1/2") != before.pop("A/1/2")
     assert after == before
@@ -187,7 +187,7 @@ def test_each_setting_has_its_own_store(music: Path, cache: Path) -> None:
     }
     assert len(folders) == 4
     _, narrow = open_store(music, cache, features=LogMel(n_mels=40))
-    assert narrow.log_mel("A/1/0").shape == (1 + int(0.3 * RATE) // 512, 40)
+    assert narrow.track("A/1/0").shape == (1 + int(0.3 * RATE) // 512, 40)
 
 
 def test_equal_files_share_their_frames(music: Path, cache: Path) -> None:
@@ -199,9 +199,7 @@ def test_equal_files_share_their_frames(music: Path, cache: Path) -> None:
         entries = [store.entries[f"A/1/{number}"] for number in (one, other)]
         assert entries[0].start == entries[1].start
         assert entries[0].audio_sha1 == entries[1].audio_sha1
-        assert np.array_equal(
-            store.log_mel(f"A/1/{other}"), FEATURES(decode(song(music, one), RATE)).astype(np.float16)
-        )
+        assert np.array_equal(store.track(f"A/1/{other}"), FEATURES(decode(song(music, one), RATE)).astype(np.float16))
     assert len(store.array) == sum(store.entries[f"A/1/{number}"].frames for number in range(6))
     assert len({track.sha1 for track in catalog}) == 6
 
@@ -289,10 +287,10 @@ def replace_line(path: Path, number: int, line: bytes) -> None:
         lambda folder: replace_line(folder / "index.jsonl", 2, bytes(60) + b"\n"),
         lambda folder: replace_line(folder / "index.jsonl", 2, b'{"other": 1}\n'),
         lambda folder: replace_line(folder / "index.jsonl", 2, b"[1]\n"),
-        lambda folder: cut_off(folder / "log_mel.npy", 1),
-        lambda folder: cut_off(folder / "log_mel.npy", 20_000),
-        lambda folder: (folder / "log_mel.npy").unlink(),
-        lambda folder: (folder / "log_mel.npy").write_bytes(b""),
+        lambda folder: cut_off(folder / "features.npy", 1),
+        lambda folder: cut_off(folder / "features.npy", 20_000),
+        lambda folder: (folder / "features.npy").unlink(),
+        lambda folder: (folder / "features.npy").write_bytes(b""),
         lambda folder: (folder / "index.jsonl").unlink(),
         lambda folder: (folder / "settings.json").unlink(),
     ],
@@ -310,7 +308,7 @@ def test_a_damaged_store_is_completed(music: Path, cache: Path, damage: Callable
 def test_a_prepare_that_ends_at_any_moment_is_continued(music: Path, cache: Path, tmp_path: Path) -> None:
     """All that a killed run can leave: some lines of the index, perhaps one torn, and at least their frames."""
     _, store = open_store(music, cache)
-    index, array = ((store.folder / name).read_bytes() for name in ("index.jsonl", "log_mel.npy"))
+    index, array = ((store.folder / name).read_bytes() for name in ("index.jsonl", "features.npy"))
     lines = index.splitlines(keepends=True)
     header_bytes = len(array) - store.array.nbytes
     draw = random.Random(0)
@@ -323,9 +321,9 @@ def test_a_prepare_that_ends_at_any_moment_is_continued(music: Path, cache: Path
         folder = tmp_path / f"killed {finished}" / store.folder.name
         folder.mkdir(parents=True)
         (folder / "index.jsonl").write_bytes(torn_index)
-        (folder / "log_mel.npy").write_bytes(torn_array)
+        (folder / "features.npy").write_bytes(torn_array)
         assert contents(open_store(music, folder.parent)[1]) == contents(store)
-        assert (folder / "log_mel.npy").read_bytes() == array
+        assert (folder / "features.npy").read_bytes() == array
         assert (folder / "index.jsonl").read_bytes() == index
 
 

@@ -14,8 +14,9 @@ import torch
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch
 from artistid.evaluation.predictions import Predictions
-from artistid.learning.callbacks import SongVote, predictions_from_logits
+from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.logits import predictions_from_logits
 from tests.learning.test_classifier import specification
 from tests.verbs import QUICK, read_scores, train
 
@@ -29,8 +30,8 @@ def two_songs() -> Clips:
         label=np.array([0, 0, 0, 1]),
         start=np.array([0, 32, 64, 96]),
         length=np.full(4, 32),
-        floor_db=np.full(4, -80, np.float32),
-        frames=32,
+        floor=np.full(4, -80, np.float32),
+        rows=32,
         dropped=(),
         padded=(),
     )

@@ -14,9 +14,10 @@ from artistid.config import config_dir
 from artistid.data.catalog import Catalog, Track
 from artistid.data.splits import Split
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import score_levels
+from artistid.evaluation.scores import LEVELS, score_levels
 from artistid.runs import RunFolder
 
+BASELINES = tuple(path.stem for path in (config_dir() / "model").glob("*.yaml") if path.stem != "crnn")
 SKILL = {"song": 2.0, "album": 1.2}
 
 
@@ -51,7 +52,8 @@ def make_run(
         epochs: with a line of metrics; 0 for a model that is not trained by epochs.
         settings: dotted names of further settings.
     """
-    config = composed(split, clip).copy()
+    config = composed(split, clip, model if model in BASELINES else "crnn").copy()
+    levels = ("song",) if clip == "song" else LEVELS
     changes = {"seed": seed, "data.name": data, "model.name": model, "run_dir": str(path), **(settings or {})}
     for name, value in changes.items():
         OmegaConf.update(config, name, value)
@@ -70,7 +72,7 @@ def make_run(
         )
         if not finished:
             return path
-        generator = np.random.default_rng([seed, len(clip), int(clip[:-1]), len(model)])
+        generator = np.random.default_rng([seed, len(clip), int(_seconds(clip, 0)), len(model)])
         level = SKILL[split] if skill is None else skill
         tested = {
             part: draw_predictions(
@@ -78,7 +80,7 @@ def make_run(
             )
             for part in ("val", "test")
         }
-        scores = {part: score_levels(clips, config.vote) for part, clips in tested.items()}
+        scores = {part: score_levels(clips, config.vote, levels) for part, clips in tested.items()}
         if epochs:
             csv_metrics(epochs).to_csv(folder.metrics, index=False)
         folder.write_results(tested, config.vote, scores)
@@ -101,7 +103,7 @@ def draw_predictions(
     tracks: list[Track], artists: list[str], seconds: float, clip: str, skill: float, generator: np.random.Generator
 ) -> Predictions:
     """Clips of songs that are recognised as often as ``skill`` says; those of one song err alike."""
-    n_clips = max(1, int(seconds / float(clip[:-1])))
+    n_clips = max(1, int(seconds / _seconds(clip, seconds)))
     label = np.array([artists.index(track.artist) for track in tracks])
     logits = skill * np.eye(len(artists))[label] + 0.7 * generator.normal(size=(len(tracks), len(artists)))
     clips = logits.repeat(n_clips, axis=0) + generator.normal(size=(len(tracks) * n_clips, len(artists)))
@@ -131,8 +133,12 @@ def csv_metrics(epochs: int) -> pd.DataFrame:
     return pd.concat([validation, training]).sort_values("epoch", kind="stable")
 
 
+def _seconds(clip: str, song_seconds: float) -> float:
+    return song_seconds if clip == "song" else float(clip[:-1])
+
+
 @cache
-def composed(split: str, clip: str) -> DictConfig:
-    """The configuration of ``python -m artistid.train split=… clip=…``."""
+def composed(split: str, clip: str, model: str) -> DictConfig:
+    """The configuration of ``python -m artistid.train split=… clip=… model=…``."""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose("train", [f"split={split}", f"clip={clip}"])
+        return compose("train", [f"split={split}", f"clip={clip}", f"model={model}"])

@@ -20,7 +20,7 @@ THREE_SECONDS = 94  # frames
 
 def with_frames(store: Store, track_id: str, log_mel: np.ndarray) -> None:
     """Put values (frames, mel), or those of each frame (frames, 1), in place of a track's."""
-    store.log_mel(track_id)[:] = log_mel
+    store.track(track_id)[:] = log_mel
 
 
 def many_artists(n: int) -> tuple[Catalog, Store]:
@@ -34,7 +34,7 @@ class TestChoice:
         assert [excerpt.track.artist for excerpt in excerpts] == list(catalog.artists)
         for excerpt in excerpts:
             start = round(excerpt.start_s / HOP_SECONDS)
-            whole = store.log_mel(excerpt.track.track_id)
+            whole = store.track(excerpt.track.track_id)
             np.testing.assert_array_equal(excerpt.log_mel, whole[start : start + THREE_SECONDS])
             assert len(excerpt.log_mel) == THREE_SECONDS
 

@@ -1,0 +1,216 @@
+"""Baselines as systems of the study: scikit-learn classifiers of clips that a few numbers describe."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import ParameterGrid
+
+from artistid.config import plain
+from artistid.data.clips import Clipping, Clips, cut
+from artistid.data.datamodule import ClipData
+from artistid.data.descriptors import Descriptors
+from artistid.data.splits import Split
+from artistid.data.store import Store
+from artistid.errors import ArtistidError
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import LEVELS, leading_f1, score_levels
+from artistid.learning.logits import predictions_from_logits
+from artistid.models.scoring import class_scores
+from artistid.runs import RunFolder
+
+log = logging.getLogger(__name__)
+
+WHOLE_SONGS = Clipping(name="song", seconds=None, frames=None)
+# Within which a temperature is looked for: e to the power of these.
+LOG_TEMPERATURES = (-12.0, 12.0)
+
+Summary = Callable[[NDArray[np.floating], Descriptors], NDArray[np.floating]]
+
+
+class Samples(NamedTuple):
+    """What a classifier is given: ``X`` (n, columns), and the clip that each sample is of (n,), ascending."""
+
+    X: NDArray[np.floating]
+    clip: NDArray[np.int64]
+
+
+class Baseline:
+    """A scikit-learn classifier, the numbers it is given of a clip, and a grid of its parameters.
+
+    Where a clip is several samples, their scores are averaged. The grid's point is chosen by the weighted F1 of
+    validation, at frame level where there is one, and of equals by the lower loss. Scores become probabilities by a
+    softmax with one temperature, the one that makes the validation's truth likeliest (Guo et al. 2017); which artist
+    comes first does not depend on it.
+
+    Args:
+        config: ``model`` has ``estimator``, ``summary`` (of a clip's rows), ``grid`` (parameters of the estimator to
+            lists of values), ``fit_on`` (``clips`` or whole ``songs``) and ``most_clips_per_song`` (that it is fitted
+            to; null: all).
+        data: the clips of all parts.
+        split: unused; the parts say it all.
+
+    Raises:
+        ArtistidError: settings that don't fit together.
+    """
+
+    parameters: int | None = None
+    precision: str = "64-true"
+
+    def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
+        self.name = config.model.name
+        features = data.store.features
+        if not isinstance(features, Descriptors):
+            raise ArtistidError(f"model={self.name} is given features=descriptors, found features={features.name}")
+        self.vote = config.vote
+        self.levels = ("song",) if data.clipping.whole_songs else LEVELS
+        try:
+            self.estimator: BaseEstimator = instantiate(config.model.estimator)
+            self.summary: Summary = instantiate(config.model.summary)
+        except (InstantiationException, TypeError, ValueError) as error:
+            raise ArtistidError(f"model.estimator or model.summary: {error}") from error
+        self.grid = list(ParameterGrid(plain(config.model.grid) or {}))
+        if unknown := sorted({name for point in self.grid for name in point} - set(self.estimator.get_params())):
+            raise ArtistidError(
+                f"model.grid: {', '.join(unknown)} is no parameter of {type(self.estimator).__name__}; it has "
+                f"{', '.join(sorted(self.estimator.get_params()))}"
+            )
+        if config.model.fit_on not in ("clips", "songs"):
+            raise ArtistidError(f"model.fit_on={config.model.fit_on!r} is none of clips, songs")
+        self.fit_on = config.model.fit_on
+        self.most_clips_per_song = config.model.most_clips_per_song
+        if self.most_clips_per_song is not None and self.most_clips_per_song < 1:
+            raise ArtistidError(f"model.most_clips_per_song={self.most_clips_per_song}: expected 1 or more, or null")
+        self.temperature = 1.0
+        self.seconds = 0.0
+
+    def check_unchanged(self, folder: RunFolder) -> None:
+        """Nothing to check: a baseline that was interrupted begins anew."""
+
+    def fit(self, data: ClipData, folder: RunFolder, loggers: list[Logger], resume: bool) -> dict[str, Any]:
+        """Fit every point of the grid, and keep the best of validation.
+
+        Returns:
+            The chosen parameters and the temperature, for the scores file; the whole grid is in ``grid.csv``.
+        """
+        start = time.perf_counter()
+        clips = data.clips["train"]
+        if self.fit_on == "songs":
+            clips = cut(data.parts["train"], data.store, data.artists, WHOLE_SONGS)
+        clips = spread(clips, self.most_clips_per_song)
+        train = self.describe(data.store, clips)
+        validation = self.describe(data.store, data.clips["val"])
+        log.info("%s: fitted to %d samples of %d columns", self.name, *train.X.shape)
+        rows, best = [], (-np.inf, -np.inf)
+        for number, point in enumerate(self.grid, start=1):
+            candidate = self._fit_one(point, train, clips.label)
+            scores = clip_scores(candidate, validation, len(data.artists))
+            temperature = likeliest_temperature(scores, data.clips["val"].label)
+            loss, predictions = to_predictions(scores, temperature, data.clips["val"], data.artists)
+            levels = score_levels(predictions, self.vote, self.levels, draws=0)
+            f1 = {f"val/{level}/f1_weighted": score["f1_weighted"] for level, score in levels.items()}
+            rows.append({**point, "temperature": temperature, "val/loss": loss, **f1})
+            told = ", ".join(f"{name} {value}" for name, value in point.items()) or "no parameters to choose"
+            figures = ", ".join(f"{name} {value:.3f}" for name, value in {"val/loss": loss, **f1}.items())
+            log.info("grid %d/%d: %s: %s", number, len(self.grid), told, figures)
+            if (leading_f1(levels), -loss) > best:
+                best = leading_f1(levels), -loss
+                self.fitted, self.temperature, chosen = candidate, temperature, point
+        pd.DataFrame(rows).to_csv(folder.grid, index=False)
+        self.seconds = time.perf_counter() - start
+        return {"chosen": chosen, "temperature": self.temperature, "grid_points": len(self.grid)}
+
+    def predict(self, data: ClipData, part: str) -> Predictions:
+        """The probabilities of all clips of a part."""
+        scores = clip_scores(self.fitted, self.describe(data.store, data.clips[part]), len(data.artists))
+        return to_predictions(scores, self.temperature, data.clips[part], data.artists)[1]
+
+    def describe(self, store: Store, clips: Clips) -> Samples:
+        """The samples of clips, a song's after the other: memory holds what is kept of the songs, not the songs."""
+        assert isinstance(store.features, Descriptors)
+        described = []
+        for number, (start, length) in enumerate(zip(clips.start, clips.length, strict=True)):
+            rows = store.array[start : start + length].astype(np.float32)
+            described.append(self.summary(rows, store.features))
+            if not np.isfinite(described[-1]).all():
+                track = clips.track_ids[clips.track[number]]
+                raise ArtistidError(f"model.summary gives values that are not finite for clip {number} of {track}")
+        n_samples = [len(each) for each in described]
+        return Samples(np.concatenate(described), np.repeat(np.arange(len(clips)), n_samples))
+
+    def _fit_one(self, point: dict[str, Any], train: Samples, label: NDArray[np.int64]) -> Any:
+        try:
+            return clone(self.estimator).set_params(**point).fit(train.X, label[train.clip])
+        except (ValueError, TypeError) as error:
+            settings = ", ".join(f"{name}={value}" for name, value in point.items())
+            raise ArtistidError(f"model={self.name} cannot be fitted ({settings}): {error}") from error
+
+
+def spread(clips: Clips, most: int | None) -> Clips:
+    """At most so many clips of each song, evenly spread over it."""
+    if most is None:
+        return clips
+    n_clips = np.bincount(clips.track, minlength=len(clips.track_ids))
+    kept = [
+        first + np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
+        for first, n in zip(np.cumsum(n_clips) - n_clips, n_clips, strict=True)
+        if n
+    ]
+    return clips.select(np.concatenate(kept))
+
+
+def clip_scores(classifier: Any, samples: Samples, n_artists: int) -> NDArray[np.float64]:
+    """Scores ``(clips, artists)``, means over each clip's samples; an artist that was not trained on has −∞."""
+    if hasattr(classifier, "decision_function"):
+        found = class_scores(classifier.decision_function(samples.X))
+    else:
+        with np.errstate(divide="ignore"):
+            found = np.log(classifier.predict_proba(samples.X))
+    first = np.flatnonzero(np.diff(samples.clip, prepend=-1))
+    n_samples = np.diff(first, append=len(samples.clip))
+    scores = np.full((len(first), n_artists), -np.inf)
+    scores[:, classifier.classes_] = np.add.reduceat(found, first) / n_samples[:, None]
+    return scores
+
+
+def likeliest_temperature(scores: NDArray[np.floating], label: NDArray[np.int64]) -> float:
+    """By which to divide scores (n, artists) so that a softmax makes the labels (n,) likeliest.
+
+    One more label than there are is taken to be another artist's (after Platt 1999): else a system without a mistake in
+    validation would be sure of everything.
+    """
+    known = np.isfinite(scores[np.arange(len(label)), label])  # whom the system can't name has no part in it
+    if not known.any():
+        return 1.0
+    nameable = np.isfinite(scores).all(axis=0)
+    doubt = 1 / (known.sum() + 2)
+    target = (np.arange(scores.shape[1]) == label[:, None])[known][:, nameable] * (1 - doubt)
+    target += doubt / nameable.sum()
+
+    def loss(log_temperature: float) -> float:
+        log_probability = log_softmax(scores[known][:, nameable] / np.exp(log_temperature), axis=1)
+        return -float((target * log_probability).sum(axis=1).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
+
+
+def to_predictions(
+    scores: NDArray[np.floating], temperature: float, clips: Clips, artists: Sequence[str]
+) -> tuple[float, Predictions]:
+    """Mean cross-entropy, and predictions, of scored clips."""
+    logits = torch.from_numpy(scores / temperature)
+    return predictions_from_logits(logits, np.arange(len(clips)), clips, tuple(artists))

@@ -1,0 +1,165 @@
+"""Networks as systems of the study: trained, stopped early, resumed and tested by Lightning (paper III-E)."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+
+from artistid.config import plain
+from artistid.data.datamodule import ClipData
+from artistid.data.features import LogMel
+from artistid.data.splits import Split
+from artistid.errors import ArtistidError
+from artistid.evaluation.predictions import Predictions
+from artistid.learning.acceleration import choose_precision, device_name, set_up_process
+from artistid.learning.callbacks import SongVote
+from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.resuming import LastState
+from artistid.learning.specification import Specification, load_checkpoint
+from artistid.runs import RunFolder
+
+log = logging.getLogger(__name__)
+
+# A best epoch in the last tenth of all epochs allowed: training would have gone on.
+UNDERTRAINED = 0.9
+
+
+class Network:
+    """A network that learns to name artists.
+
+    Args:
+        config: ``model``, ``optimizer``, ``trainer`` and the other settings of ``train``.
+        data: the clips of all parts.
+        split: that the parts are of.
+
+    Raises:
+        ArtistidError: settings that don't fit together.
+    """
+
+    def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
+        features = data.store.features
+        if not isinstance(features, LogMel):
+            raise ArtistidError(f"model={config.model.name} hears log-mel: features={features.name} has none")
+        if data.clipping.whole_songs:
+            raise ArtistidError(
+                f"model={config.model.name} is given batches of clips, all of one length: clip={data.clipping.name} "
+                "has whole songs"
+            )
+        set_up()
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        self.trainer_settings = plain(config.trainer)
+        self.precision: str = choose_precision(config.trainer.precision, config.trainer.accelerator)
+        self.trainer_settings["precision"] = self.precision
+        self.patience = config.early_stopping.patience
+        self.specification = Specification(
+            artists=list(data.artists),
+            features=features.plain(),
+            clip=data.clipping.plain(),
+            network=plain(config.model.network),
+            vote=config.vote,
+            batch_size=config.batch_size,
+            precision=self.precision,
+            data=plain(config.data),
+            split={"rule": split.rule, "seed": split.seed, "parts": dict(split.parts)},
+            recordings=sorted({track.sha1 for track in data.parts["train"] if track.sha1}),
+        )
+        self.classifier = ArtistClassifier(self.specification, instantiate(config.optimizer), config.batch_norm_warm_up)
+        self.parameters: int | None = sum(parameter.numel() for parameter in self.classifier.network.parameters())
+        self.seconds = 0.0
+
+    def check_unchanged(self, folder: RunFolder) -> None:
+        """Raises ArtistidError if an interrupted run was about other data than there are now."""
+        before, _ = load_checkpoint(folder.last)
+        now = self.specification.plain()
+        if changed := [name for name, value in before.plain().items() if value != now[name]]:
+            raise ArtistidError(
+                f"{folder.path} holds an unfinished run that can't go on, since this has changed: "
+                f"{', '.join(changed)} (recordings: the training files themselves); overwrite=true starts it anew, "
+                "run_dir=PATH keeps both"
+            )
+
+    def fit(self, data: ClipData, folder: RunFolder, loggers: list[Logger], resume: bool) -> dict[str, Any]:
+        """Train with early stopping, from the start or from the last state, and take the best weights.
+
+        Returns:
+            How training went, for the scores file.
+        """
+        best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
+        stop = EarlyStopping("val/loss", patience=self.patience)
+        last = LastState(folder.last)
+        callbacks: list[Callback] = [SongVote(data.clips, self.specification.vote), stop, best, last]
+        trainer = make_trainer(self.trainer_settings, callbacks, logger=loggers)
+        log.info("training on %s in %s", device_name(), self.precision)
+        trainer.fit(self.classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
+        self.seconds = last.seconds
+        if not best.best_model_path:
+            raise ArtistidError("no epoch was trained and validated to its end (trainer.*): there is nothing to test")
+        checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        self.classifier.load_state_dict(checkpoint["state_dict"])
+        best_epoch = checkpoint["epoch"]
+        if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
+            log.warning(
+                "the best epoch, %d, is among the last of trainer.max_epochs=%s: training was cut off rather than "
+                "finished",
+                best_epoch,
+                trainer.max_epochs,
+            )
+        return {
+            "epochs": trainer.current_epoch,
+            "best_epoch": best_epoch,  # from 0, as in metrics.csv
+            "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
+            "stopped_early": bool(stop.stopped_epoch),
+            "resumed_at": last.resumed_at,
+        }
+
+    def predict(self, data: ClipData, part: str) -> Predictions:
+        """The probabilities of all clips of a part."""
+        return predict(self.classifier, data, part, self.trainer_settings)
+
+
+def predict(classifier: ArtistClassifier, data: ClipData, part: str, trainer_settings: dict[str, Any]) -> Predictions:
+    """The probabilities of all clips of a part."""
+    votes = SongVote({"test": data.clips[part]}, classifier.specification.vote)
+    trainer = make_trainer(trainer_settings, [votes], logger=False)
+    trainer.test(classifier, data.loader(part), verbose=False)
+    return votes.predictions["test"]
+
+
+def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: Any) -> L.Trainer:
+    """Lightning's Trainer from ``trainer.*``."""
+    if settings.get("enable_progress_bar", True):
+        callbacks = [*callbacks, RichProgressBar()]
+    keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    # In a job of SLURM Lightning would take the job's tasks for its processes, and requeue it by itself. On one machine
+    # it starts its own; on several, requeueing is the launcher's business.
+    one_machine = settings.get("num_nodes", 1) == 1
+    plugins: list[Any] = []
+    if SLURMEnvironment.detect():
+        plugins = [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
+    try:
+        return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger, plugins=plugins)
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ArtistidError(f"trainer.*: {error}") from error
+
+
+def set_up() -> None:
+    """Once per process, before networks are trained or tested.
+
+    Lightning tells of every trainer what it found, and recommends; what matters of it is in our own log.
+    """
+    set_up_process()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the loaders need none, see ClipData
+    warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # a cluster's login node, see make_trainer
+    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")

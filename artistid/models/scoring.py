@@ -1,0 +1,84 @@
+"""What the systems of Table III share: classes are scored, and the highest score names the artist."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+def class_scores(decision: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(n, classes)`` of what a ``decision_function`` gives, which for two classes is one column only."""
+    return np.column_stack([-decision, decision]) if decision.ndim == 1 else decision
+
+
+def as_decision(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a ``decision_function`` should give for scores ``(n, classes)``: (n,) for two classes."""
+    return (scores[:, 1] - scores[:, 0]) / 2 if scores.shape[1] == 2 else scores
+
+
+class ScoringClassifier(ClassifierMixin, BaseEstimator, ABC):
+    """A scikit-learn classifier that is all said with its ``fit`` and its ``decision_function``."""
+
+    classes_: NDArray[Any]
+
+    @abstractmethod
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit to samples (n, columns) and their classes (n,)."""
+
+    @abstractmethod
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Scores of samples: (n, classes), or (n,) for two."""
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The class (n,) of the highest score."""
+        scores = class_scores(self.decision_function(X))
+        predicted: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
+        return predicted
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Softmax of the scores (n, classes): likelihoods normalised, or margins in their order; not calibrated."""
+        probability: NDArray[np.float64] = softmax(class_scores(self.decision_function(X)), axis=1)
+        return probability
+
+
+class StandardisedSVC(ScoringClassifier):
+    """Columns to mean 0 and variance 1 on the training data, then a support vector machine with a Gaussian kernel.
+
+    Args:
+        C: what a training sample on the wrong side costs.
+        gamma: of the kernel exp(−γ |x − y|²), or ``scale``: one over the number of columns.
+        strategy: ``pairs``, a machine for each two classes, or ``rest``, one per class against all others.
+    """
+
+    def __init__(self, C: float = 1.0, gamma: float | str = "scale", strategy: str = "pairs") -> None:
+        self.C = C
+        self.gamma = gamma
+        self.strategy = strategy
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit to samples (n, columns) and their classes (n,)."""
+        if self.strategy not in ("pairs", "rest"):
+            raise ValueError(f"strategy={self.strategy!r} is none of pairs, rest")
+        X, y = validate_data(self, X, y)
+        machine = SVC(C=self.C, gamma=self.gamma)
+        self.pipeline_ = make_pipeline(
+            StandardScaler(), machine if self.strategy == "pairs" else OneVsRestClassifier(machine)
+        ).fit(X, y)
+        self.classes_ = self.pipeline_.classes_
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """How far on the side of each class; (n, classes), or (n,) for two."""
+        check_is_fitted(self)
+        decision: NDArray[np.float64] = self.pipeline_.decision_function(validate_data(self, X, reset=False))
+        return decision

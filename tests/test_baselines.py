@@ -1,0 +1,119 @@
+"""Baselines through the real command: the same splits, run folders and scores as any network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from artistid.config import config_dir
+from artistid.evaluation.predictions import Predictions
+from artistid.runs import read_runs
+from tests.corpus import make_corpus
+from tests.verbs import read_scores, run_verb
+
+WHOLE_SONGS = ("mandel_svm", "mandel_svm_mahalanobis", "statistics_svm", "random_labels")
+BY_CLIPS = ("whitman_svm", "ellis_gaussian", "mandel_gmm", "majority")
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("music"), artists=3, albums=4, songs=2, seconds=5, endings=("wav",))
+
+
+def fit(music: Path, run_dir: Path, model: str, *overrides: str) -> dict[str, Any]:
+    run_verb(
+        "train", f"model={model}", "data=folder", f"data.root={music}", f"run_dir={run_dir}", "workers=0", *overrides
+    )
+    return read_scores(run_dir)
+
+
+def test_all_models_are_tested_here() -> None:
+    models = {path.stem for path in (config_dir() / "model").glob("*.yaml")}
+    assert models == {"crnn", *WHOLE_SONGS, *BY_CLIPS}
+
+
+@pytest.mark.parametrize("model", [*WHOLE_SONGS, *BY_CLIPS])
+def test_every_baseline_ends_in_a_run_folder(music: Path, tmp_path: Path, model: str) -> None:
+    scores = fit(music, tmp_path / "run", model)
+    levels = ["song"] if model in WHOLE_SONGS else ["frame", "song"]
+    assert list(scores["test"]) == list(scores["val"]) == levels
+    assert scores["test"]["song"]["n"] == 6
+    grid = pd.read_csv(tmp_path / "run" / "grid.csv")
+    config = OmegaConf.load(config_dir() / "model" / f"{model}.yaml")
+    assert len(grid) == scores["training"]["grid_points"] == np.prod([len(values) for values in config.grid.values()])
+    best = grid[f"val/{levels[0]}/f1_weighted"]
+    chosen = grid[best == best.max()].sort_values("val/loss").iloc[0]
+    assert {name: chosen[name] for name in config.grid} == scores["training"]["chosen"]
+    assert scores["val"][levels[0]]["f1_weighted"] == pytest.approx(best.max())
+    test = Predictions.from_parquet(tmp_path / "run" / "predictions" / "test.parquet")
+    assert set(test.artist) == {"artist1", "artist2", "artist3"}
+    assert (tmp_path / "run" / "confusion_song.png").exists()
+    assert (tmp_path / "run" / "confusion_frame.png").exists() == ("frame" in levels)
+    assert set(pd.read_csv(tmp_path / "run" / "per_artist.csv")["level"]) == set(levels)
+    if model not in ("majority", "random_labels"):
+        assert scores["test"]["song"]["f1_weighted"] > 0.6  # a third is chance
+
+
+def test_the_same_clips_as_a_network_hears(music: Path, tmp_path: Path) -> None:
+    fit(music, tmp_path / "gmm", "mandel_gmm", "clip=1s")
+    fit(music, tmp_path / "crnn", "crnn", "clip=1s", "trainer.max_epochs=1", "trainer.enable_progress_bar=false")
+    gmm, crnn = (Predictions.from_parquet(tmp_path / name / "predictions" / "test.parquet") for name in ("gmm", "crnn"))
+    assert gmm.track_id.tolist() == crnn.track_id.tolist()
+    assert gmm.clip.tolist() == crnn.clip.tolist()
+
+
+@pytest.mark.parametrize("model", ["mandel_gmm", "random_labels"])
+def test_the_same_seed_gives_the_same_scores(music: Path, tmp_path: Path, model: str) -> None:
+    first, again, _ = (
+        fit(music, tmp_path / name, model, f"seed={seed}") for name, seed in (("1", 3), ("2", 3), ("3", 4))
+    )
+    one, two, three = (
+        Predictions.from_parquet(tmp_path / name / "predictions" / "test.parquet") for name in ("1", "2", "3")
+    )
+    assert np.array_equal(one.probability, two.probability)
+    assert first["test"] == again["test"]
+    assert first["training"] == again["training"]
+    assert not np.array_equal(one.probability, three.probability)
+
+
+def test_a_sweep_over_systems(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = ("-m", "model=majority,ellis_gaussian,mandel_svm", "split=song,album", "workers=0")
+    run_verb("train", *sweep, "data=folder", f"data.root={music}", "data.name=music")
+    runs = read_runs("runs")
+    assert set(zip(runs["model"], runs["split"], runs["clip"], strict=True)) == {
+        (model, split, clip)
+        for model, clip in (("majority", "3s"), ("ellis_gaussian", "3s"), ("mandel_svm", "song"))
+        for split in ("song", "album")
+    }
+    assert len(runs[runs["level"] == "song"]) == 6
+    assert len(runs[runs["level"] == "frame"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides", "message"),
+    [
+        ("crnn", ["clip=song"], "model=crnn is given batches of clips, all of one length: clip=song has whole songs"),
+        ("crnn", ["features=descriptors"], "model=crnn hears log-mel: features=descriptors has none"),
+        ("mandel_svm", ["features=logmel"], "model=mandel_svm is given features=descriptors, found features=logmel"),
+        ("mandel_svm", ["+model.grid.nu=[1]"], r"model\.grid: nu is no parameter of SongSVM; it has C, clip_spectrum"),
+        ("mandel_svm", ["model.fit_on=albums"], r"model\.fit_on='albums' is none of clips, songs"),
+        ("whitman_svm", ["model.most_clips_per_song=0"], r"model\.most_clips_per_song=0: expected 1 or more"),
+        ("statistics_svm", ["model.grid.C=[-1]"], "model=statistics_svm cannot be fitted .C=-1, gamma="),
+        ("mandel_svm", ["+model.estimator.nu=1"], "model.estimator or model.summary: .*nu"),
+    ],
+)
+def test_settings_that_do_not_fit_together(
+    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        fit(music, tmp_path / "run", model, *overrides)
+    said = capsys.readouterr()
+    assert re.search(message, " ".join((said.out + said.err).split()))
+    assert not (tmp_path / "run" / "scores.json").exists()
