@@ -135,9 +135,9 @@ class Gaussians:
         return Moments(np.ones(len(self.mean)), self.mean, self.covariance)
 
     @cached_property
-    def _cholesky(self) -> Floats:
+    def _cholesky(self) -> NDArray[np.floating]:
         try:
-            cholesky: Floats = np.linalg.cholesky(self.covariance)
+            return np.linalg.cholesky(self.covariance)
         except np.linalg.LinAlgError:
             lowest = np.linalg.eigvalsh(self.covariance).min(axis=1)
             worst = lowest.argmin()
@@ -145,7 +145,6 @@ class Gaussians:
                 f"the covariance of Gaussian {worst} is not positive definite (lowest eigenvalue {lowest[worst]:.3g}): "
                 "more shrinkage helps"
             ) from None
-        return cholesky
 
     @cached_property
     def _precision(self) -> Floats:
