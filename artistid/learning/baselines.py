@@ -127,8 +127,9 @@ class Baseline:
             told = ", ".join(f"{name} {value}" for name, value in point.items()) or "no parameters to choose"
             figures = ", ".join(f"{name} {value:.3f}" for name, value in {"val/loss": loss, **f1}.items())
             log.info("grid %d/%d: %s: %s", number, len(self.grid), told, figures)
-            if (leading_f1(levels), -loss) > best:
-                best = leading_f1(levels), -loss
+            rank = leading_f1(levels), -round(loss, 6)  # beyond are rounding errors, which differ between machines
+            if rank > best:
+                best = rank
                 self.fitted, self.temperature, chosen = candidate, temperature, point
         pd.DataFrame(rows).to_csv(folder.grid, index=False)
         self.seconds = time.perf_counter() - start
