@@ -58,9 +58,9 @@ class Baseline:
     comes first does not depend on it.
 
     Args:
-        config: ``model`` has ``estimator``, ``summary`` (of a clip's rows), ``grid`` (parameters of the estimator to
-            lists of values), ``fit_on`` (``clips`` or whole ``songs``) and ``most_clips_per_song`` (that it is fitted
-            to; null: all).
+        config: ``seed``, which is any ``random_state`` of the estimator, and ``model``: its ``estimator``; the
+            ``summary`` of a clip's rows; a ``grid`` of parameters of the estimator, lists of values; what to
+            ``fit_on``, ``clips`` or whole ``songs``, and how many, ``most_clips_per_song`` (null: all).
         data: the clips of all parts.
         split: unused; the parts say it all.
 
@@ -83,6 +83,8 @@ class Baseline:
             self.summary: Summary = instantiate(config.model.summary)
         except (InstantiationException, TypeError, ValueError) as error:
             raise ArtistidError(f"model.estimator or model.summary: {error}") from error
+        drawn = [name for name in self.estimator.get_params() if name.split("__")[-1] == "random_state"]
+        self.estimator.set_params(**dict.fromkeys(drawn, config.seed))
         self.grid = list(ParameterGrid(plain(config.model.grid) or {}))
         if unknown := sorted({name for point in self.grid for name in point} - set(self.estimator.get_params())):
             raise ArtistidError(

@@ -120,7 +120,7 @@ def systems(scores: pd.DataFrame, path: Path) -> None:
                 linestyle="none",
                 capsize=3,
             )
-        axes.set_xlim(0, 1)
+        axes.set_xlim(0, 1.02)
         axes.set_ylim(-0.6, len(place) - 0.4)
         axes.set_xlabel("weighted F1, test")
         axes.set_title(f"{level} level")

@@ -167,9 +167,8 @@ def published_systems_table() -> Table:
         frame,
         (),
         [
-            "The paper quotes others here: on other music, with other protocols, mostly single trials, and where it "
-            "says frame level for the works of 2005 and 2007, whole songs were named. Beside what is measured they say "
-            "what was usual, not what is better."
+            "The paper quotes others here: on other music, with other protocols, scored by accuracy. Beside what is "
+            "measured they say what was usual, not what is better."
         ],
     )
 
