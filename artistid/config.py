@@ -22,7 +22,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
 
-PATH_SETTINGS = ("data.root", "split.path", "checkpoint", "run_dir", "cache_dir", "runs", "out", "genres")
+PATH_SETTINGS = (
+    "data.root",
+    "split.path",
+    "split.lists",
+    "checkpoint",
+    "run_dir",
+    "cache_dir",
+    "runs",
+    "out",
+    "genres",
+)
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
 LISTS = re.compile(r"runs=\[.*\]")  # of a setting that may be a path or a list of them
@@ -44,7 +54,6 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
     What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
     traceback. In a sweep every error ends its job only; the others go on, and :class:`SweepReport` has the last word.
     """
-    OmegaConf.register_new_resolver("basename", _basename, replace=True)
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], Any]:
         @wraps(function)
@@ -159,3 +168,18 @@ def plain(config: Any) -> Any:
 def _basename(path: str | None) -> str:
     """Last part of a path, to name runs and stores after a collection's folder."""
     return Path(path).expanduser().resolve().name if path else "folder"
+
+
+def _folder_with(folder: str, pattern: str) -> str | None:
+    """A folder, if a file of that name, such as ``*.list``, lies in it; else None."""
+    path = Path(folder).expanduser()
+    return str(path) if any(path.glob(pattern)) else None
+
+
+def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
+    """One of two, by what a setting is: for names that tell apart what a setting changes."""
+    return then if value == is_this else otherwise
+
+
+for _resolver in (_basename, _folder_with, _when):
+    OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

@@ -30,7 +30,7 @@ from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.loggers import log_results, open_loggers
 from artistid.learning.networks import Network, predict, set_up
-from artistid.runs import RunFolder, provenance
+from artistid.runs import RunFolder, condition_of, provenance
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,7 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
         folder.write_results(predictions, config.vote, scores)
         log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
 
-    condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
-    condition |= {"seed": config.seed, "vote": config.vote}
+    condition = condition_of(config)
     folder.finish(
         {
             **scores,

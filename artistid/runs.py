@@ -251,6 +251,13 @@ class RunFolder:
         draft.replace(self.scores)
 
 
+def condition_of(config: DictConfig) -> dict[str, Any]:
+    """What tells runs apart, for the scores file: names of the choices, the fold of a jackknife, seed and vote."""
+    condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
+    fold = {"fold": config.split.fold} if "fold" in config.split else {}
+    return {**condition, **fold, "seed": config.seed, "vote": config.vote}
+
+
 def by_dotted_name(config: Any) -> dict[str, Any]:
     """A configuration's settings as one flat dict, such as ``optimizer.lr`` to its value."""
     row = pd.json_normalize(plain(config)).to_dict("records")[0]
@@ -273,7 +280,8 @@ def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:
 
     Returns:
         A row per run and level, sorted by folder: ``run`` (its folder, below ``root``), the condition (``data``,
-        ``split``, ``clip``, ``model``, ``seed``, ``vote``), ``level``, what
+        ``split``, ``clip``, ``model``, ``seed``, ``vote``, and ``fold`` of a jackknife, whose folds are rows here and
+        pooled by the report), ``level``, what
         :func:`artistid.evaluation.scores.score_levels` gives, and ``settings``.
 
     Raises:

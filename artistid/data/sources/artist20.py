@@ -60,15 +60,14 @@ class Artist20(Source):
 
 
 def listed_tracks(folder: Path) -> set[str]:
-    """The track ids ``artist/album/NN-Title`` in all ``*.list`` files of a folder.
+    """The track ids in all ``*.list`` files of a folder."""
+    return {track_id for path in sorted(folder.glob("*.list")) for track_id in read_track_list(path)}
 
-    Lines of another shape (lists of albums or of artists) name no tracks.
-    """
-    lines = (
-        line.strip().removesuffix(".mp3")
-        for path in sorted(folder.glob("*.list"))
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-    )
+
+def read_track_list(path: Path) -> set[str]:
+    """The track ids ``artist/album/NN-Title`` in a list; lines of another shape (albums, artists) name no tracks."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = (line.strip().removesuffix(".mp3") for line in text.splitlines())
     return {nfc(line) for line in lines if line.count("/") == 2 and not line.startswith("#")}
 
 

@@ -1,0 +1,120 @@
+"""Drawing at random, by a seed and names alone, and refusing what there is too little to draw from."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from artistid.data.catalog import Catalog, Track
+from artistid.errors import ArtistidError
+
+T = TypeVar("T")
+Counts = npt.NDArray[np.int64]
+
+
+def generator_of(seed: int, artist: str = "") -> np.random.Generator:
+    """A generator that depends on the seed and a name, the same on every machine."""
+    if seed < 0:
+        raise ArtistidError(f"seed={seed} is no seed: expected 0 or more")
+    return np.random.default_rng([seed, int.from_bytes(hashlib.sha1(artist.encode()).digest()[:8], "big")])
+
+
+def shuffled(items: Sequence[T], seed: int, artist: str) -> list[T]:
+    """An artist's albums or songs in a drawn order, which other artists don't change."""
+    return [items[index] for index in generator_of(seed, artist).permutation(len(items))]
+
+
+def allocate(songs: Counts, share: float, generator: np.random.Generator, leave: int) -> Counts:
+    """How many of each artist's ``songs`` ``(artists,)`` to draw: in proportion, at least one, and ``leave`` stay.
+
+    What rounding down leaves over goes to the largest remainders, drawn by lot among equals.
+    """
+    total = math.ceil(round(share * int(songs.sum()), 9))  # 0.1 * 3 is a little more than 0.3
+    quota = share * songs
+    drawn = np.maximum(1, np.floor(quota).astype(np.int64))
+    lot = generator.permutation(len(songs))
+    for artist in np.lexsort((lot, -(quota - np.floor(quota)))):
+        if drawn.sum() < total and quota[artist] > drawn[artist]:
+            drawn[artist] += 1
+    return np.minimum(drawn, songs - leave)
+
+
+def with_validation_songs(parts: Mapping[str, str], catalog: Catalog, share: float, seed: int) -> dict[str, str]:
+    """The parts, with a share of each artist's training songs moved to validation.
+
+    Of every artist at least one song validates and one still trains.
+
+    Args:
+        parts: track id to part.
+        catalog: has the tracks.
+        share: of the training songs, rounded up.
+        seed: of the draw.
+
+    Raises:
+        ArtistidError: an artist with a single training song; all such are listed.
+    """
+    check_share(share)
+    songs = Catalog(track for track in catalog if parts.get(track.track_id) == "train").by_artist()
+    if single := sorted(artist for artist, tracks in songs.items() if len(tracks) < 2):
+        raise ArtistidError(
+            f"validation is of songs of the training albums, so these want two songs or more; {len(single)} artists "
+            f"have a single one there: {listing(single)}"
+        )
+    n_val = allocate(np.array([len(tracks) for tracks in songs.values()]), share, generator_of(seed), leave=1)
+    drawn = (
+        track.track_id
+        for (artist, tracks), n in zip(songs.items(), n_val, strict=True)
+        for track in shuffled(tracks, seed, artist)[:n]
+    )
+    return {**parts, **dict.fromkeys(drawn, "val")}
+
+
+def check_share(share: float) -> None:
+    """Raises ArtistidError for a share that is none."""
+    if not 0 < share < 0.5:
+        raise ArtistidError(f"split.share={share} is no share: expected a number above 0 and below 0.5")
+
+
+def require_albums(tracks: Iterable[Track], rule: str) -> None:
+    """Raises ArtistidError where tracks have no album, which the rule wants; all are counted."""
+    if loose := [track.track_id for track in tracks if not track.album]:
+        raise ArtistidError(
+            f"{rule} needs an album for every track; {len(loose)} lie directly under their artist: {listing(loose)}; "
+            "split=song takes them"
+        )
+
+
+def require_enough(counts: Mapping[str, int], needed: int, what: str, rule: str, otherwise: str = "") -> None:
+    """Make sure that every artist has enough albums or songs.
+
+    Args:
+        counts: artist to albums or songs.
+        needed: of each.
+        what: ``album`` or ``song``.
+        rule: that needs them, and what for.
+        otherwise: rules that need fewer.
+
+    Raises:
+        ArtistidError: some have fewer; the message lists them and says what can be done.
+    """
+    short = {artist: count for artist, count in counts.items() if count < needed}
+    if not short:
+        return
+    found = ", ".join(f"{artist} ({count})" for artist, count in sorted(short.items()))
+    advice = [f"data.min_{what}s={needed} leaves them out", "data.artists=[…] names those to use"]
+    if len(short) == len(counts):
+        advice = [f"data=synthetic makes as many with data.n_{what}s={needed}"]
+    raise ArtistidError(
+        f"{rule}; {len(short)} of {len(counts)} artists have fewer: {found}\n"
+        + "; ".join([*advice, *([otherwise] if otherwise else [])])
+    )
+
+
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """The first few of many names."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
