@@ -236,6 +236,8 @@ def check_vote(method: str) -> None:
 def show(scores: dict[str, Score], condition: dict[str, Any], folder: RunFolder) -> None:
     """Print the table that a run ends with."""
     console = Console()
+    if "fold" in condition:
+        console.print("one fold of a jackknife; python -m artistid.report scores its folds together")
     console.print(scores_table(scores, " ".join(f"{name}={value}" for name, value in condition.items())))
     console.print(f"everything behind these numbers: {folder.path}", soft_wrap=True, highlight=False)
 

@@ -453,3 +453,21 @@ def test_runs_are_read_together(album_run: Run) -> None:
 def test_folder_without_a_finished_run(tmp_path: Path) -> None:
     with pytest.raises(ArtistidError, match="no finished run is in"):
         read_runs(tmp_path)
+
+
+@pytest.mark.slow
+def test_folds_of_a_jackknife_are_scored_together(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folds = ("split=jackknife", "split.n_folds=3", "split.fold=0,1,2")
+    run_verb("train", "-m", "data=folder", f"data.root={corpus}", *folds, *QUICK)
+    assert "scores its folds together" in capsys.readouterr().out
+    runs = tmp_path / "runs" / "corpus" / "jackknife-drawn-1s-crnn"
+    assert sorted(path.name for path in runs.iterdir()) == ["0-fold0", "0-fold1", "0-fold2"]
+    assert read_scores(runs / "0-fold2")["condition"]["fold"] == 2
+    run_verb("report", "runs=runs", "maps=null")
+    (path,) = (tmp_path / "report" / "tables").glob("table_v_song*.csv")
+    row = pd.read_csv(path).set_index("split").loc["jackknife-drawn"]
+    assert (row["songs_min"], row["trials"], row["runs"]) == (18, 1, "1 2 3"), "every song of the corpus, once"
+    assert "jackknife-drawn: each artist's albums in folds" in (tmp_path / "report" / "report.md").read_text()

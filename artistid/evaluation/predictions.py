@@ -6,6 +6,7 @@ Parquet; voting, scores, figures and tables start from one and know nothing of h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,6 +133,21 @@ class Predictions:
             )
         except ArtistidError as error:
             raise ArtistidError(f"{path}: {error}") from error
+
+    @classmethod
+    def pooled(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Predictions for different tracks as one, such as the folds of a jackknife: one test of all their tracks.
+
+        Raises:
+            ArtistidError: the parts name different artists, or two of them have the same clip.
+        """
+        first = parts[0]
+        if any(part.artists != first.artists for part in parts):
+            raise ArtistidError("predictions are pooled where all are of the same artists, in the same order")
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in (*KEY_COLUMNS, "probability")
+        }
+        return cls(first.artists, **columns)
 
     @cached_property
     def _starts_track(self) -> NDArray[np.bool_]:

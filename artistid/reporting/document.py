@@ -87,7 +87,7 @@ class RunNumbers(tuple[int, ...]):
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> RunNumbers:
-        return cls(sorted(run.number for run in runs))
+        return cls(sorted(member.number for run in runs for member in run.members))
 
     def ranges(self) -> list[tuple[int, int]]:
         """First and last of each unbroken range.
@@ -107,8 +107,9 @@ class RunNumbers(tuple[int, ...]):
 
 def origin(runs: Sequence[Run]) -> str:
     """Of which code, and on what, runs were made; the list of runs has the commands."""
-    revisions = sorted({short_revision(run) for run in runs})
-    devices = sorted({str(run.scores.get("device", "unknown")) for run in runs})
+    members = [member for run in runs for member in run.members]
+    revisions = sorted({short_revision(run) for run in members})
+    devices = sorted({str(run.scores.get("device", "unknown")) for run in members})
     return f"revision {', '.join(revisions)}; on {'; '.join(devices)}; commands in the list of runs"
 
 

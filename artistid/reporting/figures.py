@@ -247,7 +247,8 @@ def _epochs(run: Run) -> pd.DataFrame | None:
 
 
 def _trial(run: Run) -> str:
-    return f"run {run.number}, seed {run.condition['seed']}"
+    fold = f", fold {run.condition['fold']}" if "fold" in run.condition else ""
+    return f"run {run.number}, seed {run.condition['seed']}{fold}"
 
 
 def _published_average(level: str, split: str, seconds: float) -> float:

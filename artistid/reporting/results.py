@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +19,7 @@ from yaml import YAMLError
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import Outcome, Score, outcomes
+from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, vote
 from artistid.runs import WITHOUT_EFFECT, RunFolder, by_dotted_name, run_folders
 
@@ -27,31 +27,27 @@ log = logging.getLogger(__name__)
 
 CONDITION = ("data", "split", "clip", "model", "seed", "vote")
 SPLITS = ("song", "album")  # the paper's, in its order
-# Beginnings of the names of settings that may differ between the cells and the trials of one study.
-OF_CELL_OR_TRIAL = (
-    *WITHOUT_EFFECT,
-    "seed",
-    "split.",
-    "clip.name",
-    "clip.seconds",
-    "clip.frames",
-    "data.root",
-    "trainer.accelerator",
-)
+# Beginnings of the names of settings that say where a run was made.
+OF_PLACE = ("data.root", "split.lists", "trainer.accelerator")
+# Of those that may differ between the cells and the trials of one study.
+OF_CELL_OR_TRIAL = (*WITHOUT_EFFECT, *OF_PLACE, "seed", "split.", "clip.name", "clip.seconds", "clip.frames")
+FOLD = "split.fold"
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run.
+    """A finished run, or the runs of all folds of a jackknife as one, which tests the tracks of them all.
 
     Attributes:
         name: of its folder, as listed.
-        folder: its files.
-        scores: what its scores file says.
+        folder: its files; of several runs, those of the first.
+        scores: what its scores file says; of several runs, the scores of their test predictions taken together, and
+            the mean of their validations' weighted F1.
         settings: its configuration, by dotted name.
         votes: the test songs' votes.
         outcomes: of the test, by level; whole songs have no frame level.
         number: in the report's list of runs, from 1; 0 for a run that is on no list.
+        folds: the runs taken together; empty for a single run.
     """
 
     name: str
@@ -61,6 +57,12 @@ class Run:
     votes: SongVotes
     outcomes: Mapping[str, Outcome]
     number: int = 0
+    folds: tuple[Run, ...] = ()
+
+    @property
+    def members(self) -> tuple[Run, ...]:
+        """The runs behind it, as listed: itself, or its folds."""
+        return self.folds or (self,)
 
     @property
     def condition(self) -> Mapping[str, Any]:
@@ -86,7 +88,7 @@ class Run:
     def trial(self) -> tuple[tuple[str, str], ...]:
         """What runs on the same test songs have in common: the seed, and how the split was drawn."""
         of_trial = {name: value for name, value in self.settings.items() if name == "seed" or name.startswith("split.")}
-        return _setting_key(of_trial, ())
+        return _setting_key({name: value for name, value in of_trial.items() if value is not None}, OF_PLACE)
 
     def test(self, level: str) -> Score:
         """The test scores of a level."""
@@ -109,7 +111,7 @@ class Study:
         data: name of the data set.
         model: name of the model.
         variant: settings that tell it from other studies of the same data and model; mostly none.
-        runs: all of them.
+        runs: its trials; the folds of a jackknife are one.
     """
 
     data: str
@@ -157,9 +159,9 @@ class Results:
     """All that a report is made of.
 
     Attributes:
-        runs: finished runs, by number.
+        runs: finished runs, by number; each fold is one.
         left_out: run folders that are no part of the tables.
-        studies: the runs by data set and model.
+        studies: the runs by data set and model, folds pooled.
     """
 
     runs: tuple[Run, ...]
@@ -200,12 +202,14 @@ def collect(roots: Sequence[str | Path]) -> Results:
         else:
             runs.append(run)
     runs, repeated = _without_repeats(runs)
-    left_out += repeated
+    runs, partial = _without_partial_jackknives(runs)
+    left_out += [*repeated, *partial]
+    runs = [replace(run, number=number) for number, run in enumerate(runs, start=1)]
     if not runs:
         found = f"; of {len(left_out)} others, {left_out[0].name}: {left_out[0].reason}" if left_out else ""
         raise ArtistidError(f"no finished run is in runs={', '.join(map(str, roots))}{found}")
     log.info("%d finished runs, %d folders left out", len(runs), len(left_out))
-    return Results(tuple(runs), tuple(left_out), tuple(_studies(runs)))
+    return Results(tuple(runs), tuple(left_out), tuple(_studies(_with_folds_pooled(runs))))
 
 
 def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
@@ -264,7 +268,74 @@ def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
         for run, other in used.items()
         if other is not run
     ]
-    return [replace(run, number=number) for number, run in enumerate(kept, start=1)], left_out
+    return kept, left_out
+
+
+def _without_partial_jackknives(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
+    """The folds of a jackknife are scored together or not at all."""
+    left_out = {
+        run: LeftOut(run.name, reason) for folds in _jackknives(runs) if (reason := _not_pooled(folds)) for run in folds
+    }
+    return [run for run in runs if run not in left_out], list(left_out.values())
+
+
+def _not_pooled(folds: Sequence[Run]) -> str:
+    """Why folds are not one test of all tracks; empty where they are."""
+    there = Counter(run.settings[FOLD] for run in folds)
+    n_folds = folds[0].settings["split.n_folds"]
+    if missing := sorted(set(range(n_folds)) - set(there)):
+        listed = ", ".join(map(str, missing))
+        return f"its jackknife has {n_folds} folds, which are scored together; without a finished run: {listed}"
+    if repeated := [fold for fold, times in there.items() if times > 1]:
+        return f"of its jackknife, which has each fold once, there are several runs of fold {repeated[0]}"
+    if len({run.votes.artists for run in folds}) > 1:
+        return "the folds of its jackknife name different artists"
+    tested = Counter(track_id for run in folds for track_id in run.votes.track_id)
+    if twice := sorted(track_id for track_id, times in tested.items() if times > 1):
+        return f"{len(twice)} tracks are tested by several folds of its jackknife: {', '.join(twice[:5])}"
+    return ""
+
+
+def _jackknives(runs: Iterable[Run]) -> list[list[Run]]:
+    """The runs that are folds, by what they are folds of."""
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        if FOLD in run.settings:
+            others = {name: value for name, value in run.settings.items() if name != FOLD}
+            groups[_setting_key(others, (*WITHOUT_EFFECT, *OF_PLACE))].append(run)
+    return list(groups.values())
+
+
+def _with_folds_pooled(runs: Sequence[Run]) -> list[Run]:
+    """Single runs as they are, and of each jackknife one that is all its folds."""
+    return [run for run in runs if FOLD not in run.settings] + [pooled(folds) for folds in _jackknives(runs)]
+
+
+def pooled(folds: Sequence[Run]) -> Run:
+    """All folds of a jackknife as one trial: their test predictions are scored as one effective test set.
+
+    Validations overlap, so that of them it has the mean of the weighted F1 only.
+
+    Raises:
+        ArtistidError: the folds name different artists or have tested the same track.
+    """
+    folds = sorted(folds, key=lambda run: run.settings[FOLD])
+    first = folds[0]
+    test = Predictions.pooled([Predictions.from_parquet(run.folder.predictions / "test.parquet") for run in folds])
+    votes = vote(test, first.condition["vote"])
+    validation = {
+        level: {"f1_weighted": float(np.mean([run.scores["val"][level]["f1_weighted"] for run in folds]))}
+        for level in first.levels
+    }
+    scores = {
+        "condition": {name: value for name, value in first.condition.items() if name != "fold"},
+        "artists": first.scores["artists"],
+        "val": validation,
+        "test": score_levels(test, first.condition["vote"], first.levels, draws=0),
+    }
+    settings = {name: value for name, value in first.settings.items() if name != FOLD}
+    name = f"{first.name} to {folds[-1].name}"
+    return Run(name, first.folder, scores, settings, votes, outcomes(test, votes, first.levels), folds=tuple(folds))
 
 
 def _setting_key(settings: Mapping[str, Any], without: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

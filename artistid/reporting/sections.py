@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from artistid.data.splits import PROTOCOLS
 from artistid.errors import ArtistidError
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Material, Picture, Section
@@ -59,8 +60,9 @@ def _coverage(study: Study) -> str:
     trials = [len(study.cell(*place)) for place in wanted]
     full = sum(n >= len(published.SEEDS) for n in trials)
     some = sum(0 < n < len(published.SEEDS) for n in trials)
+    n_runs = sum(len(run.members) for run in study.runs)
     return (
-        f"{study.title}: {len(study.runs)} runs. Of the paper's {len(wanted)} trainings, which are split and clip "
+        f"{study.title}: {n_runs} runs. Of the paper's {len(wanted)} trainings, which are split and clip "
         f"length, and make two cells each, {full} have {len(published.SEEDS)} trials or more, {some} have fewer, "
         f"{len(wanted) - full - some} have none."
     )
@@ -132,13 +134,14 @@ def _conditions(study: Study, folder: Path) -> Iterator[Section]:
         name = f"{split} split, {seconds:g} s"
         blocks: list[str | Picture] = []
         curves = folder / f"learning_curves-{split}-{seconds:g}s.png"
-        drawn = figures.learning_curves(runs, curves)
+        members = [member for run in runs for member in run.members]
+        drawn = figures.learning_curves(members, curves)
         if drawn:
             caption = (
                 f"Learning curves of {study.title}, {name}; large hollow markers: each run's lowest validation loss."
             )
             blocks.append(Picture(curves, caption, drawn))
-        if bare := [str(run.number) for run in runs if run not in drawn]:
+        if bare := [str(run.number) for run in members if run not in drawn]:
             blocks.append(f"No learning curves of runs {', '.join(bare)}: there is no validation loss by epoch.")
         for level in published.TABLES:
             for number, group in enumerate(_of_same_artists(runs)):
@@ -217,6 +220,7 @@ def method(material: Material) -> Iterator[Section]:
             "Weighted F1: the artists' F1, weighted by how many samples each has. Frame level: every clip is a sample. "
             "Song level: the clips of a song vote. Song split: other songs of the tested albums were trained on. Album "
             "split: the tested albums are new.",
+            *_protocols(material),
             "Average, best and standard deviation (of the sample) are over trials, which differ in the seed: it draws "
             "the split and the initialisation. The best of some trials grows with their number.",
             f"The 95 % intervals are of the mean over trials ({material.config.draws:,} bootstrap draws, seed "
@@ -226,6 +230,14 @@ def method(material: Material) -> Iterator[Section]:
             f"{tables.MARK.strip()} marks where the printed tables differ from them.",
         ],
     )
+
+
+def _protocols(material: Material) -> Iterator[str]:
+    """What the splits do, where others than the paper's are among them."""
+    names = sorted({run.condition["split"] for run in material.results.runs})
+    if set(names) - set(SPLITS):
+        words = "; ".join(f"{name}: {PROTOCOLS[name].words}" for name in names if name in PROTOCOLS)
+        yield f"Scores of different protocols are not comparable. {words}."
 
 
 def left_out(material: Material) -> Iterator[Section]:
@@ -291,7 +303,7 @@ def _mapped(material: Material) -> list[Run]:
     groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for study in material.results.studies:
         for run in () if study.is_baseline else study.runs:
-            groups[study.title, run.condition["split"]].append(run)
+            groups[study.title, run.condition["split"]] += run.members
     return [max(group, key=lambda run: run.scores["val"]["song"]["f1_weighted"]) for group in groups.values()]
 
 

@@ -39,7 +39,7 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
             "average ± sd": [_with_sd(row["average"], row["sd"]) for row in rows],
             "best": [_number(row["best"]) for row in rows],
             "95 % interval": [_interval(row["ci95_low"], row["ci95_high"]) for row in rows],
-            "trials": [_trials(row["trials"]) for row in rows],
+            "trials": [_trials(row["trials"], row["split"]) for row in rows],
             "test songs": [_span(row["songs_min"], row["songs_max"]) for row in rows],
             "test clips": [_span(row["clips_min"], row["clips_max"]) for row in rows],
             "published average ± sd": [
@@ -54,6 +54,11 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
         f"{MARK.strip()} Worked out from the authors' trials; the paper prints {_misprinted(row)}."
         for row in rows
         if _misprinted(row)
+    ]
+    notes += [
+        f"{split}: a trial is {n_folds} runs, one per fold; their test predictions are scored as one test, in which "
+        "each track is once. This is no mean over folds."
+        for split, n_folds in sorted({(run.condition["split"], len(run.folds)) for run in study.runs if run.folds})
     ]
     if study.data != published.DATA:
         notes.append(f"The published figures are of {published.DATA}: other music than {study.data}.")
@@ -192,7 +197,7 @@ def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Ta
             "clip": [_seconds(row["clip_s"]) for row in records],
             "accuracy ± sd": [_with_sd(row["accuracy"], row["accuracy_sd"]) for row in records],
             "weighted F1 ± sd": [_with_sd(row["f1_weighted"], row["f1_weighted_sd"]) for row in records],
-            "trials": [_trials(row["trials"]) for row in records],
+            "trials": [_trials(row["trials"], row["split"]) for row in records],
             "artists": [_whole(row["artists"]) for row in records],
             "runs": frame["runs"],
         }
@@ -328,7 +333,7 @@ def comparison_table(title: str, pairs: Sequence[Pair], draws: int, seed: int) -
             "runs": [row["runs"] for row in rows],
         }
     )
-    runs = {run.number: run for pair in pairs for run in chain.from_iterable(pair.trials)}
+    runs = {member.number: member for pair in pairs for run in chain(*pair.trials) for member in run.members}
     return Table(
         f"comparisons-{slug(title)}",
         f"Paired comparisons for {title}: difference of weighted F1 at song level, test.",
@@ -373,6 +378,7 @@ def run_table(runs: Sequence[Run]) -> Table:
             "run": [str(row["number"]) for row in rows],
             "folder": [row["folder"] for row in rows],
             "seed": [str(row["seed"]) for row in rows],
+            "fold": [str(row.get("fold", DASH)) for row in rows],
             "vote": [row["vote"] for row in rows],
             "F1 frame": [_number(row["frame_f1_weighted"]) for row in rows],
             "F1 song": [_number(row["song_f1_weighted"]) for row in rows],
@@ -396,7 +402,7 @@ def left_out_table(left_out: Sequence[LeftOut]) -> Table:
 def _numbered(runs: Sequence[Run], numbers: Iterable[RunNumbers]) -> list[Run]:
     """Those of the runs that have one of the numbers."""
     wanted = set(chain.from_iterable(numbers))
-    return [run for run in runs if run.number in wanted]
+    return [member for run in runs for member in run.members if member.number in wanted]
 
 
 def slug(text: str) -> str:
@@ -444,11 +450,11 @@ def _whole(value: float) -> str:
     return DASH if math.isnan(value) else f"{value:,.0f}"
 
 
-def _trials(n: float) -> str:
-    """Trials found of the paper's three."""
+def _trials(n: float, split: str) -> str:
+    """Trials found; of the paper's three where it has that split."""
     if math.isnan(n):
         return DASH
-    return f"{n:.0f}/{len(published.SEEDS)}" if n <= len(published.SEEDS) else f"{n:.0f}"
+    return f"{n:.0f}/{len(published.SEEDS)}" if n <= len(published.SEEDS) and split in SPLITS else f"{n:.0f}"
 
 
 def _p_value(p: float) -> str:

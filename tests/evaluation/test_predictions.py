@@ -199,3 +199,20 @@ class TestOutsideFile:
         for name in ("notes.parquet", "missing.parquet"):
             with pytest.raises(ArtistidError, match=rf"{name}: expected a Parquet file"):
                 Predictions.from_parquet(tmp_path / name)
+
+
+def test_folds_are_pooled(predictions: Predictions) -> None:
+    rows = np.isin(predictions.track_id, ["träck 0", "träck 3"])
+    halves = [
+        Predictions(
+            ARTISTS, *(getattr(predictions, name)[half] for name in ("track_id", "clip", "artist", "probability"))
+        )
+        for half in (rows, ~rows)
+    ]
+    pooled = Predictions.pooled(halves)
+    for name in ("track_id", "clip", "artist", "probability"):
+        np.testing.assert_array_equal(getattr(pooled, name), getattr(predictions, name))
+    with pytest.raises(ArtistidError, match="expected one row per clip, found two"):
+        Predictions.pooled([predictions, halves[0]])
+    with pytest.raises(ArtistidError, match="of the same artists"):
+        Predictions.pooled([predictions, Predictions(**columns())])

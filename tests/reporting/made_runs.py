@@ -15,10 +15,10 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.splits import Split
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, score_levels
-from artistid.runs import RunFolder
+from artistid.runs import RunFolder, condition_of
 
 BASELINES = tuple(path.stem for path in (config_dir() / "model").glob("*.yaml") if path.stem != "crnn")
-SKILL = {"song": 2.0, "album": 1.2}
+SKILL = {"song": 2.0, "album": 1.2, "jackknife": 1.2}
 
 
 def make_run(
@@ -26,6 +26,7 @@ def make_run(
     split: str = "album",
     clip: str = "3s",
     seed: int = 0,
+    fold: int | None = None,
     *,
     data: str = "music",
     model: str = "crnn",
@@ -38,11 +39,11 @@ def make_run(
     epochs: int = 6,
     settings: dict[str, object] | None = None,
 ) -> Path:
-    """A run that tested ``songs`` songs of each artist, the same ones for all runs of a split and seed.
+    """A run that tested ``songs`` songs of each artist, the same ones for all runs of a split, seed and fold.
 
     Args:
         path: the run folder.
-        split: of the condition, as are ``clip``, ``seed``, ``data`` and ``model``.
+        split: of the condition, as are ``clip``, ``seed``, ``fold``, ``data`` and ``model``.
         n_artists: that it knows.
         songs: tested of each artist.
         song_seconds: length of every song.
@@ -55,12 +56,15 @@ def make_run(
     config = composed(split, clip, model if model in BASELINES else "crnn").copy()
     levels = ("song",) if clip == "song" else LEVELS
     changes = {"seed": seed, "data.name": data, "model.name": model, "run_dir": str(path), **(settings or {})}
+    if fold is not None:
+        changes["split.fold"] = fold
     for name, value in changes.items():
         OmegaConf.update(config, name, value)
+    drawn = f"{split}-{seed}" + ("" if fold is None else f"-{fold}")
     artists = [f"artist_{number:02}" for number in range(n_artists)]
     parts = ("train", "val", "test")
     tracks = [
-        Track(f"{artist}/{part}/{split}-{seed}-{song}", artist, part, str(song), Path("song.wav"))
+        Track(f"{artist}/{part}/{drawn}-{song}", artist, part, str(song), Path("song.wav"))
         for artist in artists
         for part in parts
         for song in range(songs)
@@ -72,7 +76,8 @@ def make_run(
         )
         if not finished:
             return path
-        generator = np.random.default_rng([seed, len(clip), int(_seconds(clip, 0)), len(model)])
+        of_fold = [] if fold is None else [fold + 1]
+        generator = np.random.default_rng([seed, len(clip), int(_seconds(clip, 0)), len(model), *of_fold])
         level = SKILL[split] if skill is None else skill
         tested = {
             part: draw_predictions(
@@ -84,11 +89,10 @@ def make_run(
         if epochs:
             csv_metrics(epochs).to_csv(folder.metrics, index=False)
         folder.write_results(tested, config.vote, scores)
-        condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
         folder.finish(
             {
                 **scores,
-                "condition": {**condition, "seed": seed, "vote": config.vote},
+                "condition": condition_of(config),
                 "artists": artists,
                 "command": f"python -m artistid.train split={split} clip={clip} seed={seed}",
                 "revision": "0123456789abcdef0123456789abcdef01234567",

@@ -39,12 +39,12 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
         found = sorted(path.name for path in folder.glob("*.list"))
         raise ArtistidError(f"split.lists={folder} lacks {', '.join(missing)}; found {listing(found) or 'no *.list'}")
     named: dict[str, T] = {}
-    twice: list[str] = []
+    twice: set[str] = set()
     for key, path in lists.items():
         tracks = read_track_list(path)
         if not tracks:
             raise ArtistidError(f"{path} names no track: expected lines artist/album/NN-Title")
-        twice += tracks & named.keys()
+        twice |= tracks & named.keys()
         named |= dict.fromkeys(tracks, key)
     if twice:
         names = ", ".join(path.name for path in lists.values())

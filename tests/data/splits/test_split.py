@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from artistid.data.catalog import Catalog, Track
-from artistid.data.splits import AlbumSplit, FileSplit, SongSplit, Split
+from artistid.data.splits import AlbumSplit, FileSplit, JackknifeSplit, SongSplit, Split
 from artistid.errors import ArtistidError
 
 PAPER_SEEDS = (0, 21, 42)
@@ -113,22 +113,24 @@ def test_the_order_of_the_tracks_does_not_matter(rule: AlbumSplit | SongSplit) -
 
 def test_pythons_hash_seed_does_not_matter() -> None:
     program = (
-        "from artistid.data.splits import AlbumSplit, SongSplit\n"
-        "from tests.data.test_splits import SMALL\n"
-        "for rule in AlbumSplit(), SongSplit(): print(sorted(rule.draw(SMALL, 0).parts.items()))\n"
+        "from artistid.data.splits import AlbumSplit, JackknifeSplit, SongSplit\n"
+        "from tests.data.splits.test_split import SMALL\n"
+        "for rule in AlbumSplit(), SongSplit(), JackknifeSplit(n_folds=3):\n"
+        "    print(sorted(rule.draw(SMALL, 0).parts.items()))\n"
     )
     printed = {
         subprocess.run(
             [sys.executable, "-c", program],
             env={"PYTHONHASHSEED": seed},
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             capture_output=True,
             text=True,
             check=True,
         ).stdout
         for seed in ("1", "2")
     }
-    here = [sorted(rule.draw(SMALL, 0).parts.items()) for rule in (AlbumSplit(), SongSplit())]
+    rules = (AlbumSplit(), SongSplit(), JackknifeSplit(n_folds=3))
+    here = [sorted(rule.draw(SMALL, 0).parts.items()) for rule in rules]
     assert printed == {"".join(f"{parts}\n" for parts in here)}
 
 

@@ -1,0 +1,125 @@
+"""The folds of a jackknife are read as one trial that has tested the tracks of them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from artistid.evaluation.predictions import Predictions
+from artistid.reporting import tables
+from artistid.reporting.document import RunNumbers
+from artistid.reporting.results import Results, collect
+from artistid.runs import read_runs
+from tests.reporting.made_runs import make_run
+
+SPLIT = "jackknife-drawn"
+FOLDS = {"split.n_folds": 3}
+
+
+def make_folds(root: Path, seed: int = 0, folds: tuple[int, ...] = (0, 1, 2), **settings: object) -> None:
+    for fold in folds:
+        make_run(root / f"{seed}-fold{fold}", "jackknife", "3s", seed, fold, settings={**FOLDS, **settings}, songs=2)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of a jackknife of three folds; of a third seed, one fold is missing."""
+    root = tmp_path_factory.mktemp("runs")
+    make_folds(root, 0)
+    make_folds(root, 21)
+    make_folds(root, 42, (0, 2))
+    return root
+
+
+@pytest.fixture(scope="module")
+def results(root: Path) -> Results:
+    return collect([root])
+
+
+def test_a_trial_is_all_its_folds(root: Path, results: Results) -> None:
+    (study,) = results.studies
+    trials = study.cell(SPLIT, 3)
+    assert [trial.condition["seed"] for trial in trials] == [0, 21]
+    assert "fold" not in trials[0].condition
+    tests = [Predictions.from_parquet(root / f"0-fold{fold}/predictions/test.parquet") for fold in range(3)]
+    label, predicted = (np.concatenate([getattr(clips, name) for clips in tests]) for name in ("label", "predicted"))
+    frame = trials[0].test("frame")
+    assert frame["n"] == len(label)
+    assert frame["f1_weighted"] == pytest.approx(f1_score(label, predicted, average="weighted"), abs=1e-6)
+    songs = pd.concat([pd.read_csv(root / f"0-fold{fold}/songs_test.csv") for fold in range(3)])
+    song = trials[0].test("song")
+    assert song["n"] == len(songs) == 3 * 4 * 2
+    assert song["accuracy"] == pytest.approx(accuracy_score(songs["artist"], songs["predicted"]))
+    assert song["f1_weighted"] == pytest.approx(
+        f1_score(songs["artist"], songs["predicted"], average="weighted"), abs=1e-6
+    )
+
+
+def test_the_validation_is_the_mean_over_folds(root: Path, results: Results) -> None:
+    rows = read_runs(root).query("seed == 0 and level == 'song'")
+    assert sorted(rows["fold"]) == [0, 1, 2], "read one by one, folds are rows"
+    trial = results.studies[0].cell(SPLIT, 3)[0]
+    f1 = [run.scores["val"]["song"]["f1_weighted"] for run in trial.members]
+    assert trial.scores["val"]["song"]["f1_weighted"] == pytest.approx(np.mean(f1))
+
+
+def test_a_jackknife_that_lacks_a_fold_is_left_out(results: Results) -> None:
+    assert [run.name for run in results.left_out] == ["42-fold0", "42-fold2"]
+    assert {run.reason for run in results.left_out} == {
+        "its jackknife has 3 folds, which are scored together; without a finished run: 1"
+    }
+    assert [run.number for run in results.runs] == list(range(1, 7))
+
+
+def test_tables_refer_to_all_folds_and_say_that_they_are_pooled(results: Results) -> None:
+    (study,) = results.studies
+    table = tables.score_table(study, "song", draws=20, seed=0)
+    row = table.cells[table.cells["split"] == SPLIT].iloc[0]
+    assert row["runs"] == RunNumbers(range(1, 7))
+    assert (row["trials"], row["test songs"]) == ("2", "24")
+    assert any(f"{SPLIT}: a trial is 3 runs, one per fold" in note for note in table.notes)
+    listed = tables.run_table(results.runs).cells
+    assert listed["fold"].tolist() == ["0", "1", "2"] * 2
+
+
+def test_systems_are_compared_on_all_tracks(tmp_path: Path) -> None:
+    make_folds(tmp_path / "crnn")
+    for fold in range(3):
+        path = tmp_path / f"svm/{fold}"
+        make_run(path, "jackknife", "3s", 0, fold, settings=FOLDS, songs=2, model="svm", epochs=0, skill=0.3)
+    (pair,) = tables.pairs_with_the_best(collect([tmp_path]).studies)
+    table = tables.comparison_table("music", [pair], draws=20, seed=0)
+    assert (table.data["songs"][0], table.data["trials"][0]) == (24, 1)
+    assert table.cells["runs"][0] == RunNumbers(range(1, 7))
+    assert len(table.runs) == 6
+
+
+def test_folds_made_on_different_machines_are_one_jackknife(tmp_path: Path) -> None:
+    make_folds(tmp_path, folds=(0, 1))
+    make_folds(tmp_path, folds=(2,), **{"trainer.accelerator": "gpu"})
+    assert len(collect([tmp_path]).studies[0].runs) == 1
+
+
+def test_a_fold_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    make_folds(tmp_path)
+    make_folds(tmp_path / "again", folds=(1,), **{"trainer.accelerator": "gpu"})
+    make_run(tmp_path / "album")
+    left_out = collect([tmp_path]).left_out
+    assert len(left_out) == 4
+    assert "there are several runs of fold 1" in left_out[0].reason
+
+
+def test_folds_that_test_the_same_tracks_are_not_pooled(tmp_path: Path) -> None:
+    make_run(tmp_path / "album")
+    for fold in range(2):  # the same songs, as if one fold's list had been copied over another's
+        settings = {"split.n_folds": 2, "split.fold": fold}
+        make_run(tmp_path / str(fold), "jackknife", settings=settings)
+    results = collect([tmp_path])
+    assert [run.reason.split(":")[0] for run in results.left_out] == [
+        "12 tracks are tested by several folds of its jackknife"
+    ] * 2
+    assert len(results.runs) == 1
