@@ -24,6 +24,7 @@ from artistid.errors import ArtistidError
 
 PATH_SETTINGS = (
     "data.root",
+    "data.csv",
     "split.path",
     "split.lists",
     "checkpoint",
@@ -59,7 +60,7 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
         @wraps(function)
         def job(config: DictConfig) -> Any:
             try:
-                make_root_absolute(config)
+                make_data_absolute(config)
                 return function(config)
             except Exception as error:
                 message = _told(error)
@@ -153,11 +154,12 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def make_root_absolute(config: DictConfig) -> None:
+def make_data_absolute(config: DictConfig) -> None:
     """Whatever keeps the configuration finds the data again from anywhere."""
-    data = config.get("data")
-    if data and data.get("root"):
-        data.root = str(Path(data.root).expanduser().absolute())
+    data = config.get("data") or {}
+    for setting in ("root", "csv"):
+        if data.get(setting):
+            data[setting] = str(Path(data[setting]).expanduser().absolute())
 
 
 def plain(config: Any) -> Any:
@@ -168,6 +170,11 @@ def plain(config: Any) -> Any:
 def _basename(path: str | None) -> str:
     """Last part of a path, to name runs and stores after a collection's folder."""
     return Path(path).expanduser().resolve().name if path else "folder"
+
+
+def _stem(path: str | None) -> str:
+    """The last part of a path without its ending."""
+    return Path(_basename(path)).stem
 
 
 def _folder_with(folder: str, pattern: str) -> str | None:
@@ -181,5 +188,5 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
     return then if value == is_this else otherwise
 
 
-for _resolver in (_basename, _folder_with, _when):
+for _resolver in (_basename, _stem, _folder_with, _when):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

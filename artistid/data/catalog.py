@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import logging
 import unicodedata
@@ -102,6 +103,7 @@ class Catalog(Sequence[Track]):
         min_albums: int = 0,
         min_songs: int = 0,
         exclude: Collection[str] = (),
+        albums_only: bool = False,
     ) -> Catalog:
         """The part of the catalog that an experiment asks for.
 
@@ -110,6 +112,7 @@ class Catalog(Sequence[Track]):
             min_albums: keep artists with at least so many albums, counted after ``exclude``.
             min_songs: keep artists with at least so many songs, counted after ``exclude``.
             exclude: track ids to leave out.
+            albums_only: leave out tracks that belong to no album.
 
         Raises:
             ArtistidError: a name that the catalog does not have, or nothing left.
@@ -121,6 +124,8 @@ class Catalog(Sequence[Track]):
         _require_known(excluded, {track.track_id for track in self}, "data.exclude", "track ids")
         _require_known(wanted, set(self.artists), "data.artists", "artists")
         remaining = Catalog(track for track in self if track.artist in wanted and track.track_id not in excluded)
+        if albums_only:
+            remaining = remaining._without_loose_tracks()
         albums, songs = remaining.albums, Counter(track.artist for track in remaining)
         kept = {name for name in albums if len(albums[name]) >= min_albums and songs[name] >= min_songs}
         minimum = f"data.min_albums={min_albums}, data.min_songs={min_songs}"
@@ -133,6 +138,12 @@ class Catalog(Sequence[Track]):
         if few := sorted(set(albums) - kept):
             log.info("left out %d of %d artists (%s): %s", len(few), len(albums), minimum, ", ".join(few))
         return Catalog(track for track in remaining if track.artist in kept)
+
+    def _without_loose_tracks(self) -> Catalog:
+        loose = [track.track_id for track in self if not track.album]
+        if loose:
+            log.info("left out %d tracks without an album (data.albums_only=true): %s", len(loose), listing(loose))
+        return Catalog(track for track in self if track.album)
 
     def with_facts(self, facts: Mapping[str, tuple[float, str]]) -> Catalog:
         """The tracks named in ``facts`` (track id to seconds and SHA-1), completed with them; others are left out."""
@@ -179,35 +190,71 @@ def _require_list(names: object, setting: str) -> None:
 
 def nfc(text: str) -> str:
     """Text in Unicode NFC, since some file systems hand out decomposed names; bytes that are no UTF-8 become U+FFFD."""
+    if text.isascii():
+        return text
     return unicodedata.normalize("NFC", text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
+def clean(name: str) -> str:
+    """A name from a table or a tag: in Unicode NFC, and no blanks but single ones between words."""
+    return nfc(" ".join(name.split()))
+
+
+def listing(names: Sequence[str], most: int = 10) -> str:
+    """The first of many names, for a message that gives their number elsewhere.
+
+    Example:
+        >>> listing(["a", "b", "c"], most=2)
+        'a, b, …'
+    """
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
 def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str, str]]:
-    """The rows of a CSV file by column name.
+    """The rows of a CSV or TSV file by column name, as people's spreadsheets write them.
 
     Args:
-        path: UTF-8, with or without the mark that spreadsheets put first.
+        path: UTF-8 or UTF-16, with or without the mark that spreadsheets put first; cells parted by commas, semicolons
+            or tabs, lines ended in any way. Names of columns may be in capitals; rows of empty cells are passed over.
         required: columns that must be there; others may be.
         what: the file ought to be, for the errors.
 
     Raises:
-        ArtistidError: no such file, columns missing, or a row with fewer or more cells than the first.
+        ArtistidError: no such file, columns missing or there twice, or a row with fewer or more cells than the first.
     """
     if not path.is_file():
         raise ArtistidError(f"the {what} {path} is no file (seen from {Path.cwd()})")
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or ()
-        if missing := [name for name in required if name not in columns]:
-            raise ArtistidError(
-                f"{path} is no {what}: it lacks the columns {', '.join(missing)}; found {list(columns)}"
-            )
-        rows = []
-        for row in reader:
-            if None in row or None in row.values():
-                raise ArtistidError(f"{path}, line {reader.line_num}: expected {len(columns)} cells ({list(columns)})")
-            rows.append(row)
-        return rows
+    with path.open(encoding=_encoding(path), errors="surrogateescape", newline="") as file:
+        delimiter = max(",;\t", key=file.readline().count)
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter)
+        try:
+            columns = [name.strip().lower() for name in next(reader, [])]
+            _require_columns(columns, required, f"{path} is no {what}")
+            rows = []
+            for cells in reader:
+                if not any(cells):
+                    continue
+                if len(cells) != len(columns):
+                    raise ArtistidError(
+                        f"{path}, line {reader.line_num}: expected {len(columns)} cells ({columns}), found {len(cells)}"
+                    )
+                rows.append(dict(zip(columns, cells, strict=True)))
+            return rows
+        except csv.Error as error:
+            raise ArtistidError(f"{path} is no {what}: line {reader.line_num}: {error}") from error
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _require_columns(columns: list[str], required: Collection[str], where: str) -> None:
+    if missing := [name for name in required if name not in columns]:
+        raise ArtistidError(f"{where}: it lacks the columns {', '.join(missing)}; found {columns}")
+    if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
+        raise ArtistidError(f"{where}: the columns {', '.join(twice)} are there twice")
 
 
 def _require_known(names: Collection[str], known: Collection[str], setting: str, what: str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import unicodedata
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import ClassVar
 
 from artistid.data.audio import AUDIO_SUFFIXES
-from artistid.data.catalog import Catalog, Track, nfc
+from artistid.data.catalog import Catalog, Track, listing, nfc
 from artistid.errors import ArtistidError
 
 log = logging.getLogger(__name__)
@@ -47,6 +50,7 @@ class Source(ABC):
         min_albums: of an artist.
         min_songs: of an artist.
         exclude: track ids.
+        albums_only: leave out tracks without an album, which an album split cannot place.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Source(ABC):
     min_albums: int = 0
     min_songs: int = 0
     exclude: Sequence[str] = ()
+    albums_only: bool = False
 
     card: ClassVar[Card]
 
@@ -81,7 +86,10 @@ class Source(ABC):
             raise ArtistidError(f"data.root={root} cannot be read: {error}") from error
         if not tracks:
             raise ArtistidError(f"data.root={root} holds no tracks: found {describe(root)}\n{self.expected()}")
-        return Catalog(tracks).select(self.artists, self.min_albums, self.min_songs, self.exclude)
+        catalog = Catalog(tracks)
+        selected = catalog.select(self.artists, self.min_albums, self.min_songs, self.exclude, self.albums_only)
+        _warn_of_spellings(catalog.artists, set(selected.artists))
+        return selected
 
     def expected(self) -> str:
         """The card as a paragraph for an error message."""
@@ -90,6 +98,54 @@ class Source(ABC):
             f"  {card.title}\n  expected tree: {card.layout}\n  how to get it: {card.how_to_get}\n"
             f"  licence: {card.licence}\n  citation: {card.citation}"
         )
+
+
+def _warn_of_spellings(names: Iterable[str], used: AbstractSet[str]) -> None:
+    """Say which names may be one artist's, if one of them is used: each name is a class of its own."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[folded(name)].append(name)
+    if alike := [" = ".join(group) for group in groups.values() if len(group) > 1 and not used.isdisjoint(group)]:
+        log.warning(
+            "%d names of artists differ only in case, accents or blanks, and are taken for different artists: %s",
+            *(len(alike), listing(alike)),
+        )
+
+
+def folded(name: str) -> str:
+    """A name without case, accents and blanks, to find those that are spelled almost alike.
+
+    Example:
+        >>> folded("Sigur Rós") == folded("SIGUR ROS")
+        True
+    """
+    letters = "".join(unicodedata.normalize("NFKD", name.casefold()).split())
+    if letters.isascii():
+        return letters
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def path_below(root: Path, text: str, where: object) -> Path:
+    """The file that a table names, which must lie below a folder.
+
+    Args:
+        root: the folder, absolute.
+        text: relative to ``root``, or an absolute path below it; backslashes part folders where no file is named so.
+        where: the table, for the errors.
+
+    Raises:
+        ArtistidError: a path that leads out of ``root``, or one of another machine's drives.
+    """
+    path = Path(os.path.normpath(root / text))
+    if "\\" in text and not path.exists():
+        path = Path(os.path.normpath(root / text.replace("\\", "/")))
+    if PureWindowsPath(text).drive and os.name != "nt" and not path.exists():
+        raise ArtistidError(
+            f"{where}: {text!r} is a path on a Windows drive; expected one relative to data.root={root}"
+        )
+    if root not in path.parents:
+        raise ArtistidError(f"{where}: {text!r} is no file below data.root={root}, to which paths are relative")
+    return path
 
 
 def describe(root: Path) -> str:
