@@ -125,6 +125,11 @@ def folded(name: str) -> str:
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
+def absolute(path: Path) -> Path:
+    """From the file system's root and without ``..``; links stay as they are."""
+    return Path(os.path.normpath(path.absolute()))
+
+
 def path_below(root: Path, text: str, where: object) -> Path:
     """The file that a table names, which must lie below a folder.
 
@@ -136,9 +141,9 @@ def path_below(root: Path, text: str, where: object) -> Path:
     Raises:
         ArtistidError: a path that leads out of ``root``, or one of another machine's drives.
     """
-    path = Path(os.path.normpath(root / text))
+    path = absolute(root / text)
     if "\\" in text and not path.exists():
-        path = Path(os.path.normpath(root / text.replace("\\", "/")))
+        path = absolute(root / text.replace("\\", "/"))
     if PureWindowsPath(text).drive and os.name != "nt" and not path.exists():
         raise ArtistidError(
             f"{where}: {text!r} is a path on a Windows drive; expected one relative to data.root={root}"

@@ -85,7 +85,7 @@ def require_albums(tracks: Iterable[Track], rule: str) -> None:
     if loose := [track.track_id for track in tracks if not track.album]:
         raise ArtistidError(
             f"{rule} needs an album for every track; {len(loose)} lie directly under their artist: {listing(loose)}; "
-            "data.albums_only=true leaves them out, split=song takes them"
+            "split=song takes them, data.albums_only=true leaves them out"
         )
 
 

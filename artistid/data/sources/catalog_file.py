@@ -1,0 +1,149 @@
+"""A catalog made by hand: a CSV file that names the tracks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from artistid.data.catalog import Catalog, Track, clean, listing, nfc, read_rows
+from artistid.data.sources.base import Card, Source, absolute, folded, path_below
+from artistid.errors import ArtistidError
+
+log = logging.getLogger(__name__)
+
+# What a compilation's artist is called.
+VARIOUS = frozenset(
+    folded(name)
+    for name in (
+        *("Various Artists", "Various", "V.A.", "VA", "V/A", "Verschiedene Interpreten", "Verschiedene", "Diverse"),
+        *("Artistes divers", "Artistes variés", "Varios artistas", "Vários artistas", "Artisti vari", "AA.VV."),
+        *("Diverse artister", "Diverse artiesten", "Разные исполнители", "群星"),
+    )
+)
+
+Row = dict[str, str]
+
+
+@dataclass(kw_only=True)
+class CatalogFile(Source):
+    """Tracks by the rows of a CSV or TSV file.
+
+    Args:
+        csv: the file, with the columns path and artist, and if you like album, title and track_id; others are passed
+            over. A row without an artist, or by "Various Artists", is left out and counted.
+        root: the folder to which paths are relative; None: that of the file.
+    """
+
+    csv: str | Path | None
+    root: str | Path | None = None
+
+    card: ClassVar[Card] = Card(
+        title="a catalog of your own",
+        licence="that of your music",
+        citation="none",
+        how_to_get="write it by hand, or have data=library write one from the files' tags",
+        layout="a CSV with the columns path and artist, and if you like album, title and track_id; paths as from ROOT",
+    )
+
+    def __post_init__(self) -> None:
+        if self.root is None and self.csv is not None:
+            self.root = Path(self.csv).expanduser().absolute().parent
+
+    def catalog(self) -> Catalog:
+        """The tracks to work on.
+
+        Raises:
+            ArtistidError: no such file, columns missing, a path that leads out of the root, a track that is there
+                twice, or nothing left; also whatever :meth:`Source.catalog` says.
+        """
+        if self.csv is None:
+            raise ArtistidError(f"data.csv is not set: say which file holds the catalog\n{self.expected()}")
+        if not Path(self.csv).expanduser().is_file():
+            raise ArtistidError(f"data.csv={self.csv} is no file (seen from {Path.cwd()})\n{self.expected()}")
+        return super().catalog()
+
+    def scan(self, root: Path) -> list[Track]:
+        root = absolute(root)
+        return tracks_of(self.read(root), root, str(self.csv))
+
+    def read(self, root: Path) -> dict[Path, Row]:
+        """The rows of the file by the audio files that they name."""
+        table = Path(str(self.csv)).expanduser()
+        rows = place(read_rows(table, ("path", "artist"), "catalog"), root, table)
+        if not rows:
+            raise ArtistidError(f"data.csv={table} names no tracks: expected a row for each")
+        if absent := [str(path) for path in rows if not path.exists()]:
+            if len(absent) == len(rows):
+                raise ArtistidError(
+                    f"none of the {len(rows)} files that {table} names is there: {listing(absent, 3)}; "
+                    f"paths are relative to data.root={root}"
+                )
+            log.warning(
+                "%d of the %d files that %s names are not there: %s",
+                *(len(absent), len(rows), table, listing(absent)),
+            )
+        return rows
+
+
+def place(rows: list[Row], root: Path, table: Path) -> dict[Path, Row]:
+    """The rows by the files that they name below ``root``.
+
+    Raises:
+        ArtistidError: text that is no UTF-8, a path that leads out of ``root``, or a file that is there twice.
+    """
+    placed: dict[Path, Row] = {}
+    for row in rows:
+        path = path_below(root, row["path"], table)
+        for column in ("artist", "album", "title"):
+            if not _is_unicode(row.get(column, "")):
+                raise ArtistidError(
+                    f"{table}: the {column} {nfc(row[column])!r} of {row['path']!r} is no UTF-8; "
+                    "have your spreadsheet save the file as UTF-8"
+                )
+        if path in placed:
+            albums = " and ".join(repr(each.get("album", "")) for each in (placed[path], row))
+            raise ArtistidError(
+                f"{table}: the file {row['path']!r} is there twice, in the albums {albums}; a track belongs to one"
+            )
+        placed[path] = row
+    return placed
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in text)
+
+
+def tracks_of(rows: dict[Path, Row], root: Path, where: str) -> list[Track]:
+    """The tracks of rows that name an artist; compilations are left out, and all that is left out is counted.
+
+    Args:
+        rows: by the audio files that they name.
+        root: the folder from which tracks are named that have no track_id.
+        where: the rows come from, for the log.
+    """
+    tracks, nameless, various = [], [], []
+    for path, row in rows.items():
+        place = path.relative_to(root).with_suffix("").as_posix()
+        artist = clean(row["artist"])
+        if not artist:
+            nameless.append(nfc(place))
+        elif folded(artist) in VARIOUS:
+            various.append(nfc(place))
+        else:
+            tracks.append(
+                Track(
+                    track_id=nfc(row.get("track_id") or place),
+                    artist=artist,
+                    album=clean(row.get("album", "")),
+                    title=clean(row.get("title", "")) or nfc(path.stem),
+                    path=path,
+                )
+            )
+    for names, why in ((nameless, "name no artist"), (various, "are on compilations, by various artists")):
+        if names:
+            log.warning("%s: left out %d of %d tracks that %s: %s", where, len(names), len(rows), why, listing(names))
+    if not tracks:
+        raise ArtistidError(f"{where}: none of {len(rows)} tracks names an artist of its own")
+    return tracks

@@ -1,0 +1,184 @@
+"""Your library: artists and albums by the files' tags, and a CSV file to correct what they say."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from artistid.data.catalog import Catalog, Track, listing, nfc
+from artistid.data.sources.base import Card, Source, absolute, audio_files, folded
+from artistid.data.sources.catalog_file import VARIOUS, CatalogFile, Row, tracks_of
+from artistid.data.tags import Tags, read_all_tags
+from artistid.errors import ArtistidError
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("path", "artist", "album", "title", "disc", "number", "note")
+
+_DISC = r"(?:cd|dis[ck])\s*\.?\s*#?\s*(?P<{}>\d{{1,2}}|one|two|three|four|i{{1,3}}|iv)\b"
+# "Tago Mago (Disc 2: Peking O)", "Tago Mago, CD 2"; "Volume 2" is another album.
+DISC = re.compile(rf"\s*[(\[]{_DISC.format('bracketed')}[^)\]]*[)\]]$|[\s,;:–-]+{_DISC.format('bare')}$", re.IGNORECASE)
+FEATURING = re.compile(r"\s+[(\[]?(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECASE)
+
+_VERSION = (
+    r"[^)\]]*\b(?:live|unplugged|re-?master(?:ed)?|mono|stereo|demo|acoustic|alternat(?:e|ive)|outtake|rehearsal"
+    r"|session|take|edit|version|(?:re)?mix|re-?recorded|bonus|deluxe)\b[^)\]]*"
+)
+# "Vitamin C (Live at the BBC)", "Vitamin C - 2004 Remaster"
+VERSION = re.compile(rf"\s*[(\[]{_VERSION}[)\]]|\s+[–-]\s+{_VERSION}$", re.IGNORECASE)
+
+
+@dataclass(kw_only=True)
+class Library(CatalogFile):
+    """Tracks by their tags: the album's artist first, compilations left out, the discs of a set joined to one album.
+
+    Args:
+        csv: a table to correct by hand. It is written if it is not there yet; if it is, it is read instead of the tags,
+            and files that it does not name are left out and counted. To use a track under another name, or not at all,
+            change or empty its artist.
+        tag_encoding: see :func:`artistid.data.tags.read_tags`.
+        cache_dir: what the tags say is kept below it, and read again only for files that have changed.
+        workers: processes that read tags; None takes one per core.
+    """
+
+    csv: str | Path | None = None
+    tag_encoding: str | None = None
+    cache_dir: str | Path
+    workers: int | None = None
+
+    card: ClassVar[Card] = Card(
+        title="a library of music",
+        licence="that of your music",
+        citation="none",
+        how_to_get="any mp3, flac, ogg, m4a … files whose tags name artist, album and title, in folders as you like",
+        layout="ROOT/**/*.mp3",
+    )
+
+    def __post_init__(self) -> None:
+        """The root is not that of the table, as it is where there is nothing but a table."""
+
+    def catalog(self) -> Catalog:
+        return Source.catalog(self)
+
+    def scan(self, root: Path) -> list[Track]:
+        root = absolute(root)
+        files = audio_files(root)
+        if not files:
+            return []
+        table = None if self.csv is None else Path(self.csv).expanduser()
+        correct = table is not None and table.is_file()
+        rows = self.read(root) if correct else self._rows_by_tags(files, root)
+        if unnamed := [nfc(path.relative_to(root).as_posix()) for path in files if path not in rows]:
+            log.warning("left out %d files that %s does not name: %s", len(unnamed), table, listing(unnamed))
+        tracks = tracks_of(rows, root, str(table) if correct else f"the tags in data.root={root}")
+        groups = versions(tracks)
+        if groups:
+            log.warning(
+                "%d songs are there more than once (live, remastered, on another album); parts of a split may share "
+                "them: %s",
+                *(len(groups), listing([" = ".join(map(_described, group)) for group in groups])),
+            )
+        if table is not None and not correct:
+            _write_table(table, rows, groups, root)
+        return tracks
+
+    def _rows_by_tags(self, files: list[Path], root: Path) -> dict[Path, Row]:
+        cache = Path(self.cache_dir).expanduser() / self.name / "tags.json"
+        tags = dict(zip(files, read_all_tags(files, cache, self.tag_encoding, self.workers), strict=True))
+        _report(tags, root)
+        compilations = _unmarked_compilations(tags)
+        rows = {path: _row(path.relative_to(root), each, path in compilations) for path, each in tags.items()}
+        if joined := {(row["artist"], row["album"]) for path, row in rows.items() if tags[path].album != row["album"]}:
+            log.info("joined the discs of %d albums: %s", len(joined), listing(sorted(map(" – ".join, joined))))
+        return rows
+
+
+def _report(tags: Mapping[Path, Tags], root: Path) -> None:
+    """Say which tags cannot be read, or hardly mean what they say."""
+    if bad := [f"{nfc(path.relative_to(root).as_posix())} ({each.error})" for path, each in tags.items() if each.error]:
+        log.warning("the tags of %d files cannot be read: %s", len(bad), listing(bad))
+    if doubtful := sorted({each.artist or each.title for each in tags.values() if each.doubtful}):
+        log.warning(
+            "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "
+            "them), of %d artists: %s",
+            *(len(doubtful), listing(doubtful)),
+        )
+
+
+def _unmarked_compilations(tags: Mapping[Path, Tags]) -> set[Path]:
+    """Files of albums without an album artist, of which no artist of three or more has half of the tracks."""
+    albums: dict[tuple[Path, str], dict[Path, str]] = defaultdict(dict)
+    for path, each in tags.items():
+        if each.album and not each.album_artist:
+            albums[path.parent, folded(each.album)][path] = folded(_main_artist(each.artist))
+    counts = {key: Counter(artists.values()) for key, artists in albums.items()}
+    return {
+        path
+        for key, artists in albums.items()
+        for path in artists
+        if len(counts[key]) > 2 and 2 * max(counts[key].values()) < len(artists)
+    }
+
+
+def _row(path: Path, tags: Tags, on_compilation: bool) -> Row:
+    """A track's row in the table."""
+    artist, note = tags.album_artist or _main_artist(tags.artist), ""
+    if on_compilation or (tags.compilation and not tags.album_artist) or folded(artist) in VARIOUS:
+        artist, note = "Various Artists", f"on a compilation, by {tags.artist}" if tags.artist else "on a compilation"
+    elif tags.error:
+        note = f"tags cannot be read: {tags.error}"
+    elif not artist:
+        note = "no artist"
+    disc = DISC.search(tags.album)
+    return {
+        "path": path.as_posix(),
+        "artist": artist,
+        "album": tags.album[: disc.start()] if disc and disc.start() else tags.album,
+        "title": tags.title,
+        "disc": tags.disc or (disc["bracketed"] or disc["bare"] if disc else ""),
+        "number": tags.number,
+        "note": note,
+    }
+
+
+def _main_artist(artist: str) -> str:
+    """Without the guests."""
+    return FEATURING.sub("", artist)
+
+
+def versions(tracks: Iterable[Track]) -> list[list[Track]]:
+    """Songs that an artist has under one title more than once, apart from what says which version it is."""
+    groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
+    for track in sorted(tracks, key=lambda track: track.track_id):
+        title = "".join(filter(str.isalnum, folded(VERSION.sub("", track.title))))
+        groups[track.artist, title].append(track)
+    return [group for (_, title), group in sorted(groups.items()) if title and len(group) > 1]
+
+
+def _described(track: Track) -> str:
+    return f"{track.artist} – {track.title} ({track.album or 'no album'})"
+
+
+def _write_table(table: Path, rows: Mapping[Path, Row], groups: list[list[Track]], root: Path) -> None:
+    """Write what the tags say, and what is odd about it, for people to correct."""
+    also = {
+        track.path: ", ".join(each.path.relative_to(root).as_posix() for each in group if each is not track)
+        for group in groups
+        for track in group
+    }
+    noted = [row | {"note": f"also {also[path]}"} if path in also else row for path, row in rows.items()]
+    try:
+        # The mark at the beginning tells spreadsheets that it is UTF-8; paths need not be Unicode.
+        with table.open("w", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(noted)
+    except OSError as error:
+        raise ArtistidError(f"data.csv={table} cannot be written: {error}") from error
+    log.info("wrote %s: correct it, and the next run reads it instead of the tags", table)
