@@ -170,6 +170,8 @@ def read_tracks(path: Path) -> list[Row]:
         )
     except (ValueError, csv.Error) as error:  # pandas' own errors, and those of decoding, are of the first kind
         raise ArtistidError(f"{path} is no table of FMA's tracks: {error}") from error
+    if short := table[table.isna().any(axis=1)][0].tolist():
+        raise ArtistidError(f"{path} is cut short: the rows of the tracks {listing(short)} lack cells")
     cells = zip(*(table[place] for place in places), strict=True)
     return [_row(path, *texts) for texts in cells if texts[0] != "track_id"]  # a third row names the first column
 

@@ -166,14 +166,19 @@ def test_a_track_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
         source(tmp_path).catalog()
 
 
+SHORT_HEADER = ",artist,artist,album,album,track,set\n,id,name,id,title,title,subset\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("track_id,artist_name\n2,AWOL\n", r"lacks the columns  / , artist / id.*two header rows"),
         ("", "lacks the columns"),
-        (",artist,artist,album,album,track,set\n,id,name,id,title,title,subset\n2,x,A,1,B,C,small\n", "artist id 'x'"),
-        (",artist,artist,album,album,track,set\n,id,name,id,title,title,subset\n2,1,A,,B,C,small\n", "album id ''"),
-        (",artist,artist,album,album,track,set\n,id,name,id,title,title,subset\n2,1,A,1,B,C,small,x\n", "no table of"),
+        (f"{SHORT_HEADER}2,x,A,1,B,C,small\n", "artist id 'x' of the track '2'"),
+        (f"{SHORT_HEADER}2,1,A,,B,C,small\n", "album id '' of the track '2'"),
+        (f"{SHORT_HEADER}two,1,A,1,B,C,small\n", "track id 'two'"),
+        (f"{SHORT_HEADER}2,1,A,1,B,C,small\n3,1,A\n", "cut short: the rows of the tracks 3 lack cells"),
+        (f"{SHORT_HEADER}2,1,A,1,B,C,small\n3,1,A,1,B,C,small,x\n", "no table of FMA's tracks.*line 4"),
         (b"\xff\xfe\x00", "no table of FMA's tracks.*codec"),
     ],
 )
