@@ -1,0 +1,174 @@
+"""How the benchmarks' tracks are chosen: from the data set's table and a seed alone, so that anyone can do it again.
+
+The table tells lengths to a tenth of a second, and no sound. A copy is as long as its original, so equal lengths stand
+for copies. Within an artist they always do: of 6,917 such pairs about 1,050 are chance, which is how many there are of
+lengths 0.3 s apart. Between artists most are chance, so the tags must be equal too, or half an album as long. What was
+encoded anew at another length, or tagged anew under another artist's name, no table can tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TypeVar
+
+from artistid.data.benchmarks.lists import Benchmark
+from artistid.data.sources.mtg_jamendo import Row
+from artistid.errors import ArtistidError
+
+SEED = 0
+SIZES = {"jamendo20": 20, "jamendo200": 200}  # artists
+N_ALBUMS = 6  # of each artist, as in artist20
+MIN_TRACKS = 3  # of an album
+MIN_SECONDS, MAX_SECONDS = 60.0, 1200.0  # of a track; longer ones are mixes and whole concerts
+MIN_SHARED = 3  # lengths that two albums have in common, if they are to count as one
+
+Rows = Sequence[Row]
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The benchmarks, and how they came about.
+
+    Attributes:
+        table: what they were chosen from, sorted by track id.
+        left: what is left of it after each rule, by the rule's name.
+        benchmarks: in the order of :data:`SIZES`.
+    """
+
+    table: Rows
+    left: dict[str, Rows]
+    benchmarks: tuple[Benchmark, ...]
+
+
+def choose(table: Iterable[Row]) -> Choice:
+    """Choose the benchmarks from a table, in whatever order its rows are.
+
+    Raises:
+        ArtistidError: the rules leave too few artists.
+    """
+    rows: Rows = sorted(table, key=_track)
+    choice = Choice(table=rows, left={"the_whole_table": rows}, benchmarks=())
+    for rule in RULES:
+        rows = choice.left[rule.__name__] = rule(rows)
+    artists = _drawn(map(_artist, rows))
+    if len(artists) < max(SIZES.values()):
+        raise ArtistidError(
+            f"the rules leave {len(artists)} artists of {len(choice.table)} tracks, {max(SIZES.values())} are needed: "
+            "expected the whole table of MTG-Jamendo"
+        )
+    by_artist = _grouped(rows, _artist)
+    albums = {album for tracks in by_artist.values() for album in _drawn(map(_album, tracks))[:N_ALBUMS]}
+    benchmarks = (
+        Benchmark.draw(name, (row[:3] for artist in artists[:size] for row in by_artist[artist] if row.album in albums))
+        for name, size in SIZES.items()
+    )
+    return replace(choice, benchmarks=tuple(benchmarks))
+
+
+def without_compilations(rows: Rows) -> Rows:
+    """No albums by several artists, and none more than half of which repeats earlier tracks of its artist."""
+    repeated = _repeated(rows)
+
+    def is_compilation(tracks: Rows) -> bool:
+        return len(set(map(_artist, tracks))) > 1 or 2 * sum(row.track_id in repeated for row in tracks) > len(tracks)
+
+    return [row for tracks in _grouped(rows, _album).values() if not is_compilation(tracks) for row in tracks]
+
+
+def without_shared_albums(rows: Rows) -> Rows:
+    """No artists with an album that an artist of a lower id has too: half of the longer one's lengths agree, or more.
+
+    They are the same musician under another name, or have another's music.
+    """
+    lengths = {album: {row.seconds for row in tracks} for album, tracks in _grouped(rows, _album).items()}
+    artist_of = {row.album: row.artist for row in rows}
+    shared = Counter(
+        pair
+        for tracks in _grouped(rows, _seconds).values()
+        for pair in combinations(sorted(set(map(_album, tracks))), 2)
+        if artist_of[pair[0]] != artist_of[pair[1]]
+    )
+    out = {
+        max(artist_of[album] for album in pair)
+        for pair, count in shared.items()
+        if count >= MIN_SHARED and 2 * count >= max(len(lengths[album]) for album in pair)
+    }
+    return [row for row in rows if row.artist not in out]
+
+
+def without_repeats(rows: Rows) -> Rows:
+    """Of an artist's tracks of one length the first only: all bit-identical copies go."""
+    repeated = _repeated(rows)
+    return [row for row in rows if row.track_id not in repeated]
+
+
+def without_shared_tracks(rows: Rows) -> Rows:
+    """Of several artists' tracks of one length with the same tags only those of the first artist."""
+    groups = _grouped(sorted(rows, key=_track), lambda row: (row.seconds, frozenset(row.tags))).values()
+    return [row for tracks in groups for row in tracks if row.artist == tracks[0].artist]
+
+
+def of_usual_length(rows: Rows) -> Rows:
+    """Tracks from :data:`MIN_SECONDS` to :data:`MAX_SECONDS`."""
+    return [row for row in rows if MIN_SECONDS <= row.seconds <= MAX_SECONDS]
+
+
+def on_large_albums(rows: Rows) -> Rows:
+    """Albums of which :data:`MIN_TRACKS` are left."""
+    return [row for tracks in _grouped(rows, _album).values() if len(tracks) >= MIN_TRACKS for row in tracks]
+
+
+def by_productive_artists(rows: Rows) -> Rows:
+    """Artists of whom :data:`N_ALBUMS` albums are left."""
+    groups = _grouped(rows, _artist).values()
+    return [row for tracks in groups if len(set(map(_album, tracks))) >= N_ALBUMS for row in tracks]
+
+
+RULES: tuple[Callable[[Rows], Rows], ...] = (
+    without_compilations,
+    without_shared_albums,
+    without_repeats,
+    without_shared_tracks,
+    of_usual_length,
+    on_large_albums,
+    by_productive_artists,
+)
+
+
+def _drawn(names: Iterable[str]) -> list[str]:
+    """Names in random order: that of the SHA-256 of the seed and the name, which no library's version changes."""
+    return sorted(set(names), key=lambda name: hashlib.sha256(f"{SEED} {name}".encode()).digest())
+
+
+def _repeated(rows: Rows) -> set[str]:
+    """The tracks whose length an earlier track of their artist has."""
+    groups = _grouped(sorted(rows, key=_track), lambda row: (row.artist, row.seconds))
+    return {row.track_id for tracks in groups.values() for row in tracks[1:]}
+
+
+def _grouped(rows: Rows, key: Callable[[Row], K]) -> dict[K, list[Row]]:
+    groups: dict[K, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
+
+
+def _track(row: Row) -> str:
+    return row.track_id
+
+
+def _artist(row: Row) -> str:
+    return row.artist
+
+
+def _album(row: Row) -> str:
+    return row.album
+
+
+def _seconds(row: Row) -> float:
+    return row.seconds
