@@ -18,6 +18,7 @@ from rich.console import Console
 from artistid.config import in_sweep, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
+from artistid.data.duplicates import Leaks, part_duplicates
 from artistid.data.features import Features
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store, prepare
@@ -89,8 +90,8 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
         raise ArtistidError(
             f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
         )
-    split: Split = instantiate(config.split).draw(catalog, config.seed)
-    split.check(catalog)
+    with stopwatch(seconds, "split"):
+        split, leaks = draw_split(config, catalog, store)
     clipping = instantiate(config.clip)
     parts = {part: split.select(catalog, part) for part in PARTS}
     data = ClipData(parts, store, catalog.artists, clipping, config.batch_size)
@@ -99,7 +100,7 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     levels = ("song",) if clipping.whole_songs else LEVELS
     if resume:
         system.check_unchanged(folder)
-    folder.write_setup(config, catalog, split, resume=resume)
+    folder.write_setup(config, catalog, split, leaks, resume=resume)
     with open_loggers(config, resume) as loggers:
         training = system.fit(data, folder, loggers, resume)
         seconds["fit"] = system.seconds
@@ -117,6 +118,7 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
             "artists": list(catalog.artists),
             "counts": {part: clips.counts for part, clips in data.clips.items()},
             "left_out": left_out,
+            "duplicates": leaks.plain,
             "parameters": system.parameters,
             "training": training,
             "precision": system.precision,
@@ -142,6 +144,15 @@ def prepare_data(config: DictConfig, features: Features) -> tuple[Catalog, Store
     catalog, store = prepare(found, features, folder, config.workers, config.on_error)
     left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)
+
+
+def draw_split(config: DictConfig, catalog: Catalog, store: Store) -> tuple[Split, Leaks]:
+    """The split that ``config.split`` draws, checked, and the recordings that it has in two parts."""
+    rule = plain(config.split)
+    policy = rule.pop("duplicates")
+    split, leaks = part_duplicates(instantiate(rule).draw(catalog, config.seed), catalog, store, policy)
+    split.check(catalog)
+    return split, leaks
 
 
 def evaluate(config: DictConfig) -> dict[str, Score]:
@@ -188,7 +199,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
             "the network was trained on %d of these %d recordings: %s", len(seen), len(catalog), ", ".join(seen)
         )
     data = ClipData({part: catalog}, store, specification.artists, specification.clipping(), specification.batch_size)
-    folder.write_setup(config, catalog, None)
+    folder.write_setup(config, catalog)
 
     set_up()
     trainer_settings = plain(config.trainer)

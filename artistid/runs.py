@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from artistid import __version__
 from artistid.config import plain
 from artistid.data.catalog import Catalog
+from artistid.data.duplicates import Leaks
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation import figures
@@ -83,6 +84,7 @@ class RunFolder:
         config: the composed configuration, YAML.
         catalog: the tracks used, with duration and SHA-1, CSV.
         split: part of every track, CSV.
+        duplicates: near-identical recordings in two parts of the split, CSV.
         checkpoints: folder of ``best.ckpt`` and ``last.ckpt``.
         last: the state after the last epoch, from which training can go on.
         metrics: curves over epochs, CSV.
@@ -100,6 +102,7 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.catalog = self.path / "catalog.csv"
         self.split = self.path / "split.csv"
+        self.duplicates = self.path / "duplicates.csv"
         self.checkpoints = self.path / self.checkpoints_name
         self.last = self.checkpoints / "last.ckpt"
         self.metrics = self.path / "metrics.csv"
@@ -182,13 +185,22 @@ class RunFolder:
             self._lock.release()
 
     @rank_zero_only
-    def write_setup(self, config: DictConfig, catalog: Catalog, split: Split | None, *, resume: bool = False) -> None:
+    def write_setup(
+        self,
+        config: DictConfig,
+        catalog: Catalog,
+        split: Split | None = None,
+        leaks: Leaks | None = None,
+        *,
+        resume: bool = False,
+    ) -> None:
         """Make the folder, without what an earlier run left there, and write what the run is going to do.
 
         Args:
             config: to be kept.
             catalog: the tracks used.
             split: their parts, if any.
+            leaks: what the split has in two parts.
             resume: keep what is there, and go on with its log.
 
         Raises:
@@ -208,6 +220,8 @@ class RunFolder:
             catalog.to_csv(self.catalog)
             if split is not None:
                 split.to_csv(self.split)
+            if leaks is not None:
+                leaks.to_csv(self.duplicates)
         except Timeout:
             raise ArtistidError(f"run_dir={self.path}: another process is writing a run there") from None
         except OSError as error:
@@ -220,7 +234,8 @@ class RunFolder:
             if folder.exists():
                 shutil.rmtree(folder)
         reports = (self.path / name for name in REPORTS)
-        for file in (self.scores, self.config, self.catalog, self.split, self.metrics, self.grid, *reports, self.log):
+        setup = (self.config, self.catalog, self.split, self.duplicates)
+        for file in (self.scores, *setup, self.metrics, self.grid, *reports, self.log):
             file.unlink(missing_ok=True)
 
     @rank_zero_only

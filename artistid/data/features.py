@@ -105,6 +105,11 @@ class LogMel:
     def width(self) -> int:
         return self.n_mels
 
+    @property
+    def centres(self) -> npt.NDArray[np.float64]:
+        """The middles of the mel bins ``(mel,)`` in Hz."""
+        return self._edges()[1:-1]
+
     def plain(self) -> dict[str, Any]:
         """The settings as plain types."""
         return asdict(self)

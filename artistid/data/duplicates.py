@@ -1,0 +1,203 @@
+"""Near-identical recordings in different parts of a split.
+
+The same song on a best-of, a remaster, another encoding: none has equal samples, and each lets a system be tested on
+what it was trained on. They are found by their fingerprints, see :mod:`artistid.data.fingerprints`.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artistid.data.catalog import Catalog, Track
+from artistid.data.features import LogMel
+from artistid.data.fingerprints import Fingerprints
+from artistid.data.splits import PARTS, Split
+from artistid.data.store import Store
+from artistid.errors import ArtistidError
+
+log = logging.getLogger(__name__)
+
+POLICIES = ("warn", "drop", "error")
+
+# Of the bits: what has so many in common is one recording. The paper's own, a bit error rate of 0.35.
+THRESHOLD = 0.65
+# Less tells nothing, and only equal samples count.
+MIN_OVERLAP_S = 5.0
+# Of the shorter track's sound: two songs that quote the same sample are two songs.
+MIN_OVERLAP = 0.5
+
+# Pairs that a message names; all are in the run folder.
+LISTED = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two recordings of the same sound.
+
+    Attributes:
+        first: track id.
+        second: track id.
+        score: share of bits that are equal where they overlap; 1 for equal samples, about 0.5 for different songs.
+        shift_s: seconds into the second track at which the first one begins; negative if it begins before.
+        overlap_s: seconds of sound that they have in common.
+    """
+
+    first: str
+    second: str
+    score: float
+    shift_s: float
+    overlap_s: float
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """Pairs that a split has in different parts, and what was done about it.
+
+    Attributes:
+        pairs: sorted by score, the highest first.
+        parts: track id to part, before anything was dropped.
+        dropped: track ids that are in no part any more, sorted.
+        searched: False where there is no log-mel to be fingerprinted: then only equal samples are found.
+    """
+
+    pairs: tuple[Pair, ...]
+    parts: Mapping[str, str]
+    dropped: tuple[str, ...]
+    searched: bool
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What the scores file says of them."""
+        return {"pairs": len(self.pairs), "dropped": list(self.dropped), "searched": self.searched}
+
+    def to_csv(self, path: Path) -> None:
+        """Write a row per pair: both tracks, their parts, how alike they are, and which was dropped."""
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(
+                ("first", "first_part", "second", "second_part", "score", "shift_s", "overlap_s", "dropped")
+            )
+            for pair in self.pairs:
+                tracks = (pair.first, pair.second)
+                first, second = ((name, self.parts[name]) for name in tracks)
+                numbers = (f"{pair.score:.4f}", f"{pair.shift_s:.2f}", f"{pair.overlap_s:.2f}")
+                dropped = " ".join(self.parts[name] for name in tracks if name in self.dropped)
+                writer.writerow((*first, *second, *numbers, dropped))
+
+    def __str__(self) -> str:
+        return _listing(self.pairs[:LISTED], self.parts) + ("; …" if len(self.pairs) > LISTED else "")
+
+
+def part_duplicates(split: Split, catalog: Catalog, store: Store, policy: str) -> tuple[Split, Leaks]:
+    """Look for recordings that the split has in different parts under different names.
+
+    Args:
+        split: to be looked at.
+        catalog: its tracks, with their SHA-1.
+        store: their features.
+        policy: ``warn`` lists such pairs; ``drop`` leaves one of each pair out, so that the test part stays whole: a
+            validation track that is tested too, and a training track that is validated or tested; ``error`` refuses.
+
+    Returns:
+        The split, without what was dropped, and what was found.
+
+    Raises:
+        ArtistidError: an unknown policy; pairs, if the policy is ``error``; or a policy other than ``warn`` with
+            features that have no fingerprint.
+    """
+    if policy not in POLICIES:
+        raise ArtistidError(f"split.duplicates={policy!r} is none of {', '.join(POLICIES)}")
+    searched = isinstance(store.features, LogMel)
+    if not searched and policy != "warn":
+        raise ArtistidError(
+            f"split.duplicates={policy} needs features=logmel, which recordings are compared by; found "
+            f"features={store.features.name}. split=file split.path=…/split.csv takes the split of a run that had them"
+        )
+    parts = {track.track_id: split.parts[track.track_id] for track in catalog if track.track_id in split.parts}
+    pairs = find_duplicates(catalog, store, parts)
+    dropped = _to_drop(pairs, parts) if policy == "drop" else frozenset()
+    leaks = Leaks(tuple(pairs), parts, tuple(sorted(dropped)), searched)
+    if pairs and policy == "error":
+        raise ArtistidError(f"{_counted(pairs)}: {leaks}\nsplit.duplicates=drop leaves out all but the tested ones")
+    if not searched:
+        log.warning("features=%s: near-identical recordings are not looked for", store.features.name)
+    if pairs:
+        remedy = f"left out {len(dropped)}: {', '.join(leaks.dropped)}" if dropped else "split.duplicates=drop helps"
+        log.warning("%s: %s (%s)", _counted(pairs), leaks, remedy)
+    elif searched:
+        log.info("no recording is in two parts of the split, as far as the fingerprints of %d tracks tell", len(parts))
+    return replace(split, parts={name: part for name, part in split.parts.items() if name not in dropped}), leaks
+
+
+def _to_drop(pairs: Sequence[Pair], parts: Mapping[str, str]) -> frozenset[str]:
+    """The fewest tracks without which no pair is in two parts, the test part being whole."""
+    by_part = [{parts[name]: name for name in (pair.first, pair.second)} for pair in pairs]
+    validated = {names["val"] for names in by_part if names.keys() == {"val", "test"}}
+    trained = {names["train"] for names in by_part if "train" in names and names.get("val") not in validated}
+    return frozenset(validated | trained)
+
+
+def find_duplicates(catalog: Catalog, store: Store, parts: Mapping[str, str]) -> list[Pair]:
+    """Pairs of near-identical recordings in different parts.
+
+    Without a log-mel in the store only recordings with equal samples are found.
+
+    Args:
+        catalog: tracks with their SHA-1.
+        store: their features.
+        parts: track id to part; other tracks are not looked at.
+
+    Returns:
+        Sorted by score, the highest first.
+    """
+    tracks = [track for track in catalog if track.track_id in parts]
+    pairs = {(pair.first, pair.second): pair for pair in _near(tracks, store, parts)}
+    pairs |= {(pair.first, pair.second): pair for pair in _equal(tracks, parts)}
+    return sorted(pairs.values(), key=lambda pair: (-pair.score, pair.first, pair.second))
+
+
+def _equal(tracks: Sequence[Track], parts: Mapping[str, str]) -> Iterator[Pair]:
+    """Recordings with the same samples, however short."""
+    by_sha1: dict[str, list[Track]] = defaultdict(list)
+    for track in tracks:
+        if track.sha1:
+            by_sha1[track.sha1].append(track)
+    for copies in by_sha1.values():
+        for first, second in combinations(copies, 2):
+            if parts[first.track_id] != parts[second.track_id]:
+                yield Pair(first.track_id, second.track_id, 1.0, 0.0, first.duration_s or 0.0)
+
+
+def _near(tracks: Sequence[Track], store: Store, parts: Mapping[str, str]) -> Iterator[Pair]:
+    """Recordings with much the same fingerprint."""
+    settings = store.features
+    if not isinstance(settings, LogMel):
+        return
+    fingerprints = Fingerprints((store.track(track.track_id) for track in tracks), settings)
+    frame_s = settings.hop_length / settings.sample_rate
+    for match in fingerprints.matches([PARTS.index(parts[track.track_id]) for track in tracks]):
+        numbers = (match.first, match.second)
+        sounding = min(np.count_nonzero(fingerprints.track(number)) for number in numbers)
+        if match.score >= THRESHOLD and match.overlap >= max(MIN_OVERLAP * sounding, MIN_OVERLAP_S / frame_s):
+            first, second = (tracks[number].track_id for number in numbers)
+            yield Pair(first, second, match.score, match.shift * frame_s, match.overlap * frame_s)
+
+
+def _counted(pairs: Sequence[Pair]) -> str:
+    return f"{len(pairs)} pair{'s' * (len(pairs) > 1)} of near-identical recordings in two parts of the split"
+
+
+def _listing(pairs: Sequence[Pair], parts: Mapping[str, str]) -> str:
+    return "; ".join(
+        f"{pair.first} ({parts[pair.first]}) and {pair.second} ({parts[pair.second]}), {pair.score:.2f}"
+        for pair in pairs
+    )
