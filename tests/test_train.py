@@ -84,7 +84,7 @@ def test_scores_say_where_they_come_from(album_run: Run) -> None:
     assert torch.__version__.startswith(scores["versions"]["torch"])
     assert scores["training"]["epochs"] == 2
     assert scores["parameters"] == 393_364 - 17 * 33  # 3 artists instead of 20
-    assert set(scores["seconds"]) == {"prepare", "fit", "test"}
+    assert set(scores["seconds"]) == {"prepare", "split", "fit", "test"}
     assert scores["device"]
     assert scores["command"].startswith("python -m artistid.train data=folder data.root=")
 

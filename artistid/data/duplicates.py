@@ -127,19 +127,20 @@ def part_duplicates(split: Split, catalog: Catalog, store: Store, policy: str) -
     dropped = _to_drop(pairs, parts) if policy == "drop" else frozenset()
     leaks = Leaks(tuple(pairs), parts, tuple(sorted(dropped)), searched)
     if pairs and policy == "error":
-        raise ArtistidError(f"{_counted(pairs)}: {leaks}\nsplit.duplicates=drop leaves out all but the tested ones")
+        raise ArtistidError(f"{_counted(pairs)}: {leaks}")
     if not searched:
         log.warning("features=%s: near-identical recordings are not looked for", store.features.name)
     if pairs:
-        remedy = f"left out {len(dropped)}: {', '.join(leaks.dropped)}" if dropped else "split.duplicates=drop helps"
-        log.warning("%s: %s (%s)", _counted(pairs), leaks, remedy)
-    elif searched:
+        log.warning("%s: %s", _counted(pairs), leaks)
+    if dropped:
+        log.warning("left out %d tracks that train or validate: %s", len(dropped), ", ".join(leaks.dropped))
+    if searched and not pairs:
         log.info("no recording is in two parts of the split, as far as the fingerprints of %d tracks tell", len(parts))
     return replace(split, parts={name: part for name, part in split.parts.items() if name not in dropped}), leaks
 
 
 def _to_drop(pairs: Sequence[Pair], parts: Mapping[str, str]) -> frozenset[str]:
-    """The fewest tracks without which no pair is in two parts, the test part being whole."""
+    """Of each pair the track that is further from the test part, unless its other was dropped already."""
     by_part = [{parts[name]: name for name in (pair.first, pair.second)} for pair in pairs]
     validated = {names["val"] for names in by_part if names.keys() == {"val", "test"}}
     trained = {names["train"] for names in by_part if "train" in names and names.get("val") not in validated}
@@ -193,7 +194,10 @@ def _near(tracks: Sequence[Track], store: Store, parts: Mapping[str, str]) -> It
 
 
 def _counted(pairs: Sequence[Pair]) -> str:
-    return f"{len(pairs)} pair{'s' * (len(pairs) > 1)} of near-identical recordings in two parts of the split"
+    number = f"{len(pairs)} pair{'s' * (len(pairs) > 1)}"
+    return (
+        f"{number} of near-identical recordings in two parts of the split (split.duplicates=drop keeps the tested ones)"
+    )
 
 
 def _listing(pairs: Sequence[Pair], parts: Mapping[str, str]) -> str:
