@@ -20,6 +20,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leaks, part_duplicates
 from artistid.data.features import Features
+from artistid.data.shards import Shard
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
@@ -129,8 +130,41 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     return leading_f1(scores["val"])
 
 
-def prepare_data(config: DictConfig, features: Features) -> tuple[Catalog, Store, list[str]]:
-    """The catalog of ``config.data`` and its features, made where they are missing.
+def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
+    """Make the features of a collection, or of one shard of it, and check what is stored if ``verify`` says so.
+
+    Raises:
+        ArtistidError: songs that are damaged, unless ``verify=repair``, which makes them again.
+    """
+    if config.verify not in (False, True, "repair"):
+        raise ArtistidError(f"verify={config.verify!r} is none of false, true, repair")
+    shard = None if config.shard is None else Shard(config.shard, config.shards)
+    features: Features = instantiate(config.features)
+    catalog, store, _ = prepare_data(config, features, shard)
+    if not config.verify:
+        return catalog, store
+    remedy = "verify=repair makes these songs again, and nothing else"
+    damaged = store.damaged()
+    if damaged and config.verify == "repair":
+        log.warning("damaged, made again: %d of %d songs: %s", len(damaged), len(catalog), ", ".join(damaged))
+        store.forget(damaged)
+        catalog, store, _ = prepare_data(config, features, shard)
+        remedy = "they were made again just now: the disk under cache_dir cannot be relied on"
+        damaged = store.damaged()
+    if damaged:
+        listing = "\n  ".join(damaged)
+        raise ArtistidError(
+            f"{len(damaged)} of {len(catalog)} songs in {store.folder} are damaged: their features are not those that "
+            f"were written\n  {listing}\n{remedy}"
+        )
+    log.info("verified: the features of all %d songs are as they were written", len(catalog))
+    return catalog, store
+
+
+def prepare_data(
+    config: DictConfig, features: Features, shard: Shard | None = None
+) -> tuple[Catalog, Store, list[str]]:
+    """The catalog of ``config.data``, or one shard of it, and its features, made where they are missing.
 
     Returns:
         catalog: the tracks that are in the store.
@@ -140,8 +174,11 @@ def prepare_data(config: DictConfig, features: Features) -> tuple[Catalog, Store
     source = instantiate(config.data)
     found = source.catalog()
     log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
+    if shard:
+        found = shard.select(found)
+        log.info("shard %d of %d: %d songs", shard.number, shard.of, len(found))
     folder = Path(config.cache_dir).expanduser() / source.name
-    catalog, store = prepare(found, features, folder, config.workers, config.on_error)
+    catalog, store = prepare(found, features, folder, config.workers, config.on_error, shard)
     left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)
 

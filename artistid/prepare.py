@@ -9,11 +9,9 @@ from artistid.config import verb
 
 @verb("prepare")
 def main(config: DictConfig) -> None:
-    from hydra.utils import instantiate  # here, so that --help need not wait
+    from artistid.experiment import prepare_only  # here, so that --help need not wait
 
-    from artistid.experiment import prepare_data
-
-    catalog, store, _ = prepare_data(config, instantiate(config.features))
+    catalog, store = prepare_only(config)
     hours = sum(track.duration_s or 0 for track in catalog) / 3600
     print(f"{len(catalog)} songs by {len(catalog.artists)} artists, {hours:.1f} hours, are in {store.folder}")
 

@@ -1,4 +1,4 @@
-"""The feature store: the features of every whole track, made once, in one memory-mapped float16 array.
+"""The feature store: the features of every whole track, made once, in memory-mapped float16 arrays.
 
 A store's folder holds::
 
@@ -6,10 +6,12 @@ A store's folder holds::
     index.jsonl      one line per file: its identity, where its frames lie, or why it could not be decoded
     settings.json    what made the features
     failed.csv       files that could not be decoded, with the reason (on_error=skip)
+    shards/<name>/   the same four files again, written by ``prepare shard=…``; all are opened as one
 
 The index is a journal: a line is written only when its frames are on disk, so what a killed run left half-written is
 never read, and the next run writes over it. Files are known by path, size and time of change, and by the SHA-1
-of their bytes: what was moved or touched is read once more, but not decoded again.
+of their bytes: what was moved or touched is read once more, but not decoded again. A file whose content is there
+already, under another name or in another shard, has a line without frames of its own.
 """
 
 from __future__ import annotations
@@ -21,39 +23,43 @@ import logging
 import os
 import signal
 import threading
+import zlib
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from io import BytesIO
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from rich.progress import track as progress
 
 from artistid.data.audio import DecodingError, decode
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features
+from artistid.data.shards import Array, Rows, Shard, joined
 from artistid.errors import ArtistidError
 from artistid.processes import lock, start_workers
 
 log = logging.getLogger(__name__)
 
 # Part of a store's key: raise it when decoding or features change what they give for the same settings.
-VERSION = 2
+VERSION = 3
 
 # Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
 WINDOW = 4
 
-Array = npt.NDArray[np.float16]
+SHARDS = "shards"  # the folder that has theirs
+
+File = tuple[str, int, int]  # path, size, time of change
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """What the store knows of one file.
 
@@ -63,8 +69,9 @@ class Entry:
         mtime_ns: the file's time of change.
         file_sha1: SHA-1 of the file's bytes; empty if they can't be read.
         audio_sha1: SHA-1 of the decoded samples.
-        start: first row of the array that holds its features.
-        frames: number of rows.
+        start: first row that holds its features: of its shard's array in the index, of the store's in an open store.
+        frames: number of rows; 0 in the index where another line has the same content.
+        crc32: checksum of those rows' bytes.
         duration_s: seconds of decoded audio.
         floor: the smallest value of its features; of log-mel in dB.
         error: why it could not be decoded; empty if it could.
@@ -77,6 +84,7 @@ class Entry:
     audio_sha1: str = ""
     start: int = 0
     frames: int = 0
+    crc32: int = 0
     duration_s: float = 0.0
     floor: float = 0.0
     error: str = ""
@@ -85,6 +93,10 @@ class Entry:
     def stop(self) -> int:
         return self.start + self.frames
 
+    @property
+    def file(self) -> File:
+        return self.path, self.size, self.mtime_ns
+
 
 @dataclass(frozen=True)
 class Store:
@@ -92,13 +104,13 @@ class Store:
 
     Attributes:
         folder: where it lies.
-        array: ``(frames, width)`` float16, memory-mapped.
+        array: ``(frames, width)`` float16, memory-mapped: one array, or those of the shards as one.
         entries: by track id.
         features: what it holds.
     """
 
     folder: Path
-    array: Array
+    array: Rows
     entries: dict[str, Entry]
     features: Features
 
@@ -107,6 +119,27 @@ class Store:
         entry = self.entries[track_id]
         return self.array[entry.start : entry.stop]
 
+    def damaged(self) -> list[str]:
+        """The track ids whose features are not those that were written, by their checksums; all are read for it."""
+        sound: dict[int, bool] = {}
+        for track_id, entry in progress(self.entries.items(), "checksums"):
+            if entry.start not in sound:  # equal files share their frames
+                sound[entry.start] = zlib.crc32(self.track(track_id).data) == entry.crc32
+        return [track_id for track_id, entry in self.entries.items() if not sound[entry.start]]
+
+    def forget(self, track_ids: Collection[str]) -> None:
+        """Take tracks out of the index, so that the next :func:`prepare` makes their features again.
+
+        Raises:
+            ArtistidError: a folder that can't be written.
+        """
+        contents = {self.entries[track_id].file_sha1 for track_id in track_ids}
+        with _told(self.folder):
+            for part in _parts(self.folder):
+                if contents & _Journal(part, self.features.width).by_content.keys():
+                    with lock(part):
+                        _Journal(part, self.features.width).drop(contents)
+
 
 def prepare(
     catalog: Catalog,
@@ -114,6 +147,7 @@ def prepare(
     folder: Path,
     workers: int | None = None,
     on_error: str = "raise",
+    shard: Shard | None = None,
 ) -> tuple[Catalog, Store]:
     """Make the features that are missing, and open the store.
 
@@ -124,6 +158,7 @@ def prepare(
         workers: processes that decode; None takes one per core, 0 works in this process.
         on_error: ``raise`` stops at the first file that can't be decoded; ``skip`` leaves such files out and lists them
             in ``failed.csv``, and does not try them again until they change.
+        shard: whose tracks these are: written to its own folder, so that several can be prepared at once.
 
     Returns:
         The tracks that are in the store, with duration and SHA-1, and the store.
@@ -139,18 +174,27 @@ def prepare(
     settings = {"version": VERSION, "features": features.plain()}
     key = hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = folder / f"{features.name}-{key}"
+    part = folder / SHARDS / shard.name if shard else folder
     retry_failed = on_error == "raise"
-    try:
-        journal = _Journal(folder, features.width)
+    with _told(folder):
+        index = _Index(folder, features.width)
         # A complete store is not written to, not even to lock it: it may lie in a read-only folder.
-        if journal.missing(catalog, retry_failed):
-            folder.mkdir(parents=True, exist_ok=True)
-            with lock(folder):
-                journal = _Journal(folder, features.width)  # another process may have worked while this one waited
-                if tracks := journal.missing(catalog, retry_failed):
-                    (folder / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-                    _fill(journal, tracks, features, workers, on_error)
-        return _open(catalog, journal, features)
+        if index.missing(catalog, retry_failed):
+            part.mkdir(parents=True, exist_ok=True)
+            with lock(part):
+                index = _Index(folder, features.width)  # another process may have worked while this one waited
+                if tracks := index.missing(catalog, retry_failed):
+                    (part / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+                    _fill(index, part, tracks, features, workers, on_error)
+            index = _Index(folder, features.width)
+        return index.open(catalog, features, of_shard=shard is not None)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Tell a user of a store that can't be read or written."""
+    try:
+        yield
     except OSError as error:
         raise ArtistidError(
             f"the feature store {folder} (cache_dir) cannot be read or written: {error}\n"
@@ -158,23 +202,13 @@ def prepare(
         ) from error
 
 
-def _open(catalog: Catalog, journal: _Journal, features: Features) -> tuple[Catalog, Store]:
-    found = {track.track_id: journal.by_path[_key(track.path)] for track in catalog}
-    entries = {name: entry for name, entry in found.items() if not entry.error}
-    if failed := len(found) - len(entries):
-        listing = f"{failed} of {len(found)} tracks cannot be decoded, see {journal.failed_path}"
-        if not entries:
-            raise ArtistidError(listing)
-        log.warning("left out: %s", listing)
-    facts = {name: (entry.duration_s, entry.audio_sha1) for name, entry in entries.items()}
-    return catalog.with_facts(facts), Store(journal.folder, journal.array(), entries, features)
-
-
-def _fill(journal: _Journal, tracks: list[Track], features: Features, workers: int | None, on_error: str) -> None:
-    """Make the features of ``tracks`` and write each as soon as it is ready."""
-    log.info("decoding %d tracks into %s", len(tracks), journal.folder)
-    made = _make_all([track.path for track in tracks], features, frozenset(journal.by_content), workers)
-    with closing(made), _appender(journal) as appender:
+def _fill(
+    index: _Index, part: Path, tracks: list[Track], features: Features, workers: int | None, on_error: str
+) -> None:
+    """Make the features of ``tracks`` and write each to a part of the store as soon as it is ready."""
+    log.info("decoding %d tracks into %s", len(tracks), part)
+    made = _make_all([track.path for track in tracks], features, frozenset(index.by_content), workers)
+    with closing(made), _appender(index.journal(part), frozenset(index.by_content)) as appender:
         for entry, array in progress(made, features.name, total=len(tracks)):
             if entry.error and on_error == "raise":
                 raise DecodingError(f"{entry.error}\n(on_error=skip leaves such files out and lists them)")
@@ -185,8 +219,78 @@ def _key(path: Path) -> str:
     return str(path.absolute())
 
 
+def _parts(folder: Path) -> list[Path]:
+    """The folders that make up a store, in an order that all processes agree on."""
+    return [folder, *sorted(path.parent for path in folder.glob(f"{SHARDS}/*/index.jsonl"))]
+
+
+class _Index:
+    """What the journals of a store say together."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.folder = folder
+        self.width = width
+        self.journals = [_Journal(part, width) for part in _parts(folder)]
+        self.by_file: dict[File, Entry] = {}
+        self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file; starts are rows of all arrays as one
+        first = 0
+        for journal in self.journals:
+            for file, entry in journal.by_file.items():
+                if not entry.error or file not in self.by_file:  # another shard may have had more luck
+                    self.by_file[file] = entry
+            for content, entry in journal.by_content.items():
+                if content not in self.by_content:
+                    self.by_content[content] = replace(entry, start=first + entry.start) if first else entry
+            first += journal.frames
+
+    def find(self, path: Path) -> Entry | None:
+        """What is known of a file as it is now; None if its features are missing."""
+        try:
+            stat = path.stat()
+            file = _key(path), stat.st_size, stat.st_mtime_ns
+        except OSError:
+            file = _key(path), 0, 0  # what is wrong with it shows when it is read
+        entry = self.by_file.get(file)
+        if entry is None or entry.error:
+            return entry
+        made = self.by_content.get(entry.file_sha1)
+        return made and replace(made, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
+
+    def missing(self, catalog: Catalog, retry_failed: bool) -> list[Track]:
+        """The tracks whose files no journal knows as they are now."""
+        found = ((track, self.find(track.path)) for track in catalog)
+        return [track for track, entry in found if entry is None or (entry.error and retry_failed)]
+
+    def journal(self, part: Path) -> _Journal:
+        """That of one of the folders, there already or not."""
+        return next((journal for journal in self.journals if journal.folder == part), _Journal(part, self.width))
+
+    def open(self, catalog: Catalog, features: Features, of_shard: bool) -> tuple[Catalog, Store]:
+        """The tracks that could be decoded, completed, and the store of them."""
+        found: dict[str, Entry] = {}
+        failed = 0
+        for track in catalog:
+            entry = self.find(track.path)
+            if entry is None:
+                raise ArtistidError(f"{track.path}: has changed while it was read; start again when it is finished")
+            if entry.error:
+                failed += 1
+            else:
+                found[track.track_id] = entry
+        if failed:
+            lists = ", ".join(str(journal.failed_path) for journal in self.journals if journal.failed)
+            listing = f"{failed} of {len(catalog)} tracks cannot be decoded, see {lists}"
+            if not found and not of_shard:  # which may be as small as one track
+                raise ArtistidError(listing)
+            log.warning("left out: %s", listing)
+        arrays = [journal.array() for journal in self.journals if journal.frames]
+        array = joined(arrays or [np.empty((0, self.width), np.float16)])
+        facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in found.items()}
+        return catalog.with_facts(facts), Store(self.folder, array, found, features)
+
+
 class _Journal:
-    """What a store's index says, as far as it is sound.
+    """What the index of one folder says, as far as it is sound.
 
     It ends where a line is torn or is no entry, or where its frames are not in the array, as after a power failure: all
     from there on is redone.
@@ -198,8 +302,9 @@ class _Journal:
         self.index_path = folder / "index.jsonl"
         self.array_path = folder / "features.npy"
         self.failed_path = folder / "failed.csv"
-        self.by_path: dict[str, Entry] = {}
-        self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file
+        self.by_file: dict[File, Entry] = {}
+        self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file: entries with frames
+        self.failed: dict[str, Entry] = {}  # by path
         self.frames = 0
         self.sound_bytes = 0
         self._read()
@@ -220,24 +325,30 @@ class _Journal:
             self.sound_bytes += len(line)
 
     def remember(self, entry: Entry) -> None:
-        self.by_path[entry.path] = entry
-        if not entry.error:
+        self.by_file[entry.file] = entry
+        if entry.frames:
             self.by_content.setdefault(entry.file_sha1, entry)
             self.frames = max(self.frames, entry.stop)
+        if entry.error:
+            self.failed[entry.path] = entry
+        else:
+            self.failed.pop(entry.path, None)
 
-    def missing(self, catalog: Catalog, retry_failed: bool) -> list[Track]:
-        """The tracks whose files the journal does not know as they are now."""
-        return [track for track in catalog if not self._knows(track.path, retry_failed)]
+    def drop(self, contents: Collection[str]) -> None:
+        """Rewrite the index without the lines that have the frames of these files, given by their SHA-1."""
+        with self.index_path.open("rb") as file:
+            lines = file.read(self.sound_bytes).splitlines(keepends=True)
+        entries = ((line, _parse(line)) for line in lines)
+        kept = [line for line, entry in entries if entry and not (entry.frames and entry.file_sha1 in contents)]
+        rewritten = self.index_path.with_suffix(".new")
+        with rewritten.open("wb") as file:
+            file.writelines(kept)
+            _to_disk(file)
+        rewritten.replace(self.index_path)
 
-    def _knows(self, path: Path, retry_failed: bool) -> bool:
-        entry = self.by_path.get(_key(path))
-        if entry is None or (entry.error and retry_failed):
-            return False
-        try:
-            stat = path.stat()
-        except OSError:
-            return False  # what is wrong with it shows when it is read
-        return (entry.size, entry.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    @cached_property
+    def _header_bytes(self) -> int:
+        return len(self.header(0))
 
     def header(self, frames: int) -> bytes:
         """The array's .npy header; numpy leaves room in it for the first axis to grow, so its length never changes."""
@@ -248,7 +359,7 @@ class _Journal:
 
     def offset(self, frame: int) -> int:
         """Where a frame begins in the array's file, in bytes."""
-        return len(self.header(0)) + frame * self.width * np.dtype(np.float16).itemsize
+        return self._header_bytes + frame * self.width * np.dtype(np.float16).itemsize
 
     def array(self) -> Array:
         """The frames ``(frames, width)`` that the index knows, memory-mapped.
@@ -269,22 +380,23 @@ def _parse(line: bytes) -> Entry | None:
 class _Appender:
     """Appends songs to the array, and a line to the index once a song's frames are on disk."""
 
-    def __init__(self, journal: _Journal, array_file: BinaryIO, index_file: BinaryIO) -> None:
+    def __init__(self, journal: _Journal, known: frozenset[str], array_file: BinaryIO, index_file: BinaryIO) -> None:
         self.journal = journal
+        self.known = known  # contents that are in the store already, in whichever shard
         self.array_file = array_file
         self.index_file = index_file
 
     def append(self, entry: Entry, array: Array | None) -> None:
         """Write one song; without ``array`` it can't be decoded, or its content is there under another name."""
         journal = self.journal
-        before = journal.by_path.get(entry.path)
-        if twin := journal.by_content.get(entry.file_sha1):
-            entry = replace(twin, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
+        changes_failed = entry.error or entry.path in journal.failed
+        if entry.file_sha1 in self.known or entry.file_sha1 in journal.by_content:
+            entry = Entry(path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns, file_sha1=entry.file_sha1)
         elif array is not None:
             entry = replace(entry, start=journal.frames, frames=len(array))
             self._write_frames(entry, array)
         journal.remember(entry)
-        if entry.error or (before and before.error):
+        if changes_failed:
             self._write_failed()
         self.index_file.write(json.dumps(asdict(entry)).encode() + b"\n")
         _to_disk(self.index_file)
@@ -298,16 +410,16 @@ class _Appender:
 
     def _write_failed(self) -> None:
         with self.journal.failed_path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            failed = (entry for entry in self.journal.by_path.values() if entry.error)
-            csv.writer(file).writerows([("path", "error"), *((entry.path, entry.error) for entry in failed)])
+            failed = ((entry.path, entry.error) for entry in self.journal.failed.values())
+            csv.writer(file).writerows([("path", "error"), *failed])
 
 
 @contextmanager
-def _appender(journal: _Journal) -> Iterator[_Appender]:
+def _appender(journal: _Journal, known: frozenset[str]) -> Iterator[_Appender]:
     journal.array_path.touch()
     with journal.array_path.open("r+b") as array_file, journal.index_path.open("ab") as index_file:
         index_file.truncate(journal.sound_bytes)
-        yield _Appender(journal, array_file, index_file)
+        yield _Appender(journal, known, array_file, index_file)
 
 
 def _to_disk(file: BinaryIO) -> None:
@@ -333,14 +445,16 @@ def _make(path: Path, features: Features, known: frozenset[str]) -> Made:
         return replace(entry, error=f"{path}: cannot be read: {error.strerror or error}"), None
     except DecodingError as error:
         return replace(entry, error=str(error)), None
-    array = features(samples)
+    computed = features(samples)
+    array = computed.astype(np.float16)
     entry = replace(
         entry,
         audio_sha1=hashlib.sha1(samples.tobytes()).hexdigest(),
         duration_s=len(samples) / features.sample_rate,
-        floor=float(array.min()),
+        crc32=zlib.crc32(array.data),
+        floor=float(computed.min()),
     )
-    return entry, array.astype(np.float16)
+    return entry, array
 
 
 def _make_all(
