@@ -177,17 +177,17 @@ def prepare(
     part = folder / SHARDS / shard.name if shard else folder
     retry_failed = on_error == "raise"
     with _told(folder):
-        index = _Index(folder, features.width)
+        index = _Index(folder, features.width, catalog)
         # A complete store is not written to, not even to lock it: it may lie in a read-only folder.
-        if index.missing(catalog, retry_failed):
+        if index.missing(retry_failed):
             part.mkdir(parents=True, exist_ok=True)
             with lock(part):
-                index = _Index(folder, features.width)  # another process may have worked while this one waited
-                if tracks := index.missing(catalog, retry_failed):
+                index = _Index(folder, features.width, catalog)  # another process may have worked while this one waited
+                if tracks := index.missing(retry_failed):
                     (part / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
                     _fill(index, part, tracks, features, workers, on_error)
-            index = _Index(folder, features.width)
-        return index.open(catalog, features, of_shard=shard is not None)
+                    index = _Index(folder, features.width, catalog)
+        return index.open(features, of_shard=shard is not None)
 
 
 @contextmanager
@@ -219,17 +219,27 @@ def _key(path: Path) -> str:
     return str(path.absolute())
 
 
+def _file(path: Path) -> File:
+    """A file as it is now; one that can't be found has no size and no time: what is wrong shows when it is read."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return _key(path), 0, 0
+    return _key(path), stat.st_size, stat.st_mtime_ns
+
+
 def _parts(folder: Path) -> list[Path]:
     """The folders that make up a store, in an order that all processes agree on."""
     return [folder, *sorted(path.parent for path in folder.glob(f"{SHARDS}/*/index.jsonl"))]
 
 
 class _Index:
-    """What the journals of a store say together."""
+    """What the journals of a store say together, and what of it is about the files of a catalog as they are now."""
 
-    def __init__(self, folder: Path, width: int) -> None:
+    def __init__(self, folder: Path, width: int, catalog: Catalog) -> None:
         self.folder = folder
         self.width = width
+        self.catalog = catalog
         self.journals = [_Journal(part, width) for part in _parts(folder)]
         self.by_file: dict[File, Entry] = {}
         self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file; starts are rows of all arrays as one
@@ -242,51 +252,43 @@ class _Index:
                 if content not in self.by_content:
                     self.by_content[content] = replace(entry, start=first + entry.start) if first else entry
             first += journal.frames
+        self.found = {track.track_id: self._find(track.path) for track in catalog}
 
-    def find(self, path: Path) -> Entry | None:
-        """What is known of a file as it is now; None if its features are missing."""
-        try:
-            stat = path.stat()
-            file = _key(path), stat.st_size, stat.st_mtime_ns
-        except OSError:
-            file = _key(path), 0, 0  # what is wrong with it shows when it is read
+    def _find(self, path: Path) -> Entry | None:
+        """What is known of a file; None if its features are missing."""
+        file = _file(path)
         entry = self.by_file.get(file)
         if entry is None or entry.error:
             return entry
         made = self.by_content.get(entry.file_sha1)
-        return made and replace(made, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
+        if made is None or made.file == file:
+            return made
+        return replace(made, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
 
-    def missing(self, catalog: Catalog, retry_failed: bool) -> list[Track]:
-        """The tracks whose files no journal knows as they are now."""
-        found = ((track, self.find(track.path)) for track in catalog)
+    def missing(self, retry_failed: bool) -> list[Track]:
+        """The tracks whose files no journal knows."""
+        found = ((track, self.found[track.track_id]) for track in self.catalog)
         return [track for track, entry in found if entry is None or (entry.error and retry_failed)]
 
     def journal(self, part: Path) -> _Journal:
         """That of one of the folders, there already or not."""
         return next((journal for journal in self.journals if journal.folder == part), _Journal(part, self.width))
 
-    def open(self, catalog: Catalog, features: Features, of_shard: bool) -> tuple[Catalog, Store]:
-        """The tracks that could be decoded, completed, and the store of them."""
-        found: dict[str, Entry] = {}
-        failed = 0
-        for track in catalog:
-            entry = self.find(track.path)
-            if entry is None:
-                raise ArtistidError(f"{track.path}: has changed while it was read; start again when it is finished")
-            if entry.error:
-                failed += 1
-            else:
-                found[track.track_id] = entry
-        if failed:
+    def open(self, features: Features, of_shard: bool) -> tuple[Catalog, Store]:
+        """The tracks that could be decoded, completed, and the store of them; all have been found."""
+        entries = {track_id: entry for track_id, entry in self.found.items() if entry and not entry.error}
+        if changed := [str(track.path) for track in self.catalog if self.found[track.track_id] is None]:
+            raise ArtistidError(f"changed while they were read: {', '.join(changed)}; start again when they are whole")
+        if failed := len(self.found) - len(entries):
             lists = ", ".join(str(journal.failed_path) for journal in self.journals if journal.failed)
-            listing = f"{failed} of {len(catalog)} tracks cannot be decoded, see {lists}"
-            if not found and not of_shard:  # which may be as small as one track
+            listing = f"{failed} of {len(self.found)} tracks cannot be decoded, see {lists}"
+            if not entries and not of_shard:  # which may be as small as one track
                 raise ArtistidError(listing)
             log.warning("left out: %s", listing)
         arrays = [journal.array() for journal in self.journals if journal.frames]
         array = joined(arrays or [np.empty((0, self.width), np.float16)])
-        facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in found.items()}
-        return catalog.with_facts(facts), Store(self.folder, array, found, features)
+        facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in entries.items()}
+        return self.catalog.with_facts(facts), Store(self.folder, array, entries, features)
 
 
 class _Journal:
@@ -372,7 +374,7 @@ class _Journal:
 def _parse(line: bytes) -> Entry | None:
     """The entry of a line of the index; None if the line is torn or is no entry."""
     try:
-        return Entry(**json.loads(line)) if line.endswith(b"\n") else None
+        return Entry(**json.loads(line.decode())) if line.endswith(b"\n") else None
     except (ValueError, TypeError):
         return None
 
