@@ -1,0 +1,277 @@
+"""What a machine can do for this package: decoders, device, precision, cache, data, and what to install."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.filesize import decimal as size_in_words
+from rich.table import Table
+
+from artistid import __version__
+from artistid.config import config_dir
+from artistid.errors import ArtistidError
+
+# The distributions that everything needs, by the name that they are imported under.
+NEEDED = {
+    "torch": "torch",
+    "torchaudio": "torchaudio",
+    "lightning": "lightning",
+    "torchmetrics": "torchmetrics",
+    "scikit-learn": "sklearn",
+    "librosa": "librosa",
+    "soundfile": "soundfile",
+    "scipy": "scipy",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "matplotlib": "matplotlib",
+    "pillow": "PIL",
+    "plotly": "plotly",
+    "jinja2": "jinja2",
+    "wandb": "wandb",
+    "filelock": "filelock",
+}
+
+# What some settings need: the module to import, what it is for, and this package's extra that brings it.
+OPTIONAL = {
+    "tensorboard": ("tensorboard", "logger=tensorboard", "tensorboard"),
+    "hydra-joblib-launcher": ("hydra_plugins.hydra_joblib_launcher", "hydra/launcher=joblib", "launchers"),
+    "hydra-submitit-launcher": ("hydra_plugins.hydra_submitit_launcher", "hydra/launcher=submitit_slurm", "launchers"),
+    "jupyterlab": ("jupyterlab", "the notebooks", "notebook"),
+}
+
+# What soundfile can write, and so can be tried: the file's ending, the subtype, the container if it needs saying.
+FORMATS = (
+    ("mp3", "MPEG_LAYER_III", None),
+    ("flac", "PCM_16", None),
+    ("ogg", "VORBIS", None),
+    ("opus", "OPUS", "OGG"),
+    ("wav", "PCM_16", None),
+    ("aiff", "PCM_16", None),
+)
+TONE_RATE, TONE_SECONDS = 48000, 1  # Hz, s: what is written and decoded again
+FEATURES_RATE = 16000  # Hz
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis.
+
+    Attributes:
+        about: the chapter.
+        name: of what was looked at.
+        state: ``works``, ``missing`` (something optional), ``broken`` (something needed), or ``note``.
+        found: in words.
+        remedy: what to do about it; empty where nothing need be done.
+    """
+
+    about: str
+    name: str
+    state: str
+    found: str
+    remedy: str = ""
+
+
+def diagnose(config: DictConfig) -> list[Finding]:
+    """Look at everything; what fails becomes a finding, whatever it raises.
+
+    Args:
+        config: ``cache_dir``, and ``data`` if a collection is to be looked for.
+    """
+    cache = Path(config.cache_dir).expanduser()
+    chapters: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("packages", packages),
+        ("decoders", decoders),
+        ("device", device),
+        ("cache", lambda: cache_findings(cache)),
+        ("data", lambda: data_sources(config.get("data"))),
+    )
+    findings: list[Finding] = []
+    for name, look in chapters:
+        try:
+            findings += look()
+        except Exception as error:  # a broken installation fails in any way
+            findings.append(Finding(name, name, "broken", _words(error), "python -m pip install -e . again"))
+    return findings
+
+
+def show(findings: list[Finding]) -> None:
+    """Print all as a table, and then what to do.
+
+    Raises:
+        ArtistidError: something needed is broken.
+    """
+    console = Console()
+    for about in dict.fromkeys(finding.about for finding in findings):
+        table = Table(title=about, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=True)
+        for finding in findings:
+            if finding.about == about:
+                colour = {"works": "green", "missing": "yellow", "broken": "red"}.get(finding.state, "default")
+                state = "" if finding.state == "note" else f"[{colour}]{finding.state}[/]"
+                table.add_row(finding.name, state, finding.found)
+        console.print(table, soft_wrap=True)
+    advice = [f"{finding.name}: {finding.remedy}" for finding in findings if finding.remedy]
+    if advice:
+        console.print("[bold]to do, where you want it[/]")
+        for line in advice:
+            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+    if broken := [finding for finding in findings if finding.state == "broken"]:
+        raise ArtistidError("\n".join(f"{each.about}: {each.name} is broken: {each.found}" for each in broken))
+
+
+def packages() -> Iterator[Finding]:
+    """This package, what it needs, and what it can use; all are really imported."""
+    yield Finding("packages", "artistid", "works", f"{__version__}, Python {platform.python_version()}")
+    for name, module in NEEDED.items():
+        if problem := _import_problem(module):
+            yield Finding("packages", name, "broken", problem, f"pip install --force-reinstall {name}")
+        else:
+            yield Finding("packages", name, "works", _version(name))
+    for name, (module, purpose, extra) in OPTIONAL.items():
+        if problem := _import_problem(module):
+            remedy = f"pip install 'artistid[{extra}]' ({purpose})"
+            yield Finding("packages", name, "missing", f"{purpose}: {problem}", remedy)
+        else:
+            yield Finding("packages", name, "works", f"{_version(name)}, {purpose}")
+
+
+def decoders() -> Iterator[Finding]:
+    """Each format is written and decoded again as a collection's file would be."""
+    import soundfile
+
+    from artistid.data.audio import decode
+
+    yield Finding("decoders", "libsndfile", "note", soundfile.__libsndfile_version__)
+    time = np.arange(TONE_RATE * TONE_SECONDS) / TONE_RATE
+    tone = (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        for ending, subtype, container in FORMATS:
+            path = Path(folder, f"tone.{ending}")
+            try:
+                soundfile.write(path, tone, TONE_RATE, subtype, format=container)
+                seconds = len(decode(path, FEATURES_RATE)) / FEATURES_RATE
+            except Exception as error:
+                remedy = "pip install --force-reinstall soundfile: its wheels bring a libsndfile that reads this"
+                yield Finding("decoders", ending, "broken", _words(error), remedy)
+            else:
+                yield Finding("decoders", ending, "works", f"{seconds:g} s at {TONE_RATE} Hz, resampled")
+        yield _torchcodec(Path(folder, "tone.wav"))
+
+
+def _torchcodec(path: Path) -> Finding:
+    others = "m4a, aac, wma, webm, ape …"
+    try:
+        from torchcodec.decoders import AudioDecoder
+
+        AudioDecoder(str(path)).get_all_samples()
+    except Exception as error:
+        ffmpeg = "" if shutil.which("ffmpeg") else "; no ffmpeg on the PATH"
+        remedy = f"pip install 'artistid[torchcodec]', and FFmpeg's shared libraries, to read {others}"
+        return Finding("decoders", "TorchCodec", "missing", _words(error) + ffmpeg, remedy)
+    return Finding("decoders", "TorchCodec", "works", f"reads {others}")
+
+
+def device() -> Iterator[Finding]:
+    """What is computed on, and in which precision."""
+    import torch
+
+    from artistid.learning.acceleration import choose_precision, device_name
+
+    yield Finding("device", "processor", "note", f"{os.cpu_count()} cores; workers=null decodes on all of them")
+    yield Finding("device", "trains on", "works", device_name())
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory
+        yield Finding(
+            "device", "GPU", "works", f"{torch.cuda.device_count()} of them, {size_in_words(memory)} on the first"
+        )
+    elif torch.version.cuda:
+        yield Finding("device", "GPU", "note", f"none is seen by torch {torch.__version__}, built for CUDA")
+    else:
+        yield Finding("device", "GPU", "note", f"torch {torch.__version__} is built without CUDA")
+    yield Finding("device", "precision", "note", f"trainer.precision=auto is {choose_precision('auto', 'auto')}")
+
+
+def cache_findings(folder: Path) -> Iterator[Finding]:
+    """Where features are kept, what there is, and whether there is room for more."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    yield Finding(
+        "cache",
+        "place",
+        "works" if writable else "broken",
+        f"{folder}, {'' if folder.exists() else 'made when it is needed, '}{size_in_words(free)} free"
+        + ("" if writable else f"; {existing} cannot be written to"),
+        "" if writable else "cache_dir=PATH, or the environment variable ARTISTID_CACHE, names another place",
+    )
+    total = sum(_bytes_below(path) for path in folder.iterdir()) if folder.is_dir() else 0
+    yield Finding("cache", "size", "note", size_in_words(total))
+    for store in sorted({path.parent for path in folder.glob("*/*/settings.json")} | _sharded(folder)):
+        shards = len(list(store.glob("shards/*/index.jsonl")))
+        files = sum(path.read_bytes().count(b"\n") for path in store.rglob("index.jsonl"))
+        split_up = f", {shards} shards" if shards else ""
+        name = str(store.relative_to(folder))
+        yield Finding("cache", name, "note", f"{files} files, {size_in_words(_bytes_below(store))}{split_up}")
+
+
+def _sharded(folder: Path) -> set[Path]:
+    return {path.parents[2] for path in folder.glob("*/*/shards/*/settings.json")}
+
+
+def data_sources(data: Any) -> Iterator[Finding]:
+    """The sources that ``data=`` may name, and the collection that it names, if any."""
+    for path in sorted((config_dir() / "data").glob("*.yaml")):
+        card = get_class(str(OmegaConf.load(path)["_target_"])).card  # type: ignore[index,attr-defined]
+        yield Finding("data", f"data={path.stem}", "note", f"{card.title}: {card.how_to_get}")
+    if data is None:
+        return
+    try:
+        catalog = instantiate(data).catalog()
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error.__cause__, ArtistidError) else error
+        yield Finding("data", f"{data.name}, here", "broken", _words(cause), "data.root=PATH of the collection")
+        return
+    albums = sum(map(len, catalog.albums.values()))
+    found = f"{len(catalog)} songs, {albums} albums, {len(catalog.artists)} artists"
+    yield Finding("data", f"{data.name}, here", "works", found)
+
+
+def _import_problem(module: str) -> str:
+    """Why a module cannot be imported; empty if it can."""
+    try:
+        import_module(module)
+    except Exception as error:  # a library that is torn out of its place raises OSError, RuntimeError …
+        return "not installed" if isinstance(error, ModuleNotFoundError) else _words(error)
+    return ""
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _words(error: BaseException) -> str:
+    """An error in one line."""
+    lines = re.split(r"\s*\n\s*", str(error).strip())
+    return f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
+
+
+def _bytes_below(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
