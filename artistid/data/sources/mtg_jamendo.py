@@ -27,7 +27,7 @@ LINE = re.compile(r"\t".join(SHAPES) + r"(?:\t(.*))?")
 NAMES_FILE, NAMES_CELLS = "raw.meta.tsv", 8
 AUDIO_FOLDERS = ("", "audio", "audio-low")  # below data.root
 ENDINGS = {"audio": ".mp3", "audio-low": ".low.mp3"}
-MENTIONED = 20  # track ids in a warning; hydra.verbose=true shows all
+MENTIONED = 20  # track ids in a warning; hydra.verbose=artistid shows all
 
 
 class Row(NamedTuple):
@@ -119,12 +119,12 @@ class MtgJamendo(Source):
                 *(len(absent), len(wanted), what),
                 f" (nothing in the folders {', '.join(folders)})" if folders else "",
                 ", ".join(absent[:MENTIONED]),
-                ", … (hydra.verbose=true lists all)" if len(absent) > MENTIONED else "",
+                ", … (hydra.verbose=artistid lists all)" if len(absent) > MENTIONED else "",
                 "; scores on a part of a benchmark can't be compared with others" if self.benchmark else "",
             )
             log.debug("not on disk: %s", ", ".join(absent))
         if unlisted := sorted(place for place in files if place not in wanted):
-            log.info("left out %d files that %s does not name (hydra.verbose=true lists them)", len(unlisted), what)
+            log.info("left out %d files that %s does not name (hydra.verbose=artistid lists them)", len(unlisted), what)
             log.debug("not named: %s", ", ".join(unlisted))
 
 
