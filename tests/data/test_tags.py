@@ -15,7 +15,7 @@ from tests.tagging import tag_id3, tagged
 FIELDS = {"artist": "Anna feat. B", "album_artist": "Anna", "album": "One", "title": "X", "disc": "2", "number": "7"}
 
 
-@pytest.mark.parametrize("ending", ["mp3", "flac", "ogg", "opus", "wav", "aiff"])
+@pytest.mark.parametrize("ending", ["mp3", "flac", "ogg", "wav", "aiff", "m4a", "ape"])
 def test_each_format_says_the_same(tmp_path: Path, ending: str) -> None:
     path = tagged(tmp_path / f"x.{ending}", **FIELDS)
     assert read_tags(path) == Tags(**FIELDS)  # type: ignore[arg-type]
@@ -26,7 +26,7 @@ def test_a_number_is_without_its_total(tmp_path: Path, text: str) -> None:
     assert read_tags(tagged(tmp_path / "x.mp3", number=text)).number == "7"
 
 
-@pytest.mark.parametrize(("ending", "flag"), [("mp3", "1"), ("flac", "1"), ("ogg", "true")])
+@pytest.mark.parametrize(("ending", "flag"), [("mp3", "1"), ("flac", "1"), ("ogg", "true"), ("m4a", "1")])
 def test_a_compilation_is_marked(tmp_path: Path, ending: str, flag: str) -> None:
     assert read_tags(tagged(tmp_path / f"x.{ending}", compilation=flag)).compilation
     assert not read_tags(tagged(tmp_path / f"y.{ending}", compilation="0")).compilation

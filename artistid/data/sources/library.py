@@ -112,7 +112,7 @@ def _report(tags: Mapping[Path, Tags], root: Path) -> None:
 
 
 def _unmarked_compilations(tags: Mapping[Path, Tags]) -> set[Path]:
-    """Files of albums without an album artist, of which no artist of three or more has half of the tracks."""
+    """Files of albums without an album artist, by three or more, none of whom has most of the tracks."""
     albums: dict[tuple[Path, str], dict[Path, str]] = defaultdict(dict)
     for path, each in tags.items():
         if each.album and not each.album_artist:
@@ -122,7 +122,7 @@ def _unmarked_compilations(tags: Mapping[Path, Tags]) -> set[Path]:
         path
         for key, artists in albums.items()
         for path in artists
-        if len(counts[key]) > 2 and 2 * max(counts[key].values()) < len(artists)
+        if len(counts[key]) > 2 and 2 * max(counts[key].values()) <= len(artists)
     }
 
 
