@@ -152,13 +152,18 @@ def read_all_tags(
         except LookupError:
             raise ArtistidError(f"data.tag_encoding={encoding} is no encoding; expected one such as cp1251") from None
     cached = _load(cache, encoding)
-    states = {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+    states = {str(path): _state(path) for path in paths}
     known = {name: tags for name, (*state, tags) in cached.items() if states.get(name) == tuple(state)}
     if unread := [path for path in paths if str(path) not in known]:
         log.info("reading the tags of %d files", len(unread))
         known |= zip(map(str, unread), _read_many(unread, encoding, workers), strict=True)
         _save(cache, encoding, {name: (*state, known[name]) for name, state in states.items()})
     return [Tags(*known[str(path)]) for path in paths]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _read_many(paths: list[Path], encoding: str | None, workers: int | None) -> list[Tags]:

@@ -60,6 +60,12 @@ def test_select_leaves_out_single_tracks() -> None:
     assert [each.track_id for each in catalog(*SMALL).select(exclude=["a/1/y"]).by_artist()["a"]] == ["a/1/x", "a/2/x"]
 
 
+def test_tracks_without_an_album_can_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert catalog(*SMALL).select(albums_only=True).by_artist()["b"] == (track("b/1/x"),)
+    assert "left out 1 tracks without an album (data.albums_only=true): b/loose" in caplog.text
+
+
 def test_select_says_whom_it_leaves_out(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         catalog(*SMALL).select(min_albums=2)
