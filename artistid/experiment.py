@@ -18,7 +18,7 @@ from rich.console import Console
 from artistid.config import in_sweep, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
-from artistid.data.duplicates import Leaks, part_duplicates
+from artistid.data.duplicates import Leaks, check_policy, part_duplicates
 from artistid.data.features import Features
 from artistid.data.shards import Shard
 from artistid.data.splits import PARTS, Split
@@ -266,6 +266,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
 def check_settings(config: DictConfig) -> None:
     """Before the work, not after it; raises ArtistidError."""
     check_vote(config.vote)
+    check_policy(config.split.duplicates)
     for name, lowest, highest in (("seed", 0, 2**32 - 1), ("batch_size", 1, 2**31)):
         value = config[name]
         if not isinstance(value, int) or not lowest <= value <= highest:

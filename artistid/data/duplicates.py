@@ -97,6 +97,12 @@ class Leaks:
         return _listing(self.pairs[:LISTED], self.parts) + ("; …" if len(self.pairs) > LISTED else "")
 
 
+def check_policy(policy: str) -> None:
+    """Raises ArtistidError for an unknown policy."""
+    if policy not in POLICIES:
+        raise ArtistidError(f"split.duplicates={policy!r} is none of {', '.join(POLICIES)}")
+
+
 def part_duplicates(split: Split, catalog: Catalog, store: Store, policy: str) -> tuple[Split, Leaks]:
     """Look for recordings that the split has in different parts under different names.
 
@@ -114,8 +120,7 @@ def part_duplicates(split: Split, catalog: Catalog, store: Store, policy: str) -
         ArtistidError: an unknown policy; pairs, if the policy is ``error``; or a policy other than ``warn`` with
             features that have no fingerprint.
     """
-    if policy not in POLICIES:
-        raise ArtistidError(f"split.duplicates={policy!r} is none of {', '.join(POLICIES)}")
+    check_policy(policy)
     searched = isinstance(store.features, LogMel)
     if not searched and policy != "warn":
         raise ArtistidError(

@@ -71,9 +71,9 @@ def remastered(samples: Samples) -> Samples:
 
 # What a version is called: how it is made, and how many seconds it begins after the original.
 VERSIONS: dict[str, tuple[Version, float]] = {
-    "MP3 of 64 kbit/s": (lambda samples: encoded(samples, 64), 0.0),
-    "MP3 of 16 kbit/s": (lambda samples: encoded(samples, 16), 0.0),
-    "MP3 of 8 kbit/s": (lambda samples: encoded(samples, 8), 0.0),
+    "MP3 at 64 kbps": (lambda samples: encoded(samples, 64), 0.0),
+    "MP3 at 16 kbps": (lambda samples: encoded(samples, 16), 0.0),
+    "MP3 at 8 kbps": (lambda samples: encoded(samples, 8), 0.0),
     "without 0.377 s": (lambda samples: trimmed(samples, 0.377), 0.377),
     "without 5.01 s and the last 4 s": (lambda samples: trimmed(samples, 5.01, 4.0), 5.01),
     "20 dB softer": (lambda samples: 0.1 * samples, 0.0),
