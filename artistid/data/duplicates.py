@@ -28,7 +28,12 @@ log = logging.getLogger(__name__)
 
 POLICIES = ("warn", "drop", "error")
 
-# Of the bits: what has so many in common is one recording. The paper's own, a bit error rate of 0.35.
+# Of the bits: what has so many in common is one recording. It is the paper's, a bit error rate of 0.35, and lies where
+# nothing was measured: of 40 real songs of two minutes in 13 versions each (n = 520; bit rates from 8 kbit/s, trimmed,
+# halved, gain, clipping, equalisers, a remaster, noise, 0.2 % of speed) the lowest score was 0.69. Of 28,441 pairs of
+# 239 different real songs one scored 0.64, two arrangements of a theme by one artist, and no other above 0.56; of
+# 18,336 pairs of synthetic songs none above 0.52. At a speed 1 % off, 15 of 40 are found.
+# `pytest -m slow -s tests/data/test_duplicates.py` measures such figures anew.
 THRESHOLD = 0.65
 # Less tells nothing, and only equal samples count.
 MIN_OVERLAP_S = 5.0
