@@ -1,4 +1,4 @@
-"""One experiment from sound to scores: the stories that ``train``, ``evaluate`` and ``prepare`` tell."""
+"""One experiment from sound to scores: the stories that ``train`` and ``evaluate`` tell."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leaks, check_policy, part_duplicates
 from artistid.data.features import Features
-from artistid.data.shards import Shard
 from artistid.data.splits import PARTS, Split
-from artistid.data.store import Store, prepare
+from artistid.data.store import Store
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, Score, leading_f1, score_levels
@@ -32,6 +31,7 @@ from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.loggers import log_results, open_loggers
 from artistid.learning.networks import Network, predict, set_up
+from artistid.preparation import prepare_data
 from artistid.runs import RunFolder, condition_of, provenance
 
 log = logging.getLogger(__name__)
@@ -130,66 +130,17 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     return leading_f1(scores["val"])
 
 
-def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
-    """Make the features of a collection, or of one shard of it, and check what is stored if ``verify`` says so.
-
-    Raises:
-        ArtistidError: songs that are damaged, unless ``verify=repair``, which makes them again.
-    """
-    if config.verify not in (False, True, "repair"):
-        raise ArtistidError(f"verify={config.verify!r} is none of false, true, repair")
-    shard = None if config.shard is None else Shard(config.shard, config.shards)
-    features: Features = instantiate(config.features)
-    catalog, store, _ = prepare_data(config, features, shard)
-    if not config.verify:
-        return catalog, store
-    remedy = "verify=repair makes these songs again, and nothing else"
-    damaged = store.damaged()
-    if damaged and config.verify == "repair":
-        log.warning("damaged, made again: %d of %d songs: %s", len(damaged), len(catalog), ", ".join(damaged))
-        store.forget(damaged)
-        catalog, store, _ = prepare_data(config, features, shard)
-        remedy = "they were made again just now: the disk under cache_dir cannot be relied on"
-        damaged = store.damaged()
-    if damaged:
-        listing = "\n  ".join(damaged)
-        raise ArtistidError(
-            f"{len(damaged)} of {len(catalog)} songs in {store.folder} are damaged: their features are not those that "
-            f"were written\n  {listing}\n{remedy}"
-        )
-    log.info("verified: the features of all %d songs are as they were written", len(catalog))
-    return catalog, store
-
-
-def prepare_data(
-    config: DictConfig, features: Features, shard: Shard | None = None
-) -> tuple[Catalog, Store, list[str]]:
-    """The catalog of ``config.data``, or one shard of it, and its features, made where they are missing.
-
-    Returns:
-        catalog: the tracks that are in the store.
-        store: their features.
-        left_out: track ids that could not be decoded (``on_error=skip``).
-    """
-    source = instantiate(config.data)
-    found = source.catalog()
-    log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
-    if shard:
-        found = shard.select(found)
-        log.info("shard %d of %d: %d songs", shard.number, shard.of, len(found))
-    folder = Path(config.cache_dir).expanduser() / source.name
-    catalog, store = prepare(found, features, folder, config.workers, config.on_error, shard)
-    left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
-    return catalog, store, sorted(left_out)
-
-
 def draw_split(config: DictConfig, catalog: Catalog, store: Store) -> tuple[Split, Leaks]:
     """The split that ``config.split`` draws, checked, and the recordings that it has in two parts."""
-    rule = plain(config.split)
-    policy = rule.pop("duplicates")
-    split, leaks = part_duplicates(instantiate(rule).draw(catalog, config.seed), catalog, store, policy)
+    split = split_rule(config).draw(catalog, config.seed)
+    split, leaks = part_duplicates(split, catalog, store, config.split.duplicates)
     split.check(catalog)
     return split, leaks
+
+
+def split_rule(config: DictConfig) -> Any:
+    """What draws the split: ``config.split`` without what concerns every rule."""
+    return instantiate({name: value for name, value in plain(config.split).items() if name != "duplicates"})
 
 
 def evaluate(config: DictConfig) -> dict[str, Score]:

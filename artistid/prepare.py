@@ -9,7 +9,7 @@ from artistid.config import verb
 
 @verb("prepare")
 def main(config: DictConfig) -> None:
-    from artistid.experiment import prepare_only  # here, so that --help need not wait
+    from artistid.preparation import prepare_only  # here, so that --help need not wait
 
     catalog, store = prepare_only(config)
     hours = sum(track.duration_s or 0 for track in catalog) / 3600

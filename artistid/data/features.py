@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-import scipy.signal
 import scipy.sparse
 
 from artistid.errors import ArtistidError
@@ -136,7 +135,7 @@ class LogMel:
         padded = np.pad(samples, half, mode="reflect" if reflects else "constant")
         frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop_length]  # (frames, n_fft)
         # Double precision up to the power: in single, rounding in loud bins shows in bins 80 dB down.
-        window = scipy.signal.get_window("hann", self.n_fft)
+        window = np.hanning(self.n_fft + 1)[:-1]  # the periodic one
         # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
         filters = scipy.sparse.csr_array(self._filters().T)
         power = np.empty((len(frames), self.n_mels), np.float32)

@@ -21,9 +21,9 @@ from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
-from artistid.experiment import prepare_data
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import make_trainer, set_up
+from artistid.preparation import prepare_data
 from artistid.runs import RunFolder
 
 NEIGHBOURS = 5

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from artistid.config import config_dir
 from artistid.data.splits import PROTOCOLS
+from artistid.experiment import split_rule
 from artistid.runs import condition_of
 from tests.data.splits.test_jackknife import write_lists
 from tests.data.splits.test_split import artist20_sized
@@ -51,7 +51,7 @@ def test_lists_are_taken_where_they_are(tmp_path: Path) -> None:
     lists = write_lists(tmp_path / "lists", artist20_sized())
     config = composed(*root)
     assert (config.split.lists, config.split.name) == (str(lists), "jackknife")
-    assert instantiate(config.split).draw(artist20_sized(), 0).rule == "jackknife"
+    assert split_rule(config).draw(artist20_sized(), 0).rule == "jackknife"
     assert composed(*root, "split.lists=null").split.name == "jackknife-drawn"
     assert composed("split=canonical", *root[1:]).split.lists is None, "these are lists of folds"
 
@@ -59,4 +59,4 @@ def test_lists_are_taken_where_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["album", "song", "jackknife"])
 def test_the_name_is_that_of_the_rule_that_draws(name: str) -> None:
     config = composed(f"split={name}")
-    assert instantiate(config.split).draw(artist20_sized(), 0).rule == config.split.name
+    assert split_rule(config).draw(artist20_sized(), 0).rule == config.split.name

@@ -1,0 +1,73 @@
+"""From a collection to its features: the story that ``prepare`` tells, and every other verb begins with.
+
+It does without torch, which takes longer to start than a shard of a small collection takes to be made.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from artistid.data.catalog import Catalog
+from artistid.data.features import Features
+from artistid.data.shards import Shard
+from artistid.data.store import Store, prepare
+from artistid.errors import ArtistidError
+
+log = logging.getLogger(__name__)
+
+
+def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
+    """Make the features of a collection, or of one shard of it, and check what is stored if ``verify`` says so.
+
+    Raises:
+        ArtistidError: songs that are damaged, unless ``verify=repair``, which makes them again.
+    """
+    if config.verify not in (False, True, "repair"):
+        raise ArtistidError(f"verify={config.verify!r} is none of false, true, repair")
+    shard = None if config.shard is None else Shard(config.shard, config.shards)
+    features: Features = instantiate(config.features)
+    catalog, store, _ = prepare_data(config, features, shard)
+    if not config.verify:
+        return catalog, store
+    remedy = "verify=repair makes these songs again, and nothing else"
+    damaged = store.damaged()
+    if damaged and config.verify == "repair":
+        log.warning("damaged, made again: %d of %d songs: %s", len(damaged), len(catalog), ", ".join(damaged))
+        store.forget(damaged)
+        catalog, store, _ = prepare_data(config, features, shard)
+        remedy = "they were made again just now: the disk under cache_dir cannot be relied on"
+        damaged = store.damaged()
+    if damaged:
+        listing = "\n  ".join(damaged)
+        raise ArtistidError(
+            f"{len(damaged)} of {len(catalog)} songs in {store.folder} are damaged: their features are not those that "
+            f"were written\n  {listing}\n{remedy}"
+        )
+    log.info("verified: the features of all %d songs are as they were written", len(catalog))
+    return catalog, store
+
+
+def prepare_data(
+    config: DictConfig, features: Features, shard: Shard | None = None
+) -> tuple[Catalog, Store, list[str]]:
+    """The catalog of ``config.data``, or one shard of it, and its features, made where they are missing.
+
+    Returns:
+        catalog: the tracks that are in the store.
+        store: their features.
+        left_out: track ids that could not be decoded (``on_error=skip``).
+    """
+    source = instantiate(config.data)
+    found = source.catalog()
+    log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
+    if shard:
+        found = shard.select(found)
+        log.info("shard %d of %d: %d songs", shard.number, shard.of, len(found))
+    folder = Path(config.cache_dir).expanduser() / source.name
+    catalog, store = prepare(found, features, folder, config.workers, config.on_error, shard)
+    left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
+    return catalog, store, sorted(left_out)
