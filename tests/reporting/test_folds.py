@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import DictConfig, OmegaConf
 from sklearn.metrics import accuracy_score, f1_score
 
 from artistid.evaluation.predictions import Predictions
 from artistid.reporting import tables
 from artistid.reporting.document import RunNumbers
 from artistid.reporting.results import Results, collect
-from artistid.runs import read_runs
+from artistid.runs import condition_of, read_runs
 from tests.reporting.made_runs import make_run
+from tests.verbs import read_scores
 
 SPLIT = "jackknife-drawn"
-FOLDS = {"split.n_folds": 3}
 
 
-def make_folds(root: Path, seed: int = 0, folds: tuple[int, ...] = (0, 1, 2), **settings: object) -> None:
-    for fold in folds:
-        make_run(root / f"{seed}-fold{fold}", "jackknife", "3s", seed, fold, settings={**FOLDS, **settings}, songs=2)
+def copy_run(run: Path, to: Path, **changes: object) -> None:
+    """A run once more, with some settings changed (``__`` for dots), without making it again."""
+    shutil.copytree(run, to)
+    config = OmegaConf.load(to / "config.yaml")
+    for name, value in changes.items():
+        OmegaConf.update(config, name.replace("__", "."), value)
+    OmegaConf.save(config, to / "config.yaml")
+    scores = read_scores(to)
+    scores["condition"] = condition_of(cast(DictConfig, config))
+    (to / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seeds of a jackknife of three folds; of a third seed, one fold is missing."""
+def folds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The runs of a jackknife of three folds."""
+    root = tmp_path_factory.mktemp("folds")
+    return [
+        make_run(root / f"0-fold{fold}", "jackknife", fold=fold, settings={"split.n_folds": 3}, songs=2, epochs=0)
+        for fold in range(3)
+    ]
+
+
+@pytest.fixture(scope="module")
+def root(folds: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of that jackknife; of a third seed, one fold is missing."""
     root = tmp_path_factory.mktemp("runs")
-    make_folds(root, 0)
-    make_folds(root, 21)
-    make_folds(root, 42, (0, 2))
+    for run in folds:
+        for seed in (0, 21, 42):
+            copy_run(run, root / run.name.replace("0-", f"{seed}-"), seed=seed)
+    shutil.rmtree(root / "42-fold1")
     return root
 
 
@@ -86,11 +108,10 @@ def test_tables_refer_to_all_folds_and_say_that_they_are_pooled(results: Results
     assert listed["fold"].tolist() == ["0", "1", "2"] * 2
 
 
-def test_systems_are_compared_on_all_tracks(tmp_path: Path) -> None:
-    make_folds(tmp_path / "crnn")
-    for fold in range(3):
-        path = tmp_path / f"svm/{fold}"
-        make_run(path, "jackknife", "3s", 0, fold, settings=FOLDS, songs=2, model="svm", epochs=0, skill=0.3)
+def test_systems_are_compared_on_all_tracks(folds: list[Path], tmp_path: Path) -> None:
+    for run in folds:
+        copy_run(run, tmp_path / "crnn" / run.name)
+        copy_run(run, tmp_path / "svm" / run.name, model__name="svm")
     (pair,) = tables.pairs_with_the_best(collect([tmp_path]).studies)
     table = tables.comparison_table("music", [pair], draws=20, seed=0)
     assert (table.data["songs"][0], table.data["trials"][0]) == (24, 1)
@@ -98,28 +119,22 @@ def test_systems_are_compared_on_all_tracks(tmp_path: Path) -> None:
     assert len(table.runs) == 6
 
 
-def test_folds_made_on_different_machines_are_one_jackknife(tmp_path: Path) -> None:
-    make_folds(tmp_path, folds=(0, 1))
-    make_folds(tmp_path, folds=(2,), **{"trainer.accelerator": "gpu"})
+def test_folds_made_on_different_machines_are_one_jackknife(folds: list[Path], tmp_path: Path) -> None:
+    for run, accelerator in zip(folds, ("cpu", "cpu", "gpu"), strict=True):
+        copy_run(run, tmp_path / run.name, trainer__accelerator=accelerator)
     assert len(collect([tmp_path]).studies[0].runs) == 1
 
 
-def test_a_fold_that_is_there_twice_is_told(tmp_path: Path) -> None:
-    make_folds(tmp_path)
-    make_folds(tmp_path / "again", folds=(1,), **{"trainer.accelerator": "gpu"})
-    make_run(tmp_path / "album")
-    left_out = collect([tmp_path]).left_out
+def test_a_fold_that_is_there_twice_is_told(folds: list[Path], root: Path, tmp_path: Path) -> None:
+    copy_run(folds[1], tmp_path / "again", trainer__accelerator="gpu")
+    left_out = [run for run in collect([root, tmp_path]).left_out if "several runs of fold 1" in run.reason]
     assert len(left_out) == 4
-    assert "there are several runs of fold 1" in left_out[0].reason
 
 
-def test_folds_that_test_the_same_tracks_are_not_pooled(tmp_path: Path) -> None:
-    make_run(tmp_path / "album")
-    for fold in range(2):  # the same songs, as if one fold's list had been copied over another's
-        settings = {"split.n_folds": 2, "split.fold": fold}
-        make_run(tmp_path / str(fold), "jackknife", settings=settings)
-    results = collect([tmp_path])
-    assert [run.reason.split(":")[0] for run in results.left_out] == [
-        "12 tracks are tested by several folds of its jackknife"
-    ] * 2
-    assert len(results.runs) == 1
+def test_folds_that_test_the_same_tracks_are_not_pooled(folds: list[Path], root: Path, tmp_path: Path) -> None:
+    for fold in range(3):  # as if one fold's list had been copied over the others'
+        copy_run(folds[0], tmp_path / str(fold), split__fold=fold, seed=7)
+    results = collect([root, tmp_path])
+    reasons = [run.reason.split(":")[0] for run in results.left_out if run.name.startswith(str(tmp_path))]
+    assert reasons == ["8 tracks are tested by several folds of its jackknife"] * 3
+    assert len(results.runs) == 6
