@@ -12,11 +12,11 @@ import pytest
 from artistid.data.benchmarks.lists import SEEDS, Benchmark
 from artistid.data.catalog import Catalog
 from artistid.data.sources.mtg_jamendo import MtgJamendo, read_table
-from artistid.data.splits import AlbumSplit
+from artistid.data.splits import AlbumSplit, Split
 from artistid.errors import ArtistidError
 from tests.corpus import make_song, write_audio
 from tests.data.jamendo import HEADER, SHARED_TABLE, row, table, tree
-from tests.verbs import run_verb
+from tests.verbs import QUICK, run_verb
 
 ROWS = [
     row(214, 14, 31, 124.6, ("genre---punkrock",)),
@@ -201,6 +201,18 @@ def test_the_command_prepares_a_benchmark(tmp_path: Path, capsys: pytest.Capture
     run_verb("prepare", "data=mtg_jamendo", "data.benchmark=jamendo20", *settings)
     assert "2 songs by 1 artists" in capsys.readouterr().out
     assert (tmp_path / "cache" / "jamendo20").is_dir()
+
+
+@pytest.mark.slow
+def test_a_run_on_a_benchmark_has_the_published_split(tmp_path: Path) -> None:
+    benchmark = Benchmark.load("jamendo20")
+    tree(tmp_path, (entry.track_id for entry in benchmark.entries))
+    for path in tmp_path.rglob("*.mp3"):
+        write_audio(path, make_song(1, np.random.default_rng(int(path.stem)), 1.2))
+    data = ("data=mtg_jamendo", "data.benchmark=jamendo20", f"data.root={tmp_path}")
+    settings = ("model=majority", "split=album", "seed=21", f"run_dir={tmp_path / 'run'}")
+    run_verb("train", *data, *settings, f"cache_dir={tmp_path / 'cache'}", *QUICK)
+    assert Split.from_csv(tmp_path / "run" / "split.csv") == benchmark.split(21)
 
 
 @pytest.mark.slow
