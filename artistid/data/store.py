@@ -421,6 +421,8 @@ def _appender(journal: _Journal, known: frozenset[str]) -> Iterator[_Appender]:
     journal.array_path.touch()
     with journal.array_path.open("r+b") as array_file, journal.index_path.open("ab") as index_file:
         index_file.truncate(journal.sound_bytes)
+        if not array_file.seek(0, os.SEEK_END):
+            array_file.write(journal.header(0))  # other programs can read it even if no song has frames of its own
         yield _Appender(journal, known, array_file, index_file)
 
 
