@@ -1,4 +1,4 @@
-"""Choose the open benchmarks again from the table of MTG-Jamendo: ``python -m artistid.benchmark table=PATH``."""
+"""Choose the open benchmarks again from the table of MTG-Jamendo: ``python -m artistid.choose table=PATH``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("benchmark")
+@verb("choose")
 def main(config: DictConfig) -> None:
     from artistid.data.benchmarks import statistics  # here, so that --help need not wait
     from artistid.data.benchmarks.choice import choose
