@@ -23,7 +23,8 @@ class Track:
     """One recording of a song.
 
     Attributes:
-        track_id: unique and stable name: the path below the collection's root without its ending, in Unicode NFC.
+        track_id: unique and stable name, in Unicode NFC: the collection's own where it has one, else the path below its
+            root without its ending.
         artist: name as the source has it.
         album: name as the source has it; empty for a track that belongs to none.
         title: name as the source has it.

@@ -125,16 +125,16 @@ def tracks_of(rows: dict[Path, Row], root: Path, where: str) -> list[Track]:
     """
     tracks, nameless, various = [], [], []
     for path, row in rows.items():
-        place = path.relative_to(root).with_suffix("").as_posix()
+        name = path.relative_to(root).with_suffix("").as_posix()
         artist = clean(row["artist"])
         if not artist:
-            nameless.append(nfc(place))
+            nameless.append(nfc(name))
         elif folded(artist) in VARIOUS:
-            various.append(nfc(place))
+            various.append(nfc(name))
         else:
             tracks.append(
                 Track(
-                    track_id=nfc(row.get("track_id") or place),
+                    track_id=nfc(row.get("track_id") or name),
                     artist=artist,
                     album=clean(row.get("album", "")),
                     title=clean(row.get("title", "")) or nfc(path.stem),
