@@ -134,10 +134,11 @@ class LogMel:
         reflects = self.pad_mode == "reflect" and len(samples) > half
         padded = np.pad(samples, half, mode="reflect" if reflects else "constant")
         frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop_length]  # (frames, n_fft)
-        # Double precision up to the power: in single, rounding in loud bins shows in bins 80 dB down.
-        window = np.hanning(self.n_fft + 1)[:-1]  # the periodic one
+        # Single precision, half as much work: rounding in loud bins shows in bins 80 dB down, by 0.001 dB in music,
+        # where the steps of the store's float16 are 0.03 dB.
+        window = np.hanning(self.n_fft + 1)[:-1].astype(np.float32)  # the periodic one
         # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
-        filters = scipy.sparse.csr_array(self._filters().T)
+        filters = scipy.sparse.csr_array(self._filters().T.astype(np.float32))
         power = np.empty((len(frames), self.n_mels), np.float32)
         for first in range(0, len(frames), FRAMES_PER_BLOCK):
             block = slice(first, first + FRAMES_PER_BLOCK)
