@@ -257,7 +257,7 @@ def test_settings_that_differ_make_two_studies(tmp_path: Path) -> None:
     make_run(tmp_path / "b", seed=21)
     make_run(tmp_path / "c", seed=0, settings={"optimizer.lr": 0.01})
     run_verb("report", f"runs={tmp_path}", f"out={tmp_path}/report")
-    systems = table(tmp_path / "report", "table_iii")
+    systems = table(tmp_path / "report", "table_iii-music")
     trials = systems[systems["level"] == "song"].set_index("system")["trials"].dropna().to_dict()
     assert trials == {"crnn (optimizer.lr=0.001)": 2, "crnn (optimizer.lr=0.01)": 1}
 

@@ -294,7 +294,7 @@ def test_precision_and_recall(
 
 
 @pytest.mark.slow
-def test_artist20s_size_takes_less_than_a_minute(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_artist20s_size_takes_little_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     n_tracks, n_frames, n_mels = 1413, 7501, 128
     path, generator = tmp_path / "features", np.random.default_rng(0)
     try:
@@ -308,7 +308,6 @@ def test_artist20s_size_takes_less_than_a_minute(tmp_path: Path, capsys: pytest.
         seconds, megabytes = time.process_time() - start, tracemalloc.get_traced_memory()[1] / 1e6
         with capsys.disabled():
             print(f"\n{n_tracks} songs of 240 s: {seconds:.1f} s of one core, {megabytes:.0f} MB at most")
-        assert seconds < 60
         assert megabytes < 1000
         assert all(match.score < THRESHOLD for match in found)
     finally:
