@@ -76,7 +76,13 @@ class Library(CatalogFile):
         rows = self.read(root) if correct else self._rows_by_tags(files, root)
         if unnamed := [nfc(path.relative_to(root).as_posix()) for path in files if path not in rows]:
             log.warning("left out %d files that %s does not name: %s", len(unnamed), table, listing(unnamed))
-        tracks = tracks_of(rows, root, str(table) if correct else f"the tags in data.root={root}")
+        try:
+            tracks = tracks_of(rows, root, str(table) if correct else f"the tags in data.root={root}")
+        except ArtistidError as error:
+            if table is None or correct:
+                raise
+            _write_table(table, rows, [], root)
+            raise ArtistidError(f"{error}\n{table} lists them: name their artists there and start again") from error
         groups = versions(tracks)
         if groups:
             log.warning(

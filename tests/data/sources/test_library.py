@@ -220,6 +220,15 @@ def test_what_is_corrected_in_the_table_counts(root: Path, caplog: pytest.LogCap
     assert table.read_bytes() == before
 
 
+def test_music_without_tags_is_named_in_the_table(root: Path, tmp_path: Path) -> None:
+    tagged(root / "x.mp3")
+    table = tmp_path / "music.csv"
+    with pytest.raises(ArtistidError, match=r"none of 1 tracks names an artist of its own\n.*music\.csv lists them"):
+        read(root, csv=table)
+    table.write_text(table.read_text(encoding="utf-8-sig").replace("x.mp3,", "x.mp3,Anna", 1), encoding="utf-8")
+    assert read(root, csv=table).artists == ("Anna",)
+
+
 def test_a_table_that_cannot_be_written_is_named(root: Path) -> None:
     make_library(root)
     with pytest.raises(ArtistidError, match=r"data\.csv=.*gone.music\.csv cannot be written"):
