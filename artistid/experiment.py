@@ -24,7 +24,7 @@ from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import LEVELS, Score, leading_f1, score_levels
+from artistid.evaluation.scores import Score, leading_f1, levels_of, score_levels
 from artistid.evaluation.tables import scores_table
 from artistid.evaluation.voting import METHODS, vote
 from artistid.learning.baselines import Baseline
@@ -98,7 +98,7 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     data = ClipData(parts, store, catalog.artists, clipping, config.batch_size)
     learner: type[System] = Baseline if "estimator" in config.model else Network
     system = learner(config, data, split)
-    levels = ("song",) if clipping.whole_songs else LEVELS
+    levels = levels_of(clipping.whole_songs)
     if resume:
         system.check_unchanged(folder)
     folder.write_setup(config, catalog, split, leaks, resume=resume)

@@ -131,6 +131,11 @@ def score_levels(
     }
 
 
+def levels_of(whole_songs: bool) -> tuple[str, ...]:
+    """The levels that can be scored: where clips are whole songs there is no frame level."""
+    return ("song",) if whole_songs else LEVELS
+
+
 def leading_f1(scores: Mapping[str, Score]) -> float:
     """The weighted F1 that systems are chosen by: at frame level where there is one, else at song level."""
     return scores["frame" if "frame" in scores else "song"]["f1_weighted"]

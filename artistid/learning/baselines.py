@@ -28,7 +28,7 @@ from artistid.data.splits import Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import LEVELS, leading_f1, score_levels
+from artistid.evaluation.scores import leading_f1, levels_of, score_levels
 from artistid.learning.logits import predictions_from_logits
 from artistid.models.scoring import class_scores
 from artistid.runs import RunFolder
@@ -77,7 +77,7 @@ class Baseline:
         if not isinstance(features, Descriptors):
             raise ArtistidError(f"model={self.name} is given features=descriptors, found features={features.name}")
         self.vote = config.vote
-        self.levels = ("song",) if data.clipping.whole_songs else LEVELS
+        self.levels = levels_of(data.clipping.whole_songs)
         try:
             self.estimator: BaseEstimator = instantiate(config.model.estimator)
             self.summary: Summary = instantiate(config.model.summary)
@@ -115,7 +115,7 @@ class Baseline:
             clips = cut(data.parts["train"], data.store, data.artists, WHOLE_SONGS)
         clips = spread(clips, self.most_clips_per_song)
         train = self.describe(data.store, clips)
-        validation = self.describe(data.store, data.clips["val"])
+        validation = self._validation = self.describe(data.store, data.clips["val"])
         log.info("%s: fitted to %d samples of %d columns", self.name, *train.X.shape)
         rows, best = [], (-np.inf, -np.inf)
         for number, point in enumerate(self.grid, start=1):
@@ -139,7 +139,8 @@ class Baseline:
 
     def predict(self, data: ClipData, part: str) -> Predictions:
         """The probabilities of all clips of a part."""
-        scores = clip_scores(self.fitted, self.describe(data.store, data.clips[part]), len(data.artists))
+        samples = self._validation if part == "val" else self.describe(data.store, data.clips[part])
+        scores = clip_scores(self.fitted, samples, len(data.artists))
         return to_predictions(scores, self.temperature, data.clips[part], data.artists)[1]
 
     def describe(self, store: Store, clips: Clips) -> Samples:
