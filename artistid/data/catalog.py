@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import overload
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 
 log = logging.getLogger(__name__)
 
@@ -201,16 +201,6 @@ def clean(name: str) -> str:
     return nfc(" ".join(name.split()))
 
 
-def listing(names: Sequence[str], most: int = 10) -> str:
-    """The first of many names, for a message that gives their number elsewhere.
-
-    Example:
-        >>> listing(["a", "b", "c"], most=2)
-        'a, b, …'
-    """
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
-
-
 def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str, str]]:
     """The rows of a CSV or TSV file by column name, as people's spreadsheets write them.
 
@@ -260,5 +250,6 @@ def _require_columns(columns: list[str], required: Collection[str], where: str) 
 
 def _require_known(names: Collection[str], known: Collection[str], setting: str, what: str) -> None:
     if unknown := sorted(set(names) - set(known)):
-        sample = ", ".join(sorted(known)[:10]) + (", …" if len(known) > 10 else "")
-        raise ArtistidError(f"{setting} names {what} that the collection does not have: {unknown}; it has {sample}")
+        raise ArtistidError(
+            f"{setting} names {what} that the collection does not have: {unknown}; it has {listing(sorted(known))}"
+        )

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 
 KEY_COLUMNS = ("track_id", "clip", "artist")
 PROBABILITY_PREFIX = "p/"
@@ -176,7 +176,7 @@ class Predictions:
             row = unknown.argmax()
             raise ArtistidError(
                 f"{self._where(row)}: the true artist {self.artist[row]!r} is not among the {len(self.artists)} "
-                f"artists of these predictions ({_listed(self.artists)})"
+                f"artists of these predictions ({listing(self.artists, 5)})"
             )
         same_track = ~self._starts_track[1:]
         twice = same_track & (self.clip[1:] == self.clip[:-1])
@@ -228,7 +228,3 @@ def _floats(values: object) -> NDArray[np.float32]:
         return np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise ArtistidError(f"probability must be a table of numbers: {error}") from error
-
-
-def _listed(names: tuple[str, ...], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -20,7 +20,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import make_trainer, set_up
 from artistid.preparation import prepare_data
@@ -144,8 +144,7 @@ def open_run(run_folder: str | Path, cache_dir: str | Path | None = None) -> tup
     if gone := sorted(recorded - {track.track_id for track in found}):
         raise ArtistidError(
             f"{run.path}: data={config.data.name} no longer has {len(gone)} of the run's {len(recorded)} tracks: "
-            + ", ".join(gone[:5])
-            + (", …" if len(gone) > 5 else "")
+            + listing(gone, 5)
         )
     return classifier, Catalog(track for track in found if track.track_id in recorded), store
 

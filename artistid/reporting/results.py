@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, vote
@@ -182,7 +182,7 @@ class Results:
         for run in self.runs:
             if path == run.name or place == run.folder.path.resolve():
                 return run
-        known = ", ".join(run.name for run in self.runs[:5]) + (", …" if len(self.runs) > 5 else "")
+        known = listing([run.name for run in self.runs], 5)
         raise ArtistidError(f"{setting} names {path}, which is no finished run below runs=…; there are {known}")
 
 

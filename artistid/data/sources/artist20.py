@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, nfc
 from artistid.data.sources.base import Card, Source, audio_files, describe, track_from_path
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,7 @@ def _as_listed(tracks: list[Track], listed: set[str], folder: Path) -> list[Trac
     on_disk = {track.track_id for track in tracks}
     if absent := sorted(listed - on_disk):
         raise ArtistidError(
-            f"{len(absent)} of the {len(listed)} tracks in {folder}/*.list are not on disk: {', '.join(absent[:5])}"
-            + (", …" if len(absent) > 5 else "")
+            f"{len(absent)} of the {len(listed)} tracks in {folder}/*.list are not on disk: {listing(absent, 5)}"
         )
     if extra := sorted(on_disk - listed):
         log.warning("left out %d tracks that no file in %s names: %s", len(extra), folder, ", ".join(extra))

@@ -14,8 +14,8 @@ from pathlib import Path, PureWindowsPath
 from typing import ClassVar
 
 from artistid.data.audio import AUDIO_SUFFIXES
-from artistid.data.catalog import Catalog, Track, listing, nfc
-from artistid.errors import ArtistidError
+from artistid.data.catalog import Catalog, Track, nfc
+from artistid.errors import ArtistidError, listing
 
 log = logging.getLogger(__name__)
 

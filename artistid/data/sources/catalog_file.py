@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from artistid.data.catalog import Catalog, Track, clean, listing, nfc, read_rows
+from artistid.data.catalog import Catalog, Track, clean, nfc, read_rows
 from artistid.data.sources.base import Card, Source, absolute, folded, path_below
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from typing import ClassVar, NamedTuple
 
 import pandas as pd
 
-from artistid.data.catalog import Track, clean, listing
+from artistid.data.catalog import Track, clean
 from artistid.data.sources.base import Card, Source, describe
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog, Track
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 
 T = TypeVar("T")
 Counts = npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ def with_validation_songs(parts: Mapping[str, str], catalog: Catalog, share: flo
     if single := sorted(artist for artist, tracks in songs.items() if len(tracks) < 2):
         raise ArtistidError(
             f"validation is of songs of the training albums, so these want two songs or more; {len(single)} artists "
-            f"have a single one there: {listing(single)}"
+            f"have a single one there: {listing(single, 5)}"
         )
     n_val = allocate(np.array([len(tracks) for tracks in songs.values()]), share, generator_of(seed), leave=1)
     drawn = (
@@ -84,8 +84,8 @@ def require_albums(tracks: Iterable[Track], rule: str) -> None:
     """Raises ArtistidError where tracks have no album, which the rule wants; all are counted."""
     if loose := [track.track_id for track in tracks if not track.album]:
         raise ArtistidError(
-            f"{rule} needs an album for every track; {len(loose)} lie directly under their artist: {listing(loose)}; "
-            "split=song takes them, data.albums_only=true leaves them out"
+            f"{rule} needs an album for every track; {len(loose)} lie directly under their artist: "
+            f"{listing(loose, 5)}; split=song takes them, data.albums_only=true leaves them out"
         )
 
 
@@ -113,8 +113,3 @@ def require_enough(counts: Mapping[str, int], needed: int, what: str, rule: str,
         f"{rule}; {len(short)} of {len(counts)} artists have fewer: {found}\n"
         + "; ".join([*advice, *([otherwise] if otherwise else [])])
     )
-
-
-def listing(names: Sequence[str], most: int = 5) -> str:
-    """The first few of many names."""
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artistid.data.catalog import Catalog
-from artistid.data.splits.drawing import listing
 from artistid.data.splits.split import Split
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ class FileSplit:
         known = {track.track_id for track in catalog}
         if absent := sorted(set(split.parts) - known):
             raise ArtistidError(
-                f"{path} names {len(absent)} tracks that the collection does not have: {listing(absent)}"
+                f"{path} names {len(absent)} tracks that the collection does not have: {listing(absent, 5)}"
             )
         if unnamed := sorted(known - set(split.parts)):
             log.warning("left out %d tracks that %s does not name: %s", len(unnamed), path, ", ".join(unnamed))

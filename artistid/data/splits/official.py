@@ -9,8 +9,7 @@ from typing import TypeVar
 
 from artistid.data.catalog import Catalog
 from artistid.data.sources.artist20 import read_track_list
-from artistid.data.splits.drawing import listing
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,9 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
     folder = next(iter(lists.values())).parent
     if missing := [path.name for path in lists.values() if not path.is_file()]:
         found = sorted(path.name for path in folder.glob("*.list"))
-        raise ArtistidError(f"split.lists={folder} lacks {', '.join(missing)}; found {listing(found) or 'no *.list'}")
+        raise ArtistidError(
+            f"split.lists={folder} lacks {', '.join(missing)}; found {listing(found, 5) or 'no *.list'}"
+        )
     named: dict[str, T] = {}
     twice: set[str] = set()
     for key, path in lists.items():
@@ -48,7 +49,9 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
         named |= dict.fromkeys(tracks, key)
     if twice:
         names = ", ".join(path.name for path in lists.values())
-        raise ArtistidError(f"{folder}: {len(twice)} tracks are in more than one of {names}: {listing(sorted(twice))}")
+        raise ArtistidError(
+            f"{folder}: {len(twice)} tracks are in more than one of {names}: {listing(sorted(twice), 5)}"
+        )
     known = {track.track_id for track in catalog}
     if not known & named.keys():
         raise ArtistidError(
@@ -58,5 +61,5 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
     if unnamed := sorted(known - named.keys()):
         log.warning("left out %d tracks that no list in %s names: %s", len(unnamed), folder, ", ".join(unnamed))
     if absent := sorted(named.keys() - known):
-        log.info("%d tracks of the lists in %s are not used: %s", len(absent), folder, listing(absent))
+        log.info("%d tracks of the lists in %s are not used: %s", len(absent), folder, listing(absent, 5))
     return {name: key for name, key in named.items() if name in known}
