@@ -35,8 +35,39 @@ def choose_precision(precision: str, accelerator: str) -> str:
 
 
 def prepare_network(network: nn.Module) -> nn.Module:
-    """Channels last: convolutions in bfloat16 run several times faster so on CPUs, and no slower elsewhere."""
+    """The same network in the form that is fast: channels last, and dropout by :class:`FastDropout`.
+
+    Convolutions in bfloat16 run several times faster with their channels last on CPUs, and no slower elsewhere.
+    """
+    for module in network.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, FastDropout(child.p).train(child.training))
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class FastDropout(nn.Dropout):
+    """Dropout that draws sixteen random bits for a value; on GPUs it is torch's.
+
+    On CPUs torch draws a double for each value, one after the other in one thread: a sixth of a training step. The
+    share dropped is ``p`` to the nearest of 65,536 parts, and what is kept is scaled by exactly that share.
+    """
+
+    PARTS = 1 << 16
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Values of any shape, in any floating type."""
+        dropped = round(self.p * self.PARTS)
+        if not self.training or x.device.type != "cpu" or not 0 < dropped < self.PARTS:
+            return super().forward(x)
+        kept = _random_int16(x) >= dropped - self.PARTS // 2
+        return x * kept.to(x.dtype).mul_(self.PARTS / (self.PARTS - dropped))
+
+
+def _random_int16(like: torch.Tensor) -> torch.Tensor:
+    """Uniform random int16 in the shape and memory layout of a tensor, four of each draw."""
+    draws = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    return draws.view(torch.int16).as_strided(like.shape, torch.empty_like(like).stride())
 
 
 def set_up_process() -> None:

@@ -81,7 +81,7 @@ class CRNN(nn.Module):
 def _block(n_in: int, n_out: int, pool: tuple[int, int], dropout: float) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, kernel_size=3, padding="same"),
-        nn.ELU(),
+        nn.ELU(inplace=True),  # its gradient needs the result only
         nn.BatchNorm2d(n_out, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM),
         nn.MaxPool2d(pool),
         nn.Dropout(dropout),
