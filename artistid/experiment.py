@@ -27,6 +27,7 @@ from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, leading_f1, levels_of, score_levels
 from artistid.evaluation.tables import scores_table
 from artistid.evaluation.voting import METHODS, vote
+from artistid.learning.acceleration import PLACES
 from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.loggers import log_results, open_loggers
@@ -218,6 +219,8 @@ def check_settings(config: DictConfig) -> None:
     """Before the work, not after it; raises ArtistidError."""
     check_vote(config.vote)
     check_policy(config.split.duplicates)
+    if config.clips_on not in PLACES:
+        raise ArtistidError(f"clips_on={config.clips_on} is none of {', '.join(PLACES)}")
     for name, lowest, highest in (("seed", 0, 2**32 - 1), ("batch_size", 1, 2**31)):
         value = config[name]
         if not isinstance(value, int) or not lowest <= value <= highest:

@@ -141,6 +141,15 @@ def test_one_seed_gives_one_result(album_run: Run, corpus: Path, tmp_path: Path)
     assert np.array_equal(first.probability, second.probability)
 
 
+def test_where_the_clips_are_kept_changes_nothing(album_run: Run, corpus: Path, tmp_path: Path) -> None:
+    _, scores = album_run
+    again = train(
+        corpus, tmp_path / "run", "split=album", "trainer.max_epochs=2", "optimizer.lr=1e-3", "clips_on=device"
+    )
+    assert again["test"] == scores["test"]
+    assert again["training"] == scores["training"]
+
+
 def test_another_seed_gives_another_split(album_run: Run, corpus: Path, tmp_path: Path) -> None:
     folder, _ = album_run
     train(corpus, tmp_path / "other", "split=album", "seed=1")
@@ -220,6 +229,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("seed=abc",), "seed=abc"),
         (("seed=5000000000",), "seed=5000000000"),
         (("batch_size=0",), "batch_size=0"),
+        (("clips_on=disk",), "clips_on=disk is none of auto, device, host"),
         (("early_stopping.patience=-1",), "early_stopping.patience=-1"),
         (("optimizer.lr=-1",), "optimizer.*: Invalid learning rate"),
         (("trainer.precision=foo",), "trainer.*: "),

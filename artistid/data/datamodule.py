@@ -1,4 +1,4 @@
-"""Batches of clips: slices of the store's memory map, gathered a batch at a time."""
+"""Batches of clips, gathered from the store's memory map, or on a GPU that has room for all clips."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from artistid.errors import ArtistidError
 log = logging.getLogger(__name__)
 
 
+COPIED_AT_ONCE = 1024  # clips on their way to a device
+PREFETCHERS = 2  # worker processes that read ahead of a GPU
+
+
 class Batch(TypedDict):
     """What a network is given.
 
@@ -33,29 +37,60 @@ class Batch(TypedDict):
 
 
 class ClipDataset(Dataset[Batch]):
-    """The clips of one part; a whole batch is read at once, since reading one is too little work to do singly."""
+    """The clips of one part; a whole batch is read at once, since reading one is too little work to do singly.
+
+    They are slices of the store's memory map, until :meth:`keep_on` copies them to a device: a batch is then gathered
+    there, by index.
+    """
 
     def __init__(self, store: Store, clips: Clips) -> None:
         self.array = store.array
         self.clips = clips
+        self.label = torch.from_numpy(clips.label)
+        self.kept: torch.Tensor | None = None  # (clips, mel, time) float16, on a device
 
     def __len__(self) -> int:
         return len(self.clips)
 
+    @property
+    def nbytes(self) -> int:
+        """What its clips would take on a device; 0 once they are there."""
+        if self.kept is not None:
+            return 0
+        return len(self) * (self.clips.rows or 0) * self.array.shape[1] * torch.float16.itemsize
+
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        clips = self.clips
-        assert clips.rows is not None, "a batch of whole songs, each of another length"
         index = torch.as_tensor(indices)
-        log_mel = torch.empty(len(index), clips.rows, self.array.shape[1], dtype=torch.float16)  # (batch, time, mel)
-        for place, row in enumerate(index.tolist()):
-            start, length = clips.start[row], clips.length[row]
-            log_mel[place, :length] = torch.from_numpy(self.array[start : start + length].copy())
-            log_mel[place, length:] = float(clips.floor[row])
-        label = torch.from_numpy(clips.label)[index]
-        return Batch(log_mel=log_mel.transpose(1, 2).contiguous(), label=label, index=index)
+        if self.kept is None:
+            return Batch(log_mel=self._read(indices), label=self.label[index], index=index)
+        index = index.to(self.kept.device)
+        return Batch(log_mel=self.kept[index], label=self.label[index], index=index)
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
+
+    def keep_on(self, device: torch.device) -> None:
+        """Copy all clips to a device, some at a time."""
+        if self.kept is not None and self.kept.device == device:
+            return
+        rows, width = self.clips.rows, self.array.shape[1]
+        assert rows is not None, "whole songs, each of another length"
+        kept = torch.empty(len(self), width, rows, dtype=torch.float16, device=device)
+        for first in range(0, len(self), COPIED_AT_ONCE):
+            some = range(first, min(first + COPIED_AT_ONCE, len(self)))
+            kept[some.start : some.stop] = self._read(some)
+        self.kept, self.label = kept, self.label.to(device)
+
+    def _read(self, indices: Sequence[int]) -> torch.Tensor:
+        """Clips ``(batch, mel, time)`` float16, from the map."""
+        clips = self.clips
+        assert clips.rows is not None, "a batch of whole songs, each of another length"
+        log_mel = torch.empty(len(indices), clips.rows, self.array.shape[1], dtype=torch.float16)  # (batch, time, mel)
+        for place, row in enumerate(indices):
+            start, length = clips.start[row], clips.length[row]
+            log_mel[place, :length] = torch.from_numpy(self.array[start : start + length].copy())
+            log_mel[place, length:] = float(clips.floor[row])
+        return log_mel.transpose(1, 2).contiguous()
 
 
 class ClipData(L.LightningDataModule):
@@ -90,6 +125,8 @@ class ClipData(L.LightningDataModule):
                     f"it knows {', '.join(self.artists)}"
                 )
         self.clips = {part: cut(catalog, store, self.artists, clipping) for part, catalog in parts.items()}
+        self.datasets = {part: ClipDataset(store, clips) for part, clips in self.clips.items()}
+        self.prefetching = False
         for part, clips in self.clips.items():
             self._report(part, clips)
 
@@ -104,9 +141,32 @@ class ClipData(L.LightningDataModule):
 
     def loader(self, part: str, shuffle: bool = False) -> DataLoader[Batch]:
         """Batches of a part, in order or shuffled."""
-        # No worker processes: a batch is a few slices of mapped memory, sooner read than sent between processes.
-        dataset = ClipDataset(self.store, self.clips[part])
-        return DataLoader(dataset, self.batch_size, shuffle=shuffle, collate_fn=_as_it_is)
+        # No worker processes unless a GPU waits for the batches: one is a few slices of mapped memory, sooner read than
+        # sent between processes.
+        workers = PREFETCHERS if self.prefetching else 0
+        return DataLoader(
+            self.datasets[part],
+            self.batch_size,
+            shuffle=shuffle,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.prefetching,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """What the clips of all parts would take on a device; 0 once they are there."""
+        return sum(dataset.nbytes for dataset in self.datasets.values())
+
+    def keep_on(self, device: torch.device) -> None:
+        """Copy all clips to a device, where batches are gathered from now on."""
+        for dataset in self.datasets.values():
+            dataset.keep_on(device)
+
+    def prefetch(self) -> None:
+        """Read batches ahead, in worker processes, into memory that a GPU can copy from by itself."""
+        self.prefetching = True
 
     def _report(self, part: str, clips: Clips) -> None:
         log.info("%s: %d songs, %d clips", part, len(clips.track_ids), len(clips))

@@ -1,4 +1,4 @@
-"""How a network is run on this machine: precision, memory format, determinism. The networks know nothing of it."""
+"""How a network is run on this machine: precision, memory format, where clips are kept. Networks know nothing of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import sys
 import torch
 from torch import nn
 
+from artistid.data.datamodule import ClipData
+
 log = logging.getLogger(__name__)
+
+PLACES = ("auto", "device", "host")
+
+# Share of a GPU's free memory that clips may take; the rest is for the activations of large batches.
+ROOM_FOR_CLIPS = 0.5
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
@@ -32,6 +39,28 @@ def choose_precision(precision: str, accelerator: str) -> str:
         "precision: %s (%s)", chosen, "the processor computes in bfloat16" if native else "no native bfloat16 here"
     )
     return chosen
+
+
+def place_clips(data: ClipData, device: torch.device, where: str = "auto") -> None:
+    """Have batches gathered where that costs least.
+
+    Args:
+        data: clips, which are not on a device yet.
+        device: that the network is on.
+        where: of :data:`PLACES`. ``device``: all clips are copied to the device once, and gathered there by index;
+            ``host``: batches are sliced from the memory map, ahead of a GPU; ``auto``: on a GPU that has room for
+            them, else on the host.
+    """
+    on_gpu = device.type == "cuda"
+    if where == "auto":
+        free = torch.cuda.mem_get_info(device)[0] if on_gpu else 0
+        where = "device" if data.nbytes <= ROOM_FOR_CLIPS * free else "host"
+        if on_gpu:
+            log.info("clips: %.1f GB, %.1f GB free on the GPU: kept on the %s", data.nbytes / 1e9, free / 1e9, where)
+    if where == "device":
+        data.keep_on(device)
+    elif on_gpu:
+        data.prefetch()
 
 
 def prepare_network(network: nn.Module) -> nn.Module:

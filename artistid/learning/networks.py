@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -21,7 +21,7 @@ from artistid.data.features import LogMel
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.learning.acceleration import choose_precision, device_name, set_up_process
+from artistid.learning.acceleration import choose_precision, device_name, place_clips, set_up_process
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.resuming import LastState
@@ -42,9 +42,14 @@ class Network:
         data: the clips of all parts.
         split: that the parts are of.
 
+    Attributes:
+        watchers: more callbacks of training, for whoever measures it.
+
     Raises:
         ArtistidError: settings that don't fit together.
     """
+
+    watchers: ClassVar[tuple[Callback, ...]] = ()
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         features = data.store.features
@@ -60,6 +65,7 @@ class Network:
         self.trainer_settings = plain(config.trainer)
         self.precision: str = choose_precision(config.trainer.precision, config.trainer.accelerator)
         self.trainer_settings["precision"] = self.precision
+        self.clips_on = config.clips_on
         self.patience = config.early_stopping.patience
         self.specification = Specification(
             artists=list(data.artists),
@@ -97,8 +103,10 @@ class Network:
         best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
         stop = EarlyStopping("val/loss", patience=self.patience)
         last = LastState(folder.last)
-        callbacks: list[Callback] = [SongVote(data.clips, self.specification.vote), stop, best, last]
+        vote = SongVote(data.clips, self.specification.vote)
+        callbacks: list[Callback] = [*self.watchers, vote, stop, best, last]
         trainer = make_trainer(self.trainer_settings, callbacks, logger=loggers)
+        place_clips(data, trainer.strategy.root_device, self.clips_on)
         log.info("training on %s in %s", device_name(), self.precision)
         trainer.fit(self.classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
         self.seconds = last.seconds
@@ -124,13 +132,20 @@ class Network:
 
     def predict(self, data: ClipData, part: str) -> Predictions:
         """The probabilities of all clips of a part."""
-        return predict(self.classifier, data, part, self.trainer_settings)
+        return predict(self.classifier, data, part, self.trainer_settings, self.clips_on)
 
 
-def predict(classifier: ArtistClassifier, data: ClipData, part: str, trainer_settings: dict[str, Any]) -> Predictions:
+def predict(
+    classifier: ArtistClassifier,
+    data: ClipData,
+    part: str,
+    trainer_settings: dict[str, Any],
+    clips_on: str = "auto",
+) -> Predictions:
     """The probabilities of all clips of a part."""
     votes = SongVote({"test": data.clips[part]}, classifier.specification.vote)
     trainer = make_trainer(trainer_settings, [votes], logger=False)
+    place_clips(data, trainer.strategy.root_device, clips_on)
     trainer.test(classifier, data.loader(part), verbose=False)
     return votes.predictions["test"]
 

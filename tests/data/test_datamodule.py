@@ -68,6 +68,34 @@ def test_a_batch_may_be_changed_without_harm_to_the_store() -> None:
     assert np.array_equal(store.array, before)
 
 
+def test_clips_that_are_kept_on_a_device_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    sliced, _ = make_data()
+    kept, store = make_data()
+    monkeypatch.setattr("artistid.data.datamodule.COPIED_AT_ONCE", 4)  # of six clips
+    assert kept.nbytes == 2 * 6 * 10 * N_MELS * 2  # parts, clips, frames, mel bins, bytes
+    kept.keep_on(torch.device("cpu"))
+    assert kept.nbytes == 0
+    store.array[:] = 0  # it is read no more
+    for make_batches in (ClipData.train_dataloader, ClipData.test_dataloader):
+        torch.manual_seed(0)
+        expected = list(make_batches(sliced))
+        torch.manual_seed(0)
+        for one, other in zip(expected, make_batches(kept), strict=True):
+            assert one.keys() == other.keys()
+            for key, value in one.items():
+                assert torch.equal(value, other[key])
+                assert value.dtype == other[key].dtype
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")
+def test_batches_that_are_read_ahead_are_the_same() -> None:
+    data, _ = make_data()
+    expected = list(data.test_dataloader())
+    data.prefetch()
+    for one, other in zip(expected, data.test_dataloader(), strict=True):
+        assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
 def test_counts_and_what_is_left_out_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     catalog, store = make_store(FRAMES)
     with caplog.at_level("INFO"):

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from artistid.learning.acceleration import FastDropout, choose_precision, prepare_network
+from artistid.data.clips import Clipping
+from artistid.data.datamodule import ClipData
+from artistid.learning.acceleration import FastDropout, choose_precision, place_clips, prepare_network
 from artistid.models.crnn import CRNN
+from tests.data.stores import make_store
 
 
 def test_precision_that_is_asked_for_is_used() -> None:
@@ -80,3 +83,13 @@ class TestFastDropout:
         assert torch.equal(FastDropout(0.3).eval()(x), x)
         assert torch.equal(FastDropout(0.0).train()(x), x)
         assert torch.equal(FastDropout(1.0).train()(x), torch.zeros(9))
+
+
+class TestPlaceClips:
+    @pytest.mark.parametrize(("where", "kept"), [("auto", False), ("host", False), ("device", True)])
+    def test_on_a_cpu_they_stay_in_the_store_unless_it_is_said(self, where: str, kept: bool) -> None:
+        catalog, store = make_store({"a/1/x": 20, "b/1/x": 20})
+        data = ClipData({"test": catalog}, store, ("a", "b"), Clipping(name="x", seconds=1, frames=10), 4)
+        place_clips(data, torch.device("cpu"), where)
+        assert (data.datasets["test"].kept is not None) == kept
+        assert not data.prefetching
