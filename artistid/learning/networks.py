@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning as L
 import torch
@@ -49,7 +49,7 @@ class Network:
         ArtistidError: settings that don't fit together.
     """
 
-    watchers: ClassVar[tuple[Callback, ...]] = ()
+    watchers: tuple[Callback, ...] = ()
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         features = data.store.features

@@ -1,0 +1,47 @@
+"""What is measured on: features without songs, and songs without a collection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from artistid.data.catalog import Catalog, Track
+from artistid.data.datamodule import ClipData
+from artistid.data.features import Features
+from artistid.data.splits import PARTS, Split
+from artistid.data.store import Entry, Store
+from artistid.experiment import split_rule
+
+# As artist20 has them.
+ARTISTS, ALBUMS = 20, 6
+WRITTEN_AT_ONCE = 1 << 16  # rows
+
+
+def random_store(folder: Path, songs: int, frames: int, features: Features) -> tuple[Catalog, Store]:
+    """A store of so many songs of random frames, memory-mapped from a file as all stores are."""
+    path = folder / "features.npy"
+    shape = (songs * frames, features.width)
+    array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    block = np.random.default_rng(0).normal(-40, 15, (WRITTEN_AT_ONCE, features.width)).astype(np.float16)
+    for first in range(0, len(array), len(block)):
+        array[first : first + len(block)] = block[: len(array) - first]
+    array.flush()
+    tracks, entries = [], {}
+    for number in range(songs):
+        artist, album = f"artist {number % ARTISTS:02}", f"album {number // ARTISTS % ALBUMS}"
+        track = Track(f"{artist}/{album}/{number:05}", artist, album, f"{number:05}", path)
+        tracks.append(track)
+        entries[track.track_id] = Entry(path=track.track_id, start=number * frames, frames=frames, floor=-80.0)
+    mapped = np.load(path, mmap_mode="r")
+    return Catalog(tracks), Store(folder, mapped, entries, features)
+
+
+def random_clips(config: DictConfig, folder: Path) -> tuple[ClipData, Split]:
+    """Clips of all parts of a random store of ``config.size``, split and cut as the other settings say."""
+    catalog, store = random_store(folder, config.size.songs, config.size.frames, instantiate(config.features))
+    split = split_rule(config).draw(catalog, config.seed)
+    parts = {part: split.select(catalog, part) for part in PARTS}
+    return ClipData(parts, store, catalog.artists, instantiate(config.clip), config.batch_size), split

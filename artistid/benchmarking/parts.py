@@ -1,0 +1,227 @@
+"""The parts of the benchmark: each gives its figures, measured on what users run."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from artistid.benchmarking.material import random_clips
+from artistid.benchmarking.measuring import Figure, in_turn, memory_mb, seconds_of
+from artistid.benchmarking.peers import run_peer
+from artistid.data.catalog import Catalog
+from artistid.data.datamodule import Batch, ClipData
+from artistid.data.features import Features
+from artistid.data.splits import Split
+from artistid.data.store import prepare
+from artistid.errors import ArtistidError
+from artistid.learning.loggers import open_loggers
+from artistid.learning.networks import Network
+from artistid.runs import RunFolder
+
+ABOUT_THE_DATA = ("data", "clip", "features")  # settings that a run on the same store must be given as well
+WARM_UP = 5  # steps before the clock starts
+Part = Callable[[DictConfig, Path], list[Figure]]
+
+
+def measure_features(config: DictConfig, folder: Path) -> list[Figure]:
+    """Files to features, in one process; beside librosa."""
+    features: Features = instantiate(config.features)
+    tracks = Catalog(itertools.islice(instantiate(config.data).catalog(), config.size.files))
+    number = itertools.count()
+
+    def ours() -> float:
+        start = time.perf_counter()
+        made, _ = prepare(tracks, features, folder / str(next(number)), workers=0)
+        return sum(track.duration_s or 0 for track in made) / (time.perf_counter() - start)
+
+    ours()  # what is loaded on first use does not count
+    paths = [str(track.path.absolute()) for track in tracks]
+    return _beside(config, "times_real_time", ours, "librosa_log_mel", "features", str(features.sample_rate), *paths)
+
+
+def measure_store(config: DictConfig, folder: Path) -> list[Figure]:
+    """Opening the store of a collection, and reading random clips of another by the loader alone."""
+    features: Features = instantiate(config.features)
+    catalog = instantiate(config.data).catalog()
+    prepare(catalog, features, folder / "songs")
+    data, _ = random_clips(config, folder)
+    wanted = config.size.steps * config.batch_size
+
+    def opened() -> float:
+        return len(catalog) / seconds_of(lambda: prepare(catalog, features, folder / "songs"))
+
+    def read() -> float:
+        batches = itertools.islice(data.train_dataloader(), config.size.steps)
+        return wanted / seconds_of(lambda: [batch["label"] for batch in batches])
+
+    read()
+    songs, clips = in_turn(config.size.rounds, opened, read)
+    return [Figure("songs_opened_per_s", tuple(songs)), Figure("clips_read_per_s", tuple(clips))]
+
+
+def measure_data(config: DictConfig, folder: Path) -> list[Figure]:
+    """Training on a store of artist20's size beside training on one batch that is always the same."""
+    data, split = random_clips(config, folder)
+    fixed = FixedBatch(data)
+    real, same = in_turn(
+        config.size.rounds,
+        lambda: training_rate(config, data, split, folder),
+        lambda: training_rate(config, fixed, split, folder),
+    )
+    figures = [Figure("clips_per_s", tuple(real), "one fixed batch", tuple(same))]
+    if memory := memory_mb():
+        figures.append(Figure("own_memory_mb", (memory,)))
+    return figures
+
+
+def measure_train(config: DictConfig, folder: Path) -> list[Figure]:
+    """Training steps as ``train`` takes them; beside Keras."""
+    data, split = random_clips(config, folder)
+    return _beside(config, "clips_per_s", lambda: training_rate(config, data, split, folder), *_keras(config, "train"))
+
+
+def measure_predict(config: DictConfig, folder: Path) -> list[Figure]:
+    """Probabilities of clips as ``evaluate`` has them; beside Keras."""
+    data, split = random_clips(config, folder)
+    network = Network(config, data, split)
+    per_song = len(data.clips["test"]) / len(data.parts["test"])
+    some = Catalog(itertools.islice(data.parts["test"], max(1, round(config.size.clips / per_song))))
+    clips = ClipData({"test": some}, data.store, data.artists, data.clipping, config.batch_size)
+
+    def ours() -> float:
+        seconds = seconds_of(lambda: network.predict(clips, "test"))
+        return len(clips.clips["test"]) / seconds
+
+    ours()
+    return _beside(config, "clips_per_s", ours, *_keras(config, "predict"))
+
+
+def measure_startup(config: DictConfig, folder: Path) -> list[Figure]:
+    """From the command to its answer, and to the end of the first training step on a store that is warm."""
+    same = [setting for setting in HydraConfig.get().overrides.task if setting.startswith(ABOUT_THE_DATA)]
+    same.append(f"cache_dir={config.cache_dir}")
+    train = ("artistid.train",)
+    commands = {
+        "help_s": (*train, "--help"),
+        "cfg_job_s": (*train, "--cfg", "job"),
+        "first_step_s": ("artistid.benchmarking.first_step", *same, f"run_dir={folder / 'run'}"),
+    }
+    run_module("artistid.prepare", *same)
+    measurements = [partial(seconds_of, partial(run_module, *command)) for command in commands.values()]
+    taken = in_turn(config.size.rounds, *measurements)
+    return [Figure(name, tuple(seconds)) for name, seconds in zip(commands, taken, strict=True)]
+
+
+def run_module(module: str, *arguments: str) -> None:
+    """A command of this package in a process of its own."""
+    ran = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise ArtistidError(f"python -m {module} {' '.join(arguments)} failed: {ran.stderr or ran.stdout}")
+
+
+class StepTimer(Callback):
+    """Times training steps, those after the first few, from the end of one to the end of another."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.seconds = 0.0
+        self._start = 0.0
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == WARM_UP:
+            self._start = self._now()
+        elif trainer.global_step == WARM_UP + self.steps:
+            self.seconds = self._now() - self._start
+
+    @staticmethod
+    def _now() -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+class FixedBatch(ClipData):
+    """The first training batch again and again, as often as there are batches; all else as it was."""
+
+    def __init__(self, data: ClipData) -> None:
+        super().__init__(data.parts, data.store, data.artists, data.clipping, data.batch_size)
+
+    def train_dataloader(self) -> Any:
+        dataset = self.datasets["train"]
+        return Repeated(dataset.__getitems__(range(self.batch_size)), len(dataset) // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """One batch, so many times."""
+
+    batch: Batch
+    times: int
+
+    def __len__(self) -> int:
+        return self.times
+
+    def __iter__(self) -> Iterator[Batch]:
+        return itertools.repeat(self.batch, self.times)
+
+
+def training_rate(config: DictConfig, data: ClipData, split: Split, folder: Path) -> float:
+    """Training clips per second of a fresh network: Lightning's loop, the data, the loggers and all."""
+    timer = StepTimer(config.size.steps)
+    with TemporaryDirectory(dir=folder) as run:
+        one_epoch = {
+            "max_epochs": 1,
+            "limit_train_batches": WARM_UP + timer.steps,
+            "limit_val_batches": 1,
+            "enable_progress_bar": False,
+        }
+        config = OmegaConf.merge(config, {"run_dir": run, "trainer": one_epoch})  # type: ignore[assignment]
+        network = Network(config, data, split)
+        network.watchers = (timer,)
+        with open_loggers(config, resume=False) as loggers:
+            network.fit(data, RunFolder(run), loggers, resume=False)
+    if not timer.seconds:
+        raise ArtistidError(
+            f"an epoch of size.songs={config.size.songs} has fewer than {WARM_UP} + size.steps={timer.steps} batches"
+        )
+    return timer.steps * config.batch_size / timer.seconds
+
+
+def _beside(
+    config: DictConfig, name: str, ours: Callable[[], float], script: str, key: str, *arguments: str
+) -> list[Figure]:
+    """A figure of ours, and a peer's in turn with it if there are peers."""
+    if not config.peers:
+        return [Figure(name, tuple(in_turn(config.size.rounds, ours)[0]))]
+    values, told = in_turn(config.size.rounds, ours, partial(run_peer, config.peers, script, *arguments))
+    return [Figure(name, tuple(values), told[0]["name"], tuple(peer[key] for peer in told))]
+
+
+def _keras(config: DictConfig, key: str) -> tuple[str, ...]:
+    arguments = (config.batch_size, config.clip.frames, config.size.peer_seconds)
+    return ("keras_crnn", key, *map(str, arguments))
+
+
+PARTS: dict[str, Part] = {
+    "features": measure_features,
+    "store": measure_store,
+    "data": measure_data,
+    "train": measure_train,
+    "predict": measure_predict,
+    "startup": measure_startup,
+}
