@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from artistid.benchmarking.measuring import Figure, machine, spread
-from artistid.benchmarking.parts import PARTS
+from artistid.benchmarking.parts import LEFT_OUT, PARTS
 from artistid.errors import ArtistidError
 
 FORMATS = ("table", "json")
+WIDTH = 120  # of the table, also where a narrow terminal will fold it
 
 
 def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
@@ -45,13 +46,15 @@ def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
     if config.format == "json":
         print(json.dumps({"machine": machine(), **{part: plain(of_part) for part, of_part in figures.items()}}))
     else:
-        Console().print(table(figures), soft_wrap=True)
+        console = Console()
+        console.print(table(figures), width=max(console.width, WIDTH))
     return figures
 
 
 def chosen_parts(only: str | ListConfig | None) -> list[str]:
     """The parts to measure; raises ArtistidError for one that is none."""
-    asked = list(PARTS) if only is None else [only] if isinstance(only, str) else list(only)
+    by_default = [part for part in PARTS if part not in LEFT_OUT]
+    asked = by_default if only is None else [only] if isinstance(only, str) else list(only)
     if unknown := [str(part) for part in asked if part not in PARTS]:
         raise ArtistidError(f"only={','.join(unknown)} is none of {', '.join(PARTS)}")
     return asked
@@ -82,10 +85,8 @@ def table(figures: dict[str, list[Figure]]) -> Table:
     """A row per figure: median and range over the rounds, and the peer's, and the ratio to it."""
     about = machine()
     shown = Table(title=f"{about['device']}; torch {about['versions']['torch']}; median (lowest to highest)")
-    for name in ("part", "figure"):
-        shown.add_column(name)
-    for name in ("here", "beside", "ratio", "rounds"):
-        shown.add_column(name, justify="right")
+    for name in ("part", "figure", "here", "beside", "ratio", "rounds"):
+        shown.add_column(name, no_wrap=True)
     for part, of_part in figures.items():
         for figure in of_part:
             beside, ratio = "", ""

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from artistid.benchmarking.material import random_clips
 from artistid.benchmarking.measuring import Figure, in_turn, memory_mb, seconds_of
 from artistid.benchmarking.peers import run_peer
+from artistid.benchmarking.variants import measure_variants
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.features import Features
@@ -224,4 +225,6 @@ PARTS: dict[str, Part] = {
     "train": measure_train,
     "predict": measure_predict,
     "startup": measure_startup,
+    "variants": measure_variants,
 }
+LEFT_OUT = ("variants",)  # unless they are asked for
