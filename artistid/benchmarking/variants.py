@@ -146,7 +146,7 @@ class Step:
 
     def _capture(self, index: torch.Tensor) -> None:
         """Record the step; what the steps before it changed is put back."""
-        self.index = index.to(self.device)
+        self.index = index.to(self.device).clone()  # it is written to before each replay
         before = [tensor.clone() for tensor in self.network.state_dict().values()]
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
