@@ -51,7 +51,7 @@ def stages_of(network: nn.Module) -> dict[str, nn.Module]:
             f"{type(network).__name__} has no property stages, which names what thaws together, from the input to the "
             "head: it cannot be trained with init_from"
         )
-    return dict(reversed(network.stages.items()))
+    return dict(reversed(list(network.stages.items())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,11 +261,14 @@ class Thawing(BaseFinetuning):
         """With which the last stage thaws that ever does."""
         return max(epoch for epoch in self.epochs.values() if epoch is not None)
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if trainer.world_size > 1:
+    def check(self, trainer: L.Trainer) -> None:
+        """Before it trains: warns of stages that will never learn; raises ArtistidError for several processes."""
+        if (processes := trainer.num_devices * trainer.num_nodes) > 1:
             # What was frozen when DDP wrapped the network would learn in each process by itself.
-            raise ArtistidError(f"init_from: trainer.devices gives {trainer.world_size} processes; it runs in one")
-        super().setup(trainer, pl_module, stage)
+            raise ArtistidError(
+                f"init_from: a network is fine-tuned in one process, but trainer.devices={trainer.num_devices} and "
+                f"trainer.num_nodes={trainer.num_nodes} make {processes}"
+            )
         late = [name for name, epoch in self.epochs.items() if epoch is not None and epoch >= (trainer.max_epochs or 0)]
         if late and trainer.max_epochs != -1:
             log.warning(

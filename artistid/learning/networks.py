@@ -116,6 +116,8 @@ class Network:
             callbacks.append(self.thawing)
         callbacks += [stop, best, last]
         trainer = make_trainer(self.trainer_settings, callbacks, logger=loggers)
+        if self.thawing:
+            self.thawing.check(trainer)
         log.info("training on %s in %s", device_name(), self.precision)
         trainer.fit(self.classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
         self.seconds = last.seconds
@@ -132,7 +134,7 @@ class Network:
                 trainer.max_epochs,
             )
         return {
-            "epochs": trainer.current_epoch,
+            "epochs": last.epochs,
             "best_epoch": best_epoch,  # from 0, as in metrics.csv
             "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
             "stopped_early": bool(stop.stopped_epoch),
