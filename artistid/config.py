@@ -180,14 +180,14 @@ def _stem(path: str | None) -> str:
     return Path(_basename(path)).stem
 
 
-def origin(checkpoint: str | None) -> str:
+def origin(checkpoint: Any) -> str:
     """A name for the run that a checkpoint is of; its ending, and ``checkpoints``, say nothing and are left out.
 
     Example:
         >>> origin("runs/music/album-3s-crnn/0/checkpoints/best.ckpt")
         'music-album-3s-crnn-0-best'
     """
-    path = Path(checkpoint or "").expanduser().absolute().with_suffix("")
+    path = Path(str(checkpoint)).expanduser().absolute().with_suffix("")
     parts = [part for part in path.parts[1:] if part != "checkpoints"]
     return "-".join(parts[-4:])
 

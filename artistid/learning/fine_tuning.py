@@ -27,6 +27,7 @@ from artistid.data.features import LogMel
 from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.specification import Specification, load_checkpoint
+from artistid.runs import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ class Pretrained:
         Raises:
             ArtistidError: no file, no checkpoint, or one that does not fit the model or its features.
         """
-        path = Path(config.init_from).expanduser()
-        if path.resolve().is_relative_to(Path(config.run_dir).expanduser().resolve()):
+        path = Path(str(config.init_from)).expanduser()
+        if path.resolve().is_relative_to(RunFolder(config.run_dir).checkpoints.resolve()):
             raise ArtistidError(
                 f"init_from={config.init_from} lies in run_dir={config.run_dir}, and the run would write over it"
             )
@@ -87,15 +88,15 @@ class Pretrained:
         except ArtistidError as error:
             raise ArtistidError(f"init_from: {error}") from error
         there, here = specification.network, plain(config.model.get("network") or {})
-        if there["_target_"] != here.get("_target_"):
+        if there.get("_target_") != here.get("_target_"):
             raise ArtistidError(
-                f"init_from={path} is a network {there['_target_']}, but model={config.model.name} is "
+                f"init_from={path} is a network {there.get('_target_')}, but model={config.model.name} is "
                 f"{here.get('_target_', 'no network')}"
             )
         features = instantiate(config.features)
         if isinstance(features, LogMel) and (told := differences(specification.log_mel().plain(), features.plain())):
             raise ArtistidError(f"init_from={path} has learned from other features: {_told('features', told)}")
-        return cls(config.init_from, specification, weights, hashlib.sha256(path.read_bytes()).hexdigest())
+        return cls(str(config.init_from), specification, weights, hashlib.sha256(path.read_bytes()).hexdigest())
 
     @property
     def heard(self) -> set[str]:
@@ -135,32 +136,37 @@ class Pretrained:
             head: ``fresh`` or ``keep``.
 
         Raises:
-            ArtistidError: a network of another size, or a head to keep that is of other artists.
+            ArtistidError: a network of another shape, or a head to keep that is of other artists.
         """
-        weights = dict(self.weights)
-        if head == "fresh":
-            weights |= _head_weights(network)
-        elif self.specification.artists != now.artists:
+        if head == "keep" and self.specification.artists != now.artists:
             others = sorted(set(self.specification.artists) ^ set(now.artists))
             raise ArtistidError(
                 f"fine_tuning.head=keep needs the artists of init_from={self.path}; in one only of the two are "
                 f"{len(others)}: {listing(others)}; fine_tuning.head=fresh takes any"
             )
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            there, here = ({**each.network} for each in (self.specification, now))
-            told = _told("model.network", differences(there, here)) or str(error)
-            raise ArtistidError(f"init_from={self.path} is a network of another shape: {told}") from error
+        self.load_into(network, now.network, _head_weights(network) if head == "fresh" else {})
         log.info(
-            "begins with %s, trained on %d artists of %s; head: %s",
+            "begins with %s, trained on %d labels of %s; head: %s",
             self.path,
             len(self.specification.artists),
             self.specification.data.get("name"),
             head,
         )
-        if (there := self.specification.clip) != now.clip:
-            log.info("init_from heard clips of %s frames; here they have %s", there.get("frames"), now.clip["frames"])
+        there, here = (each.clip.get("frames") for each in (self.specification, now))
+        if there != here:
+            log.info("init_from heard clips of %s frames; here they have %s", there, here)
+
+    def load_into(self, network: nn.Module, settings: Mapping[str, Any], own: Mapping[str, torch.Tensor]) -> None:
+        """Load the weights, but for what the network keeps of its ``own``.
+
+        Raises:
+            ArtistidError: the shapes differ; it names the ``settings`` of the network that do.
+        """
+        try:
+            network.load_state_dict({**self.weights, **own})
+        except RuntimeError as error:
+            told = _told("model.network", differences(self.specification.network, settings)) or str(error)
+            raise ArtistidError(f"init_from={self.path} is a network of another shape: {told}") from error
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -218,7 +224,7 @@ def _is_epoch(value: Any) -> bool:
 
 
 def check_fine_tuning(config: DictConfig) -> None:
-    """Raises ArtistidError for settings with ``init_from`` that cannot be meant."""
+    """Before any music is decoded, what can be known of ``init_from`` by then; raises ArtistidError."""
     if "estimator" in config.model:
         raise ArtistidError(
             f"init_from={config.init_from} is for networks: model={config.model.name} is a baseline, which has no "
@@ -231,7 +237,10 @@ def check_fine_tuning(config: DictConfig) -> None:
     factor = settings.lr_factor
     if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < float("inf"):
         raise ArtistidError(f"fine_tuning.lr_factor={factor}: expected a number above 0")
-    Pretrained.of(config)
+    pretrained = Pretrained.of(config)
+    network = instantiate(config.model.network, n_artists=len(pretrained.specification.artists))
+    thaw_epochs(plain(settings)["thaw"], list(stages_of(network)))
+    pretrained.load_into(network, plain(config.model.network), {})
 
 
 class Thawing(BaseFinetuning):

@@ -407,6 +407,15 @@ def test_files_to_begin_with_that_are_none(
     assert not (tmp_path / "run").exists()
 
 
+def test_what_does_not_fit_is_told_before_any_music_is_looked_for(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for override in ("model.network.recurrent_units=16", "features.n_fft=1024", "fine_tuning.thaw=soon"):
+        with pytest.raises(SystemExit):
+            train(tmp_path / "nowhere", tmp_path / "run", f"init_from={checkpoint}", override)
+        assert "nowhere" not in capsys.readouterr().err
+
+
 def test_a_run_does_not_write_over_what_it_begins_with(
     corpus: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
