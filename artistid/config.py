@@ -29,6 +29,7 @@ PATH_SETTINGS = (
     "split.path",
     "split.lists",
     "checkpoint",
+    "init_from",
     "run_dir",
     "cache_dir",
     "runs",
@@ -179,6 +180,18 @@ def _stem(path: str | None) -> str:
     return Path(_basename(path)).stem
 
 
+def origin(checkpoint: Any) -> str:
+    """A name for the run that a checkpoint is of; its ending, and ``checkpoints``, say nothing and are left out.
+
+    Example:
+        >>> origin("runs/music/album-3s-crnn/0/checkpoints/best.ckpt")
+        'music-album-3s-crnn-0-best'
+    """
+    path = Path(str(checkpoint)).expanduser().absolute().with_suffix("")
+    parts = [part for part in path.parts[1:] if part != "checkpoints"]
+    return "-".join(parts[-4:])
+
+
 def _folder_with(folder: str, pattern: str) -> str | None:
     """A folder, if a file of that name, such as ``*.list``, lies in it; else None."""
     path = Path(folder).expanduser()
@@ -190,5 +203,5 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
     return then if value == is_this else otherwise
 
 
-for _resolver in (_basename, _stem, _folder_with, _when):
+for _resolver in (_basename, _stem, origin, _folder_with, _when):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

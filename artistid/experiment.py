@@ -30,6 +30,7 @@ from artistid.evaluation.voting import METHODS, vote
 from artistid.learning.acceleration import PLACES
 from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.fine_tuning import check_fine_tuning
 from artistid.learning.loggers import log_results, open_loggers
 from artistid.learning.networks import Network, predict, set_up
 from artistid.preparation import prepare_data
@@ -74,6 +75,9 @@ def train(config: DictConfig) -> float:
     Returns:
         The validation's weighted F1, at frame level where there is one.
     """
+    if not config.init_from:
+        with open_dict(config):  # what has no effect is no setting of the run
+            del config.init_from, config.fine_tuning
     check_settings(config)
     folder = RunFolder(config.run_dir)
     if in_sweep() and not config.overwrite and (scores := folder.finished(config)):
@@ -187,6 +191,15 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
         log.warning(
             "the network was trained on %d of these %d recordings: %s", len(seen), len(catalog), ", ".join(seen)
         )
+    heard_before = set(specification.heard_before)
+    seen_before = [track.track_id for track in catalog if track.sha1 in heard_before]
+    if seen_before:
+        log.warning(
+            "before fine-tuning, under other labels, it was trained on %d of these %d recordings: %s",
+            len(seen_before),
+            len(catalog),
+            ", ".join(seen_before),
+        )
     data = ClipData({part: catalog}, store, specification.artists, specification.clipping(), specification.batch_size)
     folder.write_setup(config, catalog)
 
@@ -207,6 +220,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
             "counts": {part: data.clips[part].counts},
             "left_out": left_out,
             "seen_in_training": seen,
+            "seen_in_pretraining": seen_before,
             "precision": trainer_settings["precision"],
             **provenance(seconds),
         }
@@ -227,6 +241,8 @@ def check_settings(config: DictConfig) -> None:
             raise ArtistidError(f"{name}={value}: expected a whole number from {lowest} to {highest}")
     if not isinstance(config.early_stopping.patience, int) or config.early_stopping.patience < 1:
         raise ArtistidError(f"early_stopping.patience={config.early_stopping.patience}: expected 1 epoch or more")
+    if "init_from" in config:
+        check_fine_tuning(config)
 
 
 def check_vote(method: str) -> None:

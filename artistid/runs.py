@@ -23,7 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from artistid import __version__
-from artistid.config import plain
+from artistid.config import origin, plain
 from artistid.data.catalog import Catalog
 from artistid.data.duplicates import Leaks
 from artistid.data.splits import Split
@@ -267,8 +267,10 @@ class RunFolder:
 
 
 def condition_of(config: DictConfig) -> dict[str, Any]:
-    """What tells runs apart, for the scores file: names of the choices, the fold of a jackknife, seed and vote."""
+    """What tells runs apart, for the scores file: names of the choices, what it grew from, fold, seed and vote."""
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
+    if config.get("init_from"):
+        condition["init_from"] = origin(config.init_from)
     fold = {"fold": config.split.fold} if "fold" in config.split else {}
     return {**condition, **fold, "seed": config.seed, "vote": config.vote}
 
@@ -295,8 +297,8 @@ def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:
 
     Returns:
         A row per run and level, sorted by folder: ``run`` (its folder, below ``root``), the condition (``data``,
-        ``split``, ``clip``, ``model``, ``seed``, ``vote``, and ``fold`` of a jackknife, whose folds are rows here and
-        pooled by the report), ``level``, what
+        ``split``, ``clip``, ``model``, ``seed``, ``vote``, ``init_from`` of a fine-tuned run, and ``fold`` of a
+        jackknife, whose folds are rows here and pooled by the report), ``level``, what
         :func:`artistid.evaluation.scores.score_levels` gives, and ``settings``.
 
     Raises:

@@ -92,7 +92,7 @@ class ArtistClassifier(L.LightningModule):
         if self.optimizer is None:
             raise ValueError("this classifier was made without an optimizer: it can't be trained")
         try:
-            return self.optimizer(self.parameters())
+            return self.optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
         except (ValueError, TypeError) as error:
             raise ArtistidError(f"optimizer.*: {error}") from error
 

@@ -24,6 +24,7 @@ from artistid.evaluation.predictions import Predictions
 from artistid.learning.acceleration import choose_precision, device_name, place_clips, set_up_process
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState
 from artistid.learning.specification import Specification, load_checkpoint
 from artistid.runs import RunFolder
@@ -67,6 +68,7 @@ class Network:
         self.trainer_settings["precision"] = self.precision
         self.clips_on = config.clips_on
         self.patience = config.early_stopping.patience
+        pretrained = Pretrained.of(config) if config.get("init_from") else None
         self.specification = Specification(
             artists=list(data.artists),
             features=features.plain(),
@@ -78,8 +80,19 @@ class Network:
             data=plain(config.data),
             split={"rule": split.rule, "seed": split.seed, "parts": dict(split.parts)},
             recordings=sorted({track.sha1 for track in data.parts["train"] if track.sha1}),
+            grew_from=pretrained.plain() if pretrained else None,
         )
         self.classifier = ArtistClassifier(self.specification, instantiate(config.optimizer), config.batch_norm_warm_up)
+        self.thawing: Thawing | None = None
+        self.begun_with: dict[str, Any] = {}
+        if pretrained:
+            settings = plain(config.fine_tuning)
+            network = self.classifier.network
+            epochs = thaw_epochs(settings["thaw"], list(stages_of(network)))
+            pretrained.hand_over(network, self.specification, settings["head"])
+            self.thawing = Thawing(epochs, settings["lr_factor"], settings["batch_norm"])
+            told = {name: value for name, value in pretrained.plain().items() if name != "recordings"}
+            self.begun_with = {**told, "thawed_at": epochs, "seen_in_pretraining": pretrained.heard_of(data.parts)}
         self.parameters: int | None = sum(parameter.numel() for parameter in self.classifier.network.parameters())
         self.seconds = 0.0
 
@@ -103,10 +116,15 @@ class Network:
         best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
         stop = EarlyStopping("val/loss", patience=self.patience)
         last = LastState(folder.last)
-        vote = SongVote(data.clips, self.specification.vote)
-        callbacks: list[Callback] = [*self.watchers, vote, stop, best, last]
+        callbacks: list[Callback] = [*self.watchers, SongVote(data.clips, self.specification.vote)]
+        if self.thawing:
+            stop = StopOnceThawed("val/loss", self.patience, begin=self.thawing.last_epoch)
+            callbacks.append(self.thawing)
+        callbacks += [stop, best, last]
         trainer = make_trainer(self.trainer_settings, callbacks, logger=loggers)
         place_clips(data, trainer.strategy.root_device, self.clips_on)
+        if self.thawing:
+            self.thawing.check(trainer)
         log.info("training on %s in %s", device_name(), self.precision)
         trainer.fit(self.classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
         self.seconds = last.seconds
@@ -123,11 +141,12 @@ class Network:
                 trainer.max_epochs,
             )
         return {
-            "epochs": trainer.current_epoch,
+            "epochs": last.epochs,
             "best_epoch": best_epoch,  # from 0, as in metrics.csv
             "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
             "stopped_early": bool(stop.stopped_epoch),
             "resumed_at": last.resumed_at,
+            **({"init_from": self.begun_with} if self.begun_with else {}),
         }
 
     def predict(self, data: ClipData, part: str) -> Predictions:

@@ -41,6 +41,11 @@ class LastState(Checkpoint):
         self._random: dict[str, Any] | None = None
         self._since = 0.0
 
+    @property
+    def epochs(self) -> int:
+        """That were trained to their end; the trainer counts one less where a run that was over is resumed."""
+        return len(self._curves)
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "seconds": self.seconds,

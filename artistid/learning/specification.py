@@ -33,6 +33,8 @@ class Specification:
         data: Hydra configuration of the source trained on.
         split: track id to part, and the rule and seed that drew it.
         recordings: SHA-1 of the decoded samples of the tracks trained on.
+        grew_from: of a fine-tuned network, the checkpoint that it began with: its path, ``sha256``, data, artists, and
+            the recordings that it and what it grew from itself were trained on.
     """
 
     artists: list[str]
@@ -45,6 +47,12 @@ class Specification:
     data: dict[str, Any]
     split: dict[str, Any]
     recordings: list[str]
+    grew_from: dict[str, Any] | None = None
+
+    @property
+    def heard_before(self) -> list[str]:
+        """Recordings trained on before fine-tuning, under whatever labels."""
+        return list(self.grew_from["recordings"]) if self.grew_from else []
 
     def plain(self) -> dict[str, Any]:
         """As plain types."""

@@ -59,6 +59,14 @@ class CRNN(nn.Module):
         self.classify = nn.Linear(recurrent_units, n_artists)
         self.apply(_initialise_like_keras)
 
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """What thaws together in fine-tuning, from the input to the head; normalising is part of the first stage."""
+        first, *others = self.convolutions
+        blocks = (nn.ModuleList([self.normalise, first]), *others)
+        convolutions = {f"convolution{number}": block for number, block in enumerate(blocks, start=1)}
+        return {**convolutions, "recurrence": self.recurrence, "head": self.classify}
+
     def bottleneck(self, log_mel: torch.Tensor) -> torch.Tensor:
         """The vector (batch, recurrent_units) that summarises a clip: the last state of the second GRU (paper, Fig. 3).
 

@@ -343,11 +343,11 @@ def _setting_key(settings: Mapping[str, Any], without: tuple[str, ...]) -> tuple
 
 
 def _studies(runs: Iterable[Run]) -> list[Study]:
-    """Runs by data set and model; by further settings too where one cell would else mix them."""
-    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    """Runs by data set, model and what they grew from; by further settings too where one cell would else mix them."""
+    groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        groups[run.condition["data"], run.condition["model"]].append(run)
-    return [study for (data, model), group in sorted(groups.items()) for study in _variants(data, model, group)]
+        groups[run.condition["data"], run.condition["model"], run.condition.get("init_from", "")].append(run)
+    return [study for (data, model, _), group in sorted(groups.items()) for study in _variants(data, model, group)]
 
 
 def _variants(data: str, model: str, runs: list[Run]) -> list[Study]:
@@ -359,10 +359,13 @@ def _variants(data: str, model: str, runs: list[Run]) -> list[Study]:
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in runs:
         groups[tuple(repr(run.settings.get(name)) for name in telling)].append(run)
-    return [
-        Study(data, model, ", ".join(f"{name}={group[0].settings.get(name)}" for name in telling), tuple(group))
-        for _, group in sorted(groups.items())
-    ]
+    return [Study(data, model, _variant(group[0], telling), tuple(group)) for _, group in sorted(groups.items())]
+
+
+def _variant(run: Run, telling: Sequence[str]) -> str:
+    """In words, what tells the runs like this one from others of the same data and model."""
+    origin = [f"init_from={run.condition['init_from']}"] if "init_from" in run.condition else []
+    return ", ".join(origin + [f"{name}={run.settings.get(name)}" for name in telling])
 
 
 def differing_settings(runs: Sequence[Run]) -> list[str]:

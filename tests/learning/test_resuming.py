@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from artistid.learning.resuming import random_state, set_random_state
 from tests.verbs import QUICK, read_scores, run_verb
@@ -77,6 +78,48 @@ def test_killed_twice_it_ends_like_an_undisturbed_run(corpus: Path, tmp_path: Pa
     assert_equal_runs(tmp_path / "run", undisturbed)
     log = (tmp_path / "run" / "run.log").read_text()
     assert all(f"epoch {epoch}:" in log for epoch in range(read_scores(undisturbed)["training"]["epochs"]))
+
+
+class PowerCut(DummyLogger):
+    """Ends a run in the middle of an epoch, after its validation. Loggers make no difference to a run's settings."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # type: ignore[override]
+        if metrics.get("epoch") == self.epoch:
+            raise RuntimeError("the power went")
+
+
+@pytest.fixture(scope="module")
+def fine_tuning(undisturbed: Path) -> list[str]:
+    """A stage thaws with every epoch but the first two; what is last stopped early has all of them thawed."""
+    thaw = "{recurrence: 2, convolution4: 3, convolution3: 4, convolution2: 5}"
+    checkpoint = f"init_from={undisturbed / 'checkpoints' / 'best.ckpt'}"
+    return [checkpoint, "data.artists=[artist1,artist3]", f"fine_tuning.thaw={thaw}", "trainer.max_epochs=9"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed_fine_tuning(corpus: Path, fine_tuning: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("undisturbed_fine_tuning") / "run"
+    run_verb("train", *settings(corpus, run_dir), *fine_tuning)
+    return run_dir
+
+
+@pytest.mark.parametrize("epochs", [(1,), (2,), (3, 4), (7,)])
+def test_fine_tuning_goes_on_between_stages(
+    epochs: tuple[int, ...], corpus: Path, tmp_path: Path, fine_tuning: list[str], undisturbed_fine_tuning: Path
+) -> None:
+    command = [*settings(corpus, tmp_path / "run"), *fine_tuning]
+    for epoch in epochs:
+        cut = f"{{_target_: tests.learning.test_resuming.PowerCut, epoch: {epoch}}}"
+        with pytest.raises(SystemExit):
+            run_verb("train", *command, f"+logger.cut={cut}")
+        assert "the power went" in (tmp_path / "run" / "run.log").read_text()
+    run_verb("train", *command)
+    assert read_scores(tmp_path / "run")["training"]["resumed_at"] == list(epochs)
+    assert_equal_runs(tmp_path / "run", undisturbed_fine_tuning)
 
 
 def test_killed_after_the_last_epoch_it_trains_no_more(corpus: Path, tmp_path: Path, undisturbed: Path) -> None:
