@@ -39,15 +39,17 @@ def test_a_spread_in_words() -> None:
 
 @pytest.mark.skipif(memory_mb() is None, reason="this system does not tell")
 def test_memory_of_this_process_is_its_own(tmp_path: Path) -> None:
-    size = 200_000_000
+    megabytes = 200
     before = memory_mb()
-    own = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    own.write(bytes(size))
-    (tmp_path / "mapped").write_bytes(bytes(size))
+    own = mmap.mmap(-1, megabytes * 1_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with (tmp_path / "mapped").open("wb") as file:
+        for _ in range(megabytes):
+            own.write(bytes(1_000_000))
+            file.write(bytes(1_000_000))
     read = np.memmap(tmp_path / "mapped", np.uint8, "r").sum()  # of the page cache: not its own
     after = memory_mb()
     own.close()
     assert read == 0
     assert before is not None
     assert after is not None
-    assert after - before == pytest.approx(size / 1e6, abs=60)
+    assert after - before == pytest.approx(megabytes, abs=60)
