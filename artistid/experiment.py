@@ -27,7 +27,7 @@ from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, leading_f1, levels_of, score_levels
 from artistid.evaluation.tables import scores_table
 from artistid.evaluation.voting import METHODS, vote
-from artistid.learning.acceleration import PLACES
+from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
 from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import check_fine_tuning
@@ -233,8 +233,9 @@ def check_settings(config: DictConfig) -> None:
     """Before the work, not after it; raises ArtistidError."""
     check_vote(config.vote)
     check_policy(config.split.duplicates)
-    if config.clips_on not in PLACES:
-        raise ArtistidError(f"clips_on={config.clips_on} is none of {', '.join(PLACES)}")
+    for name, choices in (("clips_on", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
+        if config[name] not in choices:
+            raise ArtistidError(f"{name}={config[name]} is none of {', '.join(choices)}")
     for name, lowest, highest in (("seed", 0, 2**32 - 1), ("batch_size", 1, 2**31)):
         value = config[name]
         if not isinstance(value, int) or not lowest <= value <= highest:

@@ -229,6 +229,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("seed=abc",), "seed=abc"),
         (("seed=5000000000",), "seed=5000000000"),
         (("batch_size=0",), "batch_size=0"),
+        (("memory_format=rows",), "memory_format=rows is none of auto, channels_last, contiguous"),
         (("clips_on=disk",), "clips_on=disk is none of auto, device, host"),
         (("early_stopping.patience=-1",), "early_stopping.patience=-1"),
         (("optimizer.lr=-1",), "optimizer.*: Invalid learning rate"),

@@ -26,6 +26,7 @@ class ArtistClassifier(L.LightningModule):
         specification: kept in every checkpoint.
         optimizer: makes the optimizer from the parameters; None for a classifier that is not trained.
         batch_norm_warm_up: see :meth:`on_train_batch_start`.
+        memory_format: of :data:`artistid.learning.acceleration.MEMORY_FORMATS`.
     """
 
     def __init__(
@@ -33,11 +34,12 @@ class ArtistClassifier(L.LightningModule):
         specification: Specification,
         optimizer: OptimizerFactory | None = None,
         batch_norm_warm_up: bool = True,
+        memory_format: str = "channels_last",
     ) -> None:
         super().__init__()
         self.specification = specification
         self.optimizer = optimizer
-        self.network = prepare_network(specification.build())
+        self.network = prepare_network(specification.build(), memory_format)
         norms = (module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
         self._warming_up = {norm: norm.momentum for norm in norms if norm.momentum} if batch_norm_warm_up else {}
 

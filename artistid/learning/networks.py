@@ -21,7 +21,13 @@ from artistid.data.features import LogMel
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.learning.acceleration import choose_precision, device_name, place_clips, set_up_process
+from artistid.learning.acceleration import (
+    choose_memory_format,
+    choose_precision,
+    device_name,
+    place_clips,
+    set_up_process,
+)
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
@@ -82,7 +88,10 @@ class Network:
             recordings=sorted({track.sha1 for track in data.parts["train"] if track.sha1}),
             grew_from=pretrained.plain() if pretrained else None,
         )
-        self.classifier = ArtistClassifier(self.specification, instantiate(config.optimizer), config.batch_norm_warm_up)
+        self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
+        self.classifier = ArtistClassifier(
+            self.specification, instantiate(config.optimizer), config.batch_norm_warm_up, self.memory_format
+        )
         self.thawing: Thawing | None = None
         self.begun_with: dict[str, Any] = {}
         if pretrained:
@@ -125,7 +134,7 @@ class Network:
         place_clips(data, trainer.strategy.root_device, self.clips_on)
         if self.thawing:
             self.thawing.check(trainer)
-        log.info("training on %s in %s", device_name(), self.precision)
+        log.info("training on %s in %s, %s", device_name(), self.precision, self.memory_format.replace("_", " "))
         trainer.fit(self.classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
         self.seconds = last.seconds
         if not best.best_model_path:

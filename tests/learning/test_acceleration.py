@@ -8,7 +8,13 @@ from torch import nn
 
 from artistid.data.clips import Clipping
 from artistid.data.datamodule import ClipData
-from artistid.learning.acceleration import FastDropout, choose_precision, place_clips, prepare_network
+from artistid.learning.acceleration import (
+    FastDropout,
+    choose_memory_format,
+    choose_precision,
+    place_clips,
+    prepare_network,
+)
 from artistid.models.crnn import CRNN
 from tests.data.stores import make_store
 
@@ -32,6 +38,15 @@ def test_memory_format_changes_no_logits() -> None:
     prepared = prepare_network(network)
     assert prepared.convolutions[1][0].weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(prepared(clips), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="speaks of machines without one of Apple's GPUs")
+def test_memory_format_is_what_is_fast_unless_it_is_said() -> None:
+    assert choose_memory_format("auto", "auto") == choose_memory_format("auto", "cpu") == "channels_last"
+    assert choose_memory_format("contiguous", "cpu") == "contiguous"
+    assert choose_memory_format("auto", "mps") == "contiguous"
+    weight = prepare_network(CRNN(5), "contiguous").convolutions[1][0].weight
+    assert weight.is_contiguous()
 
 
 class TestFastDropout:
