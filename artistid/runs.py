@@ -71,6 +71,7 @@ WITHOUT_EFFECT = (
     "data.cache_dir",
     "logger",
     "trainer.enable_progress_bar",
+    "clips_on",
 )
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
