@@ -26,7 +26,8 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, leading_f1, levels_of, score_levels
 from artistid.evaluation.tables import scores_table
-from artistid.evaluation.voting import METHODS, vote
+from artistid.evaluation.tally import METHODS
+from artistid.evaluation.voting import vote
 from artistid.learning.acceleration import PLACES
 from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
