@@ -269,6 +269,7 @@ class RunFolder:
 def condition_of(config: DictConfig) -> dict[str, Any]:
     """What tells runs apart, for the scores file: names of the choices, the fold of a jackknife, seed and vote."""
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
+    condition["data"] += OmegaConf.select(config, "run_names.unknown") or ""  # fewer artists are another task
     fold = {"fold": config.split.fold} if "fold" in config.split else {}
     return {**condition, **fold, "seed": config.seed, "vote": config.vote}
 

@@ -7,15 +7,13 @@ accepted. How well it tells others apart is another question, which takes songs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from artistid.errors import ArtistidError
-from artistid.evaluation.tally import Tally
 
 # The usual operating point of the literature on unknown classes: 95 % of the known are accepted.
 ACCEPTED = 0.95
@@ -60,9 +58,9 @@ class Separation(TypedDict):
     unknown_accepted: float
 
 
-def familiarity(tally: Tally) -> NDArray[np.float64]:
-    """``(songs,)`` the score: the mean probability of each song's likeliest artist."""
-    return tally.probability.max(axis=1)
+def familiarity(probability: NDArray[np.floating]) -> NDArray[np.floating]:
+    """``(songs,)`` the score, from ``(songs, artists)`` mean probabilities, as a vote has them."""
+    return probability.max(axis=1)
 
 
 def calibrate(scores: NDArray[np.floating], accepted: float = ACCEPTED) -> Rejection:
@@ -76,7 +74,7 @@ def calibrate(scores: NDArray[np.floating], accepted: float = ACCEPTED) -> Rejec
     return Rejection(threshold=threshold, accepted=accepted, n_songs=len(scores))
 
 
-def separation(known: Sequence[float], unknown: Sequence[float], rejection: Rejection) -> Separation:
+def separation(known: ArrayLike, unknown: ArrayLike, rejection: Rejection) -> Separation:
     """Compare the scores of songs by known and by unknown artists."""
     first, second = np.asarray(known)[:, None], np.asarray(unknown)[None]
     return Separation(

@@ -87,7 +87,7 @@ def identify(
         top: how many artists to list.
     """
     counted = tally(hearing.probability, np.zeros(len(hearing), np.int64), vote)
-    score = float(familiarity(counted)[0])
+    score = float(familiarity(counted.probability)[0])
     candidates = tuple(_candidates(counted, artists))
     nobody = hearing.silent or (rejection is not None and score < rejection.threshold)
     return Identification(
