@@ -1,7 +1,43 @@
 """Who made this? Music artist classification after Nasrullah & Zhao (2019), studied properly.
 
-The verbs are modules: ``python -m artistid.train``, ``evaluate``, ``prepare``, ``report``. Importing the package
-imports nothing heavy, so that ``--help`` answers at once.
+The verbs are modules: ``python -m artistid.train``, ``evaluate``, ``prepare``, ``report``, ``predict``. From Python,
+:func:`load` opens a trained network. Importing the package imports nothing heavy, so that ``--help`` answers at once.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artistid.inference.identifier import Identifier
+
 __version__ = "0.1.0"
+
+
+def load(checkpoint: str | Path, device: str = "auto") -> Identifier:
+    """Open a trained network, to name the artist of any song.
+
+    Args:
+        checkpoint: the ``best.ckpt`` of a run, or a folder that ``save_pretrained`` wrote. Nothing in it is run.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
+
+    Raises:
+        artistid.errors.ArtistidError: a file that is missing, no checkpoint, not safe, or another version's.
+
+    Example:
+        >>> import artistid
+        >>> identifier = artistid.load("best.ckpt")
+        >>> answer = identifier.predict("song.mp3")
+        >>> answer.artist is None or answer.artist in identifier.artists  # None: none of them
+        True
+        >>> [round(stretch.start_s) for stretch in answer.timeline][:1]
+        [0]
+        >>> import soundfile
+        >>> samples, rate = soundfile.read("song.mp3")
+        >>> identifier.embed(samples, rate).shape
+        (32,)
+    """
+    from artistid.inference.identifier import Identifier  # here, so that importing the package stays light
+
+    return Identifier.from_checkpoint(checkpoint, device)

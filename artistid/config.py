@@ -36,10 +36,14 @@ PATH_SETTINGS = (
     "out",
     "genres",
     "table",
+    "audio",
 )
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
-LISTS = re.compile(r"(runs|table)=\[.*\]")  # of a setting that may be a path or a list of them
+LISTS = re.compile(r"(runs|table|audio)=\[(.*)\]")  # of a setting that may be a path or a list of them
+
+# An item of such a list: quoted, or all up to the next comma.
+LIST_ITEM = re.compile(r"\s*('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^,]*[^,\s])\s*(?:,|$)")
 
 # What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
 WORST = 0.0
@@ -132,12 +136,22 @@ def quoted(argument: str) -> str:
     Example:
         >>> quoted("data.root=~/Sigur Rós (live)")
         "data.root='~/Sigur Rós (live)'"
+        >>> quoted("audio=[~/Sigur Rós, 'a, b.mp3']")
+        "audio=['~/Sigur Rós','a, b.mp3']"
     """
     name, equals, value = argument.partition("=")
-    if not equals or name.lstrip("+") not in PATH_SETTINGS or PLAIN_VALUE.fullmatch(value) or LISTS.fullmatch(argument):
+    if not equals or name.lstrip("+") not in PATH_SETTINGS:
         return argument
-    escaped = value.replace("'", "\\'") + ("\\" if value.endswith("\\") else "")
-    return f"{name}='{escaped}'"
+    if listed := LISTS.fullmatch(argument):
+        return f"{name}=[{','.join(map(_quoted_path, LIST_ITEM.findall(listed[2])))}]"
+    return f"{name}={_quoted_path(value)}"
+
+
+def _quoted_path(path: str) -> str:
+    if PLAIN_VALUE.fullmatch(path):
+        return path
+    escaped = path.replace("'", "\\'") + ("\\" if path.endswith("\\") else "")
+    return f"'{escaped}'"
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
@@ -203,5 +217,11 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
     return then if value == is_this else otherwise
 
 
-for _resolver in (_basename, _stem, origin, _folder_with, _when):
+def _set_aside(unknown: Any) -> str:
+    """What is added to a collection's name where artists are set aside: it is another task then."""
+    n_artists = unknown if isinstance(unknown, int) else len(unknown)
+    return f"-unknown{n_artists}" if n_artists else ""
+
+
+for _resolver in (_basename, _stem, origin, _folder_with, _when, _set_aside):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

@@ -34,6 +34,7 @@ NEEDED = {
     "scikit-learn": "sklearn",
     "librosa": "librosa",
     "soundfile": "soundfile",
+    "safetensors": "safetensors",
     "mutagen": "mutagen",
     "scipy": "scipy",
     "pandas": "pandas",

@@ -22,11 +22,16 @@ from artistid.data.duplicates import Leaks, check_policy, part_duplicates
 from artistid.data.features import Features
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store
+from artistid.data.unknown import set_aside
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.rejection import Rejection, Separation, familiarity, separation
 from artistid.evaluation.scores import Score, leading_f1, levels_of, score_levels
 from artistid.evaluation.tables import scores_table
-from artistid.evaluation.voting import METHODS, vote
+from artistid.evaluation.tally import METHODS
+from artistid.evaluation.voting import vote
+from artistid.inference.identifier import Identifier
+from artistid.inference.sound import Sound
 from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
 from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
@@ -65,6 +70,10 @@ class System(Protocol):
         """The probabilities of all clips of a part."""
         ...
 
+    def calibrate(self, validation: Predictions, folder: RunFolder) -> Rejection | None:
+        """When a song is by none of the artists, kept in the run's best checkpoint; None: the system cannot say."""
+        ...
+
 
 def train(config: DictConfig) -> float:
     """Train a system, test it at its best and write the run folder.
@@ -96,6 +105,9 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
         raise ArtistidError(
             f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
         )
+    catalog, unknown = set_aside(catalog, plain(config)["unknown_artists"], config.seed)
+    if unknown:
+        log.info("unknown artists, not trained on: %s: %d songs", ", ".join(unknown.artists), len(unknown))
     with stopwatch(seconds, "split"):
         split, leaks = draw_split(config, catalog, store)
     clipping = instantiate(config.clip)
@@ -112,6 +124,8 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
         seconds["fit"] = system.seconds
         with stopwatch(seconds, "test"):
             predictions = {part: system.predict(data, part) for part in ("val", "test")}
+            rejection = system.calibrate(predictions["val"], folder)
+            unlike = judge_unknown(folder, predictions["test"], unknown, store, config.vote) if unknown else None
         scores = {part: score_levels(clips, config.vote, levels) for part, clips in predictions.items()}
         folder.write_results(predictions, config.vote, scores)
         log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
@@ -127,12 +141,42 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
             "duplicates": leaks.plain,
             "parameters": system.parameters,
             "training": training,
+            "rejection": rejection.plain() if rejection else None,
+            "unknown": unlike,
             "precision": system.precision,
             **provenance(seconds),
         }
     )
     show(scores["test"], condition, folder)
     return leading_f1(scores["val"])
+
+
+def judge_unknown(folder: RunFolder, known: Predictions, unknown: Catalog, store: Store, method: str) -> dict[str, Any]:
+    """How the best checkpoint, at work, tells songs of unknown artists from the test songs.
+
+    Returns:
+        The unknown artists, and their :class:`artistid.evaluation.rejection.Separation`.
+    """
+    identifier = Identifier.from_checkpoint(folder.checkpoints / "best.ckpt")
+    sounds = (
+        Sound(track.track_id, store.track(track.track_id), store.entries[track.track_id].floor, track.duration_s or 0)
+        for track in unknown
+    )
+    scores = [identifier.identify(identifier.hear_sound(sound)).score for sound in sounds]
+    rejection = identifier.specification.rejects()
+    assert rejection is not None, "a network is calibrated before it is tested"
+    found: Separation = separation(familiarity(vote(known, method).probability), scores, rejection)
+    log.info(
+        "unknown artists: AUROC %.3f of %d songs against %d test songs; at the threshold %.3f, %.0f %% of the unknown "
+        "and %.0f %% of the known are accepted",
+        found["auroc"],
+        found["unknown"],
+        found["known"],
+        rejection.threshold,
+        100 * found["unknown_accepted"],
+        100 * found["known_accepted"],
+    )
+    return {"artists": list(unknown.artists), **found}
 
 
 def draw_split(config: DictConfig, catalog: Catalog, store: Store) -> tuple[Split, Leaks]:
@@ -240,10 +284,22 @@ def check_settings(config: DictConfig) -> None:
         value = config[name]
         if not isinstance(value, int) or not lowest <= value <= highest:
             raise ArtistidError(f"{name}={value}: expected a whole number from {lowest} to {highest}")
+    check_unknown(plain(config)["unknown_artists"], "estimator" in config.model, config.model.name)
     if not isinstance(config.early_stopping.patience, int) or config.early_stopping.patience < 1:
         raise ArtistidError(f"early_stopping.patience={config.early_stopping.patience}: expected 1 epoch or more")
     if "init_from" in config:
         check_fine_tuning(config)
+
+
+def check_unknown(unknown: Any, is_baseline: bool, model: str) -> None:
+    """Raises ArtistidError for unknown artists that are no number and no list, or of a baseline."""
+    is_number = isinstance(unknown, int) and not isinstance(unknown, bool) and unknown >= 0
+    if not is_number and not isinstance(unknown, list):
+        raise ArtistidError(f"unknown_artists={unknown}: expected how many, 0 or more, or a list of names")
+    if unknown and is_baseline:
+        raise ArtistidError(
+            f"unknown_artists={unknown}: model={model} is a baseline, which knows no threshold; a network does"
+        )
 
 
 def check_vote(method: str) -> None:

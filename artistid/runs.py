@@ -270,6 +270,7 @@ class RunFolder:
 def condition_of(config: DictConfig) -> dict[str, Any]:
     """What tells runs apart, for the scores file: names of the choices, what it grew from, fold, seed and vote."""
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
+    condition["data"] += OmegaConf.select(config, "run_names.unknown") or ""  # fewer artists are another task
     if config.get("init_from"):
         condition["init_from"] = origin(config.init_from)
     fold = {"fold": config.split.fold} if "fold" in config.split else {}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,14 +31,16 @@ AUDIO_SUFFIXES = frozenset(
 TOLERATED_LOSS = 0.01
 
 
+# Samples, of all channels, that are decoded at a time: a minute and a half of stereo at 44.1 kHz, 32 MiB.
+BLOCK_VALUES = 2**23
+
+
 class DecodingError(ArtistidError):
     """A file whose audio cannot be had whole."""
 
 
 def decode(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
     """Decode a whole file: mean of the channels, resampled.
-
-    soundfile comes first (mp3, flac, ogg, wav by itself); TorchCodec, if installed, reads what soundfile cannot.
 
     Args:
         path: an audio file of any rate and channel count.
@@ -45,21 +50,47 @@ def decode(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
         Samples ``(n,)``, float32, nominally in [-1, 1].
 
     Raises:
-        DecodingError: a file that can't be read, no audio, audio cut short, or samples that are not finite; names the
-            file. An Ogg file, or an mp3 without a Xing header, that was cut short looks like a shorter one and cannot
-            be told apart.
+        DecodingError: see :func:`decode_blocks`.
     """
+    blocks = list(decode_blocks(path, sample_rate))
+    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+
+
+def decode_blocks(path: Path, sample_rate: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Decode a file a part at a time, so that hours of sound need no more memory than some minutes do.
+
+    soundfile comes first (mp3, flac, ogg, wav by itself); TorchCodec, if installed, reads what soundfile cannot.
+
+    Yields:
+        Samples ``(n,)``; one after the other they are what :func:`decode` gives, to the bit.
+
+    Raises:
+        DecodingError: a file that can't be read, no audio, audio cut short, or samples that are not finite; names the
+            file, and may come after the last block. An Ogg file, or an mp3 without a Xing header, that was cut short
+            looks like a shorter one and cannot be told apart.
+    """
+    n_samples = n_bad = 0
     try:
         if path.stat().st_size == 0:
             raise DecodingError(f"{path}: the file is empty (0 bytes)")
-        samples, rate = _decode_native(path)
+        rate, native = _open_native(path)
+
+        def counted() -> Iterator[npt.NDArray[np.float32]]:
+            nonlocal n_samples, n_bad
+            for samples in native:
+                n_samples += samples.size
+                n_bad += samples.size - int(np.isfinite(samples).sum())
+                yield _mean_of_channels(samples)
+
+        yield from resample_blocks(counted(), rate, sample_rate)
     except OSError as error:
         raise DecodingError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if samples.size == 0:
+    except soundfile.SoundFileRuntimeError as error:  # after the first block, or TorchCodec would have tried
+        raise DecodingError(f"{path}: cannot be decoded to its end (soundfile: {error})") from error
+    if n_samples == 0:
         raise DecodingError(f"{path}: holds no audio samples")
-    if bad := samples.size - int(np.isfinite(samples).sum()):
-        raise DecodingError(f"{path}: {bad} of {samples.size} samples are not finite (NaN or infinite)")
-    return resample(_mean_of_channels(samples), rate, sample_rate)
+    if n_bad:
+        raise DecodingError(f"{path}: {n_bad} of {n_samples} samples are not finite (NaN or infinite)")
 
 
 def _mean_of_channels(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -79,6 +110,28 @@ def resample(samples: npt.NDArray[np.float32], rate: int, sample_rate: int) -> n
     return _resampler(rate, sample_rate)(torch.from_numpy(samples)).numpy()
 
 
+def resample_blocks(
+    blocks: Iterable[npt.NDArray[np.float32]], rate: int, sample_rate: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """What :func:`resample` gives of the blocks ``(n,)`` as one, again in blocks."""
+    if rate == sample_rate:
+        yield from blocks
+        return
+    divisor = gcd(rate, sample_rate)
+    period, new = rate // divisor, sample_rate // divisor
+    held, heard = np.empty(0, np.float32), 0  # samples in hand, and how many of these only lead in what follows
+    for block in blocks:
+        if len(held):  # its end waits for its neighbours, which are in this block
+            margin = period * (1 + _resampler(rate, sample_rate).width // period)
+            ready = (len(held) - margin) // period * period
+            if ready > heard + margin:
+                yield resample(held, rate, sample_rate)[heard // period * new : ready // period * new]
+                held, heard = held[ready - margin :], margin
+        held = np.concatenate([held, block]) if len(held) else block
+    if len(held):
+        yield resample(held, rate, sample_rate)[heard // period * new :]
+
+
 @lru_cache(maxsize=8)
 def _resampler(rate: int, sample_rate: int) -> Resample:
     from torchaudio.transforms import Resample
@@ -94,24 +147,36 @@ def _resampler(rate: int, sample_rate: int) -> Resample:
     )
 
 
-def _decode_native(path: Path) -> tuple[npt.NDArray[np.float32], int]:
-    """Samples (n, channels) at the file's own rate."""
+def _open_native(path: Path) -> tuple[int, Iterator[npt.NDArray[np.float32]]]:
+    """A file's own rate in Hz, and its samples in blocks (n, channels)."""
+    blocks = _native_blocks(path)
     try:
-        # Opened here: libsndfile would be handed the name in an encoding that some systems' file names do not have.
-        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
-            promised, rate = sound.frames, sound.samplerate
-            samples = sound.read(dtype="float32", always_2d=True)
-            whole = _promised_bytes(sound.extra_info)
+        # The first block is read here, so that what soundfile cannot read is left to TorchCodec.
+        rate, first = next(blocks)
     except soundfile.SoundFileRuntimeError as error:
-        return _decode_with_torchcodec(path, f"soundfile: {error}")
+        rate, samples = _decode_with_torchcodec(path, f"soundfile: {error}")
+        return rate, iter([samples])
+    return rate, chain([first], (samples for _, samples in blocks))
+
+
+def _native_blocks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """The file's own rate with each block (n, channels); a file without samples gives one block of none."""
+    # Opened here: libsndfile would be handed the name in an encoding that some systems' file names do not have.
+    with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+        promised, rate, n_read = sound.frames, sound.samplerate, 0
+        more = True
+        while more:
+            samples = sound.read(BLOCK_VALUES // sound.channels, dtype="float32", always_2d=True)
+            yield rate, samples
+            n_read += len(samples)
+            more = len(samples) > 0 and n_read < promised
+        whole = _promised_bytes(sound.extra_info)
     if whole is not None and whole[1] < whole[0] * (1 - TOLERATED_LOSS):
         raise DecodingError(f"{path}: cut short: its header promises {whole[0]} bytes of audio, {whole[1]} are there")
-    if len(samples) < promised * (1 - TOLERATED_LOSS):
+    if n_read < promised * (1 - TOLERATED_LOSS):
         raise DecodingError(
-            f"{path}: cut short: its header promises {promised / rate:.1f} s, "
-            f"{len(samples) / rate:.1f} s can be decoded"
+            f"{path}: cut short: its header promises {promised / rate:.1f} s, {n_read / rate:.1f} s can be decoded"
         )
-    return samples, rate
 
 
 def _promised_bytes(libsndfile_log: str) -> tuple[int, int] | None:
@@ -120,7 +185,7 @@ def _promised_bytes(libsndfile_log: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _decode_with_torchcodec(path: Path, why: str) -> tuple[npt.NDArray[np.float32], int]:
+def _decode_with_torchcodec(path: Path, why: str) -> tuple[int, npt.NDArray[np.float32]]:
     try:
         from torchcodec.decoders import AudioDecoder
     except Exception as error:  # its import fails in many ways (no FFmpeg, another torch), not with ImportError alone
@@ -133,4 +198,4 @@ def _decode_with_torchcodec(path: Path, why: str) -> tuple[npt.NDArray[np.float3
         decoded = AudioDecoder(str(path)).get_all_samples()
     except Exception as error:
         raise DecodingError(f"{path}: cannot be decoded ({why}; TorchCodec: {error})") from None
-    return decoded.data.T.numpy(), int(decoded.sample_rate)
+    return int(decoded.sample_rate), decoded.data.T.numpy()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog
+from artistid.data.shards import Rows
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 
@@ -103,6 +104,21 @@ class Clips:
         """Some of the clips, by their rows."""
         per_clip = ("track", "clip", "label", "start", "length", "floor")
         return replace(self, **{name: getattr(self, name)[chosen] for name in per_clip})
+
+    def read(self, array: Rows, chosen: Sequence[int]) -> npt.NDArray[np.float16]:
+        """The features ``(len(chosen), rows, width)`` of some clips, by their rows; short ones are filled up.
+
+        Args:
+            array: the store's, ``(frames, width)``.
+            chosen: rows of clips that all have one length.
+        """
+        assert self.rows is not None, "a batch of whole songs, each of another length"
+        features = np.empty((len(chosen), self.rows, array.shape[1]), np.float16)
+        for place, row in enumerate(chosen):
+            start, length = self.start[row], self.length[row]
+            features[place, :length] = array[start : start + length]
+            features[place, length:] = self.floor[row]
+        return features
 
     @property
     def counts(self) -> dict[str, int]:

@@ -83,13 +83,7 @@ class ClipDataset(Dataset[Batch]):
 
     def _read(self, indices: Sequence[int]) -> torch.Tensor:
         """Clips ``(batch, mel, time)`` float16, from the map."""
-        clips = self.clips
-        assert clips.rows is not None, "a batch of whole songs, each of another length"
-        log_mel = torch.empty(len(indices), clips.rows, self.array.shape[1], dtype=torch.float16)  # (batch, time, mel)
-        for place, row in enumerate(indices):
-            start, length = clips.start[row], clips.length[row]
-            log_mel[place, :length] = torch.from_numpy(self.array[start : start + length].copy())
-            log_mel[place, length:] = float(clips.floor[row])
+        log_mel = torch.from_numpy(self.clips.read(self.array, indices))  # (batch, time, mel)
         return log_mel.transpose(1, 2).contiguous()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -88,6 +89,11 @@ class LogMel:
         for setting in ("sample_rate", "n_fft", "hop_length", "n_mels", "amin"):
             if (value := getattr(self, setting)) <= 0:
                 raise ArtistidError(f"features.{setting}={value} is out of range: expected more than 0")
+        if self.hop_length > self.n_fft:
+            raise ArtistidError(
+                f"features.hop_length={self.hop_length} is out of range: expected at most features.n_fft={self.n_fft}, "
+                "else samples go unheard"
+            )
         if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
             raise ArtistidError(
                 f"features.f_min={self.f_min} Hz and features.f_max={self.f_max} Hz are out of range: expected "
@@ -122,23 +128,58 @@ class LogMel:
         Returns:
             ``(frames, mel)``, dB relative to a power of 1; there are ``1 + n // hop_length`` frames.
         """
-        power = np.maximum(self._mel_power(samples), self.amin)  # (frames, mel)
-        decibels = 10 * np.log10(power)
-        if self.top_db is not None:
-            decibels = np.maximum(decibels, decibels.max() - self.top_db)
-        return decibels
+        return self.of_blocks([samples])
 
-    def _mel_power(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        half = self.n_fft // 2
-        # Reflection needs more samples than it mirrors; a track that short gets zeros.
-        reflects = self.pad_mode == "reflect" and len(samples) > half
-        padded = np.pad(samples, half, mode="reflect" if reflects else "constant")
-        frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop_length]  # (frames, n_fft)
-        # Single precision, half as much work: rounding in loud bins shows in bins 80 dB down, by 0.001 dB in music,
-        # where the steps of the store's float16 are 0.03 dB.
+    def of_blocks(self, blocks: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """Log-mel of a whole track whose samples come one block after the other, and need not be there all at once.
+
+        Args:
+            blocks: ``(n,)`` samples each; all but the last longer than half the window.
+
+        Returns:
+            As of the whole track.
+        """
         window = np.hanning(self.n_fft + 1)[:-1].astype(np.float32)  # the periodic one
         # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
         filters = scipy.sparse.csr_array(self._filters().T.astype(np.float32))
+        decibels = np.concatenate([self._mel_power(frames, window, filters) for frames in self._frames(blocks)])
+        np.maximum(decibels, np.float32(self.amin), out=decibels)  # in place: of a long mix this is all that is large
+        np.log10(decibels, out=decibels)
+        decibels *= np.float32(10)
+        if self.top_db is not None:
+            np.maximum(decibels, decibels.max() - self.top_db, out=decibels)
+        return decibels  # (frames, mel)
+
+    def _frames(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        """The windows ``(frames, n_fft)`` of a track, as many at a time as there are in a block."""
+        held = np.empty(0, np.float32)
+        for piece in self._padded(blocks):
+            held = np.concatenate([held, piece])
+            if len(held) >= self.n_fft:
+                frames = np.lib.stride_tricks.sliding_window_view(held, self.n_fft)[:: self.hop_length]
+                yield frames
+                held = held[len(frames) * self.hop_length :]
+
+    def _padded(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        """The blocks, with half a window before the first and after the last."""
+        half = self.n_fft // 2
+        zeros = np.zeros(half, np.float32)
+        end = zeros[:0]  # the last samples so far, one more than are mirrored
+        for number, block in enumerate(blocks):
+            # Reflection needs more samples than it mirrors; a track that short gets zeros.
+            reflects = self.pad_mode == "reflect" and (number > 0 or len(block) > half)
+            if number == 0:
+                yield block[half:0:-1] if reflects else zeros
+            yield block
+            end = np.concatenate([end, block[-half - 1 :]])[-half - 1 :]
+        yield end[-2::-1] if reflects else zeros
+
+    def _mel_power(
+        self, frames: npt.NDArray[np.float32], window: npt.NDArray[np.float32], filters: scipy.sparse.csr_array
+    ) -> npt.NDArray[np.float32]:
+        """``(frames, mel)`` of windows ``(frames, n_fft)``."""
+        # Single precision, half as much work: rounding in loud bins shows in bins 80 dB down, by 0.001 dB in music,
+        # where the steps of the store's float16 are 0.03 dB.
         power = np.empty((len(frames), self.n_mels), np.float32)
         for first in range(0, len(frames), FRAMES_PER_BLOCK):
             block = slice(first, first + FRAMES_PER_BLOCK)

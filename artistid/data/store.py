@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 from rich.progress import track as progress
 
 from artistid.data.audio import DecodingError, decode
@@ -449,16 +450,20 @@ def _make(path: Path, features: Features, known: frozenset[str]) -> Made:
         return replace(entry, error=f"{path}: cannot be read: {error.strerror or error}"), None
     except DecodingError as error:
         return replace(entry, error=str(error)), None
-    computed = features(samples)
-    array = computed.astype(np.float16)
+    array, floor = as_stored(features(samples))
     entry = replace(
         entry,
-        audio_sha1=hashlib.sha1(samples.tobytes()).hexdigest(),
+        audio_sha1=hashlib.sha1(samples.data).hexdigest(),
         duration_s=len(samples) / features.sample_rate,
         crc32=zlib.crc32(array.data),
-        floor=float(computed.min()),
+        floor=floor,
     )
     return entry, array
+
+
+def as_stored(features: npt.NDArray[np.float32]) -> tuple[Array, float]:
+    """Features ``(frames, width)`` in the store's precision, and their smallest value, which fills up short clips."""
+    return features.astype(np.float16), float(features.min())
 
 
 def _make_all(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from artistid.data.datamodule import ClipData
+if TYPE_CHECKING:
+    from artistid.data.datamodule import ClipData  # which brings Lightning, and answers are given without
 
 log = logging.getLogger(__name__)
 
@@ -128,3 +131,9 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Where a network computes in one of Lightning's mixed precisions as Lightning's Trainer would let it."""
+    types = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    return torch.autocast(device.type, types[precision]) if precision in types else nullcontext()

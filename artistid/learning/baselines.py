@@ -143,6 +143,9 @@ class Baseline:
         scores = clip_scores(self.fitted, samples, len(data.artists))
         return to_predictions(scores, self.temperature, data.clips[part], data.artists)[1]
 
+    def calibrate(self, validation: Predictions, folder: RunFolder) -> None:
+        """Nothing to keep it in: a baseline leaves no checkpoint."""
+
     def describe(self, store: Store, clips: Clips) -> Samples:
         """The samples of clips, a song's after the other: memory holds what is kept of the songs, not the songs."""
         assert isinstance(store.features, Descriptors)

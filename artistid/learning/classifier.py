@@ -12,7 +12,7 @@ from torch import nn
 from artistid.data.datamodule import Batch
 from artistid.errors import ArtistidError
 from artistid.learning.acceleration import prepare_network
-from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_checkpoint
+from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_network
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -45,13 +45,10 @@ class ArtistClassifier(L.LightningModule):
 
     @classmethod
     def from_checkpoint(cls, path: Any) -> ArtistClassifier:
-        """A trained classifier; raises ArtistidError if weights and specification don't fit together."""
-        specification, weights = load_checkpoint(path)
+        """A trained classifier; raises ArtistidError as :func:`artistid.learning.specification.load_network` does."""
+        specification, network = load_network(path)
         classifier = cls(specification)
-        try:
-            classifier.network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ArtistidError(f"checkpoint={path}: its weights don't fit its network: {error}") from error
+        classifier.network.load_state_dict(network.state_dict())
         return classifier.eval()
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,6 +13,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
@@ -21,6 +23,8 @@ from artistid.data.features import LogMel
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.rejection import Rejection, calibrate, familiarity
+from artistid.evaluation.voting import vote
 from artistid.learning.acceleration import (
     choose_memory_format,
     choose_precision,
@@ -32,7 +36,7 @@ from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState
-from artistid.learning.specification import Specification, load_checkpoint
+from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_checkpoint
 from artistid.runs import RunFolder
 
 log = logging.getLogger(__name__)
@@ -125,7 +129,8 @@ class Network:
         best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
         stop = EarlyStopping("val/loss", patience=self.patience)
         last = LastState(folder.last)
-        callbacks: list[Callback] = [*self.watchers, SongVote(data.clips, self.specification.vote)]
+        votes = SongVote(data.clips, self.specification.vote)
+        callbacks: list[Callback] = [*self.watchers, votes]
         if self.thawing:
             stop = StopOnceThawed("val/loss", self.patience, begin=self.thawing.last_epoch)
             callbacks.append(self.thawing)
@@ -161,6 +166,24 @@ class Network:
     def predict(self, data: ClipData, part: str) -> Predictions:
         """The probabilities of all clips of a part."""
         return predict(self.classifier, data, part, self.trainer_settings, self.clips_on)
+
+    def calibrate(self, validation: Predictions, folder: RunFolder) -> Rejection:
+        """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
+        votes = vote(validation, self.specification.vote)
+        rejection = calibrate(familiarity(votes.probability))
+        log.info("none of them: below %.3f, by %d validation songs", rejection.threshold, rejection.n_songs)
+        keep_rejection(folder.checkpoints / "best.ckpt", rejection)
+        return rejection
+
+
+@rank_zero_only
+def keep_rejection(path: Path, rejection: Rejection) -> None:
+    """Write into a checkpoint when a song is by none of its artists; there is always a whole one."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint[CHECKPOINT_KEY]["rejection"] = rejection.plain()
+    draft = path.with_name(f".{path.name}.part")
+    torch.save(checkpoint, draft)
+    draft.replace(path)
 
 
 def predict(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import lightning as L
 import numpy as np
@@ -23,6 +22,7 @@ from artistid.data.store import Store
 from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import make_trainer, set_up
+from artistid.models.embedding import EmbeddingNetwork
 from artistid.preparation import prepare_data
 from artistid.runs import RunFolder
 
@@ -31,14 +31,6 @@ NEIGHBOURS = 5
 PERPLEXITY = 30.0
 # MiB of distances at a time; all at once, those between the 1 s clips of artist20's test songs would take 9 GB.
 MEMORY = 128
-
-
-@runtime_checkable
-class EmbeddingNetwork(Protocol):
-    """What a network must offer beyond its logits to be mapped."""
-
-    def bottleneck(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """The vectors (batch, d) that the last layer tells artists apart by, of clips ``(batch, mel, time)`` in dB."""
 
 
 @dataclass(frozen=True)

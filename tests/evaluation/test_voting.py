@@ -5,7 +5,8 @@ import pytest
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.voting import METHODS, tally, vote
+from artistid.evaluation.tally import METHODS, tally
+from artistid.evaluation.voting import vote
 
 ARTISTS = ("A", "B", "C", "D")
 

@@ -19,7 +19,7 @@ def specification(artists: tuple[str, ...] = ("x", "y")) -> Specification:
     return Specification(
         artists=list(artists),
         features={},
-        clip={},
+        clip={"name": "1s", "seconds": 1, "frames": 32},
         network={"_target_": "artistid.models.crnn.CRNN"},
         vote="majority",
         batch_size=2,

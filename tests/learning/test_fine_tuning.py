@@ -26,6 +26,8 @@ from tests.verbs import QUICK, read_scores, run_verb, train
 
 STAGES = ["head", "recurrence", "convolution4", "convolution3", "convolution2", "convolution1"]
 
+OTHER = "artistid.learning.acceleration.FastDropout"  # a class of the package that is no such network
+
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -391,12 +393,12 @@ def test_files_to_begin_with_that_are_none(
     garbage = tmp_path / "garbage.ckpt"
     garbage.write_bytes(b"no checkpoint")
     unsafe = altered(checkpoint, tmp_path / "unsafe.ckpt", network={"_target_": "os.system", "command": "true"})
-    foreign = altered(checkpoint, tmp_path / "foreign.ckpt", network={"_target_": "artistid.models.other.Other"})
+    foreign = altered(checkpoint, tmp_path / "foreign.ckpt", network={"_target_": OTHER})
     for path, message in (
         (tmp_path / "none.ckpt", "does not exist"),
         (garbage, "cannot be read"),
         (unsafe, "no part of artistid"),
-        (foreign, "is a network artistid.models.other.Other, but model=crnn is artistid.models.crnn.CRNN"),
+        (foreign, f"is a network {OTHER}, but model=crnn is artistid.models.crnn.CRNN"),
     ):
         with pytest.raises(SystemExit):
             train(corpus, tmp_path / "run", f"init_from={path}")

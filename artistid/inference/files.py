@@ -1,0 +1,94 @@
+"""Which files are meant: by their names, by folder, by a pattern, or by a playlist."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from artistid.data.audio import AUDIO_SUFFIXES
+from artistid.data.catalog import nfc
+from artistid.data.sources.base import audio_files
+from artistid.errors import ArtistidError
+
+PLAYLISTS = frozenset({".m3u", ".m3u8", ".pls"})
+
+
+def find_audio(wanted: str | Sequence[str], setting: str = "audio") -> list[Path]:
+    """The files that a setting names, each once: in the given order, those of a folder or pattern sorted by path.
+
+    Args:
+        wanted: files, folders (searched with all below), patterns, and playlists; one or several.
+        setting: its name, for the errors.
+
+    Raises:
+        ArtistidError: nothing wanted, no such file or folder, a folder or pattern without audio, or a playlist that
+            lists nothing. A file that a playlist lists need not exist: that is found out when it is its turn.
+    """
+    if not wanted:
+        raise ArtistidError(f"{setting}=PATH is missing: a file, folder, pattern or playlist, or a [list] of them")
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    try:
+        found = [path for name in names for path in _named(str(name), setting)]
+    except OSError as error:
+        raise ArtistidError(f"{setting} cannot be read: {error}") from error
+    return list(dict.fromkeys(found))
+
+
+def _named(name: str, setting: str) -> Iterator[Path]:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (files := audio_files(path)):
+            raise ArtistidError(f"{setting}={nfc(name)} is a folder without audio files")
+        yield from files
+    elif path.exists():
+        yield from read_playlist(path) if path.suffix.lower() in PLAYLISTS else [path]
+    elif glob.has_magic(name):
+        yield from _matching(name, path, setting)
+    else:
+        raise ArtistidError(f"{setting}={nfc(name)} does not exist (seen from {Path.cwd()})")
+
+
+def _matching(name: str, pattern: Path, setting: str) -> Iterator[Path]:
+    """The audio files that a pattern matches, those in folders that it matches included."""
+    found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # pathlib takes no absolute pattern
+    matches = map(Path, found)
+    files = [path for match in matches for path in (audio_files(match) if match.is_dir() else [match])]
+    if not (audio := [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]):
+        raise ArtistidError(f"{setting}={nfc(name)} matches no audio file, and {len(files)} others")
+    yield from audio
+
+
+def read_playlist(path: Path) -> list[Path]:
+    """The files that a playlist lists, in its order; relative ones lie below its folder.
+
+    Args:
+        path: M3U, as written by nearly all players, or PLS.
+
+    Raises:
+        ArtistidError: it lists nothing.
+    """
+    lines = os.fsdecode(path.read_bytes().removeprefix(b"\xef\xbb\xbf")).splitlines()
+    if path.suffix.lower() == ".pls":
+        numbered = (re.fullmatch(r"\s*File(\d+)\s*=\s*(.+?)\s*", line, re.IGNORECASE) for line in lines)
+        listed = [match[2] for match in sorted(filter(None, numbered), key=lambda match: int(match[1]))]
+    else:
+        listed = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not listed:
+        raise ArtistidError(f"the playlist {nfc(str(path))} lists no files")
+    return [_listed_file(path.parent, entry) for entry in listed]
+
+
+def _listed_file(folder: Path, entry: str) -> Path:
+    if entry.lower().startswith("file://"):
+        return Path(os.fsdecode(os.fsencode(unquote(urlsplit(entry).path, errors="surrogateescape"))))
+    path = folder / entry
+    if not path.exists() and "\\" in entry:  # written on Windows
+        return folder / entry.replace("\\", "/")
+    if not path.exists() and not entry.isascii():  # players of old wrote Latin-1, not the file system's encoding
+        named = folder / os.fsencode(entry).decode("latin-1")
+        return named if named.exists() else path
+    return path

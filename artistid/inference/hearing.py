@@ -1,0 +1,35 @@
+"""What a network makes of the clips of one song."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Hearing:
+    """Clip by clip, in their order.
+
+    Attributes:
+        name: of the song.
+        duration_s: seconds of the whole song.
+        start_s, end_s: ``(clips,)`` seconds; a short song's clip ends with the song.
+        probability: ``(clips, artists)`` float32; every row sums to 1.
+        embedding: ``(clips, units)`` float32, the network's bottleneck; of no units where it has none.
+        silent: whether there was nothing to hear.
+        warnings: what there is to know of this sound, in sentences.
+    """
+
+    name: str
+    duration_s: float
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    probability: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    silent: bool
+    warnings: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.start_s)

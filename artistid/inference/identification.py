@@ -1,0 +1,119 @@
+"""The answer: who made a song, how sure the network is, and which stretches of it sound like whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from artistid.evaluation.rejection import Rejection, familiarity
+from artistid.evaluation.tally import Tally, tally
+from artistid.inference.hearing import Hearing
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the artists that a song may be by.
+
+    Attributes:
+        artist: name.
+        probability: mean over the clips that voted.
+        share: of the clips that voted, those that named this artist.
+    """
+
+    artist: str
+    probability: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring clips that sound like one artist.
+
+    Attributes:
+        start_s, end_s: seconds in the recording.
+        artist: the most probable one of each clip.
+        probability: mean over the clips.
+    """
+
+    start_s: float
+    end_s: float
+    artist: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Identification:
+    """What a network says of one song.
+
+    Attributes:
+        name: the file's path, or ``samples``.
+        duration_s: seconds of audio.
+        artist: who made it; None: none of the artists that the network knows, or silence.
+        top: the likeliest artists, by the vote that the network was trained for.
+        score: how much the song is like its likeliest artist's, see :mod:`artistid.evaluation.rejection`.
+        threshold: of the score, below which a song is by none of the artists; None: the checkpoint has none.
+        timeline: which seconds sound like whom; what is left after the last full clip is not heard.
+        warnings: what there is to know of this sound, in sentences.
+    """
+
+    name: str
+    duration_s: float
+    artist: str | None
+    top: tuple[Candidate, ...]
+    score: float
+    threshold: float | None
+    timeline: tuple[Stretch, ...]
+    warnings: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types, ready for JSON."""
+        return asdict(self)
+
+
+def identify(
+    hearing: Hearing, artists: Sequence[str], vote: str, rejection: Rejection | None, top: int
+) -> Identification:
+    """Let the clips of a song vote.
+
+    Args:
+        hearing: what the network made of each clip.
+        artists: names of the columns of its probabilities.
+        vote: one of the methods of :func:`artistid.evaluation.tally.tally`.
+        rejection: when it is none of them, if that is known.
+        top: how many artists to list.
+    """
+    counted = tally(hearing.probability, np.zeros(len(hearing), np.int64), vote)
+    score = float(familiarity(counted.probability)[0])
+    candidates = tuple(_candidates(counted, artists))
+    nobody = hearing.silent or (rejection is not None and score < rejection.threshold)
+    return Identification(
+        name=hearing.name,
+        duration_s=hearing.duration_s,
+        artist=None if nobody else candidates[0].artist,
+        top=candidates[:top],
+        score=score,
+        threshold=None if rejection is None else rejection.threshold,
+        timeline=tuple(_timeline(hearing, artists)),
+        warnings=hearing.warnings,
+    )
+
+
+def _candidates(counted: Tally, artists: Sequence[str]) -> Iterator[Candidate]:
+    """All artists from the first to the last."""
+    votes = counted.votes[0].sum()
+    for place in np.argsort(-counted.ranking[0]):
+        share = float(counted.votes[0, place] / votes)
+        yield Candidate(artists[place], float(counted.probability[0, place]), share)
+
+
+def _timeline(hearing: Hearing, artists: Sequence[str]) -> Iterator[Stretch]:
+    named = hearing.probability.argmax(axis=1)
+    for place, clips in groupby(range(len(hearing)), key=named.__getitem__):
+        first, *others = clips
+        last = others[-1] if others else first
+        probability = float(hearing.probability[first : last + 1, place].mean())
+        yield Stretch(float(hearing.start_s[first]), float(hearing.end_s[last]), artists[place], probability)

@@ -1,0 +1,229 @@
+"""A trained network and all that it needs to hear a song: what :func:`artistid.load` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from artistid.data.catalog import Catalog, Track
+from artistid.data.clips import FRAME_MS, Clips, cut
+from artistid.data.store import Entry, Store
+from artistid.errors import ArtistidError
+from artistid.inference.hearing import Hearing
+from artistid.inference.identification import Identification, identify
+from artistid.inference.sound import Audio, Sound
+from artistid.learning.acceleration import (
+    autocast,
+    choose_memory_format,
+    choose_precision,
+    prepare_network,
+    set_up_process,
+)
+from artistid.learning.specification import Specification, load_network, save_folder
+from artistid.models.embedding import EmbeddingNetwork
+
+# Frames of all clips of a batch: 64 channels of them at 128 mel bins are 64 MiB, and a core's cache sees more of fewer.
+FRAMES_AT_ONCE = 2048
+TOP = 5
+
+
+class Identifier:
+    """Names the artist of songs.
+
+    Args:
+        specification: what the network was trained for.
+        network: trained.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
+
+    Attributes:
+        specification: all that a checkpoint carries beside the weights.
+        device: that the network runs on.
+        precision: that it computes in: that of its training where this machine is fast in it, else single precision.
+    """
+
+    def __init__(self, specification: Specification, network: nn.Module, device: str = "auto") -> None:
+        set_up_process()
+        self.specification = specification
+        self.device = _device(device)
+        fast = choose_precision("auto", self.device.type)
+        self.precision = specification.precision if specification.precision == fast else "32-true"
+        memory_format = choose_memory_format("auto", self.device.type)
+        self._network = prepare_network(network.to(self.device).eval(), memory_format)
+        self._features = specification.log_mel()
+        self._clipping = specification.clipping()
+        self._rejection = specification.rejects()
+        self._recordings = frozenset(specification.recordings)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, device: str = "auto") -> Identifier:
+        """Load a checkpoint, or a folder of :meth:`save_pretrained`.
+
+        Raises:
+            ArtistidError: a file that is missing, no checkpoint, not safe, or another version's; or no such device.
+        """
+        return cls(*load_network(path), device)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str = "auto") -> Identifier:
+        """Load what :meth:`save_pretrained` wrote; nothing is fetched from anywhere.
+
+        Raises:
+            ArtistidError: no such folder, or not what was written there.
+        """
+        if not Path(folder).expanduser().is_dir():
+            raise ArtistidError(f"{folder} is no folder here; one from the Hugging Face Hub is to be downloaded first")
+        return cls.from_checkpoint(folder, device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``model.safetensors`` and ``config.json``, which hold all that the checkpoint does and run nothing.
+
+        Raises:
+            ArtistidError: a folder that can't be written.
+        """
+        save_folder(Path(folder).expanduser(), self.specification, self._network)
+
+    @property
+    def artists(self) -> tuple[str, ...]:
+        """Whom it knows."""
+        return tuple(self.specification.artists)
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz, that it hears at; any other is resampled."""
+        return self._features.sample_rate
+
+    @property
+    def clip_seconds(self) -> float:
+        """Seconds of a clip."""
+        assert self._clipping.frames is not None, "a network is given clips of one length"
+        return self._clipping.frames * FRAME_MS / 1000
+
+    def predict(self, audio: Audio, rate: int | None = None, top: int = TOP) -> Identification:
+        """Who made a song.
+
+        Args:
+            audio: a path, or samples ``(n,)``, ``(n, channels)`` or ``(channels, n)``, floats in [-1, 1] or integers
+                of full scale.
+            rate: of samples, in Hz; a file knows its own.
+            top: how many artists to list.
+
+        Raises:
+            ArtistidError: a file that can't be decoded, or samples that are no sound.
+        """
+        return self.identify(self.hear(audio, rate), top)
+
+    def embed(self, audio: Audio, rate: int | None = None) -> NDArray[np.float32]:
+        """A song's vector ``(units,)`` of length 1: the network's bottleneck, averaged over the clips.
+
+        Args:
+            audio, rate: see :meth:`predict`.
+
+        Raises:
+            ArtistidError: see :meth:`predict`; or a network without a bottleneck.
+        """
+        if not isinstance(self._network, EmbeddingNetwork):
+            raise ArtistidError(f"{type(self._network).__name__} has no bottleneck: it cannot embed songs")
+        return song_vector(self.hear(audio, rate).embedding)
+
+    def hear(self, audio: Audio, rate: int | None = None) -> Hearing:
+        """Probabilities and embeddings of every clip of a song, in one pass through the network.
+
+        Args:
+            audio, rate: see :meth:`predict`.
+        """
+        return self.hear_sound(self.read(audio, rate))
+
+    def read(self, audio: Audio, rate: int | None = None) -> Sound:
+        """The features of a song, without the network; safe to call in another thread."""
+        return Sound.of(audio, rate, self._features)
+
+    def hear_sound(self, sound: Sound) -> Hearing:
+        """What the network makes of a song's features."""
+        clips = self._cut(sound)
+        hop_s = self._features.hop_length / self._features.sample_rate
+        probability, embedding = zip(*self._batches(sound, clips), strict=True)
+        return Hearing(
+            name=sound.name,
+            duration_s=sound.duration_s,
+            start_s=clips.start.astype(np.float64) * hop_s,
+            end_s=np.minimum((clips.start + clips.length) * hop_s, sound.duration_s),
+            probability=np.concatenate(probability),
+            embedding=np.concatenate(embedding),
+            silent=sound.silent,
+            warnings=tuple(self._warnings(sound, clips)),
+        )
+
+    def identify(self, hearing: Hearing, top: int = TOP) -> Identification:
+        """The answer, from what was made of a song's clips."""
+        return identify(hearing, self.artists, self.specification.vote, self._rejection, top)
+
+    def _cut(self, sound: Sound) -> Clips:
+        """The clips of a song: those that it would have in training, and at least one."""
+        clipping = self._clipping
+        if not clipping.count(np.array([len(sound.array)])):
+            clipping = replace(clipping, keep_last=True, pad_short=True)
+        name = "song"
+        entry = Entry(path=sound.name, frames=len(sound.array), duration_s=sound.duration_s, floor=sound.floor)
+        store = Store(Path(), sound.array, {name: entry}, self._features)
+        return cut(Catalog([Track(name, "", "", "", Path(sound.name))]), store, [""], clipping)
+
+    def _batches(self, sound: Sound, clips: Clips) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Probabilities (batch, artists) and bottlenecks (batch, units)."""
+        assert clips.rows is not None
+        at_once = max(1, FRAMES_AT_ONCE // clips.rows)
+        for first in range(0, len(clips), at_once):
+            chosen = range(first, min(first + at_once, len(clips)))
+            log_mel = torch.from_numpy(clips.read(sound.array, chosen)).to(self.device).transpose(1, 2)
+            with torch.inference_mode(), autocast(self.precision, self.device):
+                logits, vectors = self._forward(log_mel.float())
+            yield logits.double().softmax(dim=1).float().cpu().numpy(), vectors.float().cpu().numpy()
+
+    def _forward(self, log_mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (batch, artists) and bottlenecks (batch, units) of clips ``(batch, mel, time)``."""
+        if isinstance(self._network, EmbeddingNetwork):
+            vectors = self._network.bottleneck(log_mel)
+            return self._network.classify(vectors).float(), vectors
+        return self._network(log_mel).float(), log_mel.new_empty(len(log_mel), 0)
+
+    def _warnings(self, sound: Sound, clips: Clips) -> Iterator[str]:
+        features = self._features
+        if sound.silent:
+            yield "it is silence: nothing in it is loud enough to be heard"
+        if clips.padded:
+            yield (
+                f"its {sound.duration_s:.2g} s are less than the {self.clip_seconds:.3g} s that the network was "
+                "trained on: it was filled up with silence"
+            )
+        if sound.is_narrow(features):
+            yield (
+                f"nothing above {sound.bandwidth(features) / 1000:.1f} kHz is in it, as on the telephone: the network "
+                f"was trained to hear up to {features.f_max / 1000:.1f} kHz"
+            )
+        if sound.sha1 in self._recordings:
+            yield "the network was trained on this very recording: that it knows it says little"
+        if self._rejection is None:
+            yield "the checkpoint has no threshold for unknown artists: it always names one that it knows"
+
+
+def song_vector(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(units,)`` of length 1: the mean of the clips' vectors ``(clips, units)``; zeros where they cancel out."""
+    mean = embedding.mean(axis=0, dtype=np.float64)
+    length = np.linalg.norm(mean)
+    return (mean / length if length else mean).astype(np.float32)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ArtistidError(f"device={name!r} cannot be used here: {error}") from error
+    return device
