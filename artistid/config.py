@@ -30,6 +30,7 @@ PATH_SETTINGS = (
     "split.lists",
     "checkpoint",
     "init_from",
+    "to",
     "run_dir",
     "cache_dir",
     "runs",

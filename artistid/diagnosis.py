@@ -53,6 +53,9 @@ OPTIONAL = {
     "hydra-joblib-launcher": ("hydra_plugins.hydra_joblib_launcher", "hydra/launcher=joblib", "launchers"),
     "hydra-submitit-launcher": ("hydra_plugins.hydra_submitit_launcher", "hydra/launcher=submitit_slurm", "launchers"),
     "jupyterlab": ("jupyterlab", "the notebooks", "notebook"),
+    "onnx": ("onnx", "artistid.export", "export"),
+    "onnxscript": ("onnxscript", "artistid.export", "export"),
+    "onnxruntime": ("onnxruntime", "artistid.export", "export"),
 }
 
 # What soundfile can write, and so can be tried: the file's ending, the subtype, the container if it needs saying.

@@ -139,9 +139,9 @@ class LogMel:
         Returns:
             As of the whole track.
         """
-        window = np.hanning(self.n_fft + 1)[:-1].astype(np.float32)  # the periodic one
+        window = self.window().astype(np.float32)
         # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
-        filters = scipy.sparse.csr_array(self._filters().T.astype(np.float32))
+        filters = scipy.sparse.csr_array(self.filters().T.astype(np.float32))
         decibels = np.concatenate([self._mel_power(frames, window, filters) for frames in self._frames(blocks)])
         np.maximum(decibels, np.float32(self.amin), out=decibels)  # in place: of a long mix this is all that is large
         np.log10(decibels, out=decibels)
@@ -187,7 +187,11 @@ class LogMel:
             power[block] = (filters @ (spectrum.real**2 + spectrum.imag**2).T).T
         return power
 
-    def _filters(self) -> npt.NDArray[np.float64]:
+    def window(self) -> npt.NDArray[np.float64]:
+        """The Hann window ``(n_fft,)``, the periodic one."""
+        return np.hanning(self.n_fft + 1)[:-1]
+
+    def filters(self) -> npt.NDArray[np.float64]:
         """Triangular filters (frequency, mel) of equal area.
 
         Our own, because torchaudio's are made in single precision: their rounding alone is 0.0015 dB.

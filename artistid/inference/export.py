@@ -1,0 +1,219 @@
+"""A checkpoint as one ONNX file: from a song's samples to probabilities, for programs without torch or this package."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.filesize import decimal as size_in_words
+from torch import nn
+
+from artistid import __version__
+from artistid.data.clips import FRAME_MS
+from artistid.errors import ArtistidError
+from artistid.inference.graph import SongNetwork
+from artistid.inference.identifier import Identifier, song_vector
+from artistid.learning.specification import Specification, load_network
+from artistid.models.embedding import EmbeddingNetwork
+
+if TYPE_CHECKING:
+    from onnx_ir import Model
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+OPSET = 18  # known to ONNX Runtime since version 1.14
+OUTPUTS = ("probability", "clip_probability", "embedding")
+TRACED_SECONDS = 10.0  # any song of several clips and blocks of frames would do
+CHECKED_SECONDS = (0.2, 7.7, 61.0)
+TOLERANCE = 1e-4
+
+Song = dict[str, npt.NDArray[np.float32]]
+
+
+def export(config: DictConfig) -> None:
+    """Write ``config.checkpoint`` to ``config.to``, and compare what the file computes with what PyTorch does.
+
+    Raises:
+        ArtistidError: settings, or packages that are missing; or a file that disagrees with PyTorch, which is removed.
+    """
+    to = _target(config.to, config.overwrite)
+    if not config.checkpoint:
+        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    if missing := [name for name in NEEDED if not find_spec(name)]:
+        raise ArtistidError(f"export needs {', '.join(missing)}: pip install 'artistid[export]'")
+    specification, network = load_network(config.checkpoint)
+    unchecked = to.with_name(f"{to.name}.unchecked")  # so that a name that ends in .onnx is one that can be relied on
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        write(network, specification, unchecked)
+        difference = check(network, specification, unchecked)
+        unchecked.replace(to)
+    except OSError as error:
+        raise ArtistidError(f"to={to} cannot be written: {error}") from error
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ArtistidError(f"{type(network).__name__} cannot be written in ONNX's operations: {error}") from error
+    finally:
+        if unchecked.is_file():
+            unchecked.unlink()
+    _show(network, specification, to, difference)
+
+
+def write(network: nn.Module, specification: Specification, path: Path) -> None:
+    """Write a network as ONNX, with what a caller must know of it in the file's ``metadata_props``.
+
+    Args:
+        network: in eval mode, from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
+        specification: what it was trained for.
+        path: of the file.
+    """
+    features = specification.log_mel()
+    song = SongNetwork(network, features, specification.clipping()).eval()
+    outputs = OUTPUTS if isinstance(network, EmbeddingNetwork) else OUTPUTS[:-1]
+    samples = torch.randn(round(TRACED_SECONDS * features.sample_rate), generator=torch.Generator().manual_seed(0))
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            song,
+            (samples,),
+            input_names=["samples"],
+            output_names=list(outputs),
+            dynamic_shapes={"samples": {0: torch.export.Dim.DYNAMIC}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert program
+        _tidy(program.model)
+        program.model.metadata_props.update(metadata(specification))
+        program.save(path, external_data=False)
+
+
+def _tidy(model: Model) -> None:
+    """Compute once what logits and bottleneck share, and keep nothing of how the graph came about in torch."""
+    from onnx_ir import Model
+    from onnx_ir.passes import Sequential, common
+
+    equal = common.DeduplicateInitializersPass(size_limit=2**31)
+    Sequential(common.LiftSubgraphInitializersToMainGraphPass(), equal)(model)
+    for body in model.graph.subgraphs():
+        common.CommonSubexpressionEliminationPass()(Model(body, ir_version=model.ir_version))
+    Sequential(common.RemoveUnusedNodesPass(), common.ClearMetadataAndDocStringPass())(model)
+
+
+def metadata(specification: Specification) -> dict[str, str]:
+    """What a caller must know of an exported network.
+
+    Keys: ``artists`` (a JSON list, in the order of the probabilities), ``sample_rate`` (Hz), ``clip_seconds`` (from the
+    start of a clip to that of the next), ``vote`` (how the scores of the network were counted), ``threshold`` (of the
+    likeliest artist's probability, below which the song is by none of them; left out where none is known),
+    ``artistid_version``.
+    """
+    rejection = specification.rejects()
+    threshold = {} if rejection is None else {"threshold": str(rejection.threshold)}
+    return {
+        **threshold,
+        "artists": json.dumps(specification.artists, ensure_ascii=False),
+        "sample_rate": str(specification.log_mel().sample_rate),
+        "clip_seconds": str(specification.clip["frames"] * FRAME_MS / 1000),
+        "vote": specification.vote,
+        "artistid_version": __version__,
+    }
+
+
+def check(network: nn.Module, specification: Specification, path: Path) -> float:
+    """The largest difference between what ONNX Runtime and what PyTorch say of some songs.
+
+    Raises:
+        ArtistidError: it is more than 1e-4.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    worst = 0.0
+    for seconds in CHECKED_SECONDS:
+        samples = _notes(seconds, specification.log_mel().sample_rate)
+        expected = expect(network, specification, samples)
+        for name, found in zip(names, session.run(None, {"samples": samples}), strict=True):
+            if found.shape != expected[name].shape:
+                raise ArtistidError(
+                    f"{path}: {name} of {seconds} s has the shape {found.shape}, expected {expected[name].shape}"
+                )
+            worst = max(worst, float(np.abs(found - expected[name]).max()))
+    if not worst <= TOLERANCE:  # NaN is not
+        raise ArtistidError(f"{path}: ONNX Runtime and PyTorch differ by {worst:.1e}, more than {TOLERANCE:.0e}")
+    return worst
+
+
+def expect(network: nn.Module, specification: Specification, samples: npt.NDArray[np.float32]) -> Song:
+    """What an exported network must say of a song ``(n,)``: what the package itself does, in single precision."""
+    identifier = Identifier(specification, network, "cpu")
+    identifier.precision = "32-true"
+    hearing = identifier.hear(samples, identifier.sample_rate)
+    song = {"probability": hearing.probability.mean(axis=0), "clip_probability": hearing.probability}
+    if isinstance(network, EmbeddingNetwork):
+        song["embedding"] = song_vector(hearing.embedding)
+    return song
+
+
+def _notes(seconds: float, rate: int) -> npt.NDArray[np.float32]:
+    """Decaying harmonics and a little noise ``(n,)``, to compare on: what is loud and what lies at the floor."""
+    generator = np.random.default_rng(0)
+    time = np.arange(round(seconds * rate)) / rate
+    note = (2 * time).astype(int)  # (n,) two a second
+    pitch = 110 * 2 ** (generator.integers(36, size=note.max(initial=0) + 1) / 12)  # (notes,) Hz
+    tone = sum(np.sin(2 * np.pi * harmonic * pitch[note] * time) / harmonic for harmonic in range(1, 9))
+    hiss = 10 ** generator.uniform(-5, -2, size=pitch.size)
+    song = 0.2 * tone * np.exp(-4 * (time % 0.5)) + hiss[note] * generator.standard_normal(time.size)
+    return song.astype(np.float32)
+
+
+def _target(to: str | None, overwrite: bool) -> Path:
+    if not to:
+        raise ArtistidError("to=PATH is missing: the .onnx file to write")
+    path = Path(to).expanduser()
+    if path.suffix != ".onnx":
+        raise ArtistidError(f"to={to}: expected a name that ends in .onnx, found {path.suffix or 'no ending'!r}")
+    if path.exists() and not (overwrite and path.is_file()):
+        raise ArtistidError(f"to={to} is there already; overwrite=true writes it anew")
+    return path
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter and its helpers tell of every operation that they pass over."""
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _show(network: nn.Module, specification: Specification, to: Path, difference: float) -> None:
+    """Print what was written, and how near it is."""
+    name, rate = type(network).__name__, specification.log_mel().sample_rate
+    embeds = isinstance(network, EmbeddingNetwork)
+    lines = (
+        f"{to}: {size_in_words(to.stat().st_size)}",
+        f"from samples at {rate} Hz to the probability of {len(specification.artists)} artists, for the song and "
+        f"each clip of {specification.clip['name']}",
+        "and to the song's embedding" if embeds else f"without an embedding: {name} has no bottleneck",
+        f"ONNX Runtime and PyTorch differ by {difference:.1e} at most, in songs of "
+        + ", ".join(f"{seconds:g} s" for seconds in CHECKED_SECONDS),
+    )
+    Console().print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)

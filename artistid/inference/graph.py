@@ -1,0 +1,192 @@
+"""From a song's samples to what a network says of it, in operations that ONNX has.
+
+What this computes is defined elsewhere: :class:`artistid.data.features.LogMel`, :func:`artistid.data.clips.cut`, and
+the store's rounding to float16. Here it is said once more in torch, without branches that depend on the song, so that
+it can be traced for songs of any length. Blocks of frames, and then clips, are taken one after the other (ONNX's
+``Scan``): the memory is that of one block and one clip, however long the song is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch._higher_order_ops import scan
+from torch.nn import functional
+
+from artistid.data.clips import FRAME_MS, Clipping
+from artistid.data.features import FRAMES_PER_BLOCK, LogMel
+from artistid.errors import ArtistidError
+from artistid.models.embedding import EmbeddingNetwork
+
+Vectors = tuple[torch.Tensor, ...]
+
+
+class SongNetwork(nn.Module):
+    """A network of clips, made one of songs.
+
+    Args:
+        network: from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
+        features: that it was trained with.
+        clipping: how songs are cut for it.
+    """
+
+    def __init__(self, network: nn.Module, features: LogMel, clipping: Clipping) -> None:
+        super().__init__()
+        self.network = network
+        self.log_mel = SongLogMel(features)
+        self.cut = Cut(features, clipping)
+
+    def forward(self, samples: torch.Tensor) -> Vectors:
+        """What the network says of a song ``(n,)``.
+
+        Returns:
+            probability: ``(artists,)``, mean over the clips.
+            clip_probability: ``(clips, artists)``.
+            embedding: ``(units,)``, mean over the clips of the network's bottleneck, of length 1; where it has one.
+        """
+        clips = self.cut(self.log_mel(samples), samples.shape[0])  # (clips, time, mel)
+        nothing = tuple(torch.zeros_like(values) for values in self._hear(clips[0]))
+        totals, clip_probability = scan(self._add, nothing, clips)
+        # The mean of vectors has the direction of their sum.
+        embedding = (functional.normalize(total, dim=0) for total in totals[1:])
+        return totals[0] / clips.shape[0], clip_probability, *embedding
+
+    def _add(self, totals: Vectors, clip: torch.Tensor) -> tuple[Vectors, torch.Tensor]:
+        """The sums over the clips, this one included, and its own probabilities."""
+        said = self._hear(clip)
+        return tuple(total + values for total, values in zip(totals, said, strict=True)), said[0].clone()
+
+    def _hear(self, clip: torch.Tensor) -> Vectors:
+        """The probability of each artist ``(artists,)``, and the bottleneck ``(units,)``, of a clip ``(time, mel)``."""
+        batch = clip.T[None]
+        probability = self.network(batch)[0].softmax(dim=0)
+        if isinstance(self.network, EmbeddingNetwork):
+            return probability, self.network.bottleneck(batch)[0]
+        return (probability,)
+
+
+class SongLogMel(nn.Module):
+    """The log-mel of a song as the store keeps it, for settings of :class:`artistid.data.features.LogMel`."""
+
+    window: torch.Tensor
+    filters: torch.Tensor
+    rows: torch.Tensor
+
+    def __init__(self, features: LogMel) -> None:
+        super().__init__()
+        self.features = features
+        self.power = PowerSpectrum(features.n_fft)
+        self.register_buffer("window", _constant(features.window()))
+        self.register_buffer("filters", _constant(features.filters()))
+        # A block is rows of samples as long as the steps that its frames begin at: a frame is some of those rows.
+        self.row = math.gcd(features.n_fft, features.hop_length)
+        first = torch.arange(FRAMES_PER_BLOCK) * (features.hop_length // self.row)
+        self.register_buffer("rows", (first[:, None] + torch.arange(features.n_fft // self.row)).flatten())
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        """``(frames, mel)`` dB of ``(n,)`` samples; there are ``1 + n // hop_length`` frames."""
+        features = self.features
+        padded = self._padded(samples)
+        n_frames = 1 + (padded.shape[0] - features.n_fft) // features.hop_length
+        n_blocks = (n_frames + FRAMES_PER_BLOCK - 1) // FRAMES_PER_BLOCK
+        overlap = max(features.n_fft - features.hop_length, 0)  # samples that a block shares with the one before
+        step = FRAMES_PER_BLOCK * features.hop_length
+        padded = functional.pad(padded, (0, overlap + n_blocks * step - padded.shape[0]))
+        blocks = padded[overlap:].reshape(n_blocks, step)
+        _, power = scan(self._mel_power, padded[:overlap].clone(), blocks)
+        power = power.reshape(-1, features.n_mels)[:n_frames]
+        decibels = 10 * power.clamp(min=features.amin).log10()
+        if features.top_db is not None:
+            decibels = torch.maximum(decibels, decibels.max() - features.top_db)
+        return decibels
+
+    def _padded(self, samples: torch.Tensor) -> torch.Tensor:
+        half, n = self.features.n_fft // 2, samples.shape[0]
+        padded = functional.pad(samples, (half, half))
+        if self.features.pad_mode == "constant":
+            return padded
+        before, after = padded[half + 1 : 2 * half + 1], padded[n - 1 : n - 1 + half]
+        enough = torch.scalar_tensor(n) > half  # a tensor: which of both it is must stay open
+        return torch.cat([before.flip(0) * enough, samples, after.flip(0) * enough])
+
+    def _mel_power(self, before: torch.Tensor, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mel power ``(frames, mel)`` of a block of samples, and the samples that the next one begins with."""
+        heard = torch.cat([before, block])
+        frames = heard.reshape(-1, self.row).index_select(0, self.rows).reshape(FRAMES_PER_BLOCK, -1)
+        return heard[block.shape[0] :].clone(), self.power(frames * self.window) @ self.filters
+
+
+class PowerSpectrum(nn.Module):
+    """Squared magnitudes of a real Fourier transform, by two small matrix products (Cooley & Tukey, 1965).
+
+    ONNX Runtime's own transforms are slow on a processor; one product with all sines and cosines takes ten times as
+    many operations, and more room in the file than most networks. Here a frame is a matrix of ``rows * columns``
+    samples: its columns are transformed, the phases turned, and then the rows transformed.
+    """
+
+    of_columns: torch.Tensor  # (2, rows, rows), real and imaginary
+    phase: torch.Tensor  # (2, rows, columns)
+    of_rows: torch.Tensor  # (2, columns, 1 + columns // 2): half the spectrum of real samples says all
+
+    def __init__(self, n_fft: int) -> None:
+        super().__init__()
+        self.kept = 1 + n_fft // 2
+        self.rows = max(rows for rows in range(1, math.isqrt(n_fft) + 1) if n_fft % rows == 0)
+        self.columns = n_fft // self.rows
+        row, column = np.arange(self.rows), np.arange(self.columns)
+        self.register_buffer("of_columns", _turned(np.outer(row, row) / self.rows))
+        self.register_buffer("phase", _turned(np.outer(row, column) / n_fft))
+        self.register_buffer("of_rows", _turned(np.outer(column, column[: 1 + self.columns // 2]) / self.columns))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """``(frames, 1 + n_fft // 2)`` of ``(frames, n_fft)``."""
+        frames = frames.reshape(-1, self.rows, self.columns)
+        real, imaginary = self.of_columns[0] @ frames, self.of_columns[1] @ frames
+        cos, sin = self.phase[0], self.phase[1]
+        real, imaginary = real * cos - imaginary * sin, real * sin + imaginary * cos
+        cos, sin = self.of_rows[0], self.of_rows[1]
+        real, imaginary = real @ cos - imaginary @ sin, real @ sin + imaginary @ cos
+        power = (real.square() + imaginary.square()).transpose(1, 2)  # of frequency row + rows * column
+        return power.flatten(1)[:, : self.kept]
+
+
+class Cut(nn.Module):
+    """Cuts a song as :func:`artistid.data.clips.cut` does; of a song that would have no clip there it gives the first.
+
+    Raises:
+        ArtistidError: whole songs for clips.
+    """
+
+    def __init__(self, features: LogMel, clipping: Clipping) -> None:
+        super().__init__()
+        if clipping.frames is None:
+            raise ArtistidError(f"clip={clipping.name}: a network is given clips of one length")
+        self.sample_rate = features.sample_rate
+        self.frames = clipping.frames
+        self.left_out = 0 if clipping.keep_last else 1
+        self.time = (
+            clipping.frames * features.sample_rate * FRAME_MS / (1000 * features.hop_length)
+        )  # frames of log-mel
+
+    def forward(self, log_mel: torch.Tensor, n_samples: int) -> torch.Tensor:
+        """The clips ``(clips, time, mel)`` of a song ``(frames, mel)``; what a short one lacks is its floor."""
+        n_frames = 1 + n_samples * 1000 // (FRAME_MS * self.sample_rate)
+        n_clips = torch.sym_max(n_frames // self.frames - self.left_out, 1)
+        time = round(self.time)
+        first = (torch.arange(n_clips, dtype=torch.float64) * self.time).round().long()
+        chosen = first[:, None] + torch.arange(time)  # (clips, time)
+        lengthened = functional.pad(log_mel, (0, 0, 0, time), value=-math.inf)
+        song = torch.maximum(lengthened, log_mel.min()).half().float()  # as the store has it
+        return song.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
+
+
+def _turned(turns: np.ndarray) -> torch.Tensor:
+    """Real and imaginary parts (2, …) of 1 after so many turns clockwise."""
+    return _constant(np.stack([np.cos(2 * np.pi * turns), -np.sin(2 * np.pi * turns)]))
+
+
+def _constant(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))

@@ -1,0 +1,142 @@
+"""Exporting a checkpoint through the real command, and using the file as another program would."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import soundfile
+
+from artistid import __version__
+from artistid.inference import export as room
+from artistid.learning.classifier import ArtistClassifier
+from tests.corpus import make_song
+from tests.inference.networks import ARTISTS, save_checkpoint
+from tests.verbs import run_verb, train
+
+README = Path(__file__).parents[1] / "README.md"
+ALONE = "\nimport sys\nassert not {'torch', 'artistid'} & set(sys.modules)\n"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``best.ckpt``, ``new/model.onnx`` that the command made of it, and what it printed, ``out.txt``."""
+    folder = tmp_path_factory.mktemp("exported")
+    checkpoint = save_checkpoint(folder / "best.ckpt")
+    with (folder / "out.txt").open("w", encoding="utf-8") as out, redirect_stdout(out), redirect_stderr(out):
+        run_verb("export", f"checkpoint={checkpoint}", f"to={folder / 'new' / 'model.onnx'}")
+    return folder
+
+
+def run_snippet(folder: Path) -> list[str]:
+    """The lines that README's snippet prints, run in a folder with ``model.onnx`` and ``song.wav``."""
+    snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    [snippet] = [snippet for snippet in snippets if "onnxruntime" in snippet]
+    command = [sys.executable, "-I", "-c", snippet + ALONE]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_readme_snippet_needs_neither_torch_nor_this_package(exported: Path, tmp_path: Path) -> None:
+    shutil.copy(exported / "new" / "model.onnx", tmp_path)
+    samples = make_song(1, np.random.default_rng(0), 8.0)
+    soundfile.write(tmp_path / "song.wav", np.stack([samples, samples], axis=1), 16000, "FLOAT")
+    lines = run_snippet(tmp_path)
+    classifier = ArtistClassifier.from_checkpoint(exported / "best.ckpt")
+    said = room.expect(classifier.network, classifier.specification, samples)
+    best = said["probability"].argmax()
+    votes = (said["clip_probability"].argmax(axis=1) == best).mean()
+    assert len(lines) == 3
+    assert lines[0] == f"{said['probability'][best]:.0%} {ARTISTS[best]}, {votes:.0%} of the clips"
+
+
+def test_the_file_says_what_a_caller_must_know(exported: Path) -> None:
+    about = onnxruntime.InferenceSession(exported / "new" / "model.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(about["artists"]) == ARTISTS
+    assert about["sample_rate"] == "16000"
+    assert float(about["clip_seconds"]) == 1.024
+    assert about["vote"] == "majority"
+    assert about["artistid_version"] == __version__
+
+
+def test_nothing_of_this_machine_is_in_the_file(exported: Path) -> None:
+    content = (exported / "new" / "model.onnx").read_bytes()
+    assert str(Path(room.__file__).parents[2]).encode() not in content
+    assert b"site-packages" not in content
+
+
+def test_what_it_prints_and_writes(exported: Path) -> None:
+    about, where, embedding, difference = (exported / "out.txt").read_text(encoding="utf-8").splitlines()
+    assert re.search(r"model\.onnx: \d\.\d MB", about)
+    assert "from samples at 16000 Hz to the probability of 3 artists" in where
+    assert embedding == "and to the song's embedding"
+    assert float(re.findall(r"differ by (\S+) at most", difference)[0]) < 1e-4
+    assert [path.name for path in (exported / "new").iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ((), "to=PATH is missing"),
+        (("to=model.pt",), "to=model.pt: expected a name that ends in .onnx, found '.pt'"),
+        (("to=x.onnx",), "checkpoint=PATH is missing"),
+        (("to=x.onnx", "checkpoint=none.ckpt"), "checkpoint=none.ckpt does not exist"),
+        (("to={folder}/new/model.onnx", "checkpoint={folder}/best.ckpt"), "is there already; overwrite=true"),
+        (("to={folder}/best.ckpt/x.onnx", "checkpoint={folder}/best.ckpt"), "cannot be written"),
+    ],
+)
+def test_bad_settings(exported: Path, capsys: pytest.CaptureFixture[str], settings: tuple[str, ...], told: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_verb("export", *(setting.format(folder=exported) for setting in settings))
+    assert ended.value.code == 1
+    assert told in capsys.readouterr().err
+
+
+def test_packages_that_are_missing_are_named_before_any_work(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "NEEDED", ("onnx", "onnxnowhere"))
+    with pytest.raises(SystemExit):
+        run_verb("export", f"checkpoint={exported / 'best.ckpt'}", f"to={tmp_path / 'new' / 'x.onnx'}")
+    assert "export needs onnxnowhere: pip install 'artistid[export]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_file_that_disagrees_is_removed_and_the_old_one_kept(
+    exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (exported / "new" / "model.onnx").read_bytes()
+    monkeypatch.setattr(room, "TOLERANCE", 0.0)
+    with pytest.raises(SystemExit):
+        run_verb(
+            "export", f"checkpoint={exported / 'best.ckpt'}", f"to={exported / 'new' / 'model.onnx'}", "overwrite=true"
+        )
+    assert "ONNX Runtime and PyTorch differ by" in capsys.readouterr().err
+    assert (exported / "new" / "model.onnx").read_bytes() == before
+    assert [path.name for path in (exported / "new").iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.slow
+def test_a_trained_network(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "run", "clip=3s", "trainer.max_epochs=8", "optimizer.lr=1e-3")
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    run_verb("export", f"checkpoint={checkpoint}", f"to={tmp_path / 'model.onnx'}")
+    classifier = ArtistClassifier.from_checkpoint(checkpoint)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for seconds in (0.2, 3.0, 40.0):
+        samples = make_song(2, np.random.default_rng(5), seconds)
+        said = room.expect(classifier.network, classifier.specification, samples)
+        probability, _, embedding = session.run(None, {"samples": samples})
+        np.testing.assert_allclose(probability, said["probability"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(embedding, said["embedding"], rtol=0, atol=1e-4)
