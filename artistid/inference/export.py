@@ -156,8 +156,7 @@ def check(network: nn.Module, specification: Specification, path: Path) -> float
 
 def expect(network: nn.Module, specification: Specification, samples: npt.NDArray[np.float32]) -> Song:
     """What an exported network must say of a song ``(n,)``: what the package itself does, in single precision."""
-    identifier = Identifier(specification, network, "cpu")
-    identifier.precision = "32-true"
+    identifier = Identifier(specification, network, "cpu", "32-true")
     hearing = identifier.hear(samples, identifier.sample_rate)
     song = {"probability": hearing.probability.mean(axis=0), "clip_probability": hearing.probability}
     if isinstance(network, EmbeddingNetwork):

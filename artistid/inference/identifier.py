@@ -40,19 +40,25 @@ class Identifier:
         specification: what the network was trained for.
         network: trained.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
+        precision: to compute in, by Lightning's names; ``auto``: that of its training where this machine is fast in it,
+            else single precision.
 
     Attributes:
         specification: all that a checkpoint carries beside the weights.
         device: that the network runs on.
-        precision: that it computes in: that of its training where this machine is fast in it, else single precision.
+        precision: that it computes in.
     """
 
-    def __init__(self, specification: Specification, network: nn.Module, device: str = "auto") -> None:
+    def __init__(
+        self, specification: Specification, network: nn.Module, device: str = "auto", precision: str = "auto"
+    ) -> None:
         set_up_process()
         self.specification = specification
         self.device = _device(device)
-        fast = choose_precision("auto", self.device.type)
-        self.precision = specification.precision if specification.precision == fast else "32-true"
+        self.precision = precision
+        if precision == "auto":
+            fast = choose_precision("auto", self.device.type)
+            self.precision = specification.precision if specification.precision == fast else "32-true"
         memory_format = choose_memory_format("auto", self.device.type)
         self._network = prepare_network(network.to(self.device).eval(), memory_format)
         self._features = specification.log_mel()
