@@ -41,7 +41,9 @@ def test_all_parts(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["train"]["clips_per_s"] > 0
     assert told["data"]["peer"]["name"] == "one fixed batch"
     assert told["predict"]["clips_per_s"] > 0
+    assert told["predict"]["song_s"] > 0
     assert 0 < told["startup"]["help_s"] < told["startup"]["first_step_s"]
+    assert told["startup"]["help_s"] < told["startup"]["predict_short_song_s"]
     variants = told["variants"]
     assert variants["channels_last_gradient_error"] < 1e-3
     assert variants["study_minutes"] > 0

@@ -46,8 +46,7 @@ def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
     if config.format == "json":
         print(json.dumps({"machine": machine(), **{part: plain(of_part) for part, of_part in figures.items()}}))
     else:
-        console = Console()
-        console.print(table(figures), width=max(console.width, WIDTH))
+        Console(width=max(Console().width, WIDTH)).print(table(figures))
     return figures
 
 

@@ -14,27 +14,33 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning as L
+import numpy as np
+import soundfile
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from artistid.benchmarking.material import random_clips
+from artistid.benchmarking.material import ARTISTS, random_clips
 from artistid.benchmarking.measuring import Figure, in_turn, memory_mb, seconds_of
 from artistid.benchmarking.peers import run_peer
 from artistid.benchmarking.variants import measure_variants
+from artistid.data.audio import decode
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.features import Features
 from artistid.data.splits import Split
 from artistid.data.store import prepare
 from artistid.errors import ArtistidError
+from artistid.inference.identifier import Identifier
 from artistid.learning.loggers import open_loggers
 from artistid.learning.networks import Network
 from artistid.runs import RunFolder
 
 ABOUT_THE_DATA = ("data", "clip", "features")  # settings that a run on the same store must be given as well
+CD_RATE = 44100  # Hz
+SHORT_SONG = 4.0  # s: its answer is as good as none, and takes as long
 WARM_UP = 5  # steps before the clock starts
 Part = Callable[[DictConfig, Path], list[Figure]]
 
@@ -97,7 +103,7 @@ def measure_train(config: DictConfig, folder: Path) -> list[Figure]:
 
 
 def measure_predict(config: DictConfig, folder: Path) -> list[Figure]:
-    """Probabilities of clips as ``evaluate`` has them; beside Keras."""
+    """Probabilities of clips as ``evaluate`` has them, beside Keras; and a song from MP3 to answer."""
     data, split = random_clips(config, folder)
     network = Network(config, data, split)
     per_song = len(data.clips["test"]) / len(data.parts["test"])
@@ -105,27 +111,44 @@ def measure_predict(config: DictConfig, folder: Path) -> list[Figure]:
     clips = ClipData({"test": some}, data.store, data.artists, data.clipping, config.batch_size)
 
     def ours() -> float:
-        seconds = seconds_of(lambda: network.predict(clips, "test"))
-        return len(clips.clips["test"]) / seconds
+        return len(clips.clips["test"]) / seconds_of(lambda: network.predict(clips, "test"))
 
     ours()
-    return _beside(config, "clips_per_s", ours, *_keras(config, "predict"))
+    identifier = Identifier(network.specification, network.classifier.network)
+    song = stereo_song(config, folder / "song.mp3", config.size.song_seconds)
+    identifier.predict(song)
+    (answered,) = in_turn(config.size.rounds, partial(seconds_of, lambda: identifier.predict(song)))
+    return [*_beside(config, "clips_per_s", ours, *_keras(config, "predict")), Figure("song_s", tuple(answered))]
 
 
 def measure_startup(config: DictConfig, folder: Path) -> list[Figure]:
     """From the command to its answer, and to the end of the first training step on a store that is warm."""
     same = [setting for setting in HydraConfig.get().overrides.task if setting.startswith(ABOUT_THE_DATA)]
     same.append(f"cache_dir={config.cache_dir}")
-    train = ("artistid.train",)
+    small = OmegaConf.merge(config, {"size": {"songs": 6 * ARTISTS, "frames": 2 * config.clip.frames}})
+    assert isinstance(small, DictConfig)
+    network = Network(small, *random_clips(small, folder))
+    Identifier(network.specification, network.classifier.network).save_pretrained(folder / "network")
+    song = stereo_song(config, folder / "song.mp3", SHORT_SONG)
+    train, predict = ("artistid.train",), ("artistid.predict", f"checkpoint={folder / 'network'}", f"audio={song}")
     commands = {
         "help_s": (*train, "--help"),
         "cfg_job_s": (*train, "--cfg", "job"),
         "first_step_s": ("artistid.benchmarking.first_step", *same, f"run_dir={folder / 'run'}"),
+        "predict_short_song_s": predict,
     }
     run_module("artistid.prepare", *same)
     measurements = [partial(seconds_of, partial(run_module, *command)) for command in commands.values()]
     taken = in_turn(config.size.rounds, *measurements)
     return [Figure(name, tuple(seconds)) for name, seconds in zip(commands, taken, strict=True)]
+
+
+def stereo_song(config: DictConfig, path: Path, seconds: float) -> Path:
+    """Write an MP3 as people have them, at 44.1 kHz in stereo: the collection's first track, over and over."""
+    first = next(iter(instantiate(config.data).catalog()))
+    samples = np.resize(decode(first.path, CD_RATE), round(seconds * CD_RATE))
+    soundfile.write(path, np.stack([samples, np.roll(samples, 1)], axis=1), CD_RATE)
+    return path
 
 
 def run_module(module: str, *arguments: str) -> None:
