@@ -21,7 +21,7 @@ from artistid.benchmarking.parts import LEFT_OUT, PARTS
 from artistid.errors import ArtistidError
 
 FORMATS = ("table", "json")
-WIDTH = 120  # of the table, also where a narrow terminal will fold it
+WIDTH = 140  # of the table, also where a narrow terminal will fold it
 
 
 def benchmark(config: DictConfig) -> dict[str, list[Figure]]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ from artistid.benchmarking.measuring import Figure, in_turn, memory_mb, seconds_
 from artistid.benchmarking.peers import run_peer
 from artistid.benchmarking.variants import measure_variants
 from artistid.data.audio import decode
-from artistid.data.catalog import Catalog
+from artistid.data.catalog import Catalog, Track
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.features import Features
 from artistid.data.splits import Split
@@ -46,14 +46,14 @@ Part = Callable[[DictConfig, Path], list[Figure]]
 
 
 def measure_features(config: DictConfig, folder: Path) -> list[Figure]:
-    """Files to features, in one process; beside librosa."""
+    """Songs to features, in one process; beside librosa."""
     features: Features = instantiate(config.features)
-    tracks = Catalog(itertools.islice(instantiate(config.data).catalog(), config.size.files))
+    tracks = list(_long_songs(config, folder, features.sample_rate))
     number = itertools.count()
 
     def ours() -> float:
         start = time.perf_counter()
-        made, _ = prepare(tracks, features, folder / str(next(number)), workers=0)
+        made, _ = prepare(Catalog(tracks), features, folder / str(next(number)), workers=0)
         return sum(track.duration_s or 0 for track in made) / (time.perf_counter() - start)
 
     ours()  # what is loaded on first use does not count
@@ -149,6 +149,15 @@ def stereo_song(config: DictConfig, path: Path, seconds: float) -> Path:
     samples = np.resize(decode(first.path, CD_RATE), round(seconds * CD_RATE))
     soundfile.write(path, np.stack([samples, np.roll(samples, 1)], axis=1), CD_RATE)
     return path
+
+
+def _long_songs(config: DictConfig, folder: Path, rate: int) -> Iterator[Track]:
+    """Songs of ``size.song_seconds``, MP3 at a rate in mono as artist20 has them: each a track, over and over."""
+    tracks = itertools.islice(instantiate(config.data).catalog(), config.size.files)
+    for number, track in enumerate(tracks):
+        path = folder / f"{number}.mp3"
+        soundfile.write(path, np.resize(decode(track.path, rate), round(config.size.song_seconds * rate)), rate)
+        yield replace(track, path=path)
 
 
 def run_module(module: str, *arguments: str) -> None:
