@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
-from math import gcd
+from math import gcd, inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from artistid.errors import ArtistidError
 
 if TYPE_CHECKING:
     from torchaudio.transforms import Resample
+    from torchcodec.decoders import AudioDecoder
 
 # The endings that count as audio when a folder is scanned: those that soundfile reads by itself, and TorchCodec's.
 AUDIO_SUFFIXES = frozenset(
@@ -33,6 +34,9 @@ TOLERATED_LOSS = 0.01
 
 # Samples, of all channels, that are decoded at a time: a minute and a half of stereo at 44.1 kHz, 32 MiB.
 BLOCK_VALUES = 2**23
+
+# libsndfile's word for a number of frames that the header leaves open.
+UNKNOWN_FRAMES = 2**63 - 1
 
 
 class DecodingError(ArtistidError):
@@ -91,6 +95,20 @@ def decode_blocks(path: Path, sample_rate: int) -> Iterator[npt.NDArray[np.float
         raise DecodingError(f"{path}: holds no audio samples")
     if n_bad:
         raise DecodingError(f"{path}: {n_bad} of {n_samples} samples are not finite (NaN or infinite)")
+
+
+def promised_seconds(path: Path) -> float:
+    """How long a file says that it lasts, in seconds, found without decoding it; infinite where it does not say.
+
+    Raises:
+        DecodingError: no audio.
+    """
+    try:
+        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+            return sound.frames / sound.samplerate if sound.frames < UNKNOWN_FRAMES else inf
+    except soundfile.SoundFileRuntimeError as error:
+        seconds = _torchcodec(path, f"soundfile: {error}").metadata.duration_seconds
+        return inf if seconds is None else float(seconds)
 
 
 def _mean_of_channels(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -186,6 +204,16 @@ def _promised_bytes(libsndfile_log: str) -> tuple[int, int] | None:
 
 
 def _decode_with_torchcodec(path: Path, why: str) -> tuple[int, npt.NDArray[np.float32]]:
+    decoder = _torchcodec(path, why)
+    try:
+        decoded = decoder.get_all_samples()
+    except Exception as error:
+        raise DecodingError(f"{path}: cannot be decoded ({why}; TorchCodec: {error})") from None
+    return int(decoded.sample_rate), decoded.data.T.numpy()
+
+
+def _torchcodec(path: Path, why: str) -> AudioDecoder:
+    """A file that soundfile does not read, opened."""
     try:
         from torchcodec.decoders import AudioDecoder
     except Exception as error:  # its import fails in many ways (no FFmpeg, another torch), not with ImportError alone
@@ -195,7 +223,6 @@ def _decode_with_torchcodec(path: Path, why: str) -> tuple[int, npt.NDArray[np.f
             "(pip install torchcodec, and FFmpeg)"
         ) from None
     try:
-        decoded = AudioDecoder(str(path)).get_all_samples()
+        return AudioDecoder(str(path))
     except Exception as error:
         raise DecodingError(f"{path}: cannot be decoded ({why}; TorchCodec: {error})") from None
-    return int(decoded.sample_rate), decoded.data.T.numpy()
