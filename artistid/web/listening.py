@@ -9,7 +9,7 @@ from typing import Any
 from artistid.data.audio import DecodingError
 from artistid.inference.identifier import Identifier
 from artistid.web.spectrogram import picture
-from artistid.web.uploads import Refused, check_length, in_own_words
+from artistid.web.uploads import RefusedError, check_length, in_own_words
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Listener:
             name: what its sender calls it.
 
         Raises:
-            Refused: too long, or no sound that can be decoded.
+            RefusedError: too long, or no sound that can be decoded.
         """
         check_length(path, name, self.max_minutes)
         try:
             sound = self.identifier.read(path)
         except DecodingError as error:
-            raise Refused(422, in_own_words(error, path, name)) from error
+            raise RefusedError(422, in_own_words(error, path, name)) from error
         hearing = self.identifier.hear_sound(sound)
         identification = replace(self.identifier.identify(hearing, self.top), name=name)
         return {

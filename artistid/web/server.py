@@ -7,7 +7,6 @@ answer. The page plays the file that the browser still has.
 from __future__ import annotations
 
 import ipaddress
-import logging
 import mimetypes
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
+import uvicorn
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,9 +31,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artistid.web.listening import Listener
-from artistid.web.uploads import Refused, receive, shown_name
-
-log = logging.getLogger(__name__)
+from artistid.web.uploads import RefusedError, receive, shown_name
 
 ASSETS = Path(__file__).parent / "assets"
 # Uploads that are being received, waiting or heard; each may take as much of the disk as an upload may.
@@ -84,7 +82,7 @@ class Desk:
     @contextmanager
     def _seat(self) -> Iterator[None]:
         if self._n_present == MOST_AT_ONCE:
-            raise Refused(503, f"{MOST_AT_ONCE} songs are waiting to be heard already. Try again in a minute.")
+            raise RefusedError(503, f"{MOST_AT_ONCE} songs are waiting to be heard already. Try again in a minute.")
         self._n_present += 1
         try:
             yield
@@ -168,18 +166,27 @@ def application(listener: Listener, max_upload_mb: float, names: frozenset[str],
             Mount("/assets", StaticFiles(directory=ASSETS)),
         ],
         middleware=[Middleware(OwnPageOnly, names=names)],
-        exception_handlers={Refused: _refuse, HTTPException: _no_such_page, Exception: _broken},
+        exception_handlers={RefusedError: _refuse, HTTPException: _no_such_page, Exception: _broken},
     )
+
+
+def http_server(app: Starlette) -> uvicorn.Server:
+    """Serves it; logs what fails, and not who asks what."""
+    return uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off"))
 
 
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, RefusedError)
     return JSONResponse({"error": str(error)}, error.status)
 
 

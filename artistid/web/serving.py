@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import socket
 from typing import Any
 
@@ -25,12 +24,10 @@ def serve(config: DictConfig) -> None:
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ArtistidError(f"the page needs {' and '.join(missing)}: pip install 'artistid[app]'")
     _check(settings)
-    import uvicorn
-
     from artistid.inference.identifier import Identifier
     from artistid.web.facts import page_facts
     from artistid.web.listening import Listener
-    from artistid.web.server import application
+    from artistid.web.server import application, http_server
 
     with _listening_socket(settings["host"], settings["port"]) as listening:
         identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"])
@@ -39,8 +36,7 @@ def serve(config: DictConfig) -> None:
         page = page_facts(identifier, settings["max_upload_mb"], settings["max_minutes"])
         app = application(listener, settings["max_upload_mb"], names, page)
         print(f"listening at {_address(listening)} (Ctrl-C ends it)", flush=True)
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off")).run([listening])
+        http_server(app).run([listening])
 
 
 def _check(settings: dict[str, Any]) -> None:

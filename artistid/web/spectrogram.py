@@ -18,7 +18,7 @@ from artistid.inference.sound import Sound
 MOST_COLUMNS = 1600
 SHOWN_DB = 80.0  # below the loudest
 COLOURS = "magma"  # as in the report's spectrograms
-LABELLED_HZ = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)
+LABELLED_HZ = (500, 1000, 2000, 4000, 8000, 16000)  # lower ones would lie upon one another
 
 
 def picture(sound: Sound, features: LogMel) -> dict[str, Any]:

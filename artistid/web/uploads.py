@@ -16,7 +16,7 @@ UNNAMED = "the song"
 MEGABYTE = 10**6
 
 
-class Refused(ArtistidError):
+class RefusedError(ArtistidError):
     """A song that is not answered.
 
     Args:
@@ -54,10 +54,10 @@ async def receive(body: AsyncIterable[bytes], path: Path, name: str, max_mb: flo
         announced: bytes that its header promises, if any: too large a one is not read at all.
 
     Raises:
-        Refused: it is too large, or empty.
+        RefusedError: it is too large, or empty.
     """
     most = int(max_mb * MEGABYTE)
-    too_large = Refused(413, f"{name} is larger than the {max_mb:g} MB that this page takes.")
+    too_large = RefusedError(413, f"{name} is larger than the {max_mb:g} MB that this page takes.")
     if announced is not None and announced.isascii() and announced.isdigit() and int(announced) > most:
         raise too_large
     n_bytes = 0
@@ -68,21 +68,23 @@ async def receive(body: AsyncIterable[bytes], path: Path, name: str, max_mb: flo
                 raise too_large
             file.write(piece)
     if n_bytes == 0:
-        raise Refused(422, f"{name} is empty: there is nothing in it to hear.")
+        raise RefusedError(422, f"{name} is empty: there is nothing in it to hear.")
 
 
 def check_length(path: Path, name: str, max_minutes: float) -> None:
-    """Raises Refused for a song that is too long, or is no audio, by its header: nothing is decoded for that."""
+    """Raises RefusedError for a song that is too long, or is no audio, by its header: nothing is decoded for that."""
     try:
         seconds = promised_seconds(path)
     except DecodingError:
-        raise Refused(
+        raise RefusedError(
             415, f"{name} is no audio that can be read here. It is to be an mp3, flac, ogg, opus, wav or aiff file."
         ) from None
     if not math.isfinite(seconds):
-        raise Refused(422, f"{name} does not say how long it is, so it is not taken.")
+        raise RefusedError(422, f"{name} does not say how long it is, so it is not taken.")
     if seconds > 60 * max_minutes:
-        raise Refused(413, f"{name} lasts {clock(seconds)}; this page takes songs of up to {max_minutes:g} minutes.")
+        raise RefusedError(
+            413, f"{name} lasts {clock(seconds)}; this page takes songs of up to {max_minutes:g} minutes."
+        )
 
 
 def in_own_words(error: ArtistidError, path: Path, name: str) -> str:
