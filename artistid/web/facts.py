@@ -6,13 +6,14 @@ from typing import Any
 
 from artistid import __version__
 from artistid.evaluation.figures import PALETTE
-from artistid.inference.identifier import Identifier
 from artistid.inference.sound import printable
+from artistid.reporting.maps import SHAPES
+from artistid.web.listening import Listener
 
 
-def page_facts(identifier: Identifier, max_upload_mb: float, max_minutes: float) -> dict[str, Any]:
+def page_facts(listener: Listener, max_upload_mb: float) -> dict[str, Any]:
     """What ``page.html.jinja`` shows; of where the music lies, nothing."""
-    specification = identifier.specification
+    identifier, specification = listener.identifier, listener.identifier.specification
     rejection = specification.rejects()
     return {
         "artists": sorted(map(printable, identifier.artists), key=str.casefold),
@@ -24,7 +25,9 @@ def page_facts(identifier: Identifier, max_upload_mb: float, max_minutes: float)
         "max_khz": f"{specification.log_mel().f_max / 1000:.3g}",
         "threshold": None if rejection is None else f"{rejection.threshold:.2f}",
         "max_upload_mb": f"{max_upload_mb:g}",
-        "max_minutes": f"{max_minutes:g}",
+        "max_minutes": f"{listener.max_minutes:g}",
+        "n_compared": None if listener.neighbourhood is None else len(listener.neighbourhood.collection),
         "palette": PALETTE[:-1],  # its last, black, is that of the text
+        "symbols": [symbol for _, symbol, _ in SHAPES],
         "version": __version__,
     }

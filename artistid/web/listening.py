@@ -8,6 +8,7 @@ from typing import Any
 
 from artistid.data.audio import DecodingError
 from artistid.inference.identifier import Identifier
+from artistid.web.neighbourhood import Neighbourhood
 from artistid.web.spectrogram import picture
 from artistid.web.uploads import RefusedError, check_length, in_own_words
 
@@ -20,11 +21,13 @@ class Listener:
         identifier: whom it knows, and how.
         max_minutes: of a song.
         top: how many artists to list.
+        neighbourhood: a collection to compare it with, if there is one.
     """
 
     identifier: Identifier
     max_minutes: float
     top: int
+    neighbourhood: Neighbourhood | None = None
 
     def answer(self, path: Path, name: str) -> dict[str, Any]:
         """All that there is to say of a song, as plain types.
@@ -46,5 +49,6 @@ class Listener:
         return {
             **identification.plain(),
             "silent": hearing.silent,
+            "neighbourhood": self.neighbourhood and self.neighbourhood.around(hearing),
             "spectrogram": picture(sound, self.identifier.specification.log_mel()),
         }

@@ -9,17 +9,17 @@ from __future__ import annotations
 import ipaddress
 import mimetypes
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 import uvicorn
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -30,6 +30,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from artistid.reporting.maps import CONFIG
+from artistid.web.facts import page_facts
 from artistid.web.listening import Listener
 from artistid.web.uploads import RefusedError, receive, shown_name
 
@@ -143,26 +145,33 @@ def _with_headers(send: Send) -> Send:
     return send_with_headers
 
 
-def application(listener: Listener, max_upload_mb: float, names: frozenset[str], page: Mapping[str, Any]) -> Starlette:
+def application(listener: Listener, max_upload_mb: float, names: frozenset[str]) -> Starlette:
     """The whole server.
 
     Args:
         listener: hears songs.
         max_upload_mb: of a song.
         names: host names that it may be asked for by, beside localhost and plain addresses.
-        page: what ``page.html.jinja`` shows.
     """
     mimetypes.add_type("text/javascript", ".js")  # some systems say otherwise, and browsers then refuse it
-    html = _environment().get_template("page.html.jinja").render(page)
-    desk = Desk(listener, max_upload_mb)
+    html = _environment().get_template("page.html.jinja").render(page_facts(listener, max_upload_mb))
+    song_map = listener.neighbourhood and listener.neighbourhood.map()
 
     async def show_page(request: Request) -> Response:
         return HTMLResponse(html)
 
+    async def show_map(request: Request) -> Response:
+        return JSONResponse({"songs": song_map, "plotly": CONFIG})
+
+    async def show_plotly(request: Request) -> Response:
+        return Response(get_plotlyjs(), media_type="text/javascript")
+
     return Starlette(
         routes=[
             Route("/", show_page),
-            Route("/songs", desk.identify, methods=["POST"]),
+            Route("/songs", Desk(listener, max_upload_mb).identify, methods=["POST"]),
+            Route("/map", show_map),
+            Route("/assets/plotly.js", show_plotly),
             Mount("/assets", StaticFiles(directory=ASSETS)),
         ],
         middleware=[Middleware(OwnPageOnly, names=names)],

@@ -25,16 +25,18 @@ def serve(config: DictConfig) -> None:
         raise ArtistidError(f"the page needs {' and '.join(missing)}: pip install 'artistid[app]'")
     _check(settings)
     from artistid.inference.identifier import Identifier
-    from artistid.web.facts import page_facts
     from artistid.web.listening import Listener
+    from artistid.web.neighbourhood import Neighbourhood
     from artistid.web.server import application, http_server
 
     with _listening_socket(settings["host"], settings["port"]) as listening:
         identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"])
-        listener = Listener(identifier, settings["max_minutes"], settings["top"])
+        neighbourhood = None
+        if settings["collection"]:
+            neighbourhood = Neighbourhood.open(settings["collection"], identifier, settings["nearest"])
+        listener = Listener(identifier, settings["max_minutes"], settings["top"], neighbourhood)
         names = frozenset(name.lower() for name in (settings["host"], *settings["names"]))
-        page = page_facts(identifier, settings["max_upload_mb"], settings["max_minutes"])
-        app = application(listener, settings["max_upload_mb"], names, page)
+        app = application(listener, settings["max_upload_mb"], names)
         print(f"listening at {_address(listening)} (Ctrl-C ends it)", flush=True)
         http_server(app).run([listening])
 

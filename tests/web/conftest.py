@@ -13,7 +13,6 @@ import pytest
 from starlette.applications import Starlette
 
 from artistid.inference.identifier import Identifier
-from artistid.web.facts import page_facts
 from artistid.web.listening import Listener
 from artistid.web.server import application, http_server
 from tests.verbs import train
@@ -47,8 +46,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BadFile]:
 @pytest.fixture(scope="session")
 def app(identifier: Identifier) -> Starlette:
     """Knows itself as ``studio.example``, too."""
-    facts = page_facts(identifier, MAX_MB, MAX_MINUTES)
-    return application(Listener(identifier, MAX_MINUTES, top=2), MAX_MB, frozenset({"studio.example"}), facts)
+    return application(Listener(identifier, MAX_MINUTES, top=2), MAX_MB, frozenset({"studio.example"}))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 // The answer to a song, written into the page.
 
-import {colours, showTimeline} from "./timeline.js";
-import {clock, element, percent} from "./words.js";
+import {showNeighbourhood} from "./neighbourhood.js";
+import {ranked, showTimeline} from "./timeline.js";
+import {bar, clock, element, percent} from "./words.js";
 
 const part = id => document.getElementById(id);
 const palette = document.body.dataset.palette.split(" ");
@@ -12,8 +13,10 @@ export function showAnswer(answer, file) {
   part("reason").textContent = reason(answer);
   part("warnings").replaceChildren(...answer.warnings.map(warning => element("li", sentence(warning))));
   part("answer").hidden = false;
-  showTimeline(answer, file, colours(answer.timeline, palette));
+  const artists = ranked(answer.timeline);
+  showTimeline(answer, file, new Map(artists.map((artist, rank) => [artist, palette[rank] ?? null])));
   showCandidates(answer.top);
+  showNeighbourhood(answer, artists, palette);
   part("verdict").focus({preventScroll: true});
   part("answer").scrollIntoView({block: "start"});
 }
@@ -37,14 +40,4 @@ function showCandidates(top) {
     row.append(element("th", artist, {scope: "row"}), bar(probability, probability.toFixed(3)), bar(share, percent(share)));
     return row;
   }));
-}
-
-function bar(share, words) {
-  const filled = element("b");
-  filled.style.width = `${100 * share}%`;
-  const line = element("i");
-  line.append(filled);
-  const both = element("div", line, {className: "bar"});
-  both.append(element("span", words));
-  return element("td", both);
 }

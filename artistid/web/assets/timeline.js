@@ -12,12 +12,11 @@ const audio = part("audio"), track = part("track");
 let shown = null;  // the answer
 let address = null;  // of the song, in this browser
 
-// A colour for each artist of a timeline, those of most seconds first; all whom the palette has no colour for share one.
-export function colours(timeline, palette) {
+// The artists of a timeline, those of most seconds first.
+export function ranked(timeline) {
   const seconds = new Map();
   for (const {artist, start_s, end_s} of timeline) seconds.set(artist, (seconds.get(artist) ?? 0) + end_s - start_s);
-  const ranked = [...seconds.keys()].sort((one, other) => seconds.get(other) - seconds.get(one));
-  return new Map(ranked.map((artist, rank) => [artist, palette[rank] ?? null]));
+  return [...seconds.keys()].sort((one, other) => seconds.get(other) - seconds.get(one));
 }
 
 export function showTimeline(answer, file, colourOf) {

@@ -18,3 +18,14 @@ export function element(tag, text = "", properties = {}) {
   made.append(text);
   return made;
 }
+
+// A table's cell: a share as a bar, and in words.
+export function bar(share, words) {
+  const filled = element("b");
+  filled.style.width = `${100 * share}%`;
+  const line = element("i");
+  line.append(filled);
+  const both = element("div", line, {className: "bar"});
+  both.append(element("span", words));
+  return element("td", both);
+}
