@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from artistid.inference.identifier import Identifier
 from artistid.web.listening import Listener
 from artistid.web.server import application, http_server
-from tests.verbs import train
+from tests.verbs import run_verb, train
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile, make_bad_files
 
 
@@ -30,6 +30,14 @@ def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def identifier(checkpoint: Path) -> Identifier:
     return Identifier.from_checkpoint(checkpoint, "cpu")
+
+
+@pytest.fixture(scope="session")
+def collection(checkpoint: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole corpus, embedded."""
+    out = tmp_path_factory.mktemp("collection") / "corpus.parquet"
+    run_verb("embed", f"checkpoint={checkpoint}", f"audio={corpus}", f"out={out}", "device=cpu")
+    return out
 
 
 @pytest.fixture(scope="session")

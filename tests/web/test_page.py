@@ -20,7 +20,6 @@ from artistid.inference.collection import Collection
 from artistid.inference.identification import Identification
 from tests.browser import chromium
 from tests.corpus import make_song, write_audio
-from tests.verbs import run_verb
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile
 
 pytestmark = pytest.mark.slow
@@ -46,14 +45,6 @@ def serving(checkpoint: Path, *settings: str) -> Iterator[tuple[str, subprocess.
 
 
 @pytest.fixture(scope="module")
-def collection(checkpoint: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole corpus, embedded."""
-    out = tmp_path_factory.mktemp("collection") / "corpus.parquet"
-    run_verb("embed", f"checkpoint={checkpoint}", f"audio={corpus}", f"out={out}", "device=cpu")
-    return out
-
-
-@pytest.fixture(scope="module")
 def address(checkpoint: Path, collection: Path) -> Iterator[str]:
     with serving(checkpoint, f"collection={collection}", *LIMITS) as (address, _):
         yield address
@@ -62,7 +53,7 @@ def address(checkpoint: Path, collection: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def medley(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """10 s of a song by each of two artists."""
-    path = tmp_path_factory.mktemp("songs") / "medley.ogg"
+    path = tmp_path_factory.mktemp("songs") / "medley.flac"
     write_audio(path, np.concatenate([make_song(artist, np.random.default_rng(artist), 10) for artist in (1, 3)]))
     return path
 
@@ -147,7 +138,7 @@ class TestAnswer:
         expected = artistid.load(checkpoint, "cpu").predict(medley)
         opened.choose(medley)
         assert opened.answered() == words(expected)
-        assert opened.page.inner_text("#heard") == "medley.ogg, 0:20"
+        assert opened.page.inner_text("#heard") == "medley.flac, 0:20"
         assert opened.rows("candidates") == [
             [each.artist, f"{each.probability:.3f}", f"{100 * each.share:.0f} %"] for each in expected.top
         ]
@@ -193,7 +184,7 @@ class TestAnswer:
         assert opened.complaints == []
 
     def test_files_may_have_any_name(self, opened: Opened, medley: Path, tmp_path: Path) -> None:
-        name = '<img src=x onerror="document.title=1">&amp; Sigur Rós 音.ogg'
+        name = '<img src=x onerror="document.title=1">&amp; Sigur Rós 音.flac'
         (tmp_path / name).write_bytes(medley.read_bytes())
         opened.choose(tmp_path / name)
         opened.answered()
@@ -218,14 +209,14 @@ class TestAnswer:
             """base64 => {
                 const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
                 const data = new DataTransfer();
-                data.items.add(new File([bytes], "dropped.ogg"));
+                data.items.add(new File([bytes], "dropped.flac"));
                 return data;
             }""",
             base64.b64encode(medley.read_bytes()).decode(),
         )
         opened.page.dispatch_event("#drop", "drop", {"dataTransfer": data})
         opened.answered()
-        assert opened.page.inner_text("#heard") == "dropped.ogg, 0:20"
+        assert opened.page.inner_text("#heard") == "dropped.flac, 0:20"
 
     def test_recorded(self, opened: Opened) -> None:
         opened.page.get_by_role("button", name="Record").click()
@@ -352,7 +343,7 @@ class TestLooks:
         opened.choose(bad_files["text"].path)
         opened.refused()
         assert not opened.page.evaluate(wide)
-        long_name = tmp_path / f"{'endless' * 30}.ogg"
+        long_name = tmp_path / f"{'endless' * 30}.flac"
         long_name.write_bytes(medley.read_bytes())
         opened.choose(long_name)
         opened.page.wait_for_selector("#answer:not([hidden])")
