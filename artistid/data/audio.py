@@ -159,7 +159,7 @@ def resample_blocks(
 def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
     """Two rates without their common divisor; where large numbers are left, as of 44,101 Hz, the nearest small ones.
 
-    What they are off by, less than a millionth, is no more than a clock's error.
+    What they are off by, less than 1 in 4096, is half a hundredth of a semitone.
     """
     ratio = Fraction(rate, sample_rate)
     if ratio.numerator * ratio.denominator > MOST_WEIGHTS:
