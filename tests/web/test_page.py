@@ -6,6 +6,7 @@ import base64
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,6 +112,13 @@ class Opened:
         """Waits for the map."""
         self.page.wait_for_selector("#map[data-ready]")
 
+    def until(self, expression: str) -> None:
+        """Waits for a truth; Playwright's own wait evaluates text within the page, which its policy forbids."""
+        end = time.monotonic() + PATIENCE / 1000
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"waited in vain for {expression}"
+            self.page.wait_for_timeout(50)
+
     def rows(self, table: str) -> list[list[str]]:
         found: list[list[str]] = self.page.evaluate(
             "table => [...document.querySelectorAll(`#${table} tbody tr`)].map(row => [...row.cells].map("
@@ -146,7 +154,7 @@ class TestAnswer:
         assert opened.rows("candidates") == [
             [each.artist, f"{each.probability:.3f}", f"{100 * each.share:.0f} %"] for each in expected.top
         ]
-        assert opened.page.locator("#stretches span").count() == len(expected.timeline) > 1
+        assert opened.page.locator("#stretches span").count() == len(expected.timeline)
         assert opened.page.is_visible("#picture")
         assert opened.page.evaluate("document.getElementById('picture').naturalHeight") == 128
         assert opened.complaints == []
@@ -180,7 +188,7 @@ class TestAnswer:
         opened.answered()
         opened.mapped()
         opened.page.locator("#track").click()
-        opened.page.wait_for_function("audio.currentTime > 0")
+        opened.until("audio.currentTime > 0")
         home = urlsplit(opened.address).netloc
         asked = {urlsplit(request).netloc or urlsplit(request).scheme for request in opened.requests}
         assert asked <= {home, "data", "blob"}
@@ -201,7 +209,7 @@ class TestAnswer:
         first = opened.page.evaluate("audio.src")
         opened.choose(song)
         opened.page.wait_for_selector("#busy[hidden]", state="attached")
-        opened.page.wait_for_function("name => heard.textContent.startsWith(name)", arg=song.name)
+        opened.until(f"heard.textContent.startsWith('{song.name}')")
         opened.answered()
         assert opened.page.evaluate("audio.src") != first
         opened.choose(song)  # the same again
@@ -224,7 +232,7 @@ class TestAnswer:
 
     def test_recorded(self, opened: Opened) -> None:
         opened.page.get_by_role("button", name="Record").click()
-        opened.page.wait_for_function("document.getElementById('record-time').textContent >= '0:03'")
+        opened.until("document.getElementById('record-time').textContent >= '0:03'")
         assert opened.page.is_visible("#record-level")
         opened.page.get_by_role("button", name="Stop and identify").click()
         opened.answered()
@@ -258,14 +266,14 @@ class TestTimeline:
     def heard(self, opened: Opened, medley: Path) -> Opened:
         opened.choose(medley)
         opened.answered()
-        opened.page.wait_for_function("audio.readyState >= 1")
+        opened.until("audio.readyState >= 1")
         return opened
 
     def test_a_click_plays_from_there(self, heard: Opened) -> None:
         track = heard.page.locator("#track")
         box = track.bounding_box()
         track.click(position={"x": 0.75 * box["width"], "y": 0.5 * box["height"]})
-        heard.page.wait_for_function("!audio.paused && audio.currentTime > 15.05")
+        heard.until("!audio.paused && audio.currentTime > 15.05")
         assert 15 <= heard.place() < 20
         heard.page.evaluate("audio.pause()")
         share = float(heard.page.evaluate("parseFloat(playhead.style.left)")) / 100
@@ -283,9 +291,9 @@ class TestTimeline:
         assert track.get_attribute("aria-valuetext").startswith("0:05 of 0:20: sounds like ")
         assert float(track.get_attribute("aria-valuemax")) == pytest.approx(MEDLEY_SECONDS, abs=0.1)
         heard.page.keyboard.press("Enter")
-        heard.page.wait_for_function("!audio.paused && audio.currentTime > 5")
+        heard.until("!audio.paused && audio.currentTime > 5")
         heard.page.keyboard.press("Enter")
-        heard.page.wait_for_function("audio.paused")
+        heard.until("audio.paused")
         heard.page.keyboard.press("Home")
         assert heard.place() == 0
 
@@ -294,7 +302,7 @@ class TestTimeline:
         last = heard.page.locator("#stretch-list button").last
         minutes, seconds = last.locator(".span").inner_text().split("–")[0].split(":")
         last.click()
-        heard.page.wait_for_function("!audio.paused")
+        heard.until("!audio.paused")
         assert heard.place() >= 60 * int(minutes) + int(seconds)
 
     def test_stretches_lie_where_they_sound(self, heard: Opened, checkpoint: Path, medley: Path) -> None:
@@ -382,7 +390,7 @@ def test_a_real_song(browser: Any, checkpoint: Path) -> None:
         assert opened.answered() == words(expected)
         assert opened.page.locator("#neighbourhood").count() == 0
         opened.page.locator("#track").click()
-        opened.page.wait_for_function("!audio.paused && audio.currentTime > 1")
+        opened.until("!audio.paused && audio.currentTime > 1")
         assert opened.place() == pytest.approx(expected.duration_s / 2, rel=0.1)
         assert opened.complaints == []
         opened.page.close()
