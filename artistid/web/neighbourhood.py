@@ -83,7 +83,7 @@ class Neighbourhood:
         if len(rows) > MOST_POINTS:
             rows = np.sort(np.random.default_rng(0).choice(rows, MOST_POINTS, replace=False))
         x, y = self._components.transform(self.collection.vectors[rows]).T.round(4).tolist()
-        named = [self._named(row) for row in rows]
+        named = [self._named(row) for row in rows.tolist()]
         return {
             "x": x,
             "y": y,

@@ -39,7 +39,9 @@ def _fitted(log_mel: NDArray[np.float16]) -> NDArray[np.float32]:
     """``(columns, mel)``: frames ``(frames, mel)``, averaged where there are more than can be shown."""
     starts = np.linspace(0, len(log_mel), min(len(log_mel), MOST_COLUMNS), endpoint=False).astype(int)
     frames = np.diff(starts, append=len(log_mel))
-    return np.add.reduceat(log_mel, starts, axis=0, dtype=np.float32) / frames[:, None].astype(np.float32)
+    sums: NDArray[np.float32] = np.add.reduceat(log_mel, starts, axis=0, dtype=np.float32)
+    sums /= frames[:, None]
+    return sums
 
 
 def _png(decibels: NDArray[np.float32]) -> bytes:
