@@ -21,9 +21,9 @@ from artistid.inference.identifier import Identifier
 from artistid.inference.neighbours import Query, songs_to_leave_out
 from artistid.inference.sound import Sound
 
-# A song's clips begin anywhere, those of a query that contains some of it elsewhere: the query is cut several times,
-# each time a quarter of a clip later.
-GRIDS = 4
+# The clips of a song, and those of a query that contains some of it, begin at different places of what they share; half
+# a clip apart, they are hardly more alike than others. So the query is cut several times, each time a little later.
+GRIDS = 16
 # Two clips are alike if no more than a hundredth of all pairs of the query's and the collection's are more so.
 ALIKE = 0.01
 PAIRS = 4_000_000  # of which that is measured
@@ -200,9 +200,9 @@ class Matcher:
     def _runs(self, grids: list[NDArray[np.float32]], chosen: NDArray[np.intp], alike: float, most: int) -> Runs:
         """The strongest runs of all grids."""
         strongest = Runs.none()
-        for clips in np.array_split(chosen, 1 + len(chosen) // CLIPS_AT_ONCE):
+        for clips in _whole_songs(chosen, self._clips.row):
+            first = np.diff(self._clips.row[clips], prepend=-1) != 0  # of its song
             for number, vectors in enumerate(grids):
-                first = np.concatenate([[True], np.diff(self._clips.row[clips]) != 0])  # of its song
                 runs = runs_of(vectors @ self._vectors[clips].T - alike, first)
                 runs = runs._replace(song_clip=clips[runs.song_clip], grid=np.full(len(runs.score), number))
                 strongest = Runs(*map(np.concatenate, zip(strongest, runs, strict=True))).strongest(most)
@@ -246,6 +246,14 @@ def runs_of(excess: NDArray[np.float32], first: NDArray[np.bool_]) -> Runs:
         best.score[better], best.length[better], best.clip[better] = score[better], length[better], clip
     ended = np.flatnonzero(best.score)
     return Runs(*(column[ended] for column in best._replace(song_clip=np.arange(n))))
+
+
+def _whole_songs(clips: NDArray[np.intp], song: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Clips in blocks of about ``CLIPS_AT_ONCE``, none of which ends within a song."""
+    starts = np.flatnonzero(np.diff(song[clips], prepend=-1))
+    wanted = np.arange(CLIPS_AT_ONCE, len(clips), CLIPS_AT_ONCE)
+    ends = np.unique(starts[np.searchsorted(starts, wanted, side="right") - 1])
+    return np.split(clips, ends[ends > 0])
 
 
 def _apart(matches: Sequence[Match]) -> Iterator[Match]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _of_files(config: DictConfig, collection: Collection, done: Done) -> int:
 
     def answered(path: Path, sound: Sound) -> Any:
         query = Query.of_sound(identifier, collection, path, sound)
-        return answer(query, lambda: grids_of_sound(identifier, sound))
+        return answer(query, partial(grids_of_sound, identifier, sound))
 
     return work_through(read_ahead(identifier, paths), len(paths), answered, done)
 
@@ -80,8 +81,12 @@ def _of_tracks(config: DictConfig, collection: Collection, done: Done) -> int:
     wanted = plain(config)["track"]
     answer = _answerer(config, collection)
     for row in [collection.row(str(name)) for name in ([wanted] if isinstance(wanted, str) else wanted)]:
-        done(answer(Query.of_row(collection, row), lambda row=row: [collection.clips_of(row)]))
+        done(answer(Query.of_row(collection, row), partial(_stored_clips, collection, row)))
     return 0
+
+
+def _stored_clips(collection: Collection, row: int) -> list[ClipTable]:
+    return [collection.clips_of(row)]
 
 
 def _answerer(config: DictConfig, collection: Collection) -> Callable[[Query, Callable[[], Sequence[ClipTable]]], Any]:
