@@ -223,7 +223,7 @@ def test_a_spliced_stretch_is_found_on_both_sides(
     [answer] = json.loads(capsys.readouterr().out)
     first = answer["matches"][0]
     assert Path(first["path"]).stem == "artist2-1"
-    assert first["start_s"] == pytest.approx(12.3, abs=1.1)
-    assert first["end_s"] == pytest.approx(21.3, abs=1.1)
+    assert first["start_s"] == pytest.approx(12.3, abs=2.1)  # two clips of 1 s, of which the first may be of both songs
+    assert first["end_s"] == pytest.approx(21.3, abs=2.1)
     assert first["song_start_s"] - first["start_s"] == pytest.approx(20.7 - 12.3, abs=0.3)
     assert first["song_end_s"] - first["song_start_s"] == pytest.approx(first["end_s"] - first["start_s"], abs=0.1)

@@ -111,6 +111,8 @@ def retrieval(gallery: Gallery, queries: NDArray[np.integer], *, draws: int = DR
         None where no query has anything to find.
     """
     queries = queries[gallery.artist[queries] >= 0]
+    if not len(queries):
+        return None
     ranked = list(_ranked(gallery, queries))
     answered = np.array([relevant.any() for relevant in ranked], bool)
     if not answered.any():

@@ -8,7 +8,7 @@ one is taken from the other, is for other means and for people to say.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -183,7 +183,7 @@ class Matcher:
         vectors = [self._whitened(grid.vectors) for grid in grids]
         alike = self._alike(np.concatenate(vectors), chosen)
         runs = self._runs(vectors, chosen, alike, most=RUNS_KEPT * top)
-        found = [self._match(grids, runs, place, alike) for place in range(len(runs.score))]
+        found = (self._match(grids, runs, place, alike) for place in range(len(runs.score)))
         return Matches(
             query.name,
             tuple(replace(match, rank=rank) for rank, match in enumerate(islice(_apart(found), top), start=1)),
@@ -256,7 +256,7 @@ def _whole_songs(clips: NDArray[np.intp], song: NDArray[np.int64]) -> list[NDArr
     return np.split(clips, ends[ends > 0])
 
 
-def _apart(matches: Sequence[Match]) -> Iterator[Match]:
+def _apart(matches: Iterable[Match]) -> Iterator[Match]:
     """Those that do not overlap an earlier one on both sides."""
     earlier: dict[str, list[Match]] = defaultdict(list)
     for match in matches:
