@@ -19,7 +19,7 @@ ORIGIN = Origin("0123456789abcdef", {"name": "logmel"}, {"name": "3s"}, "0.1.0")
 def write_collection(
     path: Path, songs: Sequence[npt.NDArray[np.float32]], artists: Sequence[str], clip_s: float = 3.0
 ) -> Path:
-    """Write songs, each given by the vectors ``(clips, units)`` of its clips, named s000, s001, …; files there are none.
+    """Write songs named s000, s001, …, each given by the vectors ``(clips, units)`` of its clips; there are no files.
 
     Returns:
         ``path``.

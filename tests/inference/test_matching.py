@@ -49,7 +49,9 @@ def test_whitened_vectors_are_uncorrelated() -> None:
     assert np.linalg.norm(white(mixed.astype(np.float32)), axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_blocks_are_of_whole_songs(monkeypatch: pytest.MonkeyPatch, planted: tuple[Collection, Query, ClipTable]) -> None:
+def test_blocks_are_of_whole_songs(
+    monkeypatch: pytest.MonkeyPatch, planted: tuple[Collection, Query, ClipTable]
+) -> None:
     collection, query, clips = planted
     at_once = Matcher(collection).find(query, [clips])
     monkeypatch.setattr("artistid.inference.matching.CLIPS_AT_ONCE", 33)  # of songs of 20 clips
