@@ -41,7 +41,10 @@ PATH_SETTINGS = (
 )
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
-LISTS = re.compile(r"(runs|table|audio|track)=\[.*\]")  # of a setting that may be a path or a list of them
+LISTS = re.compile(r"(runs|table|audio|track)=\[(.*)\]")  # of a setting that may be a path or a list of them
+
+# An item of such a list: quoted, or all up to the next comma.
+LIST_ITEM = re.compile(r"\s*('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^,]*[^,\s])\s*(?:,|$)")
 
 # What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
 WORST = 0.0
@@ -134,12 +137,22 @@ def quoted(argument: str) -> str:
     Example:
         >>> quoted("data.root=~/Sigur Rós (live)")
         "data.root='~/Sigur Rós (live)'"
+        >>> quoted("audio=[~/Sigur Rós, 'a, b.mp3']")
+        "audio=['~/Sigur Rós','a, b.mp3']"
     """
     name, equals, value = argument.partition("=")
-    if not equals or name.lstrip("+") not in PATH_SETTINGS or PLAIN_VALUE.fullmatch(value) or LISTS.fullmatch(argument):
+    if not equals or name.lstrip("+") not in PATH_SETTINGS:
         return argument
-    escaped = value.replace("'", "\\'") + ("\\" if value.endswith("\\") else "")
-    return f"{name}='{escaped}'"
+    if listed := LISTS.fullmatch(argument):
+        return f"{name}=[{','.join(map(_quoted_path, LIST_ITEM.findall(listed[2])))}]"
+    return f"{name}={_quoted_path(value)}"
+
+
+def _quoted_path(path: str) -> str:
+    if PLAIN_VALUE.fullmatch(path):
+        return path
+    escaped = path.replace("'", "\\'") + ("\\" if path.endswith("\\") else "")
+    return f"'{escaped}'"
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):

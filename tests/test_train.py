@@ -186,6 +186,22 @@ def test_short_songs_get_their_vote_and_are_counted(corpus: Path, tmp_path: Path
     assert scores["test"]["song"]["n"] == 6
 
 
+def test_unknown_artists_are_not_trained_on_and_are_told_apart(tmp_path: Path) -> None:
+    root = make_corpus(tmp_path / "music", artists=4)
+    scores = train(root, tmp_path / "run", "split=album", "unknown_artists=[artist2]", "optimizer.lr=1e-3")
+    assert scores["artists"] == ["artist1", "artist3", "artist4"]
+    assert scores["condition"]["data"] == "music-unknown1", "another task, which reports keep apart"
+    unknown = scores["unknown"]
+    assert unknown["artists"] == ["artist2"]
+    assert (unknown["known"], unknown["unknown"]) == (6, 6)
+    assert 0 <= unknown["auroc"] <= 1
+    songs = pd.read_csv(tmp_path / "run" / "songs_test.csv")
+    assert unknown["known_accepted"] == np.mean(songs["confidence"] >= scores["rejection"]["threshold"])
+    assert "artist2" not in (tmp_path / "run" / "catalog.csv").read_text()
+    specification = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["artistid"]
+    assert specification["rejection"] == scores["rejection"]
+
+
 def test_undecodable_files_are_listed(corpus: Path, tmp_path: Path) -> None:
     root = tmp_path / "music"
     shutil.copytree(corpus, root)
@@ -242,6 +258,10 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("features.mel_scale=bark",), "features.mel_scale='bark'"),
         (("on_error=ignore",), "on_error='ignore' is none of raise, skip"),
         (("split=file",), "split.path is not set"),
+        (("unknown_artists=2",), "unknown_artists=2 leaves 1 of 3 artists"),
+        (("unknown_artists=-1",), "unknown_artists=-1: expected how many"),
+        (("unknown_artists=[nobody]",), "unknown_artists names artists that the collection does not have"),
+        (("unknown_artists=1", "model=majority"), "unknown_artists=1: model=majority is a baseline"),
         (("split=file", "split.path=nowhere.csv"), "split.path=nowhere.csv does not exist"),
         (("clip.frames=8",), "the CRNN pools time by 16"),
     ],

@@ -89,15 +89,8 @@ def find_similar(collection: Collection, query: Query, top: int = 10, same_artis
     Raises:
         ArtistidError: no song is left to compare with.
     """
-    without, warnings = set(query.own), list(query.warnings)
-    if not same_artist and query.artist:
-        without |= set(np.flatnonzero(collection.songs["artist"].to_numpy() == query.artist).tolist())
-    elif not same_artist:
-        warnings.append("nothing says who made it: songs of its artist could not be left out")
-    compared = len(collection) - len(without)
-    if not compared:
-        raise ArtistidError(f"none of the {len(collection)} songs of the collection is left to compare it with")
-    if compared < top:
+    without, warnings = songs_to_leave_out(collection, query, same_artist)
+    if (compared := len(collection) - len(without)) < top:
         warnings.append(f"there are only {compared} songs to compare it with: all are listed")
     return Similar(
         query.name,
@@ -106,3 +99,19 @@ def find_similar(collection: Collection, query: Query, top: int = 10, same_artis
         tuple(collection.songs["track_id"].iloc[list(query.own)]),
         tuple(warnings),
     )
+
+
+def songs_to_leave_out(collection: Collection, query: Query, same_artist: bool) -> tuple[set[int], list[str]]:
+    """The rows of the songs that a query is not compared with, and what there is to know of the answer.
+
+    Raises:
+        ArtistidError: no song is left to compare with.
+    """
+    without, warnings = set(query.own), list(query.warnings)
+    if not same_artist and query.artist:
+        without |= set(np.flatnonzero(collection.songs["artist"].to_numpy() == query.artist).tolist())
+    elif not same_artist:
+        warnings.append("nothing says who made it: songs of its artist could not be left out")
+    if len(without) == len(collection):
+        raise ArtistidError(f"none of the {len(collection)} songs of the collection is left to compare it with")
+    return without, warnings

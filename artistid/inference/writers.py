@@ -174,7 +174,7 @@ def clock(seconds: float) -> str:
         >>> clock(75.4), clock(3 * 3600 + 61)
         ('1:15', '3:01:01')
     """
-    minutes, seconds = divmod(int(seconds), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 

@@ -84,9 +84,10 @@ class Specification:
             raise ArtistidError(f"{where} is not safe to use: {error}") from error
         try:
             specification.log_mel(), specification.clipping(), specification.rejects()
-            listed = [*specification.artists, *specification.recordings]
-            if not specification.artists or not all(isinstance(name, str) for name in listed):
-                raise ArtistidError("artists and recordings are to be lists of text")
+            for name in ("artists", "recordings"):
+                value = getattr(specification, name)
+                if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+                    raise ArtistidError(f"{name} is no list of text")
         except (TypeError, ArtistidError) as error:
             raise ArtistidError(f"{where} was written by another version of artistid: {error}") from error
         return specification
@@ -176,11 +177,11 @@ def load_checkpoint(path: str | Path) -> tuple[Specification, dict[str, torch.Te
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's own message goes on to advise how to run it nevertheless.
-        reason = str(error).rsplit("WeightsUnpickler error: ", 1)[-1].splitlines()[0]
+        # torch's own message advises how to run it all the same.
+        reasons = [line for line in str(error).splitlines() if line and "weights_only" not in line]
         raise ArtistidError(
             f"{where} cannot be read: it is no checkpoint, or holds more than weights and plain values, of which "
-            f"nothing was run: {reason}"
+            f"nothing was run: {' '.join(reasons[-1:])}"
         ) from None
     except Exception as error:
         raise ArtistidError(f"{where} cannot be read: {error}") from error

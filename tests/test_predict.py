@@ -1,0 +1,212 @@
+"""Asking for the artist of songs through the real command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.corpus import make_song, write_audio
+from tests.verbs import run_verb, train
+
+
+@pytest.fixture(scope="module")
+def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "run"
+    train(corpus, run, "split=album", "optimizer.lr=1e-3")
+    return run / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """Three songs in a folder and its folder, beside what is no music."""
+    root = tmp_path / "Sigur Rós"
+    for number, name in enumerate(("b.mp3", "a.flac", "more [live]/c.ogg"), start=1):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_audio(root / name, make_song(number, np.random.default_rng(50 + number), 3.0))
+    (root / "cover.jpg").write_bytes(b"no music")
+    return root
+
+
+def predict(checkpoint: Path, audio: object, *overrides: str) -> None:
+    run_verb("predict", f"checkpoint={checkpoint}", f"audio={audio}", *overrides)
+
+
+def answers(checkpoint: Path, audio: object, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    predict(checkpoint, audio, "format=json")
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def names(found: list[dict[str, Any]], root: Path) -> list[str]:
+    return [Path(answer["name"]).relative_to(root).as_posix() for answer in found]
+
+
+def test_a_folder_as_json(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = answers(checkpoint, music, capsys)
+    assert names(found, music) == ["a.flac", "b.mp3", "more [live]/c.ogg"]
+    for answer in found:
+        assert answer["duration_s"] == pytest.approx(3, abs=0.01)
+        assert {each["artist"] for each in answer["top"]} == {"artist1", "artist2", "artist3"}
+        assert sum(each["probability"] for each in answer["top"]) == pytest.approx(1, abs=1e-5)
+        assert answer["artist"] in (None, answer["top"][0]["artist"])
+        assert (answer["artist"] is None) == (answer["score"] < answer["threshold"])
+        assert answer["timeline"][0]["start_s"] == 0
+
+
+def test_json_lines_and_csv_say_the_same(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = answers(checkpoint, music, capsys)
+    predict(checkpoint, music, "format=jsonl")
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == expected
+    predict(checkpoint, music, "format=csv", "top=2")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) == 6
+    for row, (answer, rank) in zip(rows, [(each, rank) for each in expected for rank in (1, 2)], strict=True):
+        candidate = answer["top"][rank - 1]
+        assert (row["path"], row["rank"], row["artist"]) == (answer["name"], str(rank), candidate["artist"])
+        assert float(row["probability"]) == pytest.approx(candidate["probability"], abs=1e-5)
+        assert row["answer"] == (answer["artist"] or "none of them")
+
+
+def test_the_table_is_for_people(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    predict(checkpoint, music / "b.mp3", "top=2")
+    out, err = capsys.readouterr()
+    assert f"{music}/b.mp3  0:03" in out
+    assert "artist  " in out
+    assert "0:00–" in out
+    assert sum(line.endswith("% ") for line in out.splitlines()) == 2
+    assert err == ""
+    predict(checkpoint, music / "b.mp3", "timeline=false")
+    assert "0:00–" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("audio", "expected"),
+    [
+        ("{root}/a.flac", ["a.flac"]),
+        ("{root}/*.mp3", ["b.mp3"]),
+        ("{root}/**/*", ["a.flac", "b.mp3", "more [live]/c.ogg"]),
+        ("{root}/more [live]", ["more [live]/c.ogg"]),
+        ("[{root}/b.mp3,{root}/more [live],{root}/*.mp3]", ["b.mp3", "more [live]/c.ogg"]),
+        ("[{root}/b.mp3, '{root}/a.flac']", ["b.mp3", "a.flac"]),
+        ("~/Sigur Rós/a.flac", ["a.flac"]),
+    ],
+)
+def test_files_folders_patterns_and_lists(
+    checkpoint: Path,
+    music: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    audio: str,
+    expected: list[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(music.parent))
+    assert names(answers(checkpoint, audio.format(root=music), capsys), music) == expected
+
+
+def test_a_playlist(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["#EXTM3U", "#EXTINF:3,Somebody - b", "b.mp3", "", r"more [live]\c.ogg", str(music / "a.flac"), "b.mp3"]
+    (music / "party.m3u8").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
+    found = answers(checkpoint, music / "party.m3u8", capsys)
+    assert names(found, music) == ["b.mp3", "more [live]/c.ogg", "a.flac"]
+
+
+def test_what_fails_is_told_and_the_rest_is_done(
+    checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (music / "text.mp3").write_text("This is no music. " * 100)
+    (music / "empty.mp3").touch()
+    soundfile.write(music / "nan.wav", np.array([0.1, np.nan] * 8000), 16000, "FLOAT")
+    (music / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(3000))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        predict(checkpoint, music, "format=json")
+    assert exit_.value.code == 1
+    out, err = capsys.readouterr()
+    assert names(json.loads(out), music) == ["a.flac", "b.mp3", "more [live]/c.ogg"]
+    for name, message in (
+        ("text.mp3", "cannot be decoded"),
+        ("empty.mp3", "the file is empty"),
+        ("nan.wav", "8000 of 16000 samples are not finite"),
+        ("film.mp4", "cannot be decoded"),
+    ):
+        [line] = [line for line in err.splitlines() if name in line]
+        assert line.startswith(f"error: {music}/{name}: ")
+        assert message in line
+    assert "error: 4 of 7 songs could not be answered" in err
+    assert "Traceback" not in err
+
+
+def test_a_song_of_a_playlist_that_is_gone(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (music / "party.m3u").write_text("gone.mp3\nb.mp3\nhttp://radio.example/stream\n")
+    with pytest.raises(SystemExit):
+        predict(checkpoint, music / "party.m3u", "format=jsonl")
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert f"error: {music}/gone.mp3: cannot be read" in err
+    assert "error: 2 of 3 songs" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv"])
+def test_names_that_are_no_utf_8(checkpoint: Path, music: Path, form: str) -> None:
+    odd = os.fsencode(music) + b"/B\xf6rk.flac"
+    shutil.copy(music / "a.flac", odd)
+    command = [sys.executable, "-m", "artistid.predict", f"checkpoint={checkpoint}", f"format={form}"]
+    done = subprocess.run([*command, b"audio=" + odd], capture_output=True, check=True)
+    if form == "table":
+        assert "B\ufffdrk.flac" in done.stdout.decode()
+    elif form == "csv":
+        assert odd in done.stdout
+    else:
+        [line] = [line for line in done.stdout.decode("ascii").splitlines() if "flac" in line]
+        assert os.fsencode(json.loads(line)["name"]) == odd
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("audio=null",), "audio=PATH is missing"),
+        (("audio=nowhere.mp3",), "audio=nowhere.mp3 does not exist"),
+        (("audio=nowhere/*.mp3",), "audio=nowhere/*.mp3 matches no audio file"),
+        (("checkpoint=null",), "checkpoint=PATH is missing"),
+        (("checkpoint=nowhere.ckpt",), "checkpoint=nowhere.ckpt does not exist"),
+        (("format=xml",), "format='xml' is none of table, json, jsonl, csv"),
+        (("top=0",), "top=0"),
+        (("device=warp",), "device='warp' cannot be used here"),
+    ],
+)
+def test_bad_settings(
+    checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str], overrides: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        predict(checkpoint, music, *overrides)
+    assert exit_.value.code == 1
+    out, err = capsys.readouterr()
+    assert f"error: {message}" in err
+    assert out == ""
+
+
+def test_a_folder_without_music(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cover.jpg").write_bytes(b"no music")
+    with pytest.raises(SystemExit):
+        predict(checkpoint, tmp_path)
+    assert "is a folder without audio files" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_had_enough(checkpoint: Path, music: Path) -> None:
+    command = f"{sys.executable} -m artistid.predict checkpoint={checkpoint} audio='{music}' format=jsonl | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
