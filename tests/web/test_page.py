@@ -178,6 +178,15 @@ class TestAnswer:
         assert n_points == len(songs) + len(nearest) + 1
         assert opened.complaints == []
 
+    def test_is_in_sight(self, opened: Opened, medley: Path) -> None:
+        opened.choose(medley)
+        opened.answered()
+        opened.mapped()
+        top = "document.getElementById('heard').getBoundingClientRect().top"
+        opened.until(f"{top} >= 0 && {top} < 200")  # it scrolls there
+        opened.page.wait_for_timeout(500)
+        assert 0 <= opened.page.evaluate(top) < 200
+
     def test_a_song_of_the_collection_is_told(self, opened: Opened, corpus: Path) -> None:
         opened.choose(corpus / "artist1" / "album1" / "song1.wav")
         opened.answered()

@@ -21,8 +21,9 @@ async function identify(file) {
   }
   const own = asking = new AbortController();
   part("busy").hidden = false;
+  let answer = null;
   try {
-    const {status, body} = await ask(file, own.signal, share => {
+    answer = await ask(file, own.signal, share => {
       if (share < 1) {
         part("progress").value = share;
         say(`Sending ${file.name}`);
@@ -31,8 +32,6 @@ async function identify(file) {
         say(`Listening to ${file.name}; a long song takes a minute`);
       }
     });
-    if (status === 200) showAnswer(body, file);
-    else complain(body?.error ?? `The server answered with an error, ${status}.`);
   } catch (error) {
     if (error.name !== "AbortError") complain("The server cannot be reached. Is it still running?");
   } finally {
@@ -42,6 +41,9 @@ async function identify(file) {
       say("");
     }
   }
+  if (answer === null) return;
+  if (answer.status === 200) showAnswer(answer.body, file);  // now that nothing above it moves any more
+  else complain(answer.body?.error ?? `The server answered with an error, ${answer.status}.`);
 }
 
 // Takes the last song's answer or problem away.
