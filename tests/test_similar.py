@@ -120,9 +120,7 @@ def test_songs_that_fail_do_not_stop_the_others(
     (tmp_path / "b text.mp3").write_text("text")
     shutil.copy(corpus / "artist1" / "album1" / "song1.wav", tmp_path / "c song.wav")
     with pytest.raises(SystemExit) as exit_:
-        run_verb(
-            "similar", f"checkpoint={checkpoint}", f"collection={collection}", f"audio={tmp_path}", "format=jsonl"
-        )
+        run_verb("similar", f"checkpoint={checkpoint}", f"collection={collection}", f"audio={tmp_path}", "format=jsonl")
     assert exit_.value.code == 1
     told = capsys.readouterr()
     [answer] = [json.loads(line) for line in told.out.splitlines()]

@@ -89,7 +89,9 @@ class Gallery:
         songs = pd.DataFrame({"artist": artist, "album": album, "recording": recording}).astype(object)
         albums = songs.groupby(["artist", "album"], sort=True).ngroup().where(songs["album"] != "", -1)
         artists, recordings = (
-            pd.factorize(songs[name].where(songs[name] != "", None).to_numpy(dtype=object), sort=True)[0]
+            pd.factorize(songs[name].where(songs[name] != "", None).to_numpy(dtype=object), sort=True)[0].astype(
+                np.int64
+            )
             for name in ("artist", "recording")
         )
         return cls(vectors, artists, albums.to_numpy(np.int64), recordings)

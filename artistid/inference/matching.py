@@ -104,9 +104,10 @@ class Whitening(NamedTuple):
 
     def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """``(clips, units)`` float32."""
-        white = (vectors - self.mean) @ self.matrix
+        white: NDArray[np.float32] = (vectors - self.mean) @ self.matrix
         length = np.linalg.norm(white, axis=1, keepdims=True)
-        return white / np.where(length > 0, length, 1)
+        white /= np.where(length > 0, length, 1)
+        return white
 
 
 class Runs(NamedTuple):
@@ -134,7 +135,11 @@ class Runs(NamedTuple):
     def strongest(self, most: int) -> Runs:
         """Some of them, by score, the strongest first."""
         first = np.argsort(-self.score, kind="stable")[:most]
-        return Runs(*(column[first] for column in self))
+        return Runs._make(column[first] for column in self)
+
+    def joined(self, others: Runs) -> Runs:
+        """Both together."""
+        return Runs._make(np.concatenate([getattr(self, name), getattr(others, name)]) for name in self._fields)
 
 
 def grids_of_sound(identifier: Identifier, sound: Sound) -> list[ClipTable]:
@@ -205,7 +210,7 @@ class Matcher:
             for number, vectors in enumerate(grids):
                 runs = runs_of(vectors @ self._vectors[clips].T - alike, first)
                 runs = runs._replace(song_clip=clips[runs.song_clip], grid=np.full(len(runs.score), number))
-                strongest = Runs(*map(np.concatenate, zip(strongest, runs, strict=True))).strongest(most)
+                strongest = strongest.joined(runs).strongest(most)
         return strongest
 
     def _match(self, grids: Sequence[ClipTable], runs: Runs, place: int, alike: float) -> Match:
@@ -245,7 +250,7 @@ def runs_of(excess: NDArray[np.float32], first: NDArray[np.bool_]) -> Runs:
         better = score > best.score
         best.score[better], best.length[better], best.clip[better] = score[better], length[better], clip
     ended = np.flatnonzero(best.score)
-    return Runs(*(column[ended] for column in best._replace(song_clip=np.arange(n))))
+    return Runs._make(column[ended] for column in best._replace(song_clip=np.arange(n)))
 
 
 def _whole_songs(clips: NDArray[np.intp], song: NDArray[np.int64]) -> list[NDArray[np.intp]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
@@ -159,8 +159,12 @@ class SimilarWriter(Protocol):
         """After the last."""
 
 
-TABLES = {"songs": SimilarTable, "matches": MatchesTable, "retrieval": FindingsTable}
-ROWS = {
+TABLES: dict[str, Callable[[TextIO], SimilarWriter]] = {
+    "songs": SimilarTable,
+    "matches": MatchesTable,
+    "retrieval": FindingsTable,
+}
+ROWS: dict[str, tuple[Sequence[str], Callable[[Any], Iterable[Sequence[object]]]]] = {
     "songs": (SIMILAR_COLUMNS, similar_rows),
     "matches": (MATCH_COLUMNS, match_rows),
     "retrieval": (FINDING_COLUMNS, finding_rows),
