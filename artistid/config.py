@@ -38,10 +38,12 @@ PATH_SETTINGS = (
     "genres",
     "table",
     "audio",
+    "collection",
+    "track",
 )
 # What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
-LISTS = re.compile(r"(runs|table|audio)=\[(.*)\]")  # of a setting that may be a path or a list of them
+LISTS = re.compile(r"(runs|table|audio|track)=\[(.*)\]")  # of a setting that may be a path or a list of them
 
 # An item of such a list: quoted, or all up to the next comma.
 LIST_ITEM = re.compile(r"\s*('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^,]*[^,\s])\s*(?:,|$)")

@@ -52,6 +52,8 @@ OPTIONAL = {
     "tensorboard": ("tensorboard", "logger=tensorboard", "tensorboard"),
     "hydra-joblib-launcher": ("hydra_plugins.hydra_joblib_launcher", "hydra/launcher=joblib", "launchers"),
     "hydra-submitit-launcher": ("hydra_plugins.hydra_submitit_launcher", "hydra/launcher=submitit_slurm", "launchers"),
+    "starlette": ("starlette", "python -m artistid.app", "app"),
+    "uvicorn": ("uvicorn", "python -m artistid.app", "app"),
     "jupyterlab": ("jupyterlab", "the notebooks", "notebook"),
     "onnx": ("onnx", "artistid.export", "export"),
     "onnxscript": ("onnxscript", "artistid.export", "export"),

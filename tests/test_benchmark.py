@@ -36,8 +36,8 @@ def test_a_part_beside_a_peer(corpus: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.slow
 def test_all_parts(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = measured(corpus, capsys, "only=[features,store,data,train,predict,startup,variants]")
-    assert list(told)[1:] == ["features", "store", "data", "train", "predict", "startup", "variants"]
+    told = measured(corpus, capsys, "only=[features,store,data,train,predict,startup,similar,variants]")
+    assert list(told)[1:] == ["features", "store", "data", "train", "predict", "startup", "similar", "variants"]
     assert told["train"]["clips_per_s"] > 0
     assert told["data"]["peer"]["name"] == "one fixed batch"
     assert told["predict"]["clips_per_s"] > 0
@@ -62,7 +62,7 @@ def test_the_table_names_parts_figures_and_spread(corpus: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("only=speed", "only=speed is none of features, store, data, train, predict, startup, variants"),
+        ("only=speed", "only=speed is none of features, store, data, train, predict, startup, similar, variants"),
         ("only=[train,speed,size]", "only=speed,size is none of features"),
         ("format=yaml", "format=yaml is none of table, json"),
         ("size.steps=999", "has fewer than 5 + size.steps=999 batches"),

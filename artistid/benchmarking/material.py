@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -14,9 +15,12 @@ from artistid.data.features import Features
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Entry, Store
 from artistid.experiment import split_rule
+from artistid.inference.collection import SONG_COLUMNS, Collection, Origin
 
 # As artist20 has them.
 ARTISTS, ALBUMS = 20, 6
+# Of a collection: as the network has them, and as a library might.
+UNITS, SONGS_OF_AN_ARTIST = 32, 20
 WRITTEN_AT_ONCE = 1 << 16  # rows
 
 
@@ -45,3 +49,12 @@ def random_clips(config: DictConfig, folder: Path) -> tuple[ClipData, Split]:
     split = split_rule(config).draw(catalog, config.seed)
     parts = {part: split.select(catalog, part) for part in PARTS}
     return ClipData(parts, store, catalog.artists, instantiate(config.clip), config.batch_size), split
+
+
+def random_collection(songs: int) -> Collection:
+    """A collection of so many random embeddings."""
+    vectors = np.random.default_rng(0).standard_normal((songs, UNITS)).astype(np.float32)
+    table = pd.DataFrame({name: [f"{name} {number}" for number in range(songs)] for name in SONG_COLUMNS})
+    table["artist"] = [f"artist {number // SONGS_OF_AN_ARTIST}" for number in range(songs)]
+    table["duration_s"] = 240.0
+    return Collection(Path(), table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), Origin("", {}, {}, ""))

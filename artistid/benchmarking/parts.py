@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from artistid.benchmarking.material import ARTISTS, random_clips
+from artistid.benchmarking.material import ARTISTS, random_clips, random_collection
 from artistid.benchmarking.measuring import Figure, in_turn, memory_mb, seconds_of
 from artistid.benchmarking.peers import run_peer
 from artistid.benchmarking.variants import measure_variants
@@ -40,6 +41,7 @@ from artistid.runs import RunFolder
 
 ABOUT_THE_DATA = ("data", "clip", "features")  # settings that a run on the same store must be given as well
 CD_RATE = 44100  # Hz
+QUERIES = 20  # for songs and artists like them, in a round
 SHORT_SONG = 4.0  # s: its answer is as good as none, and takes as long
 WARM_UP = 5  # steps before the clock starts
 Part = Callable[[DictConfig, Path], list[Figure]]
@@ -141,6 +143,22 @@ def measure_startup(config: DictConfig, folder: Path) -> list[Figure]:
     measurements = [partial(seconds_of, partial(run_module, *command)) for command in commands.values()]
     taken = in_turn(config.size.rounds, *measurements)
     return [Figure(name, tuple(seconds)) for name, seconds in zip(commands, taken, strict=True)]
+
+
+def measure_similar(config: DictConfig, folder: Path) -> list[Figure]:
+    """The songs and artists of a large collection that are nearest to a song, one query at a time."""
+    collection = random_collection(config.size.collection)
+    vectors = collection.vectors[:QUERIES] + 0.1
+    nearest = {"songs": collection.nearest_songs, "artists": collection.nearest_artists}
+
+    def ms_of(find: Callable[[Any], Any]) -> float:
+        return 1000 * statistics.median(seconds_of(partial(find, vector)) for vector in vectors)
+
+    measurements = [partial(ms_of, find) for find in nearest.values()]
+    for measure in measurements:  # what is made on first use does not count
+        measure()
+    taken = in_turn(config.size.rounds, *measurements)
+    return [Figure(f"nearest_{name}_ms", tuple(ms)) for name, ms in zip(nearest, taken, strict=True)]
 
 
 def stereo_song(config: DictConfig, path: Path, seconds: float) -> Path:
@@ -257,6 +275,7 @@ PARTS: dict[str, Part] = {
     "train": measure_train,
     "predict": measure_predict,
     "startup": measure_startup,
+    "similar": measure_similar,
     "variants": measure_variants,
 }
 LEFT_OUT = ("variants",)  # unless they are asked for

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from functools import lru_cache
 from itertools import chain
-from math import gcd
+from math import inf, isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from artistid.errors import ArtistidError
 
 if TYPE_CHECKING:
     from torchaudio.transforms import Resample
+    from torchcodec.decoders import AudioDecoder
 
 # The endings that count as audio when a folder is scanned: those that soundfile reads by itself, and TorchCodec's.
 AUDIO_SUFFIXES = frozenset(
@@ -33,6 +35,13 @@ TOLERATED_LOSS = 0.01
 
 # Samples, of all channels, that are decoded at a time: a minute and a half of stereo at 44.1 kHz, 32 MiB.
 BLOCK_VALUES = 2**23
+
+# Weights of all filters of a resampler. Rates that share too small a divisor would need thousands, each as long.
+MOST_WEIGHTS = 2**24
+HIGHEST_RATE = 1_000_000  # Hz; beyond any converter, and a resampler's filters grow with it
+
+# libsndfile's word for a number of frames that the header leaves open.
+UNKNOWN_FRAMES = 2**63 - 1
 
 
 class DecodingError(ArtistidError):
@@ -74,6 +83,8 @@ def decode_blocks(path: Path, sample_rate: int) -> Iterator[npt.NDArray[np.float
         if path.stat().st_size == 0:
             raise DecodingError(f"{path}: the file is empty (0 bytes)")
         rate, native = _open_native(path)
+        if rate > HIGHEST_RATE:
+            raise DecodingError(f"{path}: its rate, {rate} Hz, is more than the {HIGHEST_RATE} Hz that any sound needs")
 
         def counted() -> Iterator[npt.NDArray[np.float32]]:
             nonlocal n_samples, n_bad
@@ -91,6 +102,20 @@ def decode_blocks(path: Path, sample_rate: int) -> Iterator[npt.NDArray[np.float
         raise DecodingError(f"{path}: holds no audio samples")
     if n_bad:
         raise DecodingError(f"{path}: {n_bad} of {n_samples} samples are not finite (NaN or infinite)")
+
+
+def promised_seconds(path: Path) -> float:
+    """How long a file says that it lasts, in seconds, found without decoding it; infinite where it does not say.
+
+    Raises:
+        DecodingError: no audio.
+    """
+    try:
+        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+            return sound.frames / sound.samplerate if sound.frames < UNKNOWN_FRAMES else inf
+    except soundfile.SoundFileRuntimeError as error:
+        seconds = _torchcodec(path, f"soundfile: {error}").metadata.duration_seconds
+        return inf if seconds is None else float(seconds)
 
 
 def _mean_of_channels(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -117,8 +142,7 @@ def resample_blocks(
     if rate == sample_rate:
         yield from blocks
         return
-    divisor = gcd(rate, sample_rate)
-    period, new = rate // divisor, sample_rate // divisor
+    period, new = _ratio(rate, sample_rate)
     held, heard = np.empty(0, np.float32), 0  # samples in hand, and how many of these only lead in what follows
     for block in blocks:
         if len(held):  # its end waits for its neighbours, which are in this block
@@ -132,14 +156,24 @@ def resample_blocks(
         yield resample(held, rate, sample_rate)[heard // period * new :]
 
 
+def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
+    """Two rates without their common divisor; where large numbers are left, as of 44,101 Hz, the nearest small ones.
+
+    What they are off by, less than 1 in 4096, is half a hundredth of a semitone.
+    """
+    ratio = Fraction(rate, sample_rate)
+    if ratio.numerator * ratio.denominator > MOST_WEIGHTS:
+        ratio = ratio.limit_denominator(isqrt(MOST_WEIGHTS * sample_rate // rate))
+    return ratio.numerator, ratio.denominator
+
+
 @lru_cache(maxsize=8)
 def _resampler(rate: int, sample_rate: int) -> Resample:
     from torchaudio.transforms import Resample
 
     # A Kaiser window of 64 zero crossings: stop band below the 80 dB that the features keep.
     return Resample(
-        rate,
-        sample_rate,
+        *_ratio(rate, sample_rate),
         resampling_method="sinc_interp_kaiser",
         lowpass_filter_width=64,
         rolloff=0.9475937167399596,
@@ -186,6 +220,16 @@ def _promised_bytes(libsndfile_log: str) -> tuple[int, int] | None:
 
 
 def _decode_with_torchcodec(path: Path, why: str) -> tuple[int, npt.NDArray[np.float32]]:
+    decoder = _torchcodec(path, why)
+    try:
+        decoded = decoder.get_all_samples()
+    except Exception as error:
+        raise DecodingError(f"{path}: cannot be decoded ({why}; TorchCodec: {error})") from None
+    return int(decoded.sample_rate), decoded.data.T.numpy()
+
+
+def _torchcodec(path: Path, why: str) -> AudioDecoder:
+    """A file that soundfile does not read, opened."""
     try:
         from torchcodec.decoders import AudioDecoder
     except Exception as error:  # its import fails in many ways (no FFmpeg, another torch), not with ImportError alone
@@ -195,7 +239,6 @@ def _decode_with_torchcodec(path: Path, why: str) -> tuple[int, npt.NDArray[np.f
             "(pip install torchcodec, and FFmpeg)"
         ) from None
     try:
-        decoded = AudioDecoder(str(path)).get_all_samples()
+        return AudioDecoder(str(path))
     except Exception as error:
         raise DecodingError(f"{path}: cannot be decoded ({why}; TorchCodec: {error})") from None
-    return int(decoded.sample_rate), decoded.data.T.numpy()

@@ -142,7 +142,9 @@ class LogMel:
         window = self.window().astype(np.float32)
         # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
         filters = scipy.sparse.csr_array(self.filters().T.astype(np.float32))
-        decibels = np.concatenate([self._mel_power(frames, window, filters) for frames in self._frames(blocks)])
+        # Samples that are not finite are refused where they are decoded, in words; numpy need not warn as well.
+        with np.errstate(invalid="ignore"):
+            decibels = np.concatenate([self._mel_power(frames, window, filters) for frames in self._frames(blocks)])
         np.maximum(decibels, np.float32(self.amin), out=decibels)  # in place: of a long mix this is all that is large
         np.log10(decibels, out=decibels)
         decibels *= np.float32(10)

@@ -185,6 +185,14 @@ def f1_draws(systems: Sequence[Outcome], draws: int, generator: np.random.Genera
     return np.concatenate(f1, axis=1)
 
 
+def mean_interval(values: NDArray[np.floating], *, draws: int = DRAWS, seed: int = 0) -> list[float]:
+    """95 % percentile bootstrap interval ``[low, high]`` of the mean of ``values`` (songs,), songs redrawn."""
+    generator, n_songs = np.random.default_rng(seed), len(values)
+    at_once = max(1, WEIGHTS_AT_ONCE // n_songs)
+    counts = (min(at_once, draws - done) for done in range(0, draws, at_once))
+    return interval(np.concatenate([_song_weights(generator, count, n_songs) @ values for count in counts]) / n_songs)
+
+
 def interval(draws: NDArray[np.floating]) -> list[float]:
     """``[low, high]``, between which lie the middle 95 % of bootstrap draws."""
     return [float(bound) for bound in np.quantile(draws, [0.025, 0.975])]

@@ -20,6 +20,7 @@ class Hearing:
         embedding: ``(clips, units)`` float32, the network's bottleneck; of no units where it has none.
         silent: whether there was nothing to hear.
         warnings: what there is to know of this sound, in sentences.
+        sha1: of the decoded samples, as in a catalog; empty where they were not at hand.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Hearing:
     embedding: NDArray[np.float32]
     silent: bool
     warnings: tuple[str, ...]
+    sha1: str = ""
 
     def __len__(self) -> int:
         return len(self.start_s)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +102,20 @@ class Identifier:
         """Whom it knows."""
         return tuple(self.specification.artists)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides what an embedding is: the network, its weights, its features and its clips.
+
+        A checkpoint and the folder that :meth:`save_pretrained` made of it have the same.
+        """
+        settings = self.specification.plain()
+        made_of = {name: settings[name] for name in ("network", "features", "clip")}
+        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
+        for name, weights in sorted(self._network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weights.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     @property
     def sample_rate(self) -> int:
         """Hz, that it hears at; any other is resampled."""
@@ -133,9 +150,13 @@ class Identifier:
         Raises:
             ArtistidError: see :meth:`predict`; or a network without a bottleneck.
         """
+        self.check_embeds()
+        return song_vector(self.hear(audio, rate).embedding)
+
+    def check_embeds(self) -> None:
+        """Raises ArtistidError for a network without a bottleneck."""
         if not isinstance(self._network, EmbeddingNetwork):
             raise ArtistidError(f"{type(self._network).__name__} has no bottleneck: it cannot embed songs")
-        return song_vector(self.hear(audio, rate).embedding)
 
     def hear(self, audio: Audio, rate: int | None = None) -> Hearing:
         """Probabilities and embeddings of every clip of a song, in one pass through the network.
@@ -163,10 +184,12 @@ class Identifier:
             embedding=np.concatenate(embedding),
             silent=sound.silent,
             warnings=tuple(self._warnings(sound, clips)),
+            sha1=sound.sha1,
         )
 
     def identify(self, hearing: Hearing, top: int = TOP) -> Identification:
         """The answer, from what was made of a song's clips."""
+        hearing = replace(hearing, warnings=(*hearing.warnings, *self._doubts(hearing)))
         return identify(hearing, self.artists, self.specification.vote, self._rejection, top)
 
     def _cut(self, sound: Sound) -> Clips:
@@ -211,7 +234,9 @@ class Identifier:
                 f"nothing above {sound.bandwidth(features) / 1000:.1f} kHz is in it, as on the telephone: the network "
                 f"was trained to hear up to {features.f_max / 1000:.1f} kHz"
             )
-        if sound.sha1 in self._recordings:
+
+    def _doubts(self, hearing: Hearing) -> Iterator[str]:
+        if hearing.sha1 in self._recordings:
             yield "the network was trained on this very recording: that it knows it says little"
         if self._rejection is None:
             yield "the checkpoint has no threshold for unknown artists: it always names one that it knows"

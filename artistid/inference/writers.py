@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import Protocol, TextIO
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TextIO
 
 from rich import box
 from rich.console import Console
@@ -34,9 +35,8 @@ class Table:
     """For people: the answer, the likeliest artists, and which seconds sound like whom."""
 
     def __init__(self, stream: TextIO, timeline: bool = True) -> None:
-        _reconfigure(stream, errors="replace")
         self._timeline = timeline
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = open_console(stream)
 
     def write(self, answer: Identification) -> None:
         console = self._console
@@ -44,12 +44,8 @@ class Table:
         console.print(Text(f"  {verdict(answer)}"))
         for warning in answer.warnings:
             console.print(Text(f"  warning: {warning}", style="yellow"))
-        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 1))
-        for heading in ("artist", "probability", "clips"):
-            table.add_column(heading, justify="left" if heading == "artist" else "right")
-        for candidate in answer.top:
-            table.add_row(Text(printable(candidate.artist)), f"{candidate.probability:.3f}", f"{candidate.share:.0%}")
-        console.print(table, soft_wrap=False)
+        rows = [(each.artist, f"{each.probability:.3f}", f"{each.share:.0%}") for each in answer.top]
+        console.print(table_of(rows, ("artist", "probability", "clips"), right=(1, 2)), soft_wrap=False)
         if self._timeline:
             for stretch in answer.timeline:
                 span = f"{clock(stretch.start_s)}–{clock(stretch.end_s)}"
@@ -60,6 +56,14 @@ class Table:
         """Nothing to end."""
 
 
+class Answer(Protocol):
+    """Whatever is told of a song."""
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types, ready for JSON."""
+        ...
+
+
 class Json:
     """One array of objects, complete once all songs are answered."""
 
@@ -67,7 +71,7 @@ class Json:
         self._stream = stream
         self._n_written = 0
 
-    def write(self, answer: Identification) -> None:
+    def write(self, answer: Answer) -> None:
         self._stream.write(("[" if self._n_written == 0 else ",") + "\n" + _json(answer))
         self._stream.flush()
         self._n_written += 1
@@ -83,7 +87,7 @@ class JsonLines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, answer: Identification) -> None:
+    def write(self, answer: Answer) -> None:
         self._stream.write(_json(answer) + "\n")
         self._stream.flush()
 
@@ -91,25 +95,45 @@ class JsonLines:
         """Nothing to end."""
 
 
-class Csv:
-    """A row per song and artist, in UTF-8; a file name that is none comes as the bytes that it is."""
+class CsvRows:
+    """Rows of any answers, in UTF-8; a file name that is none comes as the bytes that it is.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: to write to.
+        columns: names.
+        rows: those of an answer.
+    """
+
+    def __init__(
+        self, stream: TextIO, columns: Sequence[str], rows: Callable[[Any], Iterable[Sequence[object]]]
+    ) -> None:
         _reconfigure(stream, encoding="utf-8", errors="surrogateescape")
         self._stream = stream
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._rows.writerow(COLUMNS)
+        self._rows = rows
+        self._writer = csv.writer(stream, lineterminator="\n")
+        self._writer.writerow(columns)
 
-    def write(self, answer: Identification) -> None:
-        of_song = (answer.name, f"{answer.duration_s:.3f}", answer.artist or NOBODY, f"{answer.score:.6f}")
-        threshold = "" if answer.threshold is None else f"{answer.threshold:.6f}"
-        for rank, candidate in enumerate(answer.top, start=1):
-            of_artist = (rank, candidate.artist, f"{candidate.probability:.6f}", f"{candidate.share:.6f}")
-            self._rows.writerow((*of_song, threshold, *of_artist, "; ".join(answer.warnings)))
+    def write(self, answer: Any) -> None:
+        self._writer.writerows(self._rows(answer))
         self._stream.flush()
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+class Csv(CsvRows):
+    """A row per song and artist."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream, COLUMNS, _csv_rows)
+
+
+def _csv_rows(answer: Identification) -> Iterator[Sequence[object]]:
+    of_song = (answer.name, f"{answer.duration_s:.3f}", answer.artist or NOBODY, f"{answer.score:.6f}")
+    threshold = "" if answer.threshold is None else f"{answer.threshold:.6f}"
+    for rank, candidate in enumerate(answer.top, start=1):
+        of_artist = (rank, candidate.artist, f"{candidate.probability:.6f}", f"{candidate.share:.6f}")
+        yield (*of_song, threshold, *of_artist, "; ".join(answer.warnings))
 
 
 WRITERS: dict[str, type[Writer]] = {"table": Table, "json": Json, "jsonl": JsonLines, "csv": Csv}
@@ -127,6 +151,22 @@ def verdict(answer: Identification) -> str:
     return f"{NOBODY}: likest to {printable(first.artist)}, but {answer.score:.2f} is less than {answer.threshold:.2f}"
 
 
+def open_console(stream: TextIO) -> Console:
+    """For tables on a stream, whatever its encoding can show."""
+    _reconfigure(stream, errors="replace")
+    return Console(file=stream, highlight=False, soft_wrap=True)
+
+
+def table_of(rows: Iterable[Sequence[str]], headings: Sequence[str], right: Collection[int] = ()) -> RichTable:
+    """A table of texts; ``right`` are the columns of numbers."""
+    table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 1))
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place in right else "left")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
 def clock(seconds: float) -> str:
     """Minutes and seconds, and hours where there are any.
 
@@ -139,7 +179,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _json(answer: Identification) -> str:
+def _json(answer: Answer) -> str:
     """In ASCII, whatever the terminal's encoding; bytes of a file's name that are no UTF-8 are lone surrogates."""
     return json.dumps(answer.plain(), ensure_ascii=True, allow_nan=False)
 

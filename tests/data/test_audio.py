@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from artistid.data.audio import AUDIO_SUFFIXES, DecodingError, decode
+from artistid.data.audio import AUDIO_SUFFIXES, DecodingError, decode, promised_seconds
 
 RATE = 16000
 
@@ -46,6 +46,32 @@ def test_any_format_and_rate(tmp_path: Path, name: str, rate: int, subtype: str,
     assert len(samples) == RATE
     np.testing.assert_allclose(inner(samples), inner(tone(RATE)), atol=tolerance)
     assert Path(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+@pytest.mark.parametrize("rate", [44101, 15999, 192001])
+def test_rates_that_share_no_divisor(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "x.wav", tone(rate), rate, "FLOAT")
+    samples = decode(tmp_path / "x.wav", RATE)
+    assert abs(len(samples) - RATE) <= 1
+    assert np.corrcoef(inner(samples)[: RATE // 2], inner(tone(RATE))[: RATE // 2])[0, 1] > 0.99
+
+
+def test_a_rate_beyond_any(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", tone(16000), 2_000_000_000, "FLOAT")
+    with pytest.raises(DecodingError, match=r"x\.wav: its rate, 2000000000 Hz, is more than the 1000000 Hz"):
+        decode(tmp_path / "x.wav", RATE)
+
+
+@pytest.mark.parametrize("name", ["x.wav", "x.flac", "x.mp3", "x.ogg"])
+def test_length_is_known_before_decoding(tmp_path: Path, name: str) -> None:
+    soundfile.write(tmp_path / name, tone(44100, seconds=2.5), 44100)
+    assert promised_seconds(tmp_path / name) == pytest.approx(2.5, abs=0.06)
+
+
+def test_length_of_no_audio(tmp_path: Path) -> None:
+    (tmp_path / "x.mp3").write_text("words", encoding="utf-8")
+    with pytest.raises(DecodingError, match=r"x\.mp3"):
+        promised_seconds(tmp_path / "x.mp3")
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:

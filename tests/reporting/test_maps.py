@@ -18,8 +18,8 @@ from artistid.data.catalog import Catalog, Track
 from artistid.errors import ArtistidError
 from artistid.reporting.embedding import Embedding
 from artistid.reporting.maps import MapFiles, audio_uri, draw_map, read_genres, styles, write_map, write_page
+from tests.browser import chromium
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 GENRES = {"artist1": "rock", "artist2": "rock", "artist3": "pop"}
 
 
@@ -197,14 +197,8 @@ class TestPage:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is missing")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"no Chromium is installed: none of {', '.join(BROWSERS)}")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 class Opened:

@@ -1,0 +1,18 @@
+"""Embed a collection: ``python -m artistid.embed checkpoint=PATH audio=music out=collection.parquet``."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from artistid.config import verb
+
+
+@verb("embed")
+def main(config: DictConfig) -> None:
+    from artistid.inference.embedding import embed  # here, so that --help need not wait for torch
+
+    embed(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""How well songs find others by their artist: recall at k and mean average precision.
+
+A song is the query, all other songs are ranked by their similarity to it, and those of the same artist are the ones to
+be found. Songs of the query's own album do not count: they share its production (the "producer effect", Whitman et al.
+2001), which would be found instead of the artist. Nor do copies of the query's recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from artistid.evaluation.scores import DRAWS, mean_interval
+
+DEPTHS = (1, 5, 10)
+SIMILARITIES_AT_ONCE = 8_000_000
+
+
+class Measure(NamedTuple):
+    """A mean over queries.
+
+    Attributes:
+        value: in [0, 1].
+        ci95: ``(low, high)`` 95 % bootstrap interval, queries redrawn.
+        chance: what it would be, for the same queries, if the others were ranked at random.
+    """
+
+    value: float
+    ci95: tuple[float, float]
+    chance: float
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How well songs find others by their artist.
+
+    Attributes:
+        recall: by k, the share of queries that have a song of their artist among the k nearest ("recall at k" as metric
+            learning counts it: Jégou et al. 2011, Oh Song et al. 2016).
+        mean_average_precision: of the whole ranking, the mean over queries of the mean over the songs to be found of
+            the share of such songs from the first place to theirs.
+        n: queries.
+        artists: of the queries.
+        gallery: songs in the collection.
+        without_answer: queries that have no song of their artist outside their album; not counted.
+    """
+
+    recall: dict[int, Measure]
+    mean_average_precision: Measure
+    n: int
+    artists: int
+    gallery: int
+    without_answer: int
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types, ready for JSON."""
+        told = {name: {**each._asdict(), "ci95": list(each.ci95)} for name, each in self.measures.items()}
+        counts = ("n", "artists", "gallery", "without_answer")
+        return {**told, **{name: getattr(self, name) for name in counts}}
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """All of them, by the names that they are known by."""
+        return {f"R@{k}": each for k, each in self.recall.items()} | {"mAP": self.mean_average_precision}
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """The songs that are ranked.
+
+    Attributes:
+        vectors: ``(songs, units)`` of length 1.
+        artist, album, recording: ``(songs,)`` numbers, -1 where there is none to know. Albums of two artists differ.
+    """
+
+    vectors: NDArray[np.float32]
+    artist: NDArray[np.int64]
+    album: NDArray[np.int64]
+    recording: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32], artist: ArrayLike, album: ArrayLike, recording: ArrayLike) -> Gallery:
+        """From texts ``(songs,)``, empty where there is none to know."""
+        songs = pd.DataFrame({"artist": artist, "album": album, "recording": recording}).astype(object)
+        albums = songs.groupby(["artist", "album"], sort=True).ngroup().where(songs["album"] != "", -1)
+        artists, recordings = (
+            np.array(pd.Categorical(songs[name].where(songs[name] != "")).codes, np.int64)
+            for name in ("artist", "recording")
+        )
+        return cls(vectors, artists, np.array(albums, np.int64), recordings)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+def retrieval(gallery: Gallery, queries: NDArray[np.integer], *, draws: int = DRAWS, seed: int = 0) -> Retrieval | None:
+    """Let some songs find others of their artist among all.
+
+    Args:
+        gallery: all songs.
+        queries: rows of those that are queries; songs without an artist are not counted.
+        draws: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        None where no query has anything to find.
+    """
+    queries = queries[gallery.artist[queries] >= 0]
+    if not len(queries):
+        return None
+    ranked = list(_ranked(gallery, queries))
+    answered = np.array([relevant.any() for relevant in ranked], bool)
+    if not answered.any():
+        return None
+    ranked = [relevant for relevant in ranked if relevant.any()]
+    sizes, to_find = np.array([(len(relevant), relevant.sum()) for relevant in ranked]).T
+    first = np.array([relevant.argmax() for relevant in ranked])
+
+    def measure(values: NDArray[np.floating], chance: NDArray[np.floating]) -> Measure:
+        low, high = mean_interval(values, draws=draws, seed=seed)
+        return Measure(float(values.mean()), (low, high), float(chance.mean()))
+
+    return Retrieval(
+        recall={k: measure((first < k).astype(float), chance_of_recall(sizes, to_find, k)) for k in DEPTHS},
+        mean_average_precision=measure(
+            np.array([average_precision(relevant) for relevant in ranked]), chance_of_precision(sizes, to_find)
+        ),
+        n=len(ranked),
+        artists=len(np.unique(gallery.artist[queries[answered]])),
+        gallery=len(gallery),
+        without_answer=int((~answered).sum()),
+    )
+
+
+def average_precision(relevant: NDArray[np.bool_]) -> float:
+    """Of a ranking ``(songs,)``, the first first, with at least one song that is to be found."""
+    places = np.flatnonzero(relevant) + 1
+    return float(np.mean(np.arange(1, len(places) + 1) / places))
+
+
+def chance_of_recall(size: NDArray[np.integer], to_find: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+    """``(queries,)`` the chance that of ``to_find`` songs among ``size`` one is among ``k`` drawn at random."""
+    missed = np.ones(len(size))
+    for drawn in range(k):
+        missed *= np.clip((size - to_find - drawn) / np.maximum(size - drawn, 1), 0, 1)
+    return 1 - missed
+
+
+def chance_of_precision(size: NDArray[np.integer], to_find: NDArray[np.integer]) -> NDArray[np.float64]:
+    """``(queries,)`` the expected average precision of a random ranking.
+
+    A song to be found is at any place i with the same chance, the i - 1 places before it hold on average
+    (i - 1) (to_find - 1) / (size - 1) others; the sum over i has the harmonic number of ``size`` in it.
+    """
+    harmonic = np.cumsum(1 / np.arange(1, size.max() + 1))[size - 1]
+    others = (to_find - 1) / np.maximum(size - 1, 1)
+    return (harmonic + others * (size - harmonic)) / size
+
+
+def _ranked(gallery: Gallery, queries: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
+    """For each query, of the songs that count, the nearest first, whether they are by its artist."""
+    at_once = max(1, SIMILARITIES_AT_ONCE // len(gallery))
+    for begin in range(0, len(queries), at_once):
+        some = queries[begin : begin + at_once]
+        for query, similarity in zip(some, gallery.vectors[some] @ gallery.vectors.T, strict=True):
+            own = np.zeros(len(gallery), bool)
+            own[query] = True
+            for key in (gallery.album, gallery.recording):
+                if key[query] >= 0:
+                    own |= key == key[query]
+            order = np.argsort(-similarity, kind="stable")
+            yield (gallery.artist[order] == gallery.artist[query])[~own[order]]

@@ -1,0 +1,322 @@
+"""A collection: the embeddings of many songs in one Parquet file, and which of them are nearest to a song.
+
+A row per song, its clips as lists within it. What made the embeddings is kept in the file's metadata, since those of
+two networks have nothing to do with one another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection as Rows
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
+from sklearn.neighbors import NearestNeighbors
+
+from artistid import __version__
+from artistid.errors import ArtistidError, listing
+from artistid.inference.identifier import Identifier
+from artistid.inference.sound import printable
+
+METADATA_KEY = b"artistid"
+TEXTS = ("track_id", "path", "artist", "album", "title", "sha1")
+SONG_COLUMNS = (*TEXTS, "duration_s", "file_size", "file_mtime_ns")
+CLIP_COLUMNS = ("clip_start_s", "clip_end_s", "clip_embedding")
+COLUMNS = (*SONG_COLUMNS, "embedding", *CLIP_COLUMNS)
+UNIT_TOLERANCE = 1e-3  # how far from 1 the length of an embedding may be
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made the embeddings of a collection.
+
+    Attributes:
+        network: :attr:`artistid.inference.identifier.Identifier.fingerprint`.
+        features, clip: settings, as in the checkpoint.
+        version: of artistid.
+    """
+
+    network: str
+    features: dict[str, Any]
+    clip: dict[str, Any]
+    version: str
+
+    @classmethod
+    def of(cls, identifier: Identifier) -> Origin:
+        """Of the embeddings that a network makes now."""
+        specification = identifier.specification
+        return cls(identifier.fingerprint, specification.features, specification.clip, __version__)
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """For a Parquet file."""
+        return {METADATA_KEY: json.dumps(asdict(self)).encode()}
+
+    @classmethod
+    def of_file(cls, path: Path) -> Origin | None:
+        """Of what a Parquet file has; None for any other file."""
+        try:
+            return cls(**json.loads((pq.read_metadata(path).metadata or {})[METADATA_KEY]))
+        except (KeyError, TypeError, ValueError, OSError, pa.ArrowException):
+            return None
+
+
+@dataclass(frozen=True, eq=False)
+class ClipTable:
+    """Clips of one or several songs, those of a song one after the other.
+
+    Attributes:
+        row: ``(clips,)`` of the song, in its collection; of a query 0.
+        start_s, end_s: ``(clips,)`` seconds in the song.
+        vectors: ``(clips, units)`` float32, the network's bottleneck as it is.
+    """
+
+    row: NDArray[np.int64]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    vectors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def select(self, chosen: NDArray[np.bool_] | slice) -> ClipTable:
+        """Some of the clips."""
+        return ClipTable(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class SimilarSong:
+    """One of the nearest songs.
+
+    Attributes:
+        rank: from 1.
+        similarity: cosine of the embeddings, from -1 to 1.
+        track_id, path, artist, album, title: as in the collection; empty where it knows none.
+        duration_s: seconds.
+    """
+
+    rank: int
+    similarity: float
+    track_id: str
+    path: str
+    artist: str
+    album: str
+    title: str
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class SimilarArtist:
+    """One of the nearest artists.
+
+    Attributes:
+        rank: from 1.
+        similarity: cosine of the song's embedding and the artist's, from -1 to 1.
+        artist: name.
+        songs: that the artist's embedding is the mean of.
+    """
+
+    rank: int
+    similarity: float
+    artist: str
+    songs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """The songs of a collection and their embeddings.
+
+    Attributes:
+        path: the file, which still has the clips.
+        songs: a row per song, in the columns ``SONG_COLUMNS``.
+        vectors: ``(songs, units)`` float32, each of length 1.
+        origin: what made them.
+    """
+
+    path: Path
+    songs: pd.DataFrame
+    vectors: NDArray[np.float32]
+    origin: Origin
+
+    def __len__(self) -> int:
+        return len(self.songs)
+
+    @classmethod
+    def read(cls, path: str | Path, setting: str = "collection") -> Collection:
+        """Read what ``python -m artistid.embed`` wrote; the clips are left in the file until they are asked for.
+
+        Args:
+            path: of the file.
+            setting: its name, for the errors.
+
+        Raises:
+            ArtistidError: no such file, one that is damaged, of another kind, or has no songs.
+        """
+        path = Path(path).expanduser()
+        where = f"{setting}={printable(path)}"
+        if not path.is_file():
+            found = "is a folder" if path.is_dir() else f"does not exist (seen from {Path.cwd()})"
+            raise ArtistidError(f"{where} {found}: expected a Parquet file that python -m artistid.embed wrote")
+        try:
+            with pq.ParquetFile(path) as file:
+                origin = Origin.of_file(path)
+                lacking = [] if origin else ["what made its embeddings"]
+                lacking += [name for name in COLUMNS if name not in file.schema_arrow.names]
+                if origin is None or lacking:
+                    raise ArtistidError(
+                        f"{where} is a Parquet file, but no collection of this version of artistid, {__version__}: it "
+                        f"lacks {', '.join(lacking)}"
+                    )
+                table = file.read([*SONG_COLUMNS, "embedding"])
+        except (OSError, pa.ArrowException) as error:
+            raise ArtistidError(f"{where} cannot be read, or is no Parquet file: {error}") from error
+        if not table.num_rows:
+            raise ArtistidError(f"{where} has no songs")
+        vectors = _matrix(table["embedding"])
+        lengths = np.linalg.norm(vectors, axis=1)
+        if not np.all(np.abs(lengths - 1) <= UNIT_TOLERANCE):  # written so that NaN counts as bad
+            raise ArtistidError(f"{where} is damaged: it has embeddings that are not finite, or not of length 1")
+        return cls(path, table.select(SONG_COLUMNS).to_pandas(), vectors, origin)
+
+    def check_made_by(self, identifier: Identifier) -> None:
+        """Raises ArtistidError unless a network makes embeddings that can be compared with these."""
+        if self.origin.network != identifier.fingerprint:
+            raise ArtistidError(
+                f"collection={printable(self.path)} was made by another network ({self.origin.network[:12]}…, artistid "
+                f"{self.origin.version}) than that of the checkpoint ({identifier.fingerprint[:12]}…): their "
+                "embeddings cannot be compared; python -m artistid.embed makes it anew"
+            )
+
+    def row(self, track_id: str) -> int:
+        """Where a song is.
+
+        Raises:
+            ArtistidError: the collection has no such song.
+        """
+        rows = np.flatnonzero(self.songs["track_id"].to_numpy() == track_id)
+        if not len(rows):
+            near = [name for name in self.songs["track_id"] if track_id.casefold() in name.casefold()]
+            hint = f"; near it are {listing(near, 5)}" if near else ""
+            raise ArtistidError(
+                f"track={track_id} is none of the {len(self)} songs of collection={printable(self.path)}{hint}"
+            )
+        return int(rows[0])
+
+    def copies(self, sha1: str, path: str | Path | None = None) -> NDArray[np.int64]:
+        """Rows of the songs that are the same recording, by the SHA-1 of the samples, or the same file."""
+        same = self.songs["sha1"].to_numpy() == sha1 if sha1 else np.zeros(len(self), bool)
+        if path is not None:
+            same = same | (self.songs["path"].to_numpy() == absolute(path))
+        return np.flatnonzero(same)
+
+    def nearest_songs(self, vector: ArrayLike, k: int = 10, without: Rows[int] = ()) -> list[SimilarSong]:
+        """The songs nearest to a song, exactly, the nearest first.
+
+        Args:
+            vector: ``(units,)``, an embedding of the same network, of any length.
+            k: how many; of fewer, all.
+            without: rows of songs that do not count.
+        """
+        query = self._query(vector)
+        asked = min(k + len(without), len(self))
+        rows = self._neighbours.kneighbors(query[None], asked, return_distance=False)[0]
+        rows = rows[~np.isin(rows, list(without))][:k]
+        similarity = self.vectors[rows] @ query
+        found = self.songs.iloc[rows]
+        texts = ("track_id", "path", "artist", "album", "title")
+        return [
+            SimilarSong(rank, float(cosine), **{name: str(song[name]) for name in texts}, duration_s=song["duration_s"])
+            for rank, (cosine, song) in enumerate(zip(similarity, found.to_dict("records"), strict=True), start=1)
+        ]
+
+    def nearest_artists(self, vector: ArrayLike, k: int = 10, without: Rows[int] = ()) -> list[SimilarArtist]:
+        """The artists nearest to a song, exactly, the nearest first.
+
+        An artist's embedding is the mean of the songs', at length 1. Unlike the mean over an artist's nearest songs
+        this favours nobody for having many songs, of which some will be near to anything.
+
+        Args:
+            vector, k, without: see :meth:`nearest_songs`. Songs without an artist do not count either.
+        """
+        query = self._query(vector)
+        code, names, total, songs = self._artists
+        left_out = [row for row in without if code[row] >= 0]
+        np.subtract.at(total := total.copy(), code[left_out], self.vectors[left_out])
+        np.subtract.at(songs := songs.copy(), code[left_out], 1)
+        length = np.linalg.norm(total, axis=1)
+        there = np.flatnonzero((songs > 0) & (length > 0))
+        similarity = (total[there] @ query) / length[there]
+        first = np.argsort(-similarity, kind="stable")[:k]
+        return [
+            SimilarArtist(rank, float(similarity[place]), str(names[there[place]]), int(songs[there[place]]))
+            for rank, place in enumerate(first, start=1)
+        ]
+
+    @cached_property
+    def clips(self) -> ClipTable:
+        """The clips of all songs, read from the file when they are first asked for: about 1 GB of 100,000 songs.
+
+        Raises:
+            ArtistidError: a file that was changed or damaged meanwhile, or vectors that are not finite.
+        """
+        where = f"collection={printable(self.path)}"
+        try:
+            table = pq.read_table(self.path, columns=list(CLIP_COLUMNS))
+        except (OSError, pa.ArrowException) as error:
+            raise ArtistidError(f"{where} cannot be read: {error}") from error
+        start_s, end_s, vectors = (table[name].combine_chunks() for name in CLIP_COLUMNS)
+        row = np.repeat(np.arange(len(table)), pc.list_value_length(start_s).to_numpy())
+        clips = ClipTable(row, start_s.flatten().to_numpy(), end_s.flatten().to_numpy(), _matrix(vectors.flatten()))
+        if len(table) != len(self) or not np.isfinite(clips.vectors).all():
+            raise ArtistidError(f"{where} is damaged, or was changed while it was read")
+        return clips
+
+    def clips_of(self, row: int) -> ClipTable:
+        """The clips of one song."""
+        return self.clips.select(slice(*np.searchsorted(self.clips.row, [row, row + 1])))
+
+    @cached_property
+    def _neighbours(self) -> NearestNeighbors:
+        # Of vectors of length 1 the nearest are those of the largest cosine. Trees are slower in so many dimensions.
+        return NearestNeighbors(algorithm="brute", metric="euclidean").fit(self.vectors)
+
+    @cached_property
+    def _artists(self) -> tuple[NDArray[np.int64], NDArray[np.object_], NDArray[np.float64], NDArray[np.int64]]:
+        """Each song's artist by number, -1 for none; the artists' names; the sums of their vectors; their songs."""
+        code, names = pd.factorize(self.songs["artist"].replace("", None).to_numpy(dtype=object), sort=True)
+        total = np.zeros((len(names), self.vectors.shape[1]))
+        np.add.at(total, code[code >= 0], self.vectors[code >= 0])
+        return code, names, total, np.bincount(code[code >= 0], minlength=len(names))
+
+    def _query(self, vector: ArrayLike) -> NDArray[np.float32]:
+        query = np.asarray(vector, dtype=np.float64)
+        length = float(np.linalg.norm(query))
+        if query.shape != (units := self.vectors.shape[1:]) or not np.isfinite(length) or not length:
+            raise ArtistidError(f"expected an embedding {units}, finite and not 0, found the shape {query.shape}")
+        return (query / length).astype(np.float32)
+
+
+def absolute(path: str | Path) -> str:
+    """A file as a collection names it."""
+    return as_text(Path(path).expanduser().absolute())
+
+
+def as_text(name: str | Path) -> str:
+    r"""A name as Parquet can hold it: bytes that are no UTF-8 are written as ``\xff``, so that names stay different."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _matrix(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:
+    """``(rows, units)`` of a column of fixed-size lists."""
+    units = column.type.list_size
+    flat = column.combine_chunks().flatten() if isinstance(column, pa.ChunkedArray) else column.flatten()
+    matrix: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False).reshape(-1, units).astype(np.float32, copy=False)
+    return matrix

@@ -1,0 +1,218 @@
+"""A collection while it is made: kept in parts, so that an interruption costs little, and put in place when whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from artistid.data.catalog import Track
+from artistid.errors import ArtistidError
+from artistid.inference.collection import COLUMNS, Origin, absolute, as_text
+from artistid.processes import lock
+
+PARTS = "[0-9]*.parquet"
+SONGS_AT_ONCE = 200  # written together, as a row group of the file: what a loss of power may cost
+NAMES = ("track_id", "artist", "album", "title")  # which may change without the song's sound
+
+File = tuple[str, int, int]  # path, size in bytes, time of change in ns
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedSong:
+    """What a row of a collection says of a song's sound.
+
+    Attributes:
+        path: of the file.
+        sha1: of the decoded samples.
+        duration_s: seconds.
+        vector: ``(units,)`` float32, of length 1.
+        start_s, end_s: ``(clips,)`` seconds.
+        clip_vectors: ``(clips, units)`` float32.
+    """
+
+    path: Path
+    sha1: str
+    duration_s: float
+    vector: NDArray[np.float32]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    clip_vectors: NDArray[np.float32]
+
+
+class Draft:
+    """The songs that a collection has so far.
+
+    Those that an interrupted run left are among them, if the same network made them and their files have not changed.
+
+    Args:
+        out: the file that the collection is to be.
+        origin: what makes the embeddings.
+        paths: of the songs that it is to have.
+        update: whether what ``out`` has already counts as well.
+    """
+
+    def __init__(self, out: Path, origin: Origin, paths: Sequence[Path], update: bool) -> None:
+        self._out = out
+        self._origin = origin
+        self._folder = parts_folder(out)
+        self._files = {absolute(path): _file(path) for path in paths}
+        before = [*([out] if update and out.exists() else []), *sorted(self._folder.glob(PARTS))]
+        self._parts = [part for part in before if Origin.of_file(part) == origin]
+        self._has = {file for part in self._parts for file in self._kept_files(part)}
+        self._waiting: list[EmbeddedSong] = []
+
+    def has(self, path: Path) -> bool:
+        """Whether a song is there already."""
+        return self._files[absolute(path)] in self._has
+
+    def add(self, song: EmbeddedSong) -> None:
+        """Take one more; from time to time all that wait are written."""
+        self._waiting.append(song)
+        if len(self._waiting) == SONGS_AT_ONCE:
+            self.write()
+
+    def write(self) -> None:
+        """Write the songs that wait to a part of their own."""
+        if not self._waiting:
+            return
+        numbers = [int(part.stem) for part in self._folder.glob(PARTS)]
+        part = self._folder / f"{max(numbers, default=-1) + 1:06}.parquet"
+        _write(part, [self._table(self._waiting)], self._origin)
+        self._parts.append(part)
+        self._waiting = []
+
+    def finish(self, tracks: Mapping[str, Track]) -> int:
+        """Put the file in its place, with all songs.
+
+        Args:
+            tracks: what the songs are called, by absolute path.
+
+        Returns:
+            How many songs there are.
+        """
+        self.write()
+        n_songs = _write(self._out, self._named(tracks), self._origin)
+        shutil.rmtree(self._folder)
+        return n_songs
+
+    def _table(self, songs: list[EmbeddedSong]) -> pa.Table:
+        units = len(songs[0].vector)
+        counts = [len(song.start_s) for song in songs]
+        ends = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+
+        def of_clips(values: pa.Array) -> pa.Array:
+            return pa.ListArray.from_arrays(ends, values)
+
+        paths = [absolute(song.path) for song in songs]
+        files = [self._files[path] for path in paths]
+        return pa.table(
+            {
+                "path": pa.array(paths),
+                "sha1": pa.array([song.sha1 for song in songs]),
+                "duration_s": pa.array([song.duration_s for song in songs], pa.float64()),
+                "file_size": pa.array([size for _, size, _ in files], pa.int64()),
+                "file_mtime_ns": pa.array([time for _, _, time in files], pa.int64()),
+                "embedding": _vectors(np.stack([song.vector for song in songs]), units),
+                "clip_start_s": of_clips(pa.array(np.concatenate([song.start_s for song in songs]))),
+                "clip_end_s": of_clips(pa.array(np.concatenate([song.end_s for song in songs]))),
+                "clip_embedding": of_clips(_vectors(np.concatenate([song.clip_vectors for song in songs]), units)),
+            }
+        )
+
+    def _named(self, tracks: Mapping[str, Track]) -> Iterator[pa.Table]:
+        """All songs that are wanted, each once, with the names that they have now."""
+        written: set[File] = set()
+        for part in self._parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group)
+                    files = _files(table)
+                    kept = [self._files.get(key[0]) == key and key not in written for key in files]
+                    written.update(files)
+                    table = table.filter(pa.array(kept))
+                    of_songs = [tracks[path] for path in table["path"].to_pylist()]
+                    table = table.drop_columns([name for name in NAMES if name in table.column_names])
+                    for name in NAMES:
+                        names = [as_text(getattr(track, name)) for track in of_songs]
+                        table = table.append_column(name, pa.array(names, pa.string()))
+                    yield table.select(list(COLUMNS))
+
+    def _kept_files(self, part: Path) -> Iterator[File]:
+        with pq.ParquetFile(part) as file:
+            there = _files(file.read(["path", "file_size", "file_mtime_ns"]))
+        return (file for file in there if self._files.get(file[0]) == file)
+
+
+@contextmanager
+def drafting(out: Path, origin: Origin, paths: Sequence[Path], update: bool) -> Iterator[Draft]:
+    """A draft that, whatever interrupts the work on it, keeps what it has.
+
+    Raises:
+        ArtistidError: a folder that can't be written.
+    """
+    folder = parts_folder(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder):
+            draft = Draft(out, origin, paths, update)
+            try:
+                yield draft
+            except BaseException:
+                draft.write()
+                raise
+    except OSError as error:
+        raise ArtistidError(f"out={as_text(out)} cannot be written: {error}") from error
+
+
+def parts_folder(out: Path) -> Path:
+    """Where the parts of a collection lie until it is whole: beside it."""
+    return out.with_name(f".{out.name}.parts")
+
+
+def _file(path: Path) -> File:
+    """A file as it is now; one that can't be found has no size and no time: what is wrong shows when it is read."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return absolute(path), 0, 0
+    return absolute(path), stat.st_size, stat.st_mtime_ns
+
+
+def _files(table: pa.Table) -> list[File]:
+    return list(zip(*(table[name].to_pylist() for name in ("path", "file_size", "file_mtime_ns")), strict=True))
+
+
+def _vectors(values: NDArray[np.float32], units: int) -> pa.FixedSizeListArray:
+    """A column of vectors, from ``(rows, units)``."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), pa.float32()), units)
+
+
+def _write(path: Path, tables: Iterable[pa.Table], origin: Origin) -> int:
+    """Write a Parquet file whole or not at all; of no rows, none. Returns the number of rows."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    n_rows, writer = 0, None
+    try:
+        for table in tables:
+            if not table.num_rows:
+                continue
+            table = table.replace_schema_metadata(origin.metadata())
+            writer = writer or pq.ParquetWriter(unfinished, table.schema, compression="zstd")
+            writer.write_table(table)
+            n_rows += table.num_rows
+        if writer:
+            writer.close()
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return n_rows

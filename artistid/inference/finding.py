@@ -1,0 +1,70 @@
+"""How well the songs of a collection that a network was not trained on find others by their artist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from artistid.errors import ArtistidError
+from artistid.evaluation.retrieval import Gallery, Retrieval, retrieval
+from artistid.inference.collection import Collection
+from artistid.inference.sound import printable
+from artistid.learning.specification import Specification
+
+
+@dataclass(frozen=True)
+class Findings:
+    """How well songs find others by their artist, for songs of two kinds.
+
+    Attributes:
+        test: songs of the network's test part, of albums that it was not trained on.
+        unknown: songs of artists that it was not trained on at all; None where the collection has none.
+        without_artist: songs that nobody knows the artist of, left out.
+    """
+
+    test: Retrieval | None
+    unknown: Retrieval | None
+    without_artist: int
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types, ready for JSON."""
+        found = {"test": self.test, "unknown": self.unknown}
+        return {
+            **{name: kind.plain() if kind else None for name, kind in found.items()},
+            "without_artist": self.without_artist,
+        }
+
+
+def judge(collection: Collection, specification: Specification) -> Findings:
+    """Take the songs that the network was not trained on as queries, and all others of the collection as gallery.
+
+    Raises:
+        ArtistidError: no such songs, or none that has another album of its artist to find.
+    """
+    named = (collection.songs["artist"] != "").to_numpy()
+    songs = collection.songs[named].reset_index(drop=True)
+    gallery = Gallery.of(collection.vectors[named], songs["artist"], songs["album"], songs["sha1"])
+    held_out = _held_out(songs, gallery, specification)
+    known = songs["artist"].isin(specification.artists).to_numpy()
+    tested = (songs["track_id"].map(specification.split["parts"]) == "test").to_numpy()
+    test, unknown = (retrieval(gallery, np.flatnonzero(held_out & kind)) for kind in (known & tested, ~known))
+    if test is None and unknown is None:
+        raise ArtistidError(
+            f"collection={printable(collection.path)}: none of its {len(collection)} songs is of the network's test "
+            "part and of an album that was not trained on, while another album of its artist is there to be found; the "
+            "data that it was trained on, by album (split=album), has such songs: python -m artistid.embed without "
+            "audio and data embeds them"
+        )
+    return Findings(test, unknown, int((~named).sum()))
+
+
+def _held_out(songs: pd.DataFrame, gallery: Gallery, specification: Specification) -> NDArray[np.bool_]:
+    """``(songs,)`` whether a song is of an album, and neither was trained on."""
+    trained = songs["track_id"].map(specification.split["parts"]).eq("train") | songs["sha1"].isin(
+        specification.recordings
+    )
+    return (gallery.album >= 0) & ~np.isin(gallery.album, gallery.album[trained.to_numpy()])

@@ -1,0 +1,117 @@
+"""The songs and artists of a collection that sound most like a song, whether it is in the collection or not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artistid.errors import ArtistidError
+from artistid.inference.collection import Collection, SimilarArtist, SimilarSong
+from artistid.inference.embedding import audible, track_of_tags
+from artistid.inference.identifier import Identifier, song_vector
+from artistid.inference.sound import Sound
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A song that others are compared with.
+
+    Attributes:
+        name: path, or track id of a song of the collection.
+        artist: who made it; empty where nobody says.
+        vector: ``(units,)``, its embedding.
+        own: rows of the collection that are this very recording, by the SHA-1 of its samples, or this very file.
+        warnings: what there is to know of its sound, in sentences.
+    """
+
+    name: str
+    artist: str
+    vector: NDArray[np.float32]
+    own: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of_sound(cls, identifier: Identifier, collection: Collection, path: Path, sound: Sound) -> Query:
+        """A file's; its artist is what the collection says, or else its tags.
+
+        Raises:
+            ArtistidError: there is nothing to hear.
+        """
+        hearing = audible(identifier.hear_sound(sound))
+        own = tuple(map(int, collection.copies(sound.sha1, path)))
+        artist = collection.songs["artist"].iloc[own[0]] if own else track_of_tags(path).artist
+        return cls(str(path), artist, song_vector(hearing.embedding), own, hearing.warnings)
+
+    @classmethod
+    def of_row(cls, collection: Collection, row: int) -> Query:
+        """A song's of the collection."""
+        song = collection.songs.iloc[row]
+        own = tuple(map(int, collection.copies(song["sha1"], song["path"])))
+        return cls(song["track_id"], song["artist"], collection.vectors[row], own)
+
+
+@dataclass(frozen=True)
+class Similar:
+    """What sounds like a song.
+
+    Attributes:
+        query: its name.
+        songs: the nearest ones, the nearest first.
+        artists: likewise.
+        left_out: track ids of the query's own recording, which is not compared with itself.
+        warnings: what there is to know of this answer, in sentences.
+    """
+
+    query: str
+    songs: tuple[SimilarSong, ...]
+    artists: tuple[SimilarArtist, ...]
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types, ready for JSON."""
+        return asdict(self)
+
+
+def find_similar(collection: Collection, query: Query, top: int = 10, same_artist: bool = True) -> Similar:
+    """The nearest songs and artists.
+
+    Args:
+        collection: to look in.
+        query: made by the same network.
+        top: how many of each.
+        same_artist: whether songs of the query's own artist count.
+
+    Raises:
+        ArtistidError: no song is left to compare with.
+    """
+    without, warnings = songs_to_leave_out(collection, query, same_artist)
+    if (compared := len(collection) - len(without)) < top:
+        warnings.append(f"there are only {compared} songs to compare it with: all are listed")
+    return Similar(
+        query.name,
+        tuple(collection.nearest_songs(query.vector, top, without)),
+        tuple(collection.nearest_artists(query.vector, top, without)),
+        tuple(collection.songs["track_id"].iloc[list(query.own)]),
+        tuple(warnings),
+    )
+
+
+def songs_to_leave_out(collection: Collection, query: Query, same_artist: bool) -> tuple[set[int], list[str]]:
+    """The rows of the songs that a query is not compared with, and what there is to know of the answer.
+
+    Raises:
+        ArtistidError: no song is left to compare with.
+    """
+    without, warnings = set(query.own), list(query.warnings)
+    if not same_artist and query.artist:
+        without |= set(np.flatnonzero(collection.songs["artist"].to_numpy() == query.artist).tolist())
+    elif not same_artist:
+        warnings.append("nothing says who made it: songs of its artist could not be left out")
+    if len(without) == len(collection):
+        raise ArtistidError(f"none of the {len(collection)} songs of the collection is left to compare it with")
+    return without, warnings

@@ -1,0 +1,109 @@
+"""Queries in, what sounds like them out: the story that ``similar`` tells."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from artistid.config import plain
+from artistid.errors import ArtistidError
+from artistid.inference.collection import ClipTable, Collection
+from artistid.inference.files import find_audio
+from artistid.inference.finding import judge
+from artistid.inference.identifier import Identifier
+from artistid.inference.matching import Matcher, grids_of_sound
+from artistid.inference.neighbours import Query, find_similar
+from artistid.inference.similar_writers import open_writer
+from artistid.inference.songs import answering, read_ahead, work_through
+from artistid.inference.sound import Sound
+
+VIEWS = ("songs", "matches", "retrieval")
+
+Done = Callable[[Any], None]  # takes an answer
+
+
+def similar(config: DictConfig) -> None:
+    """Compare every query with a collection, or see how well the collection's own songs find their artists.
+
+    Raises:
+        ArtistidError: bad settings; or, after all others have been answered, queries that could not be.
+    """
+    _check(config)
+    writer = open_writer(config.view, config.format, sys.stdout)
+    collection = Collection.read(config.collection)
+    with answering():
+        if config.view == "retrieval":
+            failed = _judge(config, collection, writer.write)
+        else:
+            failed = (_of_files if config.audio else _of_tracks)(config, collection, writer.write)
+        writer.close()
+    if failed:
+        raise ArtistidError(f"{failed} songs could not be answered, see above")
+
+
+def _check(config: DictConfig) -> None:
+    if not config.collection:
+        raise ArtistidError("collection=PATH is missing: the file that python -m artistid.embed wrote")
+    if config.view not in VIEWS:
+        raise ArtistidError(f"view={config.view!r} is none of {', '.join(VIEWS)}")
+    n_queries = bool(config.audio) + bool(config.track)
+    if config.view == "retrieval" and n_queries:
+        raise ArtistidError("view=retrieval takes its queries from the collection: audio and track are not for it")
+    if config.view != "retrieval" and n_queries != 1:
+        found = "both are" if n_queries else "neither is"
+        raise ArtistidError(f"of audio=PATH and track=ID, one is needed as the query: {found} set")
+    if not config.track and not config.checkpoint:
+        raise ArtistidError("checkpoint=PATH is missing: the network that the collection was made with")
+    if not isinstance(config.top, int) or config.top < 1:
+        raise ArtistidError(f"top={config.top}: expected 1 or more")
+
+
+def _of_files(config: DictConfig, collection: Collection, done: Done) -> int:
+    """Answer the queries that are files; returns how many failed."""
+    paths = find_audio(plain(config)["audio"])
+    identifier = _identifier(config, collection)
+    answer = _answerer(config, collection)
+
+    def answered(path: Path, sound: Sound) -> Any:
+        query = Query.of_sound(identifier, collection, path, sound)
+        return answer(query, partial(grids_of_sound, identifier, sound))
+
+    return work_through(read_ahead(identifier, paths), len(paths), answered, done)
+
+
+def _of_tracks(config: DictConfig, collection: Collection, done: Done) -> int:
+    """Answer the queries that are songs of the collection; returns 0, since none of them fails alone."""
+    wanted = plain(config)["track"]
+    answer = _answerer(config, collection)
+    for row in [collection.row(str(name)) for name in ([wanted] if isinstance(wanted, str) else wanted)]:
+        done(answer(Query.of_row(collection, row), partial(_stored_clips, collection, row)))
+    return 0
+
+
+def _stored_clips(collection: Collection, row: int) -> list[ClipTable]:
+    return [collection.clips_of(row)]
+
+
+def _answerer(config: DictConfig, collection: Collection) -> Callable[[Query, Callable[[], Sequence[ClipTable]]], Any]:
+    """Answers a query, whose clips it asks for if it needs them."""
+    if config.view == "songs":
+        return lambda query, _: find_similar(collection, query, config.top, config.same_artist)
+    matcher = Matcher(collection)
+    return lambda query, grids: matcher.find(query, grids(), config.top, config.same_artist)
+
+
+def _judge(config: DictConfig, collection: Collection, done: Done) -> int:
+    """Let held-out songs find their artists; returns 0."""
+    done(judge(collection, _identifier(config, collection).specification))
+    return 0
+
+
+def _identifier(config: DictConfig, collection: Collection) -> Identifier:
+    identifier = Identifier.from_checkpoint(config.checkpoint, config.device)
+    collection.check_made_by(identifier)
+    return identifier

@@ -1,0 +1,93 @@
+"""Many songs, one after the other: read ahead, worked on, and what fails told without stopping the others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from artistid.errors import ArtistidError
+from artistid.inference.identifier import Identifier
+from artistid.inference.sound import Sound, printable
+
+Answer = TypeVar("Answer")
+
+# Where a song is, and what gives its sound or raises ArtistidError; closed when no more are wanted.
+Songs = Generator[tuple[Path, Callable[[], Sound]], None, None]
+
+
+def work_through(
+    songs: Songs, n_songs: int, work: Callable[[Path, Sound], Answer], done: Callable[[Answer], None]
+) -> int:
+    """Work on every song and hand on what comes of it, with a progress bar; failures are told on standard error.
+
+    Args:
+        songs: to be worked on.
+        n_songs: how many they are.
+        work: makes an answer of a song, or raises ArtistidError.
+        done: takes the answers as they come.
+
+    Returns:
+        How many songs failed.
+    """
+    failed = 0
+    with _progress(n_songs) as progress, closing(songs):
+        task = progress.add_task("songs", total=n_songs)
+        for path, sound in songs:
+            try:
+                answer = work(path, sound())
+            except ArtistidError as error:
+                failed += 1
+                progress.stop()  # which takes the bar away: what is told may go to the same terminal
+                print(f"error: {_told(error, path)}", file=sys.stderr, flush=True)
+            else:
+                progress.stop()
+                done(answer)
+            progress.start()
+            progress.advance(task)
+    return failed
+
+
+def read_ahead(identifier: Identifier, paths: list[Path]) -> Songs:
+    """The songs of some files: a thread decodes the next one while the network hears this one."""
+    with ThreadPoolExecutor(1) as pool:
+        following: Future[Sound] = pool.submit(identifier.read, paths[0])
+        for number, path in enumerate(paths):
+            sound = following
+            if number + 1 < len(paths):
+                sound.exception()  # waits: never more than two songs in memory
+                following = pool.submit(identifier.read, paths[number + 1])
+            yield path, sound.result
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Tell it where whoever reads the answers, such as ``head``, has had enough of them."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in its buffer
+        raise ArtistidError("standard output was closed before all songs were answered") from None
+
+
+def _told(error: ArtistidError, path: Path) -> str:
+    """The message, which names the file."""
+    message = printable(str(error))
+    return message if printable(path) in message else f"{printable(path)}: {message}"
+
+
+def _progress(songs: int) -> Progress:
+    """A bar on standard error, where that is a terminal and there are songs to wait for."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    hidden = songs < 2 or not console.is_terminal
+    return Progress(
+        *columns, console=console, transient=True, disable=hidden, redirect_stdout=False, redirect_stderr=False
+    )

@@ -1,0 +1,31 @@
+// Times and numbers as words.
+
+// Seconds, as 1:15 or 3:01:01.
+export function clock(seconds) {
+  const whole = Math.floor(seconds + 1e-6);
+  const two = number => String(number).padStart(2, "0");
+  const minutes = Math.floor(whole / 60);
+  return minutes < 60 ? `${minutes}:${two(whole % 60)}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
+}
+
+export function percent(share) {
+  return `${Math.round(100 * share)} %`;
+}
+
+// An element with text, which is never read as HTML.
+export function element(tag, text = "", properties = {}) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(text);
+  return made;
+}
+
+// A table's cell: a share as a bar, and in words.
+export function bar(share, words) {
+  const filled = element("b");
+  filled.style.width = `${100 * share}%`;
+  const line = element("i");
+  line.append(filled);
+  const both = element("div", line, {className: "bar"});
+  both.append(element("span", words));
+  return element("td", both);
+}

@@ -1,0 +1,33 @@
+"""What the page says of its network before it has heard anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from artistid import __version__
+from artistid.evaluation.figures import PALETTE
+from artistid.inference.sound import printable
+from artistid.reporting.maps import SHAPES
+from artistid.web.listening import Listener
+
+
+def page_facts(listener: Listener, max_upload_mb: float) -> dict[str, Any]:
+    """What ``page.html.jinja`` shows; of where the music lies, nothing."""
+    identifier, specification = listener.identifier, listener.identifier.specification
+    rejection = specification.rejects()
+    return {
+        "artists": sorted(map(printable, identifier.artists), key=str.casefold),
+        "network": str(specification.network["_target_"]).rsplit(".", 1)[-1],
+        "data": printable(specification.data.get("name", "unnamed")),
+        "n_recordings": len(specification.recordings),
+        "split": specification.split["rule"],
+        "clip_seconds": f"{identifier.clip_seconds:.3g}",
+        "max_khz": f"{specification.log_mel().f_max / 1000:.3g}",
+        "threshold": None if rejection is None else f"{rejection.threshold:.2f}",
+        "max_upload_mb": f"{max_upload_mb:g}",
+        "max_minutes": f"{listener.max_minutes:g}",
+        "n_compared": None if listener.neighbourhood is None else len(listener.neighbourhood.collection),
+        "palette": PALETTE[:-1],  # its last, black, is that of the text
+        "symbols": [symbol for _, symbol, _ in SHAPES],
+        "version": __version__,
+    }

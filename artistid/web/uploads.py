@@ -1,0 +1,93 @@
+"""Songs that come from a browser: taken to a file of our own naming, and refused in a sentence where they cannot be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterable
+from pathlib import Path
+
+from artistid.data.audio import DecodingError, promised_seconds
+from artistid.errors import ArtistidError
+from artistid.inference.sound import printable
+from artistid.inference.writers import clock
+
+LONGEST_NAME = 120
+UNNAMED = "the song"
+MEGABYTE = 10**6
+
+
+class RefusedError(ArtistidError):
+    """A song that is not answered.
+
+    Args:
+        status: HTTP's word for the reason.
+        sentence: for whoever sent it.
+    """
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def shown_name(name: str) -> str:
+    """What to call a song of a client's naming: no folders, nothing that is not to be seen, no more than fits.
+
+    It is for messages alone; no file is ever called so.
+
+    Example:
+        >>> shown_name("../../etc/pass\\x1bwd.mp3")
+        'passwd.mp3'
+    """
+    last = printable(name).replace("\\", "/").rsplit("/", 1)[-1]
+    shown = "".join(character for character in last if character.isprintable()).strip()
+    return f"{shown[: LONGEST_NAME - 1]}…" if len(shown) > LONGEST_NAME else shown or UNNAMED
+
+
+async def receive(body: AsyncIterable[bytes], path: Path, name: str, max_mb: float, announced: str | None) -> None:
+    """Write an upload to a file as it comes.
+
+    Args:
+        body: its pieces.
+        path: where to.
+        name: what to call it.
+        max_mb: it may have so many megabytes; no more than these, and a piece, are ever read.
+        announced: bytes that its header promises, if any: too large a one is not read at all.
+
+    Raises:
+        RefusedError: it is too large, or empty.
+    """
+    most = int(max_mb * MEGABYTE)
+    too_large = RefusedError(413, f"{name} is larger than the {max_mb:g} MB that this page takes.")
+    if announced is not None and announced.isascii() and announced.isdigit() and int(announced) > most:
+        raise too_large
+    n_bytes = 0
+    with path.open("wb") as file:
+        async for piece in body:
+            n_bytes += len(piece)
+            if n_bytes > most:
+                raise too_large
+            file.write(piece)
+    if n_bytes == 0:
+        raise RefusedError(422, f"{name} is empty: there is nothing in it to hear.")
+
+
+def check_length(path: Path, name: str, max_minutes: float) -> None:
+    """Raises RefusedError for a song that is too long, or is no audio, by its header: nothing is decoded for that."""
+    try:
+        seconds = promised_seconds(path)
+    except DecodingError:
+        raise RefusedError(
+            415, f"{name} is no audio that can be read here. It is to be an mp3, flac, ogg, opus, wav or aiff file."
+        ) from None
+    if not math.isfinite(seconds):
+        raise RefusedError(422, f"{name} does not say how long it is, so it is not taken.")
+    if seconds > 60 * max_minutes:
+        raise RefusedError(
+            413, f"{name} lasts {clock(seconds)}; this page takes songs of up to {max_minutes:g} minutes."
+        )
+
+
+def in_own_words(error: ArtistidError, path: Path, name: str) -> str:
+    """A message about a file of our naming, with the name that its sender knows."""
+    message = str(error).removeprefix(f"{path}: ").replace(str(path), name)
+    return f"{name}: {message}."

@@ -1,0 +1,141 @@
+"""Collections: what is nearest, exactly, and files that are no collections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from artistid.errors import ArtistidError
+from artistid.inference.collection import Collection
+from tests.inference.collections import ORIGIN, random_songs, write_collection
+
+N, UNITS = 450, 8  # several row groups
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """450 random songs by 30 artists and some by nobody known."""
+    artists = ["" if number % 45 == 0 else f"artist {number % 30:02}" for number in range(N)]
+    return write_collection(tmp_path_factory.mktemp("collections") / "c.parquet", random_songs(N, units=UNITS), artists)
+
+
+@pytest.fixture
+def collection(path: Path) -> Collection:
+    return Collection.read(path)
+
+
+def queries() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((20, UNITS))
+
+
+def test_nearest_songs_are_those_of_plain_numpy(collection: Collection) -> None:
+    for query in queries():
+        cosine = collection.vectors.astype(np.float64) @ query / np.linalg.norm(query)
+        nearest = collection.nearest_songs(query, k=7)
+        expected = np.argsort(-cosine)[:7]
+        assert [song.track_id for song in nearest] == [f"s{row:03}" for row in expected]
+        assert [song.similarity for song in nearest] == pytest.approx(cosine[expected], abs=1e-6)
+        assert [song.rank for song in nearest] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_nearest_artists_are_those_of_plain_numpy(collection: Collection) -> None:
+    artists = collection.songs["artist"].to_numpy()
+    without = [0, 1, 31, 45]
+    counted = ~np.isin(np.arange(N), without)
+    means = {name: collection.vectors[(artists == name) & counted].mean(axis=0) for name in set(artists) - {""}}
+    for query in queries():
+        cosine = {
+            name: float(mean @ query / np.linalg.norm(mean) / np.linalg.norm(query)) for name, mean in means.items()
+        }
+        nearest = collection.nearest_artists(query, k=5, without=without)
+        assert [artist.artist for artist in nearest] == sorted(cosine, key=lambda name: -cosine[name])[:5]
+        assert [artist.similarity for artist in nearest] == pytest.approx(sorted(cosine.values())[::-1][:5], abs=1e-6)
+    songs = {artist.artist: artist.songs for artist in collection.nearest_artists(query, k=100, without=without)}
+    assert sum(songs.values()) == N - N // 45 - 2  # rows 0 and 45 are by nobody
+    assert "" not in songs
+
+
+def test_songs_left_out_are_not_found(collection: Collection) -> None:
+    [first, second, *_] = collection.nearest_songs(collection.vectors[17], k=3)
+    assert first.track_id == "s017"
+    assert first.similarity == pytest.approx(1)
+    assert collection.nearest_songs(collection.vectors[17], k=1, without=[17])[0].track_id == second.track_id
+
+
+def test_more_than_there_are_gives_all(collection: Collection) -> None:
+    assert len(collection.nearest_songs(queries()[0], k=1000)) == N
+    assert len(collection.nearest_songs(queries()[0], k=1000, without=range(10))) == N - 10
+
+
+def test_the_file_is_plain_parquet(path: Path) -> None:
+    table = pd.read_parquet(path)
+    assert len(table) == N
+    assert list(table["track_id"]) == [f"s{number:03}" for number in range(N)]
+    assert np.linalg.norm(np.stack(table["embedding"]), axis=1) == pytest.approx(1)
+    schema = pq.read_schema(path)
+    assert str(schema.field("embedding").type) == f"fixed_size_list<element: float>[{UNITS}]"
+    assert b"0123456789abcdef" in schema.metadata[b"artistid"]
+
+
+def test_clips_are_as_they_were_written(collection: Collection) -> None:
+    songs = random_songs(N, units=UNITS)
+    clips = collection.clips
+    assert np.array_equal(clips.vectors, np.concatenate(songs))
+    assert np.array_equal(clips.row, np.repeat(np.arange(N), 4))
+    one = collection.clips_of(201)
+    assert np.array_equal(one.vectors, songs[201])
+    assert list(one.start_s) == [0, 3, 6, 9]
+    assert list(one.end_s) == [3, 6, 9, 12]
+
+
+def test_copies_by_sound_or_by_file(collection: Collection, path: Path) -> None:
+    assert list(collection.copies("sha1 of s007")) == [7]
+    assert list(collection.copies("other", path.with_name("s008.wav"))) == [8]
+    assert not len(collection.copies(""))
+
+
+def test_unknown_song(collection: Collection) -> None:
+    with pytest.raises(ArtistidError, match=r"track=S01 is none of the 450 songs .* near it are s010, s011"):
+        collection.row("S01")
+
+
+@pytest.mark.parametrize("vector", [np.zeros(UNITS), np.full(UNITS, np.nan), np.ones(UNITS + 1)])
+def test_vectors_that_are_no_embeddings(collection: Collection, vector: np.ndarray) -> None:
+    with pytest.raises(ArtistidError, match="expected an embedding"):
+        collection.nearest_songs(vector)
+
+
+def test_files_that_are_no_collections(path: Path, tmp_path: Path) -> None:
+    text, torn, foreign, empty, bent = (
+        tmp_path / f"{name}.parquet" for name in ("text", "torn", "foreign", "empty", "bent")
+    )
+    text.write_text("no Parquet")
+    torn.write_bytes(path.read_bytes()[:5000])
+    pd.DataFrame({"track_id": ["a"]}).to_parquet(foreign)
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, 0), empty)
+    damaged = table.set_column(table.column_names.index("embedding"), "embedding", table["embedding"].combine_chunks())
+    values = table["embedding"].combine_chunks().flatten().to_numpy().copy()
+    values[0] = np.nan
+    bent_column = type(damaged["embedding"].chunk(0)).from_arrays(values, UNITS)
+    pq.write_table(table.set_column(table.column_names.index("embedding"), "embedding", bent_column), bent)
+    for file, message in (
+        (tmp_path / "none.parquet", "does not exist"),
+        (tmp_path, "is a folder"),
+        (text, "is no Parquet file"),
+        (torn, "is no Parquet file"),
+        (foreign, "lacks what made its embeddings, path, artist"),
+        (empty, "has no songs"),
+        (bent, "not finite"),
+    ):
+        with pytest.raises(ArtistidError, match=message) as error:
+            Collection.read(file)
+        assert str(file) in str(error.value)
+
+
+def test_origin_is_kept(collection: Collection) -> None:
+    assert collection.origin == ORIGIN

@@ -1,0 +1,177 @@
+"""Embedding collections through the real command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import artistid
+from artistid.inference.collection import Collection, Origin
+from artistid.inference.draft import drafting
+from artistid.inference.embedding import embed_song
+from tests.corpus import make_corpus, write_audio
+from tests.verbs import run_verb, train
+
+
+@pytest.fixture(scope="module")
+def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained network, that computes in single precision so that all ways to its embeddings agree."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(corpus, folder, "split=album", "optimizer.lr=1e-3", "trainer.precision=32-true")
+    return folder / "checkpoints" / "best.ckpt"
+
+
+def embed(checkpoint: Path, out: Path, *overrides: str) -> Collection:
+    run_verb("embed", f"checkpoint={checkpoint}", f"out={out}", "workers=0", *overrides)
+    return Collection.read(out)
+
+
+def fails(capsys: pytest.CaptureFixture[str], checkpoint: Path, out: Path, *overrides: str) -> str:
+    """What is told on standard error of a command that ends with exit code 1."""
+    with pytest.raises(SystemExit) as exit_:
+        embed(checkpoint, out, *overrides)
+    assert exit_.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_the_data_that_it_was_trained_with(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
+    collection = embed(checkpoint, tmp_path / "c.parquet")
+    song = collection.songs.iloc[0]
+    assert len(collection) == 18
+    assert (song["track_id"], song["artist"], song["album"], song["title"]) == (
+        *("artist1/album1/song1", "artist1", "album1"),
+        "song1",
+    )
+    assert song["path"] == str(corpus / "artist1" / "album1" / "song1.wav")
+    assert song["duration_s"] == pytest.approx(4, abs=0.01)
+    identifier = artistid.load(checkpoint)
+    assert collection.origin == Origin.of(identifier)
+    assert collection.vectors[0] == pytest.approx(identifier.embed(song["path"]), abs=1e-4)
+    hearing = identifier.hear(song["path"])
+    clips = collection.clips_of(0)
+    assert clips.vectors == pytest.approx(hearing.embedding, abs=1e-3)
+    assert np.array_equal(clips.start_s, hearing.start_s)
+    assert song["sha1"] == hearing.sha1
+
+
+def test_files_and_sources_give_the_same(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
+    of_files = embed(checkpoint, tmp_path / "files.parquet", f"audio={corpus}")
+    of_source = embed(checkpoint, tmp_path / "source.parquet", "data=folder", f"data.root={corpus}")
+    assert of_files.vectors == pytest.approx(of_source.vectors, abs=1e-4)
+    assert list(of_files.songs["sha1"]) == list(of_source.songs["sha1"])
+    assert list(of_files.songs["path"]) == list(of_source.songs["path"]) == list(of_files.songs["track_id"])
+
+
+def test_tags_say_what_files_are_called(checkpoint: Path, tmp_path: Path) -> None:
+    from mutagen.flac import FLAC
+
+    music = make_corpus(tmp_path / "music", artists=1, albums=1, songs=2, endings=("flac",))
+    tagged, untagged = sorted(music.rglob("*.flac"))
+    tags = FLAC(tagged)
+    tags.update({"artist": "Sigur Rós", "album": "()", "title": "Untitled 1"})
+    tags.save()
+    songs = embed(checkpoint, tmp_path / "c.parquet", f"audio={music}").songs
+    assert list(songs["artist"]) == ["Sigur Rós", ""]
+    assert list(songs["album"]) == ["()", ""]
+    assert list(songs["title"]) == ["Untitled 1", untagged.stem]
+
+
+def test_what_fails_is_told_and_the_rest_is_done(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    music = tmp_path / "music"
+    shutil.copytree(corpus / "artist1", music)
+    (music / "no music.mp3").write_text("text")
+    write_audio(music / "silence.wav", np.zeros(22050, np.float32))
+    write_audio(music / "short.wav", (0.1 * np.sin(np.arange(4410) / 5)).astype(np.float32))
+    (music / "album1" / "song1.wav").rename(music / "album1" / os.fsdecode(b"caf\xe9.wav"))
+    error = fails(capsys, checkpoint, tmp_path / "c.parquet", f"audio={music}")
+    collection = Collection.read(tmp_path / "c.parquet")
+    assert len(collection) == 7  # six, and the short one
+    assert f"{music}/no music.mp3" in error
+    assert f"{music}/silence.wav: it is silence" in error
+    assert "2 of 9 songs could not be embedded" in error
+    assert any(path.endswith(r"caf\xe9.wav") for path in collection.songs["path"])
+
+
+def test_nothing_is_written_of_nothing(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "no music.mp3").write_text("text")
+    error = fails(capsys, checkpoint, tmp_path / "c.parquet", f"audio={tmp_path}/no music.mp3")
+    assert "none of 1 songs could be embedded" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["no music.mp3"]
+
+
+def test_an_existing_file_is_kept(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "c.parquet"
+    embed(checkpoint, out, f"audio={corpus}/artist1")
+    assert "overwrite=true replaces it" in fails(capsys, checkpoint, out, f"audio={corpus}")
+    assert len(Collection.read(out)) == 6
+    assert len(embed(checkpoint, out, f"audio={corpus}/artist2/album1", "overwrite=true")) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["c.parquet"]
+
+
+def test_update_embeds_what_is_new_or_changed(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    music, out = tmp_path / "music", tmp_path / "c.parquet"
+    shutil.copytree(corpus / "artist1", music)
+    before = embed(checkpoint, out, f"audio={music}")
+    changed, removed, *_ = sorted(music.rglob("*.*"))
+    shutil.copy(next((corpus / "artist2").rglob("*.wav")), changed)
+    removed.unlink()
+    shutil.copytree(corpus / "artist3", music / "new")
+    capsys.readouterr()
+    after = embed(checkpoint, out, f"audio={music}", "update=true")
+    assert "4 of 11 songs are there already" in capsys.readouterr().out
+    afresh = embed(checkpoint, tmp_path / "afresh.parquet", f"audio={music}")
+    assert sorted(after.songs["path"]) == sorted(afresh.songs["path"])
+    rows = [afresh.songs["path"].tolist().index(path) for path in after.songs["path"]]
+    assert np.array_equal(after.vectors, afresh.vectors[rows])
+    assert not np.allclose(after.vectors[after.songs["path"] == str(changed)], before.vectors[0], atol=1e-3)
+
+
+def test_an_interrupted_run_goes_on(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "c.parquet"
+    identifier = artistid.load(checkpoint)
+    paths = sorted((corpus / "artist1").rglob("*.*"))
+
+    def interrupted() -> None:
+        with drafting(out, Origin.of(identifier), paths, update=False) as draft:
+            for path in paths[:4]:
+                draft.add(embed_song(identifier, path, identifier.read(path)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not out.exists()
+    collection = embed(checkpoint, out, f"audio={corpus}/artist1")
+    assert "4 of 6 songs are there already" in capsys.readouterr().out
+    assert list(collection.songs["path"]) == [str(path) for path in paths]
+    assert [path.name for path in tmp_path.iterdir()] == ["c.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("checkpoint=null",), "checkpoint=PATH is missing"),
+        (("out=null",), "out=PATH is missing"),
+        (("data=folder", "data.root=x", "audio=y"), "audio and data are both set"),
+        (("audio=nowhere",), "audio=nowhere does not exist"),
+    ],
+)
+def test_bad_settings(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], overrides: tuple[str, ...], message: str
+) -> None:
+    assert message in fails(capsys, checkpoint, tmp_path / "c.parquet", *overrides)
+
+
+def test_a_folder_is_no_file_to_write(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is a folder: expected a Parquet file" in fails(capsys, checkpoint, tmp_path)
