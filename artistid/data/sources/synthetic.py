@@ -6,12 +6,16 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from artistid.data.catalog import Catalog
 from artistid.data.sources.base import Card
 from artistid.data.sources.folder import Folder
-from artistid.synthesis.discography import COMPOSER_VERSION, Discography, write_discography
+
+# The composer is imported where it composes: its filters (scipy.signal) take a second to import, and a checkpoint that
+# was trained on its music asks for no more than this class's name.
+if TYPE_CHECKING:
+    from artistid.synthesis.discography import Discography
 
 
 @dataclass(kw_only=True)
@@ -53,6 +57,9 @@ class Synthetic(Folder):
 
     @property
     def discography(self) -> Discography:
+        """What is to be composed."""
+        from artistid.synthesis.discography import Discography
+
         return Discography(**{setting.name: getattr(self, setting.name) for setting in fields(Discography)})
 
     def catalog(self) -> Catalog:
@@ -61,12 +68,16 @@ class Synthetic(Folder):
         Raises:
             ArtistidError: the cache cannot be written to, or a selection leaves nothing.
         """
+        from artistid.synthesis.discography import write_discography
+
         write_discography(self.discography, Path(str(self.root)), self.workers)
         return super().catalog()
 
 
 def folder_name(discography: Discography) -> str:
     """Readable up to the hash, which stands for all settings and the version of the composer."""
+    from artistid.synthesis.discography import COMPOSER_VERSION
+
     d = discography
     settings = json.dumps({**asdict(d), "composer": COMPOSER_VERSION}, sort_keys=True)
     digest = hashlib.sha1(settings.encode()).hexdigest()[:8]

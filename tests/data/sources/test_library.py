@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def test_names_in_odd_encodings_are_reported_and_mended(root: Path, caplog: pyte
     assert "data.tag_encoding=cp1251" in caplog.text
     caplog.clear()
     assert read(root, tag_encoding="cp1251").artists == (kino,)
-    assert caplog.text == ""
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_an_empty_library_is_an_error(root: Path) -> None:
