@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from artistid.learning.layers import use_fast_layers
+
 if TYPE_CHECKING:
     from artistid.data.datamodule import ClipData  # which brings Lightning, and answers are given without
 
@@ -80,36 +82,8 @@ def choose_memory_format(memory_format: str, accelerator: str) -> str:
 
 
 def prepare_network(network: nn.Module, memory_format: str = "channels_last") -> nn.Module:
-    """The same network in the form that is fast: its images in a memory format, and dropout by :class:`FastDropout`."""
-    for module in network.modules():
-        for name, child in module.named_children():
-            if type(child) is nn.Dropout:
-                setattr(module, name, FastDropout(child.p).train(child.training))
-    return network.to(memory_format=MEMORY_FORMATS[memory_format])  # type: ignore[call-overload]
-
-
-class FastDropout(nn.Dropout):
-    """Dropout that draws sixteen random bits for a value; on GPUs it is torch's.
-
-    On CPUs torch draws a double for each value, one after the other in one thread: a sixth of a training step. The
-    share dropped is ``p`` to the nearest of 65,536 parts, and what is kept is scaled by exactly that share.
-    """
-
-    PARTS = 1 << 16
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Values of any shape, in any floating type."""
-        dropped = round(self.p * self.PARTS)
-        if not self.training or x.device.type != "cpu" or not 0 < dropped < self.PARTS:
-            return super().forward(x)
-        kept = _random_int16(x) >= dropped - self.PARTS // 2
-        return x * kept.to(x.dtype).mul_(self.PARTS / (self.PARTS - dropped))
-
-
-def _random_int16(like: torch.Tensor) -> torch.Tensor:
-    """Uniform random int16 in the shape and memory layout of a tensor, four of each draw."""
-    draws = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    return draws.view(torch.int16).as_strided(like.shape, torch.empty_like(like).stride())
+    """The same network in the form that is fast: its images in a memory format, its layers those of :mod:`.layers`."""
+    return use_fast_layers(network).to(memory_format=MEMORY_FORMATS[memory_format])  # type: ignore[call-overload]
 
 
 def set_up_process() -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from artistid.data.clips import Clipping
 from artistid.data.datamodule import ClipData
 from artistid.learning.acceleration import (
-    FastDropout,
     choose_memory_format,
     choose_precision,
     place_clips,
@@ -47,57 +45,6 @@ def test_memory_format_is_what_is_fast_unless_it_is_said() -> None:
     assert choose_memory_format("auto", "mps") == "contiguous"
     weight = prepare_network(CRNN(5), "contiguous").convolutions[1][0].weight
     assert weight.is_contiguous()
-
-
-class TestFastDropout:
-    def test_takes_the_place_of_every_dropout_of_the_network(self) -> None:
-        drops = [module for module in prepare_network(CRNN(5)).modules() if isinstance(module, nn.Dropout)]
-        assert [type(module) for module in drops] == [FastDropout] * 5
-        assert [module.p for module in drops] == [0.1] * 4 + [0.3]
-
-    @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-    def test_drops_its_share_and_keeps_the_mean(self, p: float, dtype: torch.dtype) -> None:
-        torch.manual_seed(0)
-        dropped = FastDropout(p).train()(torch.ones(400, 1000, dtype=dtype)).float()
-        share = (dropped == 0).double().mean().item()
-        assert share == pytest.approx(p, abs=5 * (p * (1 - p) / 400_000) ** 0.5)  # five standard errors
-        assert dropped.double().mean().item() == pytest.approx(1, abs=0.01)
-        assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - p)], rel=0.005)
-        # No value goes with another: neither its neighbours, which are of the same draw, nor those below it.
-        kept = (dropped > 0).double()
-        for one, other in ((kept[:, :-1], kept[:, 1:]), (kept[:-1], kept[1:]), (kept[:, :-4], kept[:, 4:])):
-            assert abs(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].item()) < 0.01
-
-    @pytest.mark.parametrize("shape", [(3, 5, 7, 2), (1, 1), (7,), (2, 0)])
-    def test_any_shape_and_layout(self, shape: tuple[int, ...]) -> None:
-        x = torch.ones(shape)
-        layouts = [x, x.expand(3, *shape)[1]] + ([x.to(memory_format=torch.channels_last)] if x.dim() == 4 else [])
-        for layout in layouts:
-            dropped = FastDropout(0.5).train()(layout)
-            assert dropped.shape == x.shape
-            assert set(dropped.flatten().tolist()) <= {0.0, 2.0}
-
-    def test_the_gradient_is_of_what_was_kept(self) -> None:
-        x = torch.ones(50, 50, requires_grad=True)
-        dropped = FastDropout(0.3).train()(x)
-        dropped.sum().backward()
-        torch.testing.assert_close(x.grad, dropped.detach())
-
-    def test_the_same_seed_drops_the_same(self) -> None:
-        once, again = [], []
-        for draws in (once, again):
-            torch.manual_seed(1)
-            draws += [FastDropout(0.3).train()(torch.ones(99)) for _ in range(2)]
-        assert torch.equal(once[0], again[0])
-        assert torch.equal(once[1], again[1])
-        assert not torch.equal(once[0], once[1])
-
-    def test_nothing_is_dropped_in_eval_mode_or_at_zero(self) -> None:
-        x = torch.randn(9)
-        assert torch.equal(FastDropout(0.3).eval()(x), x)
-        assert torch.equal(FastDropout(0.0).train()(x), x)
-        assert torch.equal(FastDropout(1.0).train()(x), torch.zeros(9))
 
 
 class TestPlaceClips:

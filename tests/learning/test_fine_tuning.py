@@ -26,7 +26,7 @@ from tests.verbs import QUICK, read_scores, run_verb, train
 
 STAGES = ["head", "recurrence", "convolution4", "convolution3", "convolution2", "convolution1"]
 
-OTHER = "artistid.learning.acceleration.FastDropout"  # a class of the package that is no such network
+OTHER = "artistid.learning.layers.FastDropout"  # a class of the package that is no such network
 
 
 @pytest.fixture(scope="module")
