@@ -11,6 +11,8 @@ const part = id => document.getElementById(id);
 const audio = part("audio"), track = part("track");
 let shown = null;  // the answer
 let address = null;  // of the song, in this browser
+let wanted = null;  // the place it is to be played from, in seconds, until it is there
+let sought = null;  // the place the browser is on its way to
 
 // The artists of a timeline, those of most seconds first.
 export function ranked(timeline) {
@@ -48,7 +50,7 @@ export function unload() {
   audio.pause();
   audio.removeAttribute("src");
   if (address !== null) URL.revokeObjectURL(address);
-  address = shown = null;
+  address = shown = wanted = sought = null;
 }
 
 function load(file) {
@@ -117,9 +119,11 @@ function stretchAt(seconds) {
   return shown.timeline.find(({start_s, end_s}) => start_s <= seconds && seconds < end_s);
 }
 
+const place = () => Math.min(wanted ?? audio.currentTime, shown.duration_s);
+
 function showPlace() {
   if (shown === null) return;
-  const seconds = Math.min(audio.currentTime, shown.duration_s);
+  const seconds = place();
   const stretch = stretchAt(seconds);
   const like = stretch === undefined ? "not heard: less than a clip is left"
     : `sounds like ${stretch.artist}, probability ${stretch.probability.toFixed(2)}`;
@@ -129,8 +133,21 @@ function showPlace() {
   track.setAttribute("aria-valuetext", part("here").textContent);
 }
 
+// One seek at a time: Chromium may never end one that another begins within, and then nothing is heard.
 function seek(seconds) {
-  audio.currentTime = Math.max(0, Math.min(seconds, shown.duration_s));
+  wanted = Math.max(0, Math.min(seconds, shown.duration_s));
+  if (sought === null && audio.readyState > 0) go();
+  showPlace();
+}
+
+function go() {
+  sought = wanted;
+  audio.currentTime = sought;
+}
+
+function arrived() {
+  if (wanted !== sought) return go();
+  wanted = sought = null;
   showPlace();
 }
 
@@ -149,7 +166,9 @@ function follow() {  // smoother than the few timeupdate events of a second
 }
 
 audio.addEventListener("play", follow);
-for (const event of ["timeupdate", "seeked", "pause"]) audio.addEventListener(event, showPlace);
+audio.addEventListener("loadedmetadata", () => { if (wanted !== null) go(); });
+audio.addEventListener("seeked", arrived);
+for (const event of ["timeupdate", "pause"]) audio.addEventListener(event, showPlace);
 audio.addEventListener("error", () => {
   if (address === null) return;
   audio.hidden = true;
@@ -165,7 +184,7 @@ track.addEventListener("keydown", event => {
     ArrowLeft: -KEY_SECONDS, ArrowDown: -KEY_SECONDS, ArrowRight: KEY_SECONDS, ArrowUp: KEY_SECONDS,
     PageDown: -6 * KEY_SECONDS, PageUp: 6 * KEY_SECONDS, Home: -Infinity, End: Infinity,
   };
-  if (event.key in moves) seek(audio.currentTime + moves[event.key]);
+  if (event.key in moves) seek(place() + moves[event.key]);
   else if (event.key === "Enter" || event.key === " ") audio.paused ? play() : audio.pause();
   else return;
   event.preventDefault();
