@@ -33,6 +33,7 @@ NEEDED = {
     "torchmetrics": "torchmetrics",
     "scikit-learn": "sklearn",
     "librosa": "librosa",
+    "numba": "numba",
     "soundfile": "soundfile",
     "safetensors": "safetensors",
     "mutagen": "mutagen",

@@ -1,4 +1,4 @@
-"""Layers that take the place of torch's: they give the same, or draw the same share, and sooner."""
+"""Layers that take the place of torch's: they give the same, and sooner."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ def use_fast_layers(network: nn.Module) -> nn.Module:
 
 
 def _fast(module: nn.Module) -> nn.Module:
-    fast = module
-    if type(module) is nn.Dropout:
-        fast = FastDropout(module.p)
-    elif _is_pooled_block(module):
-        fast = PooledBlock(*module.children())
+    if not _is_pooled_block(module):
+        return module
+    fast = PooledBlock(*module.children())
     fast.training = module.training  # of itself alone: what is in it may be frozen
     return fast
 
@@ -36,46 +34,37 @@ def _is_pooled_block(module: nn.Module) -> bool:
 
 
 class PooledBlock(nn.Sequential):
-    """Convolution, ELU, batch norm, max pooling and what follows; out of training they give the same in another order.
+    """Convolution, ELU, batch norm, max pooling and what follows, such as dropout: they give the same in another order.
 
-    ELU never falls, and batch norm with fixed statistics either never falls or never rises: so of each pool one value
-    alone decides, the largest, or the smallest where the channel's weight is negative. Pooled at once, ELU and batch
-    norm are left with that one. A sign given to the convolution makes the smallest the largest.
+    ELU never falls, and batch norm either never falls or never rises: so of each pool one value alone decides, the
+    largest, or the smallest where the channel's weight is negative. Pooled at once, ELU and batch norm are left with
+    that one. A sign given to the convolution makes the smallest the largest.
+
+    In training batch norm takes its statistics of all values: there :mod:`.kernels` do it all, where they can.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(batch, channel, height, width)``."""
         convolution, elu, norm, pool, *others = cast(Iterable[Any], self)
-        if self.training or norm.training:
-            return super().forward(x)
-        sign = torch.where(norm.weight < 0, -1.0, 1.0)
-        bias = None if convolution.bias is None else convolution.bias * sign
-        x = convolution._conv_forward(x, convolution.weight * sign[:, None, None, None], bias)
-        x = norm(elu(pool(x) * sign[:, None, None].to(x.dtype)))
+        if norm.training:
+            x, others = self._of_all_values(x, others)
+        else:
+            sign = torch.where(norm.weight < 0, -1.0, 1.0)
+            bias = None if convolution.bias is None else convolution.bias * sign
+            x = convolution._conv_forward(x, convolution.weight * sign[:, None, None, None], bias)
+            x = norm(elu(pool(x) * sign[:, None, None].to(x.dtype)))
         for layer in others:
             x = layer(x)
         return x
 
+    def _of_all_values(self, x: torch.Tensor, others: list[nn.Module]) -> tuple[torch.Tensor, list[nn.Module]]:
+        """The block in training, and what is left of the layers that follow."""
+        from artistid.learning import kernels  # here, so that answers are given without their compiler
 
-class FastDropout(nn.Dropout):
-    """Dropout that draws sixteen random bits for a value; on GPUs it is torch's.
-
-    On CPUs torch draws a double for each value, one after the other in one thread: a sixth of a training step. The
-    share dropped is ``p`` to the nearest of 65,536 parts, and what is kept is scaled by exactly that share.
-    """
-
-    PARTS = 1 << 16
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Values of any shape, in any floating type."""
-        dropped = round(self.p * self.PARTS)
-        if not self.training or x.device.type != "cpu" or not 0 < dropped < self.PARTS:
-            return super().forward(x)
-        kept = _random_int16(x) >= dropped - self.PARTS // 2
-        return x * kept.to(x.dtype).mul_(self.PARTS / (self.PARTS - dropped))
-
-
-def _random_int16(like: torch.Tensor) -> torch.Tensor:
-    """Uniform random int16 in the shape and memory layout of a tensor, four of each draw."""
-    draws = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    return draws.view(torch.int16).as_strided(like.shape, torch.empty_like(like).stride())
+        convolution, elu, norm, pool, *_ = cast(Iterable[Any], self)
+        x = convolution(x)
+        drops = bool(others) and type(others[0]) is nn.Dropout
+        p = cast(nn.Dropout, others[0]).p if drops and others[0].training else 0.0
+        if not kernels.can_take(x, elu, norm, pool, p):
+            return pool(norm(elu(x))), others
+        return kernels.elu_norm_pool_drop(x, norm, pool, p), others[1:] if drops else others

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from artistid.learning.layers import FastDropout, PooledBlock, use_fast_layers
+from artistid.learning import kernels
+from artistid.learning.layers import PooledBlock, use_fast_layers
 from artistid.models.crnn import CRNN
 
 
@@ -42,18 +43,31 @@ class TestPooledBlock:
                 x = torch.randn(2, plain[0].in_channels, 21, 13)
                 assert torch.equal(block(x), plain(x))
 
-    def test_is_left_as_it_was_in_training(self) -> None:
+    @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_gives_the_same_in_training(self, memory_format: torch.memory_format, dtype: torch.dtype) -> None:
         torch.manual_seed(0)
-        network = trained(CRNN(5, conv_dropout=0, dropout=0)).train()
+        network = trained(CRNN(5, conv_dropout=0, dropout=0)).train().to(dtype=dtype, memory_format=memory_format)
         fast = use_fast_layers(copy.deepcopy(network))
-        x = torch.randn(4, 128, 94)
+        assert fast.state_dict().keys() == network.state_dict().keys()
+        x = torch.randn(4, 128, 94, dtype=dtype)
         for each in (network, fast):
-            each(x).sum().backward()
+            each(x).square().sum().backward()
         for (name, one), (other_name, other) in zip(network.named_parameters(), fast.named_parameters(), strict=True):
             assert name == other_name
-            assert torch.equal(one.grad, other.grad), name
-        assert all(torch.equal(fast.state_dict()[name], value) for name, value in network.state_dict().items())
-        assert fast.state_dict().keys() == network.state_dict().keys()
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-3 * one.grad.abs().max().item())
+        for name, value in network.state_dict().items():
+            torch.testing.assert_close(fast.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+    def test_drops_as_often_where_the_kernels_cannot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        torch.manual_seed(0)
+        layers = nn.Conv2d(1, 8, 3), nn.ELU(), nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.Dropout(0.3), nn.Dropout(0.5)
+        block = use_fast_layers(nn.Sequential(nn.Sequential(*layers))).to(memory_format=torch.channels_last)
+        x = torch.randn(4, 1, 102, 102)
+        shares = [(block(x) == 0).float().mean().item()]
+        monkeypatch.setattr(kernels, "_openmp", lambda: None)
+        shares.append((block(x) == 0).float().mean().item())
+        assert shares == pytest.approx([1 - 0.7 * 0.5] * 2, abs=0.01)
 
     def test_frozen_statistics_in_training(self) -> None:
         """As in fine-tuning, where batch norm alone is in eval mode."""
@@ -89,54 +103,3 @@ class TestPooledBlock:
     def test_other_blocks_stay_as_they_are(self, layers: tuple[nn.Module, ...]) -> None:
         network = use_fast_layers(nn.Sequential(nn.Sequential(*layers)))
         assert type(network[0]) is nn.Sequential
-
-
-class TestFastDropout:
-    def test_takes_the_place_of_every_dropout_of_the_network(self) -> None:
-        drops = [module for module in use_fast_layers(CRNN(5)).modules() if isinstance(module, nn.Dropout)]
-        assert [type(module) for module in drops] == [FastDropout] * 5
-        assert [module.p for module in drops] == [0.1] * 4 + [0.3]
-
-    @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-    def test_drops_its_share_and_keeps_the_mean(self, p: float, dtype: torch.dtype) -> None:
-        torch.manual_seed(0)
-        dropped = FastDropout(p).train()(torch.ones(400, 1000, dtype=dtype)).float()
-        share = (dropped == 0).double().mean().item()
-        assert share == pytest.approx(p, abs=5 * (p * (1 - p) / 400_000) ** 0.5)  # five standard errors
-        assert dropped.double().mean().item() == pytest.approx(1, abs=0.01)
-        assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - p)], rel=0.005)
-        # No value goes with another: neither its neighbours, which are of the same draw, nor those below it.
-        kept = (dropped > 0).double()
-        for one, other in ((kept[:, :-1], kept[:, 1:]), (kept[:-1], kept[1:]), (kept[:, :-4], kept[:, 4:])):
-            assert abs(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].item()) < 0.01
-
-    @pytest.mark.parametrize("shape", [(3, 5, 7, 2), (1, 1), (7,), (2, 0)])
-    def test_any_shape_and_layout(self, shape: tuple[int, ...]) -> None:
-        x = torch.ones(shape)
-        layouts = [x, x.expand(3, *shape)[1]] + ([x.to(memory_format=torch.channels_last)] if x.dim() == 4 else [])
-        for layout in layouts:
-            dropped = FastDropout(0.5).train()(layout)
-            assert dropped.shape == x.shape
-            assert set(dropped.flatten().tolist()) <= {0.0, 2.0}
-
-    def test_the_gradient_is_of_what_was_kept(self) -> None:
-        x = torch.ones(50, 50, requires_grad=True)
-        dropped = FastDropout(0.3).train()(x)
-        dropped.sum().backward()
-        torch.testing.assert_close(x.grad, dropped.detach())
-
-    def test_the_same_seed_drops_the_same(self) -> None:
-        once, again = [], []
-        for draws in (once, again):
-            torch.manual_seed(1)
-            draws += [FastDropout(0.3).train()(torch.ones(99)) for _ in range(2)]
-        assert torch.equal(once[0], again[0])
-        assert torch.equal(once[1], again[1])
-        assert not torch.equal(once[0], once[1])
-
-    def test_nothing_is_dropped_in_eval_mode_or_at_zero(self) -> None:
-        x = torch.randn(9)
-        assert torch.equal(FastDropout(0.3).eval()(x), x)
-        assert torch.equal(FastDropout(0.0).train()(x), x)
-        assert torch.equal(FastDropout(1.0).train()(x), torch.zeros(9))
