@@ -319,7 +319,8 @@ def can_take(images: torch.Tensor, elu: nn.ELU, norm: nn.BatchNorm2d, pool: nn.M
     plain_pool = (_pair(pool.stride), _pair(pool.padding), _pair(pool.dilation), pool.ceil_mode, pool.return_indices)
     height, width = _pair(pool.kernel_size)
     return (
-        images.device.type == "cpu"
+        not torch.compiler.is_compiling()  # it fuses by itself, and cannot look in here
+        and images.device.type == "cpu"
         and images.dtype in DTYPES
         and images.is_contiguous(memory_format=torch.channels_last)
         and images.numel() > images.shape[1]  # a single value has no variance

@@ -63,7 +63,7 @@ class PooledBlock(nn.Sequential):
 
         convolution, elu, norm, pool, *_ = cast(Iterable[Any], self)
         x = convolution(x)
-        drops = bool(others) and type(others[0]) is nn.Dropout
+        drops = len(others) > 0 and type(others[0]) is nn.Dropout
         p = cast(nn.Dropout, others[0]).p if drops and others[0].training else 0.0
         if not kernels.can_take(x, elu, norm, pool, p):
             return pool(norm(elu(x))), others

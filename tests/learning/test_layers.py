@@ -59,6 +59,15 @@ class TestPooledBlock:
         for name, value in network.state_dict().items():
             torch.testing.assert_close(fast.state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
+    def test_can_be_compiled_in_training(self) -> None:
+        torch.manual_seed(0)
+        blocks = use_fast_layers(CRNN(5, conv_dropout=0)).train().to(memory_format=torch.channels_last).convolutions
+        x = torch.randn(4, 1, 128, 94)
+        expected = copy.deepcopy(blocks)(x)
+        torch.testing.assert_close(
+            torch.compile(blocks, backend="eager", fullgraph=True)(x), expected, rtol=1e-3, atol=1e-4
+        )
+
     def test_drops_as_often_where_the_kernels_cannot(self, monkeypatch: pytest.MonkeyPatch) -> None:
         torch.manual_seed(0)
         layers = nn.Conv2d(1, 8, 3), nn.ELU(), nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.Dropout(0.3), nn.Dropout(0.5)
