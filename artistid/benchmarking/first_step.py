@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
 
-from artistid import train
-from artistid.learning.networks import Network
+from artistid.config import verb
 
 
-class EndOfFirstStep(Callback):
-    """Ends the process, at once, with the exit code of success."""
+@verb("train")
+def main(config: DictConfig) -> float:
+    from lightning.pytorch.callbacks import Callback  # here, as in train
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        os._exit(0)
+    from artistid.experiment import train
+    from artistid.learning.networks import Network
+
+    class EndOfFirstStep(Callback):
+        """Ends the process, at once, with the exit code of success."""
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            os._exit(0)
+
+    Network.watchers = (EndOfFirstStep(),)
+    return train(config)
 
 
 if __name__ == "__main__":
-    Network.watchers = (EndOfFirstStep(),)
-    train.main()
+    main()
