@@ -148,12 +148,12 @@ class TestThreads:
             elu_norm_pool_drop(images_of(2, 4, 4), norm_of_either_sign(), nn.MaxPool2d(2), 0)
 
 
-def dropped_ones(p: float, dtype: torch.dtype = torch.float32, requires_grad: bool = False) -> torch.Tensor:
+def dropped_ones(p: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Ones after dropout: batch norm without spread gives its bias."""
-    norm = nn.BatchNorm2d(64)
+    norm = nn.BatchNorm2d(64).requires_grad_(False)
     nn.init.ones_(norm.bias)
     images = torch.zeros(4, 64, 80, 80, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    return elu_norm_pool_drop(images, norm if requires_grad else norm.requires_grad_(False), nn.MaxPool2d(2), p)
+    return elu_norm_pool_drop(images, norm, nn.MaxPool2d(2), p)
 
 
 class TestDropout:
