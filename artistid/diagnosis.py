@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -35,6 +36,7 @@ NEEDED = {
     "librosa": "librosa",
     "numba": "numba",
     "soundfile": "soundfile",
+    "av": "av",
     "safetensors": "safetensors",
     "mutagen": "mutagen",
     "scipy": "scipy",
@@ -176,20 +178,26 @@ def decoders() -> Iterator[Finding]:
                 yield Finding("decoders", ending, "broken", _words(error), remedy)
             else:
                 yield Finding("decoders", ending, "works", f"{seconds:g} s at {TONE_RATE} Hz, resampled")
-        yield _torchcodec(Path(folder, "tone.wav"))
+        yield _ffmpeg(Path(folder, "tone.m4a"), tone)
 
 
-def _torchcodec(path: Path) -> Finding:
+def _ffmpeg(path: Path, tone: npt.NDArray[np.float32]) -> Finding:
     others = "m4a, aac, wma, webm, ape …"
     try:
-        from torchcodec.decoders import AudioDecoder
+        import av
 
-        AudioDecoder(str(path)).get_all_samples()
+        from artistid.data.audio import decode
+
+        with av.open(path, "w") as file:
+            stream = file.add_stream("aac", rate=TONE_RATE, layout="mono")
+            frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+            frame.sample_rate = TONE_RATE
+            file.mux([*stream.encode(frame), *stream.encode(None)])
+        decode(path, FEATURES_RATE)
     except Exception as error:
-        ffmpeg = "" if shutil.which("ffmpeg") else "; no ffmpeg on the PATH"
-        remedy = f"pip install 'artistid[torchcodec]', and FFmpeg's shared libraries, to read {others}"
-        return Finding("decoders", "TorchCodec", "missing", _words(error) + ffmpeg, remedy)
-    return Finding("decoders", "TorchCodec", "works", f"reads {others}")
+        remedy = f"pip install --force-reinstall av: its wheels bring an FFmpeg that reads {others}"
+        return Finding("decoders", "FFmpeg", "broken", _words(error), remedy)
+    return Finding("decoders", "FFmpeg", "works", f"PyAV {av.__version__}, reads {others}")
 
 
 def device() -> Iterator[Finding]:

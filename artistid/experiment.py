@@ -20,6 +20,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leaks, check_policy, part_duplicates
 from artistid.data.features import Features
+from artistid.data.sound import Sound
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store
 from artistid.data.unknown import set_aside
@@ -31,7 +32,6 @@ from artistid.evaluation.tables import scores_table
 from artistid.evaluation.tally import METHODS
 from artistid.evaluation.voting import vote
 from artistid.inference.identifier import Identifier
-from artistid.inference.sound import Sound
 from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
 from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier

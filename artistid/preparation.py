@@ -11,9 +11,11 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from artistid.config import plain
 from artistid.data.catalog import Catalog
 from artistid.data.features import Features
 from artistid.data.shards import Shard
+from artistid.data.sound import Limits
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
 
@@ -51,6 +53,11 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
     return catalog, store
 
 
+def limits_of(config: DictConfig) -> Limits:
+    """What ``config.limits`` lets a file take; raises ArtistidError."""
+    return Limits(**plain(config.limits))
+
+
 def prepare_data(
     config: DictConfig, features: Features, shard: Shard | None = None
 ) -> tuple[Catalog, Store, list[str]]:
@@ -68,6 +75,6 @@ def prepare_data(
         found = shard.select(found)
         log.info("shard %d of %d: %d songs", shard.number, shard.of, len(found))
     folder = Path(config.cache_dir).expanduser() / source.name
-    catalog, store = prepare(found, features, folder, config.workers, config.on_error, shard)
+    catalog, store = prepare(found, features, folder, config.workers, config.on_error, shard, limits_of(config))
     left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)

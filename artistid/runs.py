@@ -67,6 +67,7 @@ WITHOUT_EFFECT = (
     "run_",
     "workers",
     "cache_dir",
+    "limits",
     "data.workers",
     "data.cache_dir",
     "logger",

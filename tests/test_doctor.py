@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -33,9 +32,7 @@ def test_every_format_that_can_be_written_is_decoded(tmp_path: Path) -> None:
     assert {ending for ending, *_ in FORMATS} < set(found)
     assert all(found[ending].state == "works" for ending, *_ in FORMATS)
     assert found["mp3"].found.startswith("1 s")
-    if importlib.util.find_spec("torchcodec") is None:
-        assert found["TorchCodec"].state == "missing"
-        assert "pip install 'artistid[torchcodec]'" in found["TorchCodec"].remedy
+    assert found["FFmpeg"].state == "works"
 
 
 def test_stores_are_counted_shards_included(corpus: Path, tmp_path: Path) -> None:
@@ -86,7 +83,7 @@ def test_what_is_optional_breaks_nothing_and_what_is_needed_does(capsys: pytest.
     ("module", "content", "code", "told"),
     [
         ("tensorboard", "raise ImportError('torn')", 0, "ImportError: torn"),
-        ("torchcodec", "raise RuntimeError('Could not load libtorchcodec')", 0, "Could not load libtorchcodec"),
+        ("av", "raise ImportError('libavcodec.so')", 1, "decoders: FFmpeg is broken: ImportError: libavcodec.so"),
         ("pyarrow", "raise OSError('libarrow.so')", 1, "packages: pyarrow is broken: OSError: libarrow.so"),
     ],
 )

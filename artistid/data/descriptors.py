@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from artistid.compilation import compiled, numba_cache
 from artistid.errors import ArtistidError
 
 N_CHROMA = 12
@@ -94,8 +99,7 @@ class Descriptors:
         Returns:
             ``(1 + n // hop_length, width)``; for the columns see ``mfcc``, ``chroma``, ``beat`` and ``contrast``.
         """
-        import librosa  # here, since it takes a second that networks need not wait for
-
+        librosa = _librosa()
         # Windows longer than a short track: librosa would warn of each, and zeros are what it fills up with anyway.
         padded = np.pad(samples, (0, max(0, self.harmony_window_length - len(samples))))
         n_rows = 1 + len(samples) // self.hop_length
@@ -126,6 +130,15 @@ class Descriptors:
         rows[:, self.beat] = np.diff(beat_of_row, prepend=-1) > 0
         return rows
 
+    def get_ready(self) -> None:
+        """Have compiled what librosa compiles, before several processes use it."""
+        compiled(__name__, "librosa")
+
+    def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
+        """The same of samples that come in blocks ``(n,)``, which are needed all at once; and their smallest value."""
+        rows = self(np.concatenate(list(blocks)))
+        return rows.astype(np.float16), float(rows.min())
+
     def _beats(self, spectrum: npt.NDArray[np.floating], librosa: Any) -> npt.NDArray[np.int64]:
         """Frames where beats begin, the first and one past the last included: all beats, without gaps."""
         onset_strength = librosa.onset.onset_strength(
@@ -140,3 +153,21 @@ class Descriptors:
             every = max(1, round(BEAT_WITHOUT_BEATS_S * self.sample_rate / self.harmony_hop_length))
             beats = np.arange(0, spectrum.shape[1], every)
         return np.unique([0, *beats, spectrum.shape[1]]).astype(np.int64)
+
+
+def rehearse() -> None:
+    """Have compiled what librosa compiles for descriptors: of a second of clicks and noise."""
+    samples = 0.1 * np.random.default_rng(0).standard_normal(4 * Descriptors().sample_rate).astype(np.float32)
+    samples[:: Descriptors().sample_rate // 2] = 1
+    Descriptors()(samples)
+
+
+@cache
+def _librosa() -> Any:
+    """Imported when it is needed, since that takes a second that networks need not wait for."""
+    if "librosa" in sys.modules:  # by somebody else, who says where it keeps what it compiles
+        return sys.modules["librosa"]
+    with numba_cache(__name__, "librosa"):
+        for part in ("core", "beat", "feature", "onset", "util"):  # librosa would import them at their first use
+            import_module(f"librosa.{part}")
+    return import_module("librosa")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -40,9 +41,28 @@ class Features(Protocol):
         """The settings as plain types."""
         ...
 
+    def get_ready(self) -> None:
+        """Before several processes make features: what one has to do for all."""
+        ...
+
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """``(1 + n // hop_length, width)`` of ``(n,)`` mono samples."""
         ...
+
+    def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
+        """The same of samples that come in blocks ``(n,)``, in the store's precision, and their smallest value."""
+        ...
+
+
+def _joined(parts: deque[npt.NDArray[np.float16]]) -> npt.NDArray[np.float16]:
+    """Arrays ``(frames, width)`` as one; each is let go as it is copied, so that hours of sound are there but once."""
+    whole = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float16)
+    row = 0
+    while parts:
+        part = parts.popleft()
+        whole[row : row + len(part)] = part
+        row += len(part)
+    return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +139,9 @@ class LogMel:
         """The settings as plain types."""
         return asdict(self)
 
+    def get_ready(self) -> None:
+        """Nothing is to be done."""
+
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Log-mel of a whole track.
 
@@ -128,29 +151,45 @@ class LogMel:
         Returns:
             ``(frames, mel)``, dB relative to a power of 1; there are ``1 + n // hop_length`` frames.
         """
-        return self.of_blocks([samples])
+        decibels = np.concatenate(list(self._decibels([samples])))
+        if self.top_db is not None:
+            np.maximum(decibels, decibels.max() - self.top_db, out=decibels)
+        return decibels
 
-    def of_blocks(self, blocks: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
         """Log-mel of a whole track whose samples come one block after the other, and need not be there all at once.
 
         Args:
             blocks: ``(n,)`` samples each; all but the last longer than half the window.
 
         Returns:
-            As of the whole track.
+            log_mel: ``(frames, mel)`` as of the whole track, in the store's precision.
+            floor: its smallest value in single precision.
         """
+        rounded: deque[npt.NDArray[np.float16]] = deque()
+        loudest, floor = -np.inf, np.inf
+        for decibels in self._decibels(blocks):
+            loudest, floor = max(loudest, float(decibels.max())), min(floor, float(decibels.min()))
+            rounded.append(decibels.astype(np.float16))
+        log_mel = _joined(rounded)
+        if self.top_db is not None:  # rounding keeps the order: of two values the larger is the larger one rounded
+            floor = max(floor, float(np.float32(loudest) - np.float32(self.top_db)))
+            np.maximum(log_mel, np.float16(floor), out=log_mel)
+        return log_mel, floor
+
+    def _decibels(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        """``(frames, mel)`` of one block after the other, above ``amin`` and without the track's own floor."""
         window = self.window().astype(np.float32)
         # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
         filters = scipy.sparse.csr_array(self.filters().T.astype(np.float32))
         # Samples that are not finite are refused where they are decoded, in words; numpy need not warn as well.
-        with np.errstate(invalid="ignore"):
-            decibels = np.concatenate([self._mel_power(frames, window, filters) for frames in self._frames(blocks)])
-        np.maximum(decibels, np.float32(self.amin), out=decibels)  # in place: of a long mix this is all that is large
-        np.log10(decibels, out=decibels)
-        decibels *= np.float32(10)
-        if self.top_db is not None:
-            np.maximum(decibels, decibels.max() - self.top_db, out=decibels)
-        return decibels  # (frames, mel)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for frames in self._frames(blocks):
+                decibels = self._mel_power(frames, window, filters)
+                np.maximum(decibels, np.float32(self.amin), out=decibels)
+                np.log10(decibels, out=decibels)
+                decibels *= np.float32(10)
+                yield decibels
 
     def _frames(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
         """The windows ``(frames, n_fft)`` of a track, as many at a time as there are in a block."""

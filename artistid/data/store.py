@@ -21,31 +21,25 @@ import hashlib
 import json
 import logging
 import os
-import signal
-import threading
 import zlib
-from collections import deque
 from collections.abc import Collection, Generator, Iterator
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from io import BytesIO
-from multiprocessing import parent_process
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from rich.progress import track as progress
 
-from artistid.data.audio import DecodingError, decode
+from artistid.data.audio import DecodingError
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features
 from artistid.data.shards import Array, Rows, Shard, joined
+from artistid.data.sound import Limits, crashed, read_sound, start_decoders
 from artistid.errors import ArtistidError
-from artistid.processes import lock, start_workers
+from artistid.processes import WorkerDiedError, lock
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +143,7 @@ def prepare(
     workers: int | None = None,
     on_error: str = "raise",
     shard: Shard | None = None,
+    limits: Limits | None = None,
 ) -> tuple[Catalog, Store]:
     """Make the features that are missing, and open the store.
 
@@ -156,17 +151,18 @@ def prepare(
         catalog: tracks to have.
         features: settings; each choice of settings has a store of its own below ``folder``.
         folder: the collection's cache.
-        workers: processes that decode; None takes one per core, 0 works in this process.
+        workers: processes that decode; None takes one per core, 0 is 1: none decodes in this process.
         on_error: ``raise`` stops at the first file that can't be decoded; ``skip`` leaves such files out and lists them
             in ``failed.csv``, and does not try them again until they change.
         shard: whose tracks these are: written to its own folder, so that several can be prepared at once.
+        limits: of each file.
 
     Returns:
         The tracks that are in the store, with duration and SHA-1, and the store.
 
     Raises:
         DecodingError: a file that can't be decoded.
-        ArtistidError: a folder that can't be written, a worker that died, or nothing that could be decoded.
+        ArtistidError: a folder that can't be written, or nothing that could be decoded.
     """
     if on_error not in ("raise", "skip"):
         raise ArtistidError(f"on_error={on_error!r} is none of raise, skip")
@@ -186,7 +182,7 @@ def prepare(
                 index = _Index(folder, features.width, catalog)  # another process may have worked while this one waited
                 if tracks := index.missing(retry_failed):
                     (part / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-                    _fill(index, part, tracks, features, workers, on_error)
+                    _fill(index, part, tracks, features, workers, on_error, limits or Limits())
                     index = _Index(folder, features.width, catalog)
         return index.open(features, of_shard=shard is not None)
 
@@ -204,11 +200,17 @@ def _told(folder: Path) -> Iterator[None]:
 
 
 def _fill(
-    index: _Index, part: Path, tracks: list[Track], features: Features, workers: int | None, on_error: str
+    index: _Index,
+    part: Path,
+    tracks: list[Track],
+    features: Features,
+    workers: int | None,
+    on_error: str,
+    limits: Limits,
 ) -> None:
     """Make the features of ``tracks`` and write each to a part of the store as soon as it is ready."""
     log.info("decoding %d tracks into %s", len(tracks), part)
-    made = _make_all([track.path for track in tracks], features, frozenset(index.by_content), workers)
+    made = _make_all([track.path for track in tracks], features, frozenset(index.by_content), workers, limits)
     with closing(made), _appender(index.journal(part), frozenset(index.by_content)) as appender:
         for entry, array in progress(made, features.name, total=len(tracks)):
             if entry.error and on_error == "raise":
@@ -435,7 +437,7 @@ def _to_disk(file: BinaryIO) -> None:
 Made = tuple[Entry, Array | None]
 
 
-def _make(path: Path, features: Features, known: frozenset[str]) -> Made:
+def _make(path: Path, features: Features, known: frozenset[str], limits: Limits) -> Made:
     """Decode one file, unless its content is known, and make its features."""
     entry = Entry(path=_key(path))
     try:
@@ -445,76 +447,44 @@ def _make(path: Path, features: Features, known: frozenset[str]) -> Made:
             entry = replace(entry, file_sha1=hashlib.file_digest(file, "sha1").hexdigest())
         if entry.file_sha1 in known:
             return entry, None
-        samples = decode(path, features.sample_rate)
+        sound = read_sound(path, features, limits)
     except OSError as error:
         return replace(entry, error=f"{path}: cannot be read: {error.strerror or error}"), None
     except DecodingError as error:
         return replace(entry, error=str(error)), None
-    array, floor = as_stored(features(samples))
     entry = replace(
         entry,
-        audio_sha1=hashlib.sha1(samples.data).hexdigest(),
-        duration_s=len(samples) / features.sample_rate,
-        crc32=zlib.crc32(array.data),
-        floor=floor,
+        audio_sha1=sound.sha1,
+        duration_s=sound.duration_s,
+        crc32=zlib.crc32(sound.array.data),
+        floor=sound.floor,
     )
-    return entry, array
-
-
-def as_stored(features: npt.NDArray[np.float32]) -> tuple[Array, float]:
-    """Features ``(frames, width)`` in the store's precision, and their smallest value, which fills up short clips."""
-    return features.astype(np.float16), float(features.min())
+    return entry, sound.array
 
 
 def _make_all(
-    paths: list[Path], features: Features, known: frozenset[str], workers: int | None
+    paths: list[Path], features: Features, known: frozenset[str], workers: int | None, limits: Limits
 ) -> Generator[Made, None, None]:
-    """What :func:`_make` gives for each path, in their order."""
+    """What :func:`_make` gives for each path, in their order; a file that its decoder dies of is one that failed."""
+    features.get_ready()
     workers = min((os.cpu_count() or 1) if workers is None else workers, len(paths))
-    if workers < 2:
-        yield from (_make(path, features, known) for path in paths)
-        return
-    window: deque[tuple[Path, Future[Made]]] = deque()
-    pool = start_workers(workers, _set_up_worker, (features, known))
-    try:
-        for path in paths:
-            window.append((path, pool.submit(_work, path)))
-            if len(window) == WINDOW * workers:
-                yield window[0][1].result()
-                window.popleft()
-        while window:
-            yield window[0][1].result()
-            window.popleft()
-    except BrokenProcessPool as error:
-        # Songs are taken up in order, so those in work are the first that are not ready.
-        unfinished = [path for path, future in window if isinstance(future.exception(), BrokenProcessPool)]
-        raise ArtistidError(
-            f"a process that decodes has died, at one of {', '.join(map(str, unfinished[:workers]))}: out of memory, "
-            "or a decoder that crashed; workers=0 decodes one after the other and shows which"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with start_decoders(workers, limits, (_set_up, (features, known, limits))) as pool:
+        for path, made in zip(paths, pool.map(_work, paths, WINDOW * max(1, workers)), strict=True):
+            try:
+                yield made.result()
+            except WorkerDiedError as error:
+                name, size, mtime_ns = _file(path)
+                yield Entry(path=name, size=size, mtime_ns=mtime_ns, error=str(crashed(path, error))), None
 
 
-def _set_up_worker(features: Features, known: frozenset[str]) -> None:
-    global _worker_state
-    _worker_state = (features, known)
-    # There is a process per core already. torch reads this when it is imported: only where resampling needs it.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker with its parent, which can't when it is killed: the worker would wait for songs forever."""
-    parent = parent_process()
-    assert parent
-    parent.join()
-    os._exit(1)
+def _set_up(*settings: Any) -> None:
+    """What all files of a worker have in common: sent once, since much may be known."""
+    global _settings
+    _settings = settings
 
 
 def _work(path: Path) -> Made:
-    return _make(path, *_worker_state)
+    return _make(path, *_settings)
 
 
-_worker_state: tuple[Features, frozenset[str]]
+_settings: tuple[Any, ...]

@@ -17,7 +17,7 @@ from rich.progress import track as progress
 
 from artistid.data.catalog import clean
 from artistid.errors import ArtistidError
-from artistid.processes import start_workers
+from artistid.processes import WorkerDiedError, Workers
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ VERSION = 1
 
 # Below so many files, starting processes takes longer than reading.
 WORTH_WORKERS = 2000
+BATCH = 100  # files at a time, for a worker
 
 # What each is called in ID3, Vorbis comments and APE, MP4, and Windows Media; the first that a file has is taken.
 NAMES = {
@@ -77,9 +78,13 @@ def read_tags(path: Path, encoding: str | None = None) -> Tags:
             that claim is recognised without it.
     """
     try:
-        file = mutagen.File(path)
-    except mutagen.MutagenError as error:
+        return _read_tags(path, encoding)
+    except Exception as error:  # mutagen raises whatever a broken file makes it stumble over, MemoryError included
         return Tags(error=str(error) or type(error).__name__)
+
+
+def _read_tags(path: Path, encoding: str | None) -> Tags:
+    file = mutagen.File(path)
     if file is None or not file.tags:
         return Tags()
     values = {name.casefold(): value for name, value in file.tags.items()}
@@ -167,12 +172,30 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 def _read_many(paths: list[Path], encoding: str | None, workers: int | None) -> list[Tags]:
-    read = partial(read_tags, encoding=encoding)
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 2 or len(paths) < WORTH_WORKERS:
-        return [read(path) for path in progress(paths, "tags")]
-    with start_workers(workers) as pool:
-        return list(progress(pool.map(read, paths, chunksize=100), "tags", total=len(paths)))
+        return [read_tags(path, encoding) for path in progress(paths, "tags")]
+    read: list[Tags] = []
+    with Workers(workers) as pool:
+        batches = [paths[first : first + BATCH] for first in range(0, len(paths), BATCH)]
+        futures = pool.map(partial(_read_batch, encoding=encoding), batches, ahead=2 * workers)
+        for batch, future in zip(batches, progress(futures, "tags", total=len(batches)), strict=True):
+            try:
+                read += future.result()
+            except WorkerDiedError:  # of one of them, and only that one is to be without tags
+                read += [_read_apart(pool, path, encoding) for path in batch]
+    return read
+
+
+def _read_batch(paths: list[Path], encoding: str | None) -> list[Tags]:
+    return [read_tags(path, encoding) for path in paths]
+
+
+def _read_apart(pool: Workers, path: Path, encoding: str | None) -> Tags:
+    try:
+        return pool.submit(read_tags, path, encoding).result()
+    except WorkerDiedError as error:
+        return Tags(error=f"the process that read them {error}")
 
 
 def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from artistid.config import plain
+from artistid.data.sound import Sound, SoundReader
 from artistid.errors import ArtistidError
 from artistid.inference.files import find_audio
 from artistid.inference.identification import Identification
 from artistid.inference.identifier import Identifier
 from artistid.inference.songs import answering, read_ahead, work_through
-from artistid.inference.sound import Sound
 from artistid.inference.writers import WRITERS, Table
+from artistid.preparation import limits_of
 
 
 def answer(config: DictConfig) -> None:
@@ -30,6 +31,7 @@ def answer(config: DictConfig) -> None:
     if not isinstance(config.top, int) or config.top < 1:
         raise ArtistidError(f"top={config.top}: expected 1 artist or more")
     paths = find_audio(plain(config)["audio"])
+    reader = SoundReader(limits_of(config))
     identifier = Identifier.from_checkpoint(config.checkpoint, config.device)
     writer = Table(sys.stdout, config.timeline) if config.format == "table" else WRITERS[config.format](sys.stdout)
 
@@ -37,7 +39,7 @@ def answer(config: DictConfig) -> None:
         return identifier.identify(identifier.hear_sound(sound), config.top)
 
     with answering():
-        failed = work_through(read_ahead(identifier, paths), len(paths), identified, writer.write)
+        failed = work_through(read_ahead(reader, identifier.features, paths), len(paths), identified, writer.write)
         writer.close()
     if failed:
         raise ArtistidError(f"{failed} of {len(paths)} songs could not be answered, see above")

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, open_dict
 
 from artistid.config import plain
 from artistid.data.catalog import Track
+from artistid.data.sound import Sound, SoundReader
 from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, Origin, absolute, as_text
@@ -20,8 +21,8 @@ from artistid.inference.files import find_audio
 from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.songs import Songs, read_ahead, work_through
-from artistid.inference.sound import Sound, printable
-from artistid.preparation import prepare_data
+from artistid.inference.sound import printable
+from artistid.preparation import limits_of, prepare_data
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +122,11 @@ class Files:
 
     def __init__(self, config: DictConfig, identifier: Identifier) -> None:
         self.paths = find_audio(plain(config)["audio"])
+        self._limits = limits_of(config)
         self._identifier = identifier
 
     def songs(self, paths: list[Path]) -> Songs:
-        return read_ahead(self._identifier, paths)
+        return read_ahead(SoundReader(self._limits), self._identifier.features, paths)
 
     def track(self, path: Path) -> Track:
         """Its name is its path as it was given; without a title, the file's name is the title."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -16,11 +17,13 @@ from torch import nn
 
 from artistid.data.catalog import Catalog, Track
 from artistid.data.clips import FRAME_MS, Clips, cut
+from artistid.data.features import LogMel
+from artistid.data.sound import Sound, SoundReader
 from artistid.data.store import Entry, Store
 from artistid.errors import ArtistidError
 from artistid.inference.hearing import Hearing
 from artistid.inference.identification import Identification, identify
-from artistid.inference.sound import Audio, Sound
+from artistid.inference.sound import Audio, printable, sound_of_samples
 from artistid.learning.acceleration import (
     autocast,
     choose_memory_format,
@@ -50,6 +53,7 @@ class Identifier:
         specification: all that a checkpoint carries beside the weights.
         device: that the network runs on.
         precision: that it computes in.
+        features: that it is given of a song.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class Identifier:
             self.precision = specification.precision if specification.precision == fast else "32-true"
         memory_format = choose_memory_format("auto", self.device.type)
         self._network = prepare_network(network.to(self.device).eval(), memory_format)
-        self._features = specification.log_mel()
+        self.features: LogMel = specification.log_mel()
         self._clipping = specification.clipping()
         self._rejection = specification.rejects()
         self._recordings = frozenset(specification.recordings)
@@ -119,7 +123,7 @@ class Identifier:
     @property
     def sample_rate(self) -> int:
         """Hz, that it hears at; any other is resampled."""
-        return self._features.sample_rate
+        return self.features.sample_rate
 
     @property
     def clip_seconds(self) -> float:
@@ -167,13 +171,25 @@ class Identifier:
         return self.hear_sound(self.read(audio, rate))
 
     def read(self, audio: Audio, rate: int | None = None) -> Sound:
-        """The features of a song, without the network; safe to call in another thread."""
-        return Sound.of(audio, rate, self._features)
+        """The features of a song, without the network; safe to call in another thread.
+
+        Files are decoded in a process apart, which is started with the first of them: see
+        :class:`artistid.data.sound.Limits` for what one may take.
+        """
+        if not isinstance(audio, str | os.PathLike):
+            return sound_of_samples(audio, rate, self.features)
+        if rate is not None:
+            raise ArtistidError(f"{printable(audio)}: rate={rate} is for samples; a file knows its own")
+        return self._reader.read(Path(audio).expanduser(), self.features)
+
+    @cached_property
+    def _reader(self) -> SoundReader:
+        return SoundReader()
 
     def hear_sound(self, sound: Sound) -> Hearing:
         """What the network makes of a song's features."""
         clips = self._cut(sound)
-        hop_s = self._features.hop_length / self._features.sample_rate
+        hop_s = self.features.hop_length / self.features.sample_rate
         probability, embedding = zip(*self._batches(sound, clips), strict=True)
         return Hearing(
             name=sound.name,
@@ -199,7 +215,7 @@ class Identifier:
             clipping = replace(clipping, keep_last=True, pad_short=True)
         name = "song"
         entry = Entry(path=sound.name, frames=len(sound.array), duration_s=sound.duration_s, floor=sound.floor)
-        store = Store(Path(), sound.array, {name: entry}, self._features)
+        store = Store(Path(), sound.array, {name: entry}, self.features)
         return cut(Catalog([Track(name, "", "", "", Path(sound.name))]), store, [""], clipping)
 
     def _batches(self, sound: Sound, clips: Clips) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -221,7 +237,7 @@ class Identifier:
         return self._network(log_mel).float(), log_mel.new_empty(len(log_mel), 0)
 
     def _warnings(self, sound: Sound, clips: Clips) -> Iterator[str]:
-        features = self._features
+        features = self.features
         if sound.silent:
             yield "it is silence: nothing in it is loud enough to be heard"
         if clips.padded:

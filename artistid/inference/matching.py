@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from artistid.data.sound import Sound
 from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.identifier import Identifier
 from artistid.inference.neighbours import Query, songs_to_leave_out
-from artistid.inference.sound import Sound
 
 # The clips of a song, and those of a query that contains some of it, begin at different places of what they share; half
 # a clip apart, they are hardly more alike than others. So the query is cut several times, each time a little later.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artistid.data.sound import Sound
 from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, SimilarArtist, SimilarSong
 from artistid.inference.embedding import audible, track_of_tags
 from artistid.inference.identifier import Identifier, song_vector
-from artistid.inference.sound import Sound
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from artistid.config import plain
+from artistid.data.sound import Sound, SoundReader
 from artistid.errors import ArtistidError
 from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.files import find_audio
@@ -20,7 +21,7 @@ from artistid.inference.matching import Matcher, grids_of_sound
 from artistid.inference.neighbours import Query, find_similar
 from artistid.inference.similar_writers import open_writer
 from artistid.inference.songs import answering, read_ahead, work_through
-from artistid.inference.sound import Sound
+from artistid.preparation import limits_of
 
 VIEWS = ("songs", "matches", "retrieval")
 
@@ -66,6 +67,7 @@ def _check(config: DictConfig) -> None:
 def _of_files(config: DictConfig, collection: Collection, done: Done) -> int:
     """Answer the queries that are files; returns how many failed."""
     paths = find_audio(plain(config)["audio"])
+    reader = SoundReader(limits_of(config))
     identifier = _identifier(config, collection)
     answer = _answerer(config, collection)
 
@@ -73,7 +75,7 @@ def _of_files(config: DictConfig, collection: Collection, done: Done) -> int:
         query = Query.of_sound(identifier, collection, path, sound)
         return answer(query, partial(grids_of_sound, identifier, sound))
 
-    return work_through(read_ahead(identifier, paths), len(paths), answered, done)
+    return work_through(read_ahead(reader, identifier.features, paths), len(paths), answered, done)
 
 
 def _of_tracks(config: DictConfig, collection: Collection, done: Done) -> int:

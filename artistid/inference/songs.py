@@ -6,16 +6,17 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from artistid.data.features import Features
+from artistid.data.sound import Sound, SoundReader
 from artistid.errors import ArtistidError
-from artistid.inference.identifier import Identifier
-from artistid.inference.sound import Sound, printable
+from artistid.inference.sound import printable
 
 Answer = TypeVar("Answer")
 
@@ -55,15 +56,17 @@ def work_through(
     return failed
 
 
-def read_ahead(identifier: Identifier, paths: list[Path]) -> Songs:
-    """The songs of some files: a thread decodes the next one while the network hears this one."""
-    with ThreadPoolExecutor(1) as pool:
-        following: Future[Sound] = pool.submit(identifier.read, paths[0])
+def read_ahead(reader: SoundReader, features: Features, paths: list[Path]) -> Songs:
+    """The songs of some files: the next one is decoded while the network hears this one."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        stack.enter_context(reader)  # ended first: whoever interrupts does not wait for what is being decoded
+        following: Future[Sound] = pool.submit(reader.read, paths[0], features)
         for number, path in enumerate(paths):
             sound = following
             if number + 1 < len(paths):
                 sound.exception()  # waits: never more than two songs in memory
-                following = pool.submit(identifier.read, paths[number + 1])
+                following = pool.submit(reader.read, paths[number + 1], features)
             yield path, sound.result
 
 

@@ -25,6 +25,8 @@ from numba.extending import overload
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from artistid.compilation import numba_cache
+
 DTYPES = (torch.float32, torch.bfloat16)
 Array = np.ndarray[Any, Any]
 
@@ -33,12 +35,9 @@ ZERO, ONE = FLOAT(0), FLOAT(1)
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compiled at its first call for arrays of a kind, and kept on disk for the next process."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to keep it: neither beside this file nor in the user's cache
-        return numba.njit(**options)(function)
+    """Compiled once on a machine for arrays of each kind, see :func:`rehearse`."""
+    with numba_cache(__name__):
+        return numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")(function)
 
 
 def _value(stored: Any) -> Any:
@@ -312,6 +311,13 @@ def elu_norm_pool_drop(images: torch.Tensor, norm: nn.BatchNorm2d, pool: nn.MaxP
     out = EluNormPoolDrop.apply(images, norm.weight, norm.bias, norm, p, height, width)
     assert isinstance(out, torch.Tensor)
     return out
+
+
+def rehearse() -> None:
+    """Have all kernels compiled, for images of both types."""
+    for dtype in DTYPES:
+        images = torch.zeros(1, 1, 2, 2, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+        elu_norm_pool_drop(images, nn.BatchNorm2d(1), nn.MaxPool2d(2), p=0.5).sum().backward()
 
 
 def can_take(images: torch.Tensor, elu: nn.ELU, norm: nn.BatchNorm2d, pool: nn.MaxPool2d, p: float) -> bool:

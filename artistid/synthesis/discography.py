@@ -6,9 +6,8 @@ import io
 import math
 import os
 from collections.abc import Iterator
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,7 +15,7 @@ import soundfile
 from rich.progress import track as progress
 
 from artistid.errors import ArtistidError
-from artistid.processes import lock, start_workers
+from artistid.processes import WorkerDiedError, Workers, lock
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.composing import compose
 from artistid.synthesis.instruments import Samples
@@ -190,18 +189,15 @@ def _written(
         for recording in missing:
             yield _write(discography, recording, folder)
         return
-    with start_workers(workers) as pool:
-        futures = [pool.submit(_write, discography, recording, folder) for recording in missing]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise ArtistidError(
-                "a worker process died while composing: out of memory, or started from a script without "
-                "`if __name__ == '__main__':`; what was written is kept, and data.workers=1 needs no workers"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with Workers(workers) as pool:
+        for written in pool.map(partial(_write, discography, folder=folder), missing, ahead=2 * workers):
+            try:
+                yield written.result()
+            except WorkerDiedError as error:
+                raise ArtistidError(
+                    f"a process that composes {error}, as where memory runs out; what was written is kept, and "
+                    "data.workers=1 needs no such processes"
+                ) from error
 
 
 def _write(discography: Discography, recording: Recording, folder: Path) -> Recording:

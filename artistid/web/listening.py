@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from artistid.data.audio import DecodingError
+from artistid.data.sound import Limits, SoundReader
 from artistid.inference.identifier import Identifier
 from artistid.web.neighbourhood import Neighbourhood
 from artistid.web.spectrogram import picture
-from artistid.web.uploads import RefusedError, check_length, in_own_words
+from artistid.web.uploads import refusal
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,21 @@ class Listener:
         max_minutes: of a song.
         top: how many artists to list.
         neighbourhood: a collection to compare it with, if there is one.
+        limits: of the process that decodes a song, which may last ``max_minutes``.
     """
 
     identifier: Identifier
     max_minutes: float
     top: int
     neighbourhood: Neighbourhood | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        _ = self._reader  # up before the first song comes
+
+    @cached_property
+    def _reader(self) -> SoundReader:
+        return SoundReader(replace(self.limits, hours=self.max_minutes / 60))
 
     def answer(self, path: Path, name: str) -> dict[str, Any]:
         """All that there is to say of a song, as plain types.
@@ -37,13 +48,12 @@ class Listener:
             name: what its sender calls it.
 
         Raises:
-            RefusedError: too long, or no sound that can be decoded.
+            artistid.web.uploads.RefusedError: too long, or no sound that can be decoded.
         """
-        check_length(path, name, self.max_minutes)
         try:
-            sound = self.identifier.read(path)
+            sound = self._reader.read(path, self.identifier.features)
         except DecodingError as error:
-            raise RefusedError(422, in_own_words(error, path, name)) from error
+            raise refusal(error, path, name, self.max_minutes) from error
         hearing = self.identifier.hear_sound(sound)
         identification = replace(self.identifier.identify(hearing, self.top), name=name)
         return {

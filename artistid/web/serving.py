@@ -24,6 +24,7 @@ def serve(config: DictConfig) -> None:
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ArtistidError(f"the page needs {' and '.join(missing)}: pip install 'artistid[app]'")
     _check(settings)
+    from artistid.data.sound import Limits
     from artistid.inference.identifier import Identifier
     from artistid.web.listening import Listener
     from artistid.web.neighbourhood import Neighbourhood
@@ -34,7 +35,9 @@ def serve(config: DictConfig) -> None:
         neighbourhood = None
         if settings["collection"]:
             neighbourhood = Neighbourhood.open(settings["collection"], identifier, settings["nearest"])
-        listener = Listener(identifier, settings["max_minutes"], settings["top"], neighbourhood)
+        listener = Listener(
+            identifier, settings["max_minutes"], settings["top"], neighbourhood, Limits(**settings["limits"])
+        )
         names = frozenset(name.lower() for name in (settings["host"], *settings["names"]))
         app = application(listener, settings["max_upload_mb"], names)
         print(f"listening at {_address(listening)} (Ctrl-C ends it)", flush=True)

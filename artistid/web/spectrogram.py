@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artistid.data.features import LogMel
-from artistid.inference.sound import Sound
+from artistid.data.sound import Sound
 
 # More columns than a page is wide are not seen, and cost time to send.
 MOST_COLUMNS = 1600

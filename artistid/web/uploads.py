@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterable
 from pathlib import Path
 
-from artistid.data.audio import DecodingError, promised_seconds
+from artistid.data.audio import DecodingError, NoAudioError, TooLongError
 from artistid.errors import ArtistidError
 from artistid.inference.sound import printable
-from artistid.inference.writers import clock
 
 LONGEST_NAME = 120
 UNNAMED = "the song"
 MEGABYTE = 10**6
+FORMATS = "an mp3, m4a, flac, ogg, opus, wav or aiff file"
 
 
 class RefusedError(ArtistidError):
@@ -71,23 +70,14 @@ async def receive(body: AsyncIterable[bytes], path: Path, name: str, max_mb: flo
         raise RefusedError(422, f"{name} is empty: there is nothing in it to hear.")
 
 
-def check_length(path: Path, name: str, max_minutes: float) -> None:
-    """Raises RefusedError for a song that is too long, or is no audio, by its header: nothing is decoded for that."""
-    try:
-        seconds = promised_seconds(path)
-    except DecodingError:
-        raise RefusedError(
-            415, f"{name} is no audio that can be read here. It is to be an mp3, flac, ogg, opus, wav or aiff file."
-        ) from None
-    if not math.isfinite(seconds):
-        raise RefusedError(422, f"{name} does not say how long it is, so it is not taken.")
-    if seconds > 60 * max_minutes:
-        raise RefusedError(
-            413, f"{name} lasts {clock(seconds)}; this page takes songs of up to {max_minutes:g} minutes."
+def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> RefusedError:
+    """What to say of a song that could not be read, by the name that its sender knows."""
+    if isinstance(error, NoAudioError):
+        return RefusedError(
+            415,
+            f"{name} is no audio that can be read here. It is to be an mp3, m4a, flac, ogg, opus, wav or aiff file.",
         )
-
-
-def in_own_words(error: ArtistidError, path: Path, name: str) -> str:
-    """A message about a file of our naming, with the name that its sender knows."""
+    if isinstance(error, TooLongError):
+        return RefusedError(413, f"{name} is too long: this page takes songs of up to {max_minutes:g} minutes.")
     message = str(error).removeprefix(f"{path}: ").replace(str(path), name)
-    return f"{name}: {message}."
+    return RefusedError(422, f"{name}: {message}.")

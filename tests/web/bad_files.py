@@ -12,7 +12,7 @@ from tests.corpus import SAMPLE_RATE, write_audio
 
 MAX_MB = 1.0
 MAX_MINUTES = 0.5
-NO_AUDIO = "is no audio that can be read here. It is to be an mp3, flac, ogg, opus, wav or aiff file."
+NO_AUDIO = "is no audio that can be read here. It is to be an mp3, m4a, flac, ogg, opus, wav or aiff file."
 
 
 class BadFile(NamedTuple):
@@ -30,8 +30,12 @@ def make_bad_files(folder: Path) -> dict[str, BadFile]:
         "text": ("lyrics.mp3", 415, f" {NO_AUDIO}"),
         "empty": ("empty.wav", 422, " is empty: there is nothing in it to hear."),
         "large": ("large.wav", 413, " is larger than the 1 MB that this page takes."),
-        "long": ("mix.flac", 413, " lasts 0:31; this page takes songs of up to 0.5 minutes."),
-        "not finite": ("broken.wav", 422, ": 2 of 44100 samples are not finite (NaN or infinite)."),
+        "long": ("mix.flac", 413, " is too long: this page takes songs of up to 0.5 minutes."),
+        "not finite": (
+            "broken.wav",
+            422,
+            ": 2 of 44100 samples are not finite (NaN, infinite, too loud).",
+        ),
         "no samples": ("none.wav", 422, ": holds no audio samples."),
         "cut short": ("half.wav", 422, ": cut short: its header promises 88200 bytes of audio, 44078 are there."),
     }

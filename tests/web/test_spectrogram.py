@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artistid.data.features import LogMel
-from artistid.inference.sound import Sound
+from artistid.data.sound import Sound
 from artistid.web.spectrogram import MOST_COLUMNS, picture
 
 FEATURES = LogMel()

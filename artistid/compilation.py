@@ -1,0 +1,140 @@
+"""What numba compiles: once on a machine, by one process alone, and read by every other from a copy of its own.
+
+Numba keeps compiled functions in files that it numbers. Processes that compile at the same time give the same numbers
+to different functions, and whoever loads such a file crashes, then and ever after (numba's issue 10128, librosa's
+1998). So nothing is loaded from where another may write: a finished cache is copied, and never written to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from artistid.processes import UNLIMITED, Worker, lock
+
+log = logging.getLogger(__name__)
+
+# In the process that compiles: the module that it does that for.
+COMPILING = "ARTISTID_COMPILING"
+
+_copies: list[FileLock] = []  # held as long as this process lives: its copies are in use
+
+
+@contextmanager
+def numba_cache(module: str, package: str | None = None) -> Iterator[None]:
+    """Where functions that are decorated within find themselves compiled, and keep what is missing.
+
+    Args:
+        module, package: see :func:`compiled`.
+    """
+    import numba
+
+    settings: Any = numba.config  # whose names are made of the environment's
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(_own_copy(module, package))
+    try:
+        yield
+    finally:
+        settings.CACHE_DIR = before
+
+
+def compiled(module: str, package: str | None = None) -> Path:
+    """The finished cache of a module's compiled functions, made now if it is missing.
+
+    Args:
+        module: has a function ``rehearse``, which calls all that is compiled, for each kind of arguments.
+        package: whose functions are compiled; None: the module's own.
+
+    Raises:
+        OSError: a folder that cannot be written.
+        artistid.processes.WorkerDiedError: the process that compiles.
+    """
+    root = _root()
+    folder = root / f"{module}-{_key(package or module)}"
+    if folder.is_dir():
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    with lock(root):
+        if not folder.is_dir():
+            log.info("compiling %s, once on this machine: half a minute", package or module)
+            draft = folder.with_name(f".{folder.name}.part")
+            shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+            draft.mkdir()
+            environment = {"NUMBA_CACHE_DIR": str(draft), COMPILING: module}
+            with closing(Worker(environment)) as worker:
+                worker.call(UNLIMITED, _rehearse, module)
+            draft.rename(folder)
+    return folder
+
+
+def _rehearse(module: str) -> None:
+    import_module(module).rehearse()
+
+
+@cache
+def _own_copy(module: str, package: str | None) -> Path:
+    """A copy of the finished cache that no other process reads or writes; it is removed once this one has ended."""
+    if os.environ.get(COMPILING) == module:
+        return Path(os.environ["NUMBA_CACHE_DIR"])
+    try:
+        finished = compiled(module, package)
+        copies = finished.parent / "copies"
+        copies.mkdir(exist_ok=True)
+        with lock(copies):  # so that a copy is held before anybody sweeps
+            _sweep(copies)
+            folder = Path(tempfile.mkdtemp(dir=copies))
+            held = FileLock(folder.with_suffix(".lock"))
+            held.acquire()
+            _copies.append(held)
+        shutil.copytree(finished, folder, dirs_exist_ok=True)
+        return folder
+    except OSError as error:
+        log.warning("compiled functions cannot be kept in %s (%s): every process compiles its own", _root(), error)
+        return Path(tempfile.mkdtemp(prefix="artistid-numba-"))
+
+
+def _sweep(copies: Path) -> None:
+    """Remove the copies of processes that have ended."""
+    for path in copies.glob("*.lock"):
+        if path.name == ".lock":
+            continue
+        try:
+            with FileLock(path, timeout=0):
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+        except Timeout:
+            continue
+        path.unlink(missing_ok=True)
+
+
+def _root() -> Path:
+    """Where numba is told to keep its caches, or with the features."""
+    if folder := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(folder).expanduser() / "artistid"
+    return Path(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid").expanduser() / "compiled"
+
+
+def _key(source: str) -> str:
+    """Another one wherever numba would find a cache stale: other code, in another place, or for another processor."""
+    from llvmlite.binding import get_host_cpu_name
+
+    spec = find_spec(source)
+    assert spec is not None
+    assert spec.origin is not None
+    versions = [version(name) for name in ("numba", "llvmlite", "numpy")]
+    changed = Path(spec.origin).stat().st_mtime_ns
+    of = [spec.origin, changed, *versions, platform.python_version(), platform.platform(), get_host_cpu_name()]
+    return hashlib.sha1(repr(of).encode()).hexdigest()[:12]

@@ -1,0 +1,180 @@
+"""The features of one song, and how they are made of a file: in a process apart, so that a bad file costs that file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from artistid.data.audio import DecodingError, decode_blocks
+from artistid.data.features import Features, LogMel
+from artistid.errors import ArtistidError
+from artistid.processes import Allowance, Call, Worker, WorkerDiedError, Workers
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # torch reads it when it is imported
+
+SILENCE = 10 ** (-70 / 20)  # of a full scale of 1: the noise of 16 bits lies at -96 dB
+# More than this below the loudest bin there is nothing to hear; the features' own floor is at 80 dB.
+AUDIBLE_DB = 75.0
+SAMPLED_FRAMES = 1000  # enough to tell what is in a song
+# Of the highest frequency that the network hears: sound that ends below has half of what it was trained on, as on the
+# telephone.
+NARROW = 0.55
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a file may take; beyond it is left out as one that cannot be decoded.
+
+    Attributes:
+        hours: of sound.
+        minutes: of work.
+        memory_gb: of the process that decodes it, beyond what it has anyway.
+
+    Raises:
+        ArtistidError: a limit that is no number above 0.
+    """
+
+    hours: float = 12.0
+    minutes: float = 10.0
+    memory_gb: float = 1.5
+
+    def __post_init__(self) -> None:
+        for setting in ("hours", "minutes", "memory_gb"):
+            value = getattr(self, setting)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+                raise ArtistidError(f"limits.{setting}={value}: expected a number above 0")
+
+    @property
+    def allowance(self) -> Allowance:
+        """Of a call that decodes a file."""
+        return Allowance(seconds=60 * self.minutes, memory=round(self.memory_gb * 2**30))
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """One song, ready to be cut into clips.
+
+    Attributes:
+        name: the file's path, or ``samples``.
+        array: ``(frames, width)`` float16, as a store keeps it; of log-mel in dB.
+        floor: what a short song is filled up with.
+        duration_s: seconds of audio.
+        sha1: of the decoded samples, as in a catalog; empty where they are not at hand.
+        silent: whether there is nothing to hear.
+    """
+
+    name: str
+    array: npt.NDArray[np.float16]
+    floor: float
+    duration_s: float
+    sha1: str = ""
+    silent: bool = False
+
+    @classmethod
+    def of_blocks(cls, name: str, blocks: Iterable[npt.NDArray[np.float32]], features: Features) -> Self:
+        """The song whose samples come in blocks ``(n,)``, mono, at the rate of the features.
+
+        Raises:
+            ArtistidError: samples so large that their features are not finite.
+        """
+        n_samples, peak, sha1 = 0, 0.0, hashlib.sha1()
+
+        def measured() -> Iterator[npt.NDArray[np.float32]]:
+            nonlocal n_samples, peak
+            for block in blocks:
+                n_samples += len(block)
+                peak = max(peak, float(block.max(initial=0)), -float(block.min(initial=0)))
+                sha1.update(np.ascontiguousarray(block).data)
+                yield block
+
+        array, floor = features.stored(measured())
+        if not np.isfinite(array).all():
+            raise ArtistidError(f"{name}: samples as large as {peak:.0e} have no finite features: expected [-1, 1]")
+        return cls(name, array, floor, n_samples / features.sample_rate, sha1.hexdigest(), silent=peak < SILENCE)
+
+    def bandwidth(self, features: LogMel) -> float:
+        """The highest frequency in Hz at which there is anything to hear."""
+        frames = self.array[:: 1 + len(self.array) // SAMPLED_FRAMES].astype(np.float32)
+        loudest = np.quantile(frames, 0.9, axis=0)  # (mel,); the clicks of a cut reach any frequency
+        return float(features.centres[np.flatnonzero(loudest > loudest.max() - AUDIBLE_DB)[-1]])
+
+    def is_narrow(self, features: LogMel) -> bool:
+        """Whether the upper half of what the network hears is missing, as from a telephone."""
+        return not self.silent and self.bandwidth(features) < NARROW * features.f_max
+
+
+def read_sound(path: Path, features: Features, limits: Limits) -> Sound:
+    """The features of a file, decoded here: what a decoder's process does.
+
+    Raises:
+        DecodingError: see :func:`artistid.data.audio.decode_blocks`; all that can go wrong with a file is that file's
+            error.
+    """
+    try:
+        return Sound.of_blocks(str(path), decode_blocks(path, features.sample_rate, limits.hours), features)
+    except DecodingError:
+        raise
+    except ArtistidError as error:
+        raise DecodingError(str(error)) from error
+    except MemoryError as error:
+        raise DecodingError(f"{path}: needs more memory than limits.memory_gb={limits.memory_gb:g}") from error
+    except Exception as error:
+        raise DecodingError(f"{path}: its features cannot be made ({type(error).__name__}: {error})") from error
+
+
+def start_decoders(number: int, limits: Limits, first: Call | None = None) -> Workers:
+    """Processes that decode, each with one thread, since there may be as many as there are cores.
+
+    Decoders print at length about broken files; what matters of it is in their errors.
+
+    Args:
+        number: of them; 0 is 1, since none decodes in this process.
+        limits: of each file.
+        first: see :class:`artistid.processes.Worker`.
+    """
+    return Workers(max(1, number), limits.allowance, ONE_THREAD, first, quiet=True)
+
+
+def crashed(path: Path, error: WorkerDiedError) -> DecodingError:
+    """The error of a file that a process has died of."""
+    return DecodingError(f"{path}: cannot be decoded: its decoder {error}")
+
+
+class SoundReader:
+    """Reads songs in a process apart, which is up while this one still gets ready.
+
+    Args:
+        limits: of each file.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        # torchaudio resamples, which most songs need, and takes seconds to import.
+        self._worker = Worker(ONE_THREAD, preload=("artistid.data.sound", "torchaudio"), quiet=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, path: Path, features: Features) -> Sound:
+        """The features of a file; another thread may ask meanwhile, and waits.
+
+        Raises:
+            DecodingError: see :func:`read_sound`; or a decoder that died of the file, or took too long.
+        """
+        try:
+            return self._worker.call(self._limits.allowance, read_sound, path, features, self._limits)
+        except WorkerDiedError as error:
+            raise crashed(path, error) from error
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._worker.close()
