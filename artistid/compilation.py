@@ -121,10 +121,9 @@ def _sweep(copies: Path) -> None:
 
 
 def _root() -> Path:
-    """Where numba is told to keep its caches, or with the features."""
-    if folder := os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(folder).expanduser() / "artistid"
-    return Path(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid").expanduser() / "compiled"
+    """Where numba is told to keep its caches; else with the features."""
+    cache = Path(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid")
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or cache / "numba").expanduser() / "artistid"
 
 
 def _key(source: str) -> str:

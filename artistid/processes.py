@@ -41,7 +41,8 @@ BOOT = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from ar
 
 LENGTH = struct.Struct("!Q")
 
-# A child ends itself so many seconds after its parent should have ended it: the parent may be dead.
+# A child ends itself so many seconds after its parent should have ended it, since that may be dead; and has as many to
+# end once it answers no more.
 GRACE_S = 5.0
 
 
@@ -277,7 +278,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _exit_code(process: subprocess.Popen[bytes]) -> int:
     """Of a process that answers no more: it is about to end, or is ended."""
     try:
-        return process.wait(timeout=1)
+        return process.wait(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
@@ -306,7 +307,7 @@ def serve() -> NoReturn:
             allowance, (function, arguments) = pickle.loads(calls.get())
             with _within(allowance):
                 answer = True, function(*arguments)
-        except Exception as error:
+        except BaseException as error:
             answer = False, _portable(error)
         pickle.dump(answer, answers, protocol=5)  # whose large arrays are written without a copy of them
         answers.flush()
@@ -350,12 +351,12 @@ def _data_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
-def _portable(error: Exception) -> Exception:
-    """An exception that can be sent; one that is no user's has its traceback with it."""
+def _portable(error: BaseException) -> Exception:
+    """An exception that can be sent, and raised there; one that is no user's has its traceback with it."""
     if not isinstance(error, ArtistidError):
         error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-    try:
+    with suppress(Exception):
         pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        if isinstance(error, Exception):  # and not SystemExit, which would end the parent
+            return error
+    return RuntimeError(f"{type(error).__name__}: {error}")

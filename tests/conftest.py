@@ -25,5 +25,8 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where feature stores go by default while testing: never the user's own cache."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
+        # But what is compiled once on a machine is not compiled anew by every session of tests.
+        outer = Path(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid").expanduser()
+        patch.setenv("NUMBA_CACHE_DIR", os.environ.get("NUMBA_CACHE_DIR") or str(outer / "numba"))
         patch.setenv("ARTISTID_CACHE", str(folder))
         yield folder

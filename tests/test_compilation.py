@@ -1,0 +1,99 @@
+"""What numba compiles: once, whoever comes at the same time, and never to be poisoned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+Process = subprocess.Popen[str]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    here = {"PYTHONPATH": str(CHECKOUT), "NUMBA_CACHE_DIR": str(tmp_path / "numba"), "REHEARSALS": f"{tmp_path}/trace"}
+    return {**os.environ, **here}
+
+
+def start(environment: dict[str, str], code: str = "from tests import jitted; print(jitted.twice(2))") -> Process:
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+LOADS = """
+from tests.jitted import twice
+assert twice(2) == 4 and twice(2.5) == 5
+print(len(twice.stats.cache_hits), len(twice.stats.cache_misses))
+"""
+
+
+def finished_caches(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "numba" / "artistid").glob("tests.jitted-*") if path.is_dir()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_of_four_that_come_at_once_one_compiles(environment: dict[str, str], tmp_path: Path) -> None:
+    processes = [start(environment, LOADS) for _ in range(4)]
+    assert [process.communicate()[0].strip() for process in processes] == ["2 0"] * 4
+    assert (tmp_path / "trace").read_text() == "compiled\n"
+    [cache] = finished_caches(tmp_path)
+    before = contents(cache)
+    assert start(environment, LOADS).communicate()[0].strip() == "2 0"
+    assert contents(cache) == before
+
+
+def test_what_was_not_rehearsed_is_kept_out_of_it(environment: dict[str, str], tmp_path: Path) -> None:
+    assert start(environment).communicate()[0].strip() == "4"
+    [cache] = finished_caches(tmp_path)
+    before = contents(cache)
+    code = "from tests.jitted import twice; print(twice(2j)); print(len(twice.stats.cache_misses))"
+    assert start(environment, code).communicate()[0].split() == ["4j", "1"]
+    assert contents(cache) == before
+
+
+def test_one_that_is_killed_while_it_compiles_leaves_nothing_to_load(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    hanging = {**environment, "REHEARSALS": str(tmp_path / "fifo")}
+    os.mkfifo(tmp_path / "fifo")  # opening it waits for a reader
+    process = start(hanging)
+    while not list((tmp_path / "numba" / "artistid").glob(".tests.jitted-*.part/**/*.nbc")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert finished_caches(tmp_path) == []
+    [draft] = (tmp_path / "numba" / "artistid").glob(".tests.jitted-*.part")
+    for path in draft.rglob("*.nbc"):
+        path.write_bytes(b"torn")
+    assert start(environment, LOADS).communicate()[0].strip() == "2 0"
+
+
+def test_copies_of_processes_that_have_ended_are_removed(environment: dict[str, str], tmp_path: Path) -> None:
+    copies = tmp_path / "numba" / "artistid" / "copies"
+    waiting = start(environment, "from tests import jitted; print('up', flush=True); import time; time.sleep(1000)")
+    assert waiting.stdout
+    waiting.stdout.readline()
+    dead = start(environment)
+    dead.communicate()
+    start(environment).communicate()
+    folders = [path for path in copies.iterdir() if path.is_dir()]
+    assert len(folders) == 2  # of the one that waits, and of the last
+    waiting.kill()
+    waiting.wait()
+    start(environment).communicate()
+    assert len([path for path in copies.iterdir() if path.is_dir()]) == 1
+
+
+def test_nowhere_to_keep_it(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out, err = start({**environment, "NUMBA_CACHE_DIR": str(tmp_path / "file")}).communicate()
+    assert out.strip() == "4"
+    assert "compiled functions cannot be kept" in err
