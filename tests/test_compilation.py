@@ -97,3 +97,24 @@ def test_nowhere_to_keep_it(environment: dict[str, str], tmp_path: Path) -> None
     out, err = start({**environment, "NUMBA_CACHE_DIR": str(tmp_path / "file")}).communicate()
     assert out.strip() == "4"
     assert "compiled functions cannot be kept" in err
+
+
+@pytest.mark.slow
+def test_a_sweep_of_four_jobs_with_four_workers_on_a_fresh_machine(
+    corpus: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Librosa's beat tracker and our own kernels, wanted by all at once; and nothing is broken for those who follow."""
+    command = [sys.executable, "-m", "artistid.train", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=4"]
+    command += ["model=statistics_svm,crnn", "data=folder", f"data.root={corpus}", f"cache_dir={tmp_path}/cache"]
+    command += ["trainer.max_epochs=1", "trainer.enable_progress_bar=false", "workers=4"]
+    for seeds in ("0,1", "2,3"):
+        done = subprocess.run(
+            [*command, f"seed={seeds}"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        caches = [path for path in (tmp_path / "numba" / "artistid").glob("artistid.*") if path.is_dir()]
+        assert {path.name.rpartition("-")[0] for path in caches} == {
+            "artistid.data.descriptors",
+            "artistid.learning.kernels",
+        }
+    assert len(list((tmp_path / "runs").rglob("scores.json"))) == 8
