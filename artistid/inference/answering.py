@@ -15,6 +15,7 @@ from artistid.inference.identifier import Identifier
 from artistid.inference.songs import answering, read_ahead, work_through
 from artistid.inference.sound import Sound
 from artistid.inference.writers import WRITERS, Table
+from artistid.trust import trusted
 
 
 def answer(config: DictConfig) -> None:
@@ -30,7 +31,7 @@ def answer(config: DictConfig) -> None:
     if not isinstance(config.top, int) or config.top < 1:
         raise ArtistidError(f"top={config.top}: expected 1 artist or more")
     paths = find_audio(plain(config)["audio"])
-    identifier = Identifier.from_checkpoint(config.checkpoint, config.device)
+    identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
     writer = Table(sys.stdout, config.timeline) if config.format == "table" else WRITERS[config.format](sys.stdout)
 
     def identified(path: Path, sound: Sound) -> Identification:

@@ -30,6 +30,7 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.specification import Specification, load_network, save_folder
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.trust import Trust, check_trust
 
 # Frames of all clips of a batch: 64 channels of them at 128 mel bins are 64 MiB, and a core's cache sees more of fewer.
 FRAMES_AT_ONCE = 2048
@@ -70,24 +71,32 @@ class Identifier:
         self._recordings = frozenset(specification.recordings)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, device: str = "auto") -> Identifier:
+    def from_checkpoint(cls, path: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
         """Load a checkpoint, or a folder of :meth:`save_pretrained`.
+
+        Args:
+            path: of the file or folder.
+            device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
+            trust: packages of your own whose networks may be called.
 
         Raises:
             ArtistidError: a file that is missing, no checkpoint, not safe, or another version's; or no such device.
         """
-        return cls(*load_network(path), device)
+        return cls(*load_network(path, check_trust(trust)), device)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str = "auto") -> Identifier:
+    def from_pretrained(cls, folder: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
         """Load what :meth:`save_pretrained` wrote; nothing is fetched from anywhere.
+
+        Args:
+            folder, device, trust: see :meth:`from_checkpoint`.
 
         Raises:
             ArtistidError: no such folder, or not what was written there.
         """
         if not Path(folder).expanduser().is_dir():
             raise ArtistidError(f"{folder} is no folder here; one from the Hugging Face Hub is to be downloaded first")
-        return cls.from_checkpoint(folder, device)
+        return cls.from_checkpoint(folder, device, trust)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``config.json``, which hold all that the checkpoint does and run nothing.

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import ClassVar
 
@@ -51,6 +51,9 @@ class Source(ABC):
         min_songs: of an artist.
         exclude: track ids.
         albums_only: leave out tracks without an album, which an album split cannot place.
+
+    Attributes:
+        read_only: write nothing outside a cache, since the settings are not the user's own but a file's.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Source(ABC):
     min_songs: int = 0
     exclude: Sequence[str] = ()
     albums_only: bool = False
+    read_only: bool = field(init=False, default=False)
 
     card: ClassVar[Card]
 
@@ -141,6 +145,8 @@ def path_below(root: Path, text: str, where: object) -> Path:
     Raises:
         ArtistidError: a path that leads out of ``root``, or one of another machine's drives.
     """
+    if "\0" in text:
+        raise ArtistidError(f"{where}: {text!r} is no path: it has a NUL character in it")
     path = absolute(root / text)
     if "\\" in text and not path.exists():
         path = absolute(root / text.replace("\\", "/"))
