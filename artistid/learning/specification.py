@@ -185,8 +185,13 @@ class Specification:
 
 
 def _check_texts(value: Any, name: str) -> None:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(each, str) and _is_unicode(each) for each in value):
         raise ArtistidError(f"{name} is no list of text")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written anywhere: half a surrogate pair can't."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _check_whole(value: Any, name: str) -> None:
