@@ -73,7 +73,7 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
     """
     packages = (*homes, *trust)
     if not isinstance(target, str) or not is_within(target, packages):
-        raise ArtistidError(f"it would call {shown(target)}, which is no part of artistid{_way(target)}")
+        raise ArtistidError(f"it would call {shown(target)}, which is no part of artistid{way_to_trust(target)}")
     try:
         found = get_object(target)
     except Exception as error:  # Hydra raises what an import raised
@@ -85,8 +85,8 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
     return found
 
 
-def _way(target: Any) -> str:
-    """How a package of one's own is trusted."""
+def way_to_trust(target: Any) -> str:
+    """For an error: how a package is trusted, where it is one that may be."""
     package = target.partition(".")[0] if isinstance(target, str) else ""
     foreign = PACKAGE.fullmatch(package) and package != "artistid" and package not in sys.stdlib_module_names
-    return f"; if you know {shown(package)}, trust=[{package[:50]}] lets it be called" if foreign else ""
+    return f"; if you know {shown(package)}, trust=[{package[:50]}] lets it be used" if foreign else ""

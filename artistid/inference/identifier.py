@@ -183,14 +183,16 @@ class Identifier:
         """What the network makes of a song's features."""
         clips = self._cut(sound)
         hop_s = self._features.hop_length / self._features.sample_rate
-        probability, embedding = zip(*self._batches(sound, clips), strict=True)
+        probability, embedding = (np.concatenate(parts) for parts in zip(*self._batches(sound, clips), strict=True))
+        if not (np.isfinite(probability).all() and np.isfinite(embedding).all()):
+            raise ArtistidError("what the network makes of it is not finite (NaN or infinite): it cannot be relied on")
         return Hearing(
             name=sound.name,
             duration_s=sound.duration_s,
             start_s=clips.start.astype(np.float64) * hop_s,
             end_s=np.minimum((clips.start + clips.length) * hop_s, sound.duration_s),
-            probability=np.concatenate(probability),
-            embedding=np.concatenate(embedding),
+            probability=probability,
+            embedding=embedding,
             silent=sound.silent,
             warnings=tuple(self._warnings(sound, clips)),
             sha1=sound.sha1,

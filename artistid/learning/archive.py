@@ -20,7 +20,7 @@ from hydra.utils import get_object
 
 from artistid.errors import ArtistidError
 from artistid.limits import shown
-from artistid.trust import Trust, is_within
+from artistid.trust import Trust, is_within, way_to_trust
 
 # All that a pickle of weights and plain values names, as its second protocol writes it.
 DTYPES = r"float(16|32|64)|bfloat16|u?int(8|16|32|64)|bool"
@@ -73,7 +73,7 @@ def readable(path: Path, where: str, trust: Trust = ()) -> Iterator[None]:
     if foreign:
         raise ArtistidError(
             f"{where} cannot be read: it is no checkpoint, or holds more than weights and plain values, of which "
-            f"nothing was run: {shown(foreign[0].replace(' ', '.'))}"
+            f"nothing was run: {shown(foreign[0].replace(' ', '.'))}{way_to_trust(foreign[0].replace(' ', '.'))}"
         )
     with torch.serialization.safe_globals([_found(name, where) for name in others]):
         yield

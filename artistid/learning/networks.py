@@ -133,7 +133,7 @@ class Network:
         """
         best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
         stop = EarlyStopping("val/loss", patience=self.patience)
-        last = LastState(folder.last)
+        last = LastState(folder.last, self.trust)
         votes = SongVote(data.clips, self.specification.vote)
         callbacks: list[Callback] = [*self.watchers, votes]
         if self.thawing:
