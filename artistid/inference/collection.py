@@ -188,6 +188,8 @@ class Collection:
             raise ArtistidError(f"{where} has no songs")
         if empty := [name for name in table.column_names if _has_nulls(table[name])]:
             raise ArtistidError(f"{where} is damaged: it has songs without {', '.join(empty)}")
+        if not np.isfinite(table["duration_s"].to_numpy()).all():
+            raise ArtistidError(f"{where} is damaged: it has songs whose duration_s is not finite")
         vectors = _matrix(table["embedding"])
         lengths = np.linalg.norm(vectors, axis=1)
         if not np.all(np.abs(lengths - 1) <= UNIT_TOLERANCE):  # written so that NaN counts as bad

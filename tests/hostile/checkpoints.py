@@ -452,8 +452,9 @@ _add_data("a trillion songs", True, _target_=SYNTHETIC, name="x", cache_dir="x",
           n_songs=10_000)  # fmt: skip
 _add_data("songs of ten hours", True, _target_=SYNTHETIC, name="x", cache_dir="x", seconds=36_000.0)
 _add_data("a file that is no table", True, _target_=CATALOG, name="x", csv="/etc/passwd")
-_add_data("no folder", True, _target_=FOLDER, name="x", root="/nowhere\x1b[2J")
-_add_data("a folder with a NUL", True, _target_=FOLDER, name="x", root="a\0b")
+_add_data("no folder", True, _target_=FOLDER, name="x", root="/nowhere")
+_add_data("a root with raw escape bytes", _target_=FOLDER, name="x", root="/nowhere\x1b[2J")
+_add_data("a folder with a NUL", _target_=FOLDER, name="x", root="a\0b")
 _add_data("of nobody's home", True, _target_=FOLDER, name="x", root="~nobody-of-this-name/music")
 
 for _name, _value in {

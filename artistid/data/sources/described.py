@@ -94,7 +94,9 @@ def _check_fields(kind: type, settings: Mapping[str, Any]) -> None:
     hints = get_type_hints(kind)
     for name, value in settings.items():
         if not _is_of(value, hints[name]):
-            raise ArtistidError(f"data.{name}={shown(value)} is no setting of {kind.__name__}: it is of another type")
+            raise ArtistidError(
+                f"data.{name}={shown(value)} is no setting of {kind.__name__}, which takes another type"
+            )
         if f"data.{name}" in BOUNDS:
             check_bound(f"data.{name}", value)
 
@@ -111,4 +113,4 @@ def _is_of(value: Any, hint: Any) -> bool:
         return type(value) is hint
     if get_origin(hint) is not None:  # of text, as all lists are that a source takes
         return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
-    return isinstance(value, str)  # text, or a path
+    return isinstance(value, str) and not any(ord(letter) < 32 for letter in value)  # text, or a path
