@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.utils import instantiate
@@ -39,7 +38,7 @@ from artistid.learning.fine_tuning import check_fine_tuning
 from artistid.learning.loggers import log_results, open_loggers
 from artistid.learning.networks import Network, predict, set_up
 from artistid.learning.specification import targets_of
-from artistid.places import below
+from artistid.places import below, expanded
 from artistid.preparation import prepare_data, prepare_described
 from artistid.runs import RunFolder, condition_of, provenance
 from artistid.trust import is_within, trusted
@@ -214,7 +213,7 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     check_vote(config.vote)
     if config.part not in (*PARTS, "all"):
         raise ArtistidError(f"part={config.part!r} is none of {', '.join(PARTS)}, all")
-    path = Path(config.checkpoint).expanduser().resolve()
+    path = expanded(config.checkpoint).resolve()
     in_run = path.parent.name == RunFolder.checkpoints_name
     beside = RunFolder(path.parent.parent if in_run else path.parent).evaluations
     name = f"{path.stem}-{data.get('name')}-{config.part}-{config.vote}"

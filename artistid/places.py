@@ -31,6 +31,18 @@ def below(folder: Path, name: object, setting: str) -> Path:
     return folder / str(name)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path whose leading ``~`` stands for a home.
+
+    Raises:
+        ArtistidError: the home of nobody here.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ArtistidError(f"{str(path)[:LONGEST]!r} lies in the home of somebody who has none here") from error
+
+
 def _fault(name: object) -> str:
     """What is wrong with a name; nothing of a good one."""
     if not isinstance(name, str):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -19,7 +18,7 @@ from artistid.data.shards import Shard
 from artistid.data.sources.described import opened, redirected
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
-from artistid.places import below
+from artistid.places import below, expanded
 from artistid.trust import Trust
 
 log = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ def prepare_data(
     """
     if source is None:
         source = instantiate(config.data)
-    folder = below(Path(config.cache_dir).expanduser(), source.name, "data.name")
+    folder = below(expanded(config.cache_dir), source.name, "data.name")
     found = source.catalog()
     log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
     if shard:

@@ -174,7 +174,7 @@ def test_a_line_of_a_playlist_that_names_no_file(
     with pytest.raises(SystemExit):
         predict(checkpoint, music / "party.m3u", "format=jsonl")
     out, err = capsys.readouterr()
-    assert [Path(json.loads(answer)["file"]).name for answer in out.splitlines()] == ["b.mp3"]
+    assert [Path(json.loads(answer)["name"]).name for answer in out.splitlines()] == ["b.mp3"]
     assert err.count("cannot be read") == 1
     assert "error: 1 of 2 songs could not be answered" in err
     assert "Traceback" not in err

@@ -13,6 +13,7 @@ from artistid.data.audio import AUDIO_SUFFIXES
 from artistid.data.catalog import nfc
 from artistid.data.sources.base import audio_files
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 
 PLAYLISTS = frozenset({".m3u", ".m3u8", ".pls"})
 
@@ -39,7 +40,7 @@ def find_audio(wanted: str | Sequence[str], setting: str = "audio") -> list[Path
 
 
 def _named(name: str, setting: str) -> Iterator[Path]:
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         if not (files := audio_files(path)):
             raise ArtistidError(f"{setting}={nfc(name)} is a folder without audio files")

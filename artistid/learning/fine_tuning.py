@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
@@ -27,6 +26,7 @@ from artistid.data.features import LogMel
 from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.specification import Specification, load_checkpoint, misfit
+from artistid.places import expanded
 from artistid.runs import RunFolder
 from artistid.trust import trusted
 
@@ -79,7 +79,7 @@ class Pretrained:
         Raises:
             ArtistidError: no file, no checkpoint, or one that does not fit the model or its features.
         """
-        path = Path(str(config.init_from)).expanduser()
+        path = expanded(str(config.init_from))
         if path.resolve().is_relative_to(RunFolder(config.run_dir).checkpoints.resolve()):
             raise ArtistidError(
                 f"init_from={config.init_from} lies in run_dir={config.run_dir}, and the run would write over it"

@@ -24,6 +24,7 @@ from artistid.evaluation.tally import METHODS
 from artistid.inference.sound import printable
 from artistid.learning.archive import load_archive
 from artistid.limits import BOUNDS, LONGEST_NAME, MOST_MEL_VALUES, check_bound, check_plain, shown
+from artistid.places import expanded
 from artistid.trust import Trust, find_class
 
 CHECKPOINT_KEY = "artistid"
@@ -244,7 +245,7 @@ def load_checkpoint(path: str | Path, trust: Trust = ()) -> tuple[Specification,
     Raises:
         ArtistidError: no such file, or a file that is no checkpoint of this package.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     where = named(path)
     if path.is_dir():
         plain, weights = _read_folder(path, where)
@@ -271,7 +272,7 @@ def load_network(path: str | Path, trust: Trust = ()) -> tuple[Specification, nn
         ArtistidError: see :func:`load_checkpoint`; or weights and specification don't fit together.
     """
     specification, weights = load_checkpoint(path, trust)
-    where = named(Path(path).expanduser())
+    where = named(expanded(path))
     try:
         if fault := misfit(specification.network, len(specification.artists), weights, trust):
             raise ArtistidError(f"{where}: its weights don't fit its network: {fault}")

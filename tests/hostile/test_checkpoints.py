@@ -79,6 +79,7 @@ class Place:
             **os.environ,
             "HOME": str(self.home),
             "TMPDIR": str(self.mine / "tmp"),
+            "MPLCONFIGDIR": str(self.mine / "tmp"),
             "PYTHONPATH": str(repository),
             "PYTHONDONTWRITEBYTECODE": "1",
         }

@@ -16,6 +16,7 @@ from typing import ClassVar
 from artistid.data.audio import AUDIO_SUFFIXES
 from artistid.data.catalog import Catalog, Track, nfc
 from artistid.errors import ArtistidError, listing
+from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Source(ABC):
         """
         if self.root is None:
             raise ArtistidError(f"data.root is not set: say where {self.card.title} is\n{self.expected()}")
-        root = Path(self.root).expanduser()
+        root = expanded(self.root)
         if not root.is_dir():
             found = "is a file" if root.exists() else f"does not exist (seen from {Path.cwd()})"
             raise ArtistidError(f"data.root={root} {found}\n{self.expected()}")

@@ -12,6 +12,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.sources.base import Card
 from artistid.data.sources.folder import Folder
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 
 # The composer is imported where it composes: its filters (scipy.signal) take a second to import, and a checkpoint that
 # was trained on its music asks for no more than this class's name.
@@ -58,7 +59,7 @@ class Synthetic(Folder):
     )
 
     def __post_init__(self) -> None:
-        self.root = Path(self.cache_dir).expanduser() / "synthetic" / folder_name(self.discography)
+        self.root = expanded(self.cache_dir) / "synthetic" / folder_name(self.discography)
 
     @property
     def discography(self) -> Discography:
