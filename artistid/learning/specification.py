@@ -118,7 +118,9 @@ class Specification:
             value, words = getattr(self, field.name), str(field.type)
             if field.name in ("vote", "precision"):  # which are one of few, see below
                 continue
-            if not isinstance(value, kinds[words.partition("[")[0]]) and not (value is None and "None" in words):
+            if not isinstance(value, kinds[words.split(" ")[0].partition("[")[0]]) and not (
+                value is None and "None" in words
+            ):
                 raise ArtistidError(f"{field.name} is {shown(value)}, expected {words}")
         for name in ("artists", "recordings"):
             _check_texts(getattr(self, name), name)
