@@ -6,6 +6,7 @@ The verbs are modules: ``python -m artistid.train``, ``evaluate``, ``prepare``, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(checkpoint: str | Path, device: str = "auto") -> Identifier:
+def load(checkpoint: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Identifier:
     """Open a trained network, to name the artist of any song.
 
     Args:
         checkpoint: the ``best.ckpt`` of a run, or a folder that ``save_pretrained`` wrote. Nothing in it is run.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
+        trust: packages of your own whose networks it may name, such as ``("mynet",)``; see docs/own-network.md.
 
     Raises:
         artistid.errors.ArtistidError: a file that is missing, no checkpoint, not safe, or another version's.
@@ -40,4 +42,4 @@ def load(checkpoint: str | Path, device: str = "auto") -> Identifier:
     """
     from artistid.inference.identifier import Identifier  # here, so that importing the package stays light
 
-    return Identifier.from_checkpoint(checkpoint, device)
+    return Identifier.from_checkpoint(checkpoint, device, trust)

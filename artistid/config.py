@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import re
 import shutil
 import sys
@@ -54,6 +55,11 @@ WORST = 0.0
 
 # What is imported is not garbage, yet by default Python would look through all of it a dozen times meanwhile: a second.
 OBJECTS_BETWEEN_COLLECTIONS = 200_000
+
+
+def user_cache() -> Path:
+    """Where features are kept unless ``cache_dir`` says otherwise, as conf/base.yaml has it."""
+    return Path(os.environ.get("ARTISTID_CACHE", "~/.cache/artistid")).expanduser()
 
 
 def config_dir() -> Path:

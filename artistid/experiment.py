@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.utils import instantiate
@@ -38,8 +37,11 @@ from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import check_fine_tuning
 from artistid.learning.loggers import log_results, open_loggers
 from artistid.learning.networks import Network, predict, set_up
-from artistid.preparation import prepare_data
+from artistid.learning.specification import targets_of
+from artistid.places import below, expanded
+from artistid.preparation import prepare_data, prepare_described
 from artistid.runs import RunFolder, condition_of, provenance
+from artistid.trust import is_within, trusted
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
         with stopwatch(seconds, "test"):
             predictions = {part: system.predict(data, part) for part in ("val", "test")}
             rejection = system.calibrate(predictions["val"], folder)
-            unlike = judge_unknown(folder, predictions["test"], unknown, store, config.vote) if unknown else None
+            unlike = judge_unknown(folder, predictions["test"], unknown, store, config) if unknown else None
         scores = {part: score_levels(clips, config.vote, levels) for part, clips in predictions.items()}
         folder.write_results(predictions, config.vote, scores)
         log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
@@ -151,13 +153,15 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     return leading_f1(scores["val"])
 
 
-def judge_unknown(folder: RunFolder, known: Predictions, unknown: Catalog, store: Store, method: str) -> dict[str, Any]:
+def judge_unknown(
+    folder: RunFolder, known: Predictions, unknown: Catalog, store: Store, config: DictConfig
+) -> dict[str, Any]:
     """How the best checkpoint, at work, tells songs of unknown artists from the test songs.
 
     Returns:
         The unknown artists, and their :class:`artistid.evaluation.rejection.Separation`.
     """
-    identifier = Identifier.from_checkpoint(folder.checkpoints / "best.ckpt")
+    identifier = Identifier.from_checkpoint(folder.checkpoints / "best.ckpt", trust=trusted(config))
     sounds = (
         Sound(track.track_id, store.track(track.track_id), store.entries[track.track_id].floor, track.duration_s or 0)
         for track in unknown
@@ -165,7 +169,7 @@ def judge_unknown(folder: RunFolder, known: Predictions, unknown: Catalog, store
     scores = [identifier.identify(identifier.hear_sound(sound)).score for sound in sounds]
     rejection = identifier.specification.rejects()
     assert rejection is not None, "a network is calibrated before it is tested"
-    found: Separation = separation(familiarity(vote(known, method).probability), scores, rejection)
+    found: Separation = separation(familiarity(vote(known, config.vote).probability), scores, rejection)
     log.info(
         "unknown artists: AUROC %.3f of %d songs against %d test songs; at the threshold %.3f, %.0f %% of the unknown "
         "and %.0f %% of the known are accepted",
@@ -200,21 +204,20 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     """
     if not config.checkpoint:
         raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
-    classifier = ArtistClassifier.from_checkpoint(config.checkpoint)
+    classifier = ArtistClassifier.from_checkpoint(config.checkpoint, trusted(config))
     specification = classifier.specification
     elsewhere = config.get("data") is not None
-    if not elsewhere:
-        with open_dict(config):
-            config.data = specification.data
+    data = config.data if elsewhere else specification.data
     config.vote = config.vote or specification.vote
     config.part = config.part or ("all" if elsewhere else "test")
     check_vote(config.vote)
     if config.part not in (*PARTS, "all"):
         raise ArtistidError(f"part={config.part!r} is none of {', '.join(PARTS)}, all")
-    path = Path(config.checkpoint).expanduser().resolve()
+    path = expanded(config.checkpoint).resolve()
     in_run = path.parent.name == RunFolder.checkpoints_name
     beside = RunFolder(path.parent.parent if in_run else path.parent).evaluations
-    folder = RunFolder(config.run_dir or beside / f"{path.stem}-{config.data.name}-{config.part}-{config.vote}")
+    name = f"{path.stem}-{data.get('name')}-{config.part}-{config.vote}"
+    folder = RunFolder(config.run_dir or below(beside, name, "data.name in the evaluation's"))
     with folder.begin(config.overwrite):
         return _evaluate(config, classifier, folder)
 
@@ -222,8 +225,10 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
 def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
     specification, part = classifier.specification, config.part
     seconds: dict[str, float] = {}
-    catalog, store, left_out = prepare_data(config, specification.log_mel())
+    catalog, store, left_out = prepare_described(config, specification.data, specification.log_mel(), trusted(config))
     if part != "all":
+        if not specification.split:
+            raise ArtistidError(f"the checkpoint does not say how its data was split: part={part} is not known, all is")
         catalog = Split(**specification.split).select(catalog, part)
         if not len(catalog):
             raise ArtistidError(
@@ -284,11 +289,30 @@ def check_settings(config: DictConfig) -> None:
         value = config[name]
         if not isinstance(value, int) or not lowest <= value <= highest:
             raise ArtistidError(f"{name}={value}: expected a whole number from {lowest} to {highest}")
+    check_foreign(config)
     check_unknown(plain(config)["unknown_artists"], "estimator" in config.model, config.model.name)
     if not isinstance(config.early_stopping.patience, int) or config.early_stopping.patience < 1:
         raise ArtistidError(f"early_stopping.patience={config.early_stopping.patience}: expected 1 epoch or more")
     if "init_from" in config:
         check_fine_tuning(config)
+
+
+def check_foreign(config: DictConfig) -> None:
+    """Raises ArtistidError for a network or a source of another package that ``trust`` does not name.
+
+    Both go into the checkpoint by name, and whoever opens it would be refused, this run's own test included.
+    """
+    trust = trusted(config)
+    if "estimator" in config.model:  # which leaves no checkpoint
+        return
+    for part, targets in (("model.network", targets_of(plain(config.model.network))), ("data", [config.data._target_])):
+        for target in targets:
+            package = str(target).partition(".")[0]
+            if package != "artistid" and not is_within(str(target), trust):
+                raise ArtistidError(
+                    f"{part} calls {target}, which is no part of artistid: its checkpoints could not be opened; if "
+                    f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/own-network.md)"
+                )
 
 
 def check_unknown(unknown: Any, is_baseline: bool, model: str) -> None:

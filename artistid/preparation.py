@@ -6,18 +6,22 @@ It does without torch, which takes longer to start than a shard of a small colle
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from artistid.config import plain
 from artistid.data.catalog import Catalog
 from artistid.data.features import Features
 from artistid.data.shards import Shard
 from artistid.data.sound import Limits
+from artistid.data.sources.described import opened, redirected
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
+from artistid.places import below, expanded
+from artistid.trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -58,23 +62,52 @@ def limits_of(config: DictConfig) -> Limits:
     return Limits(**plain(config.limits))
 
 
-def prepare_data(
-    config: DictConfig, features: Features, shard: Shard | None = None
+def prepare_described(
+    config: DictConfig, description: Mapping[str, Any], features: Features, trust: Trust
 ) -> tuple[Catalog, Store, list[str]]:
-    """The catalog of ``config.data``, or one shard of it, and its features, made where they are missing.
+    """As :func:`prepare_data`; where ``config.data`` is null, of the data that a checkpoint describes.
+
+    ``config.data`` is then set to it, with the places that are written to as this command has them.
+
+    Args:
+        config: of a verb.
+        description: what the checkpoint says of its data.
+        features: to be made.
+        trust: packages whose sources a checkpoint may name.
+    """
+    if config.get("data") is not None:
+        return prepare_data(config, features)
+    settings = redirected(description, config.cache_dir, config.workers)
+    source = opened(settings, trust)
+    with open_dict(config):
+        config.data = settings
+    return prepare_data(config, features, source=source)
+
+
+def prepare_data(
+    config: DictConfig, features: Features, shard: Shard | None = None, source: Any = None
+) -> tuple[Catalog, Store, list[str]]:
+    """The catalog of a source, or one shard of it, and its features, made where they are missing.
+
+    Args:
+        config: of a verb.
+        features: to be made.
+        shard: None: all.
+        source: None: what ``config.data`` says.
 
     Returns:
         catalog: the tracks that are in the store.
         store: their features.
         left_out: track ids that could not be decoded (``on_error=skip``).
     """
-    source = instantiate(config.data)
+    if source is None:
+        source = instantiate(config.data)
+    folder = below(expanded(config.cache_dir), source.name, "data.name")
     found = source.catalog()
     log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
     if shard:
         found = shard.select(found)
         log.info("shard %d of %d: %d songs", shard.number, shard.of, len(found))
-    folder = Path(config.cache_dir).expanduser() / source.name
     catalog, store = prepare(found, features, folder, config.workers, config.on_error, shard, limits_of(config))
     left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)

@@ -73,6 +73,7 @@ WITHOUT_EFFECT = (
     "logger",
     "trainer.enable_progress_bar",
     "clips_on",
+    "trust",
 )
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)

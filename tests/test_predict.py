@@ -148,6 +148,48 @@ def test_what_fails_is_told_and_the_rest_is_done(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "file://[",
+        "file://[::1/b.mp3",
+        "file://elsewhere.example/music/b.mp3",
+        "file://%00",
+        "file:///a%00b.mp3",
+        "file:///%ff%fe%zz.mp3",
+        "file:b.mp3.gone",
+        "file:",
+        "a\0b.mp3",
+        "~nobody-of-this-name/b.mp3",
+        "x" * 5000 + ".mp3",
+        "x" * 5000 + "\\b.mp3",
+        "\x1b[2Jgone.mp3",
+    ],
+    ids=lambda line: repr(line[:30]),
+)
+def test_a_line_of_a_playlist_that_names_no_file(
+    checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    (music / "party.m3u").write_text(f"{line}\nb.mp3\n")
+    with pytest.raises(SystemExit):
+        predict(checkpoint, music / "party.m3u", "format=jsonl")
+    out, err = capsys.readouterr()
+    assert [Path(json.loads(answer)["name"]).name for answer in out.splitlines()] == ["b.mp3"]
+    assert err.count("cannot be read") == 1
+    assert "error: 1 of 2 songs could not be answered" in err
+    assert "Traceback" not in err
+
+
+def test_uris_of_a_playlist(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = music / "what? #1 100%.mp3"
+    (music / "b.mp3").rename(odd)
+    uris = (f"file://{music}/a.flac", f"FILE://localhost{music}/what%3F%20%231%20100%25.mp3")
+    raw = f"file:{music}/what? #1 100%.mp3"  # as some players write it
+    for lines, expected in ((uris, ["a.flac", odd.name]), ((raw,), [odd.name])):
+        (music / "party.m3u8").write_text("\n".join(lines), encoding="utf-8")
+        assert names(answers(checkpoint, music / "party.m3u8", capsys), music) == expected
+
+
 def test_a_song_of_a_playlist_that_is_gone(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (music / "party.m3u").write_text("gone.mp3\nb.mp3\nhttp://radio.example/stream\n")
     with pytest.raises(SystemExit):

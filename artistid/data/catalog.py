@@ -211,11 +211,21 @@ def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str
         what: the file ought to be, for the errors.
 
     Raises:
-        ArtistidError: no such file, columns missing or there twice, or a row with fewer or more cells than the first.
+        ArtistidError: no such file, columns missing or there twice, a row with fewer or more cells than the first, or
+            a text that is cut short within a letter.
     """
     if not path.is_file():
         raise ArtistidError(f"the {what} {path} is no file (seen from {Path.cwd()})")
-    with path.open(encoding=_encoding(path), errors="surrogateescape", newline="") as file:
+    encoding = _encoding(path)
+    try:
+        return _rows(path, encoding, required, what)
+    except UnicodeError as error:  # UTF-8 can't raise it: its bytes that are no text are kept
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+        raise ArtistidError(f"{path} is no {what}: it is no whole {encoding.upper()} text: {reason}") from error
+
+
+def _rows(path: Path, encoding: str, required: Collection[str], what: str) -> list[dict[str, str]]:
+    with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
         delimiter = max(",;\t", key=file.readline().count)
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter)

@@ -20,11 +20,12 @@ import csv
 import hashlib
 import json
 import logging
+import math
 import os
 import zlib
 from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -377,9 +378,20 @@ class _Journal:
 def _parse(line: bytes) -> Entry | None:
     """The entry of a line of the index; None if the line is torn or is no entry."""
     try:
-        return Entry(**json.loads(line.decode())) if line.endswith(b"\n") else None
-    except (ValueError, TypeError):
+        entry = Entry(**json.loads(line.decode())) if line.endswith(b"\n") else None
+    except (ValueError, TypeError, RecursionError):
         return None
+    return entry if entry and _is_sound(entry) else None
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether what an entry says is of the types that it declares, and no number is impossible."""
+    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+    values = [(getattr(entry, field.name), kinds[str(field.type)]) for field in fields(entry)]
+    if any(type(value) not in allowed for value, allowed in values):  # not isinstance: true and false are no numbers
+        return False
+    counts = (entry.start, entry.frames, entry.size, entry.crc32)
+    return min(counts) >= 0 and 0 <= entry.duration_s < math.inf and math.isfinite(entry.floor)
 
 
 class _Appender:

@@ -16,6 +16,7 @@ from artistid.inference.identifier import Identifier
 from artistid.inference.songs import answering, read_ahead, work_through
 from artistid.inference.writers import WRITERS, Table
 from artistid.preparation import limits_of
+from artistid.trust import trusted
 
 
 def answer(config: DictConfig) -> None:
@@ -32,7 +33,7 @@ def answer(config: DictConfig) -> None:
         raise ArtistidError(f"top={config.top}: expected 1 artist or more")
     paths = find_audio(plain(config)["audio"])
     reader = SoundReader(limits_of(config))
-    identifier = Identifier.from_checkpoint(config.checkpoint, config.device)
+    identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
     writer = Table(sys.stdout, config.timeline) if config.format == "table" else WRITERS[config.format](sys.stdout)
 
     def identified(path: Path, sound: Sound) -> Identification:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from collections.abc import Collection as Rows
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -32,6 +33,7 @@ TEXTS = ("track_id", "path", "artist", "album", "title", "sha1")
 SONG_COLUMNS = (*TEXTS, "duration_s", "file_size", "file_mtime_ns")
 CLIP_COLUMNS = ("clip_start_s", "clip_end_s", "clip_embedding")
 COLUMNS = (*SONG_COLUMNS, "embedding", *CLIP_COLUMNS)
+MOST_VALUES_PER_BYTE = 64  # of the file: vectors hardly compress, and a claim of more is none of ours
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of an embedding may be
 
 
@@ -64,9 +66,11 @@ class Origin:
     def of_file(cls, path: Path) -> Origin | None:
         """Of what a Parquet file has; None for any other file."""
         try:
-            return cls(**json.loads((pq.read_metadata(path).metadata or {})[METADATA_KEY]))
-        except (KeyError, TypeError, ValueError, OSError, pa.ArrowException):
+            origin = cls(**json.loads((pq.read_metadata(path).metadata or {})[METADATA_KEY]))
+        except (KeyError, TypeError, ValueError, RecursionError, OSError, pa.ArrowException):
             return None
+        texts = isinstance(origin.network, str) and isinstance(origin.version, str)
+        return origin if texts and isinstance(origin.features, dict) and isinstance(origin.clip, dict) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,11 +179,17 @@ class Collection:
                         f"{where} is a Parquet file, but no collection of this version of artistid, {__version__}: it "
                         f"lacks {', '.join(lacking)}"
                     )
+                if fault := _fault_of(file, path.stat().st_size):
+                    raise ArtistidError(f"{where} is damaged, or no collection of artistid: {fault}")
                 table = file.read([*SONG_COLUMNS, "embedding"])
         except (OSError, pa.ArrowException) as error:
             raise ArtistidError(f"{where} cannot be read, or is no Parquet file: {error}") from error
         if not table.num_rows:
             raise ArtistidError(f"{where} has no songs")
+        if empty := [name for name in table.column_names if _has_nulls(table[name])]:
+            raise ArtistidError(f"{where} is damaged: it has songs without {', '.join(empty)}")
+        if not np.isfinite(table["duration_s"].to_numpy()).all():
+            raise ArtistidError(f"{where} is damaged: it has songs whose duration_s is not finite")
         vectors = _matrix(table["embedding"])
         lengths = np.linalg.norm(vectors, axis=1)
         if not np.all(np.abs(lengths - 1) <= UNIT_TOLERANCE):  # written so that NaN counts as bad
@@ -272,11 +282,17 @@ class Collection:
             table = pq.read_table(self.path, columns=list(CLIP_COLUMNS))
         except (OSError, pa.ArrowException) as error:
             raise ArtistidError(f"{where} cannot be read: {error}") from error
-        start_s, end_s, vectors = (table[name].combine_chunks() for name in CLIP_COLUMNS)
-        row = np.repeat(np.arange(len(table)), pc.list_value_length(start_s).to_numpy())
-        clips = ClipTable(row, start_s.flatten().to_numpy(), end_s.flatten().to_numpy(), _matrix(vectors.flatten()))
-        if len(table) != len(self) or not np.isfinite(clips.vectors).all():
+        if len(table) != len(self) or any(_has_nulls(column) for column in table.columns):
             raise ArtistidError(f"{where} is damaged, or was changed while it was read")
+        columns = [table[name].combine_chunks() for name in CLIP_COLUMNS]
+        counts, *others = (pc.list_value_length(column).to_numpy() for column in columns)
+        if not all(np.array_equal(counts, each) for each in others):
+            raise ArtistidError(f"{where} is damaged: it has songs whose lists of clips are not of one length")
+        start_s, end_s, vectors = (column.flatten() for column in columns)
+        row = np.repeat(np.arange(len(table)), counts)
+        clips = ClipTable(row, start_s.to_numpy(), end_s.to_numpy(), _matrix(vectors))
+        if not all(np.isfinite(values).all() for values in (clips.start_s, clips.end_s, clips.vectors)):
+            raise ArtistidError(f"{where} is damaged: it has clips that are not finite")
         return clips
 
     def clips_of(self, row: int) -> ClipTable:
@@ -312,6 +328,49 @@ def absolute(path: str | Path) -> str:
 def as_text(name: str | Path) -> str:
     r"""A name as Parquet can hold it: bytes that are no UTF-8 are written as ``\xff``, so that names stay different."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _fault_of(file: pq.ParquetFile, n_bytes: int) -> str:
+    """What in a file's schema and counts is not as :mod:`artistid.inference.draft` writes it; nothing where all is."""
+    schema = file.schema_arrow
+    units = schema.field("embedding").type
+    if not _is_vector(units) or not units.list_size:
+        return f"its embedding is {units}, expected vectors of one length"
+    for name in (*SONG_COLUMNS, *CLIP_COLUMNS):
+        kind, expected, words = schema.field(name).type, *_expected(name, units)
+        if not expected(kind):
+            return f"its {name} is {kind}, expected {words}"
+    values = sum(
+        file.metadata.row_group(group).column(column).num_values
+        for group in range(file.num_row_groups)
+        for column in range(file.metadata.num_columns)
+    )
+    if max(values, file.metadata.num_rows * units.list_size) > MOST_VALUES_PER_BYTE * n_bytes:
+        return f"it claims {values} values, and has {n_bytes} bytes"
+    return ""
+
+
+def _expected(name: str, units: pa.DataType) -> tuple[Callable[[pa.DataType], bool], str]:
+    """How to tell that a column is of its type, and that type in words; ``units`` is that of the songs' vectors."""
+    if name in TEXTS:
+        return lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind), "text"
+    if name == "clip_embedding":
+        return lambda kind: pa.types.is_list(kind) and kind.value_type == units, "lists of vectors as the songs' are"
+    if name in CLIP_COLUMNS:
+        return lambda kind: pa.types.is_list(kind) and pa.types.is_float64(kind.value_type), "lists of seconds"
+    return (pa.types.is_float64, "seconds") if name == "duration_s" else (pa.types.is_int64, "whole numbers")
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type)
+
+
+def _has_nulls(column: pa.ChunkedArray) -> bool:
+    """Whether a value, or one within a list, is missing."""
+    if column.null_count:
+        return True
+    lists = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    return lists and any(_has_nulls(pa.chunked_array([chunk.flatten()])) for chunk in column.chunks)
 
 
 def _matrix(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.data.catalog import Track
@@ -22,7 +22,8 @@ from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.songs import Songs, read_ahead, work_through
 from artistid.inference.sound import printable
-from artistid.preparation import limits_of, prepare_data
+from artistid.preparation import limits_of, prepare_described
+from artistid.trust import trusted
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def embed(config: DictConfig) -> Path:
     if config.audio and config.get("data"):
         raise ArtistidError("audio and data are both set: a collection is of files or of a source, not of both")
     out = _checked_out(config)
-    identifier = Identifier.from_checkpoint(config.checkpoint, config.device)
+    identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
     identifier.check_embeds()
     if config["update"] and out.exists():
         Collection.read(out, "out").check_made_by(identifier)
@@ -137,10 +138,10 @@ class Prepared:
     """A source of the package; without ``data`` that which the network was trained on. Features are made only once."""
 
     def __init__(self, config: DictConfig, identifier: Identifier) -> None:
-        if config.get("data") is None:
-            with open_dict(config):
-                config.data = identifier.specification.data
-        catalog, self._store, lost = prepare_data(config, identifier.specification.log_mel())
+        specification = identifier.specification
+        catalog, self._store, lost = prepare_described(
+            config, specification.data, specification.log_mel(), trusted(config)
+        )
         for track_id in lost:
             print(f"error: {track_id}: it cannot be decoded", file=sys.stderr)
         self.n_lost = len(lost)

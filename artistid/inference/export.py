@@ -26,6 +26,7 @@ from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification, load_network
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.trust import trusted
 
 if TYPE_CHECKING:
     from onnx_ir import Model
@@ -51,7 +52,7 @@ def export(config: DictConfig) -> None:
         raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
     if missing := [name for name in NEEDED if not find_spec(name)]:
         raise ArtistidError(f"export needs {', '.join(missing)}: pip install 'artistid[export]'")
-    specification, network = load_network(config.checkpoint)
+    specification, network = load_network(config.checkpoint, trusted(config))
     unchecked = to.with_name(f"{to.name}.unchecked")  # so that a name that ends in .onnx is one that can be relied on
     try:
         to.parent.mkdir(parents=True, exist_ok=True)

@@ -7,12 +7,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from artistid.data.audio import AUDIO_SUFFIXES
 from artistid.data.catalog import nfc
 from artistid.data.sources.base import audio_files
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 
 PLAYLISTS = frozenset({".m3u", ".m3u8", ".pls"})
 
@@ -39,7 +40,7 @@ def find_audio(wanted: str | Sequence[str], setting: str = "audio") -> list[Path
 
 
 def _named(name: str, setting: str) -> Iterator[Path]:
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         if not (files := audio_files(path)):
             raise ArtistidError(f"{setting}={nfc(name)} is a folder without audio files")
@@ -83,12 +84,38 @@ def read_playlist(path: Path) -> list[Path]:
 
 
 def _listed_file(folder: Path, entry: str) -> Path:
-    if entry.lower().startswith("file://"):
-        return Path(os.fsdecode(os.fsencode(unquote(urlsplit(entry).path, errors="surrogateescape"))))
-    path = folder / entry
-    if not path.exists() and "\\" in entry:  # written on Windows
-        return folder / entry.replace("\\", "/")
-    if not path.exists() and not entry.isascii():  # players of old wrote Latin-1, not the file system's encoding
-        named = folder / os.fsencode(entry).decode("latin-1")
-        return named if named.exists() else path
+    """The file that a line names; one that can name none becomes a path that leads nowhere, and is told at its turn."""
+    if entry.lower().startswith("file:"):
+        return _file_of_uri(entry) or folder / entry.replace("\0", "\ufffd")
+    path = _in(folder, entry)
+    if not _exists(path) and "\\" in entry:  # written on Windows
+        return _in(folder, entry.replace("\\", "/"))
+    if not _exists(path) and not entry.isascii():  # players of old wrote Latin-1, not the file system's encoding
+        named = _in(folder, os.fsencode(entry).decode("latin-1"))
+        return named if _exists(named) else path
     return path
+
+
+def _in(folder: Path, entry: str) -> Path:
+    path = folder / entry.replace("\0", "\ufffd")  # NUL ends a name for the system
+    return path.absolute() if str(path).startswith("~") else path  # which is nobody's home
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, for instance
+        return False
+
+
+def _file_of_uri(uri: str) -> Path | None:
+    """The file on this machine that a ``file:`` URI names; None where it names none.
+
+    Such a URI has a host, which is to be this one, and a path, in which ``?`` and ``#`` mean nothing (RFC 8089).
+    """
+    rest = uri.partition(":")[2]
+    host, _, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest.removeprefix("/"))
+    if host.lower() not in ("", "localhost") or not rest.startswith("/"):
+        return None
+    path = os.fsdecode(os.fsencode(unquote(f"/{path}", errors="surrogateescape")))
+    return None if "\0" in path else Path(path)

@@ -33,6 +33,7 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.specification import Specification, load_network, save_folder
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.trust import Trust, check_trust
 
 # Frames of all clips of a batch: 64 channels of them at 128 mel bins are 64 MiB, and a core's cache sees more of fewer.
 FRAMES_AT_ONCE = 2048
@@ -74,24 +75,32 @@ class Identifier:
         self._recordings = frozenset(specification.recordings)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, device: str = "auto") -> Identifier:
+    def from_checkpoint(cls, path: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
         """Load a checkpoint, or a folder of :meth:`save_pretrained`.
+
+        Args:
+            path: of the file or folder.
+            device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
+            trust: packages of your own whose networks may be called.
 
         Raises:
             ArtistidError: a file that is missing, no checkpoint, not safe, or another version's; or no such device.
         """
-        return cls(*load_network(path), device)
+        return cls(*load_network(path, check_trust(trust)), device)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str = "auto") -> Identifier:
+    def from_pretrained(cls, folder: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
         """Load what :meth:`save_pretrained` wrote; nothing is fetched from anywhere.
+
+        Args:
+            folder, device, trust: see :meth:`from_checkpoint`.
 
         Raises:
             ArtistidError: no such folder, or not what was written there.
         """
         if not Path(folder).expanduser().is_dir():
             raise ArtistidError(f"{folder} is no folder here; one from the Hugging Face Hub is to be downloaded first")
-        return cls.from_checkpoint(folder, device)
+        return cls.from_checkpoint(folder, device, trust)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``config.json``, which hold all that the checkpoint does and run nothing.
@@ -190,14 +199,16 @@ class Identifier:
         """What the network makes of a song's features."""
         clips = self._cut(sound)
         hop_s = self.features.hop_length / self.features.sample_rate
-        probability, embedding = zip(*self._batches(sound, clips), strict=True)
+        probability, embedding = (np.concatenate(parts) for parts in zip(*self._batches(sound, clips), strict=True))
+        if not (np.isfinite(probability).all() and np.isfinite(embedding).all()):
+            raise ArtistidError("what the network makes of it is not finite (NaN or infinite): it cannot be relied on")
         return Hearing(
             name=sound.name,
             duration_s=sound.duration_s,
             start_s=clips.start.astype(np.float64) * hop_s,
             end_s=np.minimum((clips.start + clips.length) * hop_s, sound.duration_s),
-            probability=np.concatenate(probability),
-            embedding=np.concatenate(embedding),
+            probability=probability,
+            embedding=embedding,
             silent=sound.silent,
             warnings=tuple(self._warnings(sound, clips)),
             sha1=sound.sha1,

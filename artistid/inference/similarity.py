@@ -22,6 +22,7 @@ from artistid.inference.neighbours import Query, find_similar
 from artistid.inference.similar_writers import open_writer
 from artistid.inference.songs import answering, read_ahead, work_through
 from artistid.preparation import limits_of
+from artistid.trust import trusted
 
 VIEWS = ("songs", "matches", "retrieval")
 
@@ -106,6 +107,6 @@ def _judge(config: DictConfig, collection: Collection, done: Done) -> int:
 
 
 def _identifier(config: DictConfig, collection: Collection) -> Identifier:
-    identifier = Identifier.from_checkpoint(config.checkpoint, config.device)
+    identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
     collection.check_made_by(identifier)
     return identifier

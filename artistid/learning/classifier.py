@@ -13,6 +13,7 @@ from artistid.data.datamodule import Batch
 from artistid.errors import ArtistidError
 from artistid.learning.acceleration import prepare_network
 from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_network
+from artistid.trust import Trust
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -27,6 +28,7 @@ class ArtistClassifier(L.LightningModule):
         optimizer: makes the optimizer from the parameters; None for a classifier that is not trained.
         batch_norm_warm_up: see :meth:`on_train_batch_start`.
         memory_format: of :data:`artistid.learning.acceleration.MEMORY_FORMATS`.
+        network: None: as the specification builds it, with fresh weights.
     """
 
     def __init__(
@@ -35,21 +37,27 @@ class ArtistClassifier(L.LightningModule):
         optimizer: OptimizerFactory | None = None,
         batch_norm_warm_up: bool = True,
         memory_format: str = "channels_last",
+        network: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.specification = specification
         self.optimizer = optimizer
-        self.network = prepare_network(specification.build(), memory_format)
+        self.network = prepare_network(network or specification.build(), memory_format)
         norms = (module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
         self._warming_up = {norm: norm.momentum for norm in norms if norm.momentum} if batch_norm_warm_up else {}
 
     @classmethod
-    def from_checkpoint(cls, path: Any) -> ArtistClassifier:
-        """A trained classifier; raises ArtistidError as :func:`artistid.learning.specification.load_network` does."""
-        specification, network = load_network(path)
-        classifier = cls(specification)
-        classifier.network.load_state_dict(network.state_dict())
-        return classifier.eval()
+    def from_checkpoint(cls, path: Any, trust: Trust = ()) -> ArtistClassifier:
+        """A trained classifier.
+
+        Args:
+            path, trust: see :func:`artistid.learning.specification.load_network`.
+
+        Raises:
+            ArtistidError: as it does.
+        """
+        specification, network = load_network(path, trust)
+        return cls(specification, network=network).eval()
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
         """Logits (batch, artists), float32, of clips ``(batch, mel, time)`` in dB."""

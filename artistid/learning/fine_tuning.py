@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
@@ -26,8 +25,10 @@ from artistid.data.catalog import Catalog
 from artistid.data.features import LogMel
 from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.specification import Specification, load_checkpoint
+from artistid.learning.specification import Specification, load_checkpoint, misfit
+from artistid.places import expanded
 from artistid.runs import RunFolder
+from artistid.trust import trusted
 
 log = logging.getLogger(__name__)
 
@@ -78,13 +79,13 @@ class Pretrained:
         Raises:
             ArtistidError: no file, no checkpoint, or one that does not fit the model or its features.
         """
-        path = Path(str(config.init_from)).expanduser()
+        path = expanded(str(config.init_from))
         if path.resolve().is_relative_to(RunFolder(config.run_dir).checkpoints.resolve()):
             raise ArtistidError(
                 f"init_from={config.init_from} lies in run_dir={config.run_dir}, and the run would write over it"
             )
         try:
-            specification, weights = load_checkpoint(path)
+            specification, weights = load_checkpoint(path, trusted(config))
         except ArtistidError as error:
             raise ArtistidError(f"init_from: {error}") from error
         there, here = specification.network, plain(config.model.get("network") or {})
@@ -96,6 +97,7 @@ class Pretrained:
         features = instantiate(config.features)
         if isinstance(features, LogMel) and (told := differences(specification.log_mel().plain(), features.plain())):
             raise ArtistidError(f"init_from={path} has learned from other features: {_told('features', told)}")
+        weights = {name: value.clone() for name, value in weights.items()}  # the file may be written over meanwhile
         return cls(str(config.init_from), specification, weights, hashlib.sha256(path.read_bytes()).hexdigest())
 
     @property
@@ -165,8 +167,12 @@ class Pretrained:
         try:
             network.load_state_dict({**self.weights, **own})
         except RuntimeError as error:
-            told = _told("model.network", differences(self.specification.network, settings)) or str(error)
-            raise ArtistidError(f"init_from={self.path} is a network of another shape: {told}") from error
+            raise self.unfit(settings, str(error)) from error
+
+    def unfit(self, settings: Mapping[str, Any], fault: str) -> ArtistidError:
+        """The error of a network that the weights don't fit, by its settings where they differ, else by the fault."""
+        told = _told("model.network", differences(self.specification.network, settings)) or fault
+        return ArtistidError(f"init_from={self.path} is a network of another shape: {told}")
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -238,7 +244,11 @@ def check_fine_tuning(config: DictConfig) -> None:
     if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < float("inf"):
         raise ArtistidError(f"fine_tuning.lr_factor={factor}: expected a number above 0")
     pretrained = Pretrained.of(config)
-    network = instantiate(config.model.network, n_artists=len(pretrained.specification.artists))
+    n_artists = len(pretrained.specification.artists)
+    # Without memory first: how many artists there are is a file's word.
+    if fault := misfit(plain(config.model.network), n_artists, pretrained.weights, trusted(config)):
+        raise pretrained.unfit(plain(config.model.network), fault)
+    network = instantiate(config.model.network, n_artists=n_artists)
     thaw_epochs(plain(settings)["thaw"], list(stages_of(network)))
     pretrained.load_into(network, plain(config.model.network), {})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ from artistid.learning.acceleration import (
     place_clips,
     set_up_process,
 )
+from artistid.learning.archive import load_archive, readable
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState
-from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_checkpoint
+from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_checkpoint, named
 from artistid.runs import RunFolder
+from artistid.trust import Trust, trusted
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +79,7 @@ class Network:
         self.trainer_settings = plain(config.trainer)
         self.precision: str = choose_precision(config.trainer.precision, config.trainer.accelerator)
         self.trainer_settings["precision"] = self.precision
+        self.trust = trusted(config)
         self.clips_on = config.clips_on
         self.patience = config.early_stopping.patience
         pretrained = Pretrained.of(config) if config.get("init_from") else None
@@ -92,6 +96,7 @@ class Network:
             recordings=sorted({track.sha1 for track in data.parts["train"] if track.sha1}),
             grew_from=pretrained.plain() if pretrained else None,
         )
+        self.specification.check()
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         self.classifier = ArtistClassifier(
             self.specification, instantiate(config.optimizer), config.batch_norm_warm_up, self.memory_format
@@ -111,7 +116,7 @@ class Network:
 
     def check_unchanged(self, folder: RunFolder) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
-        before, _ = load_checkpoint(folder.last)
+        before, _ = load_checkpoint(folder.last, self.trust)
         now = self.specification.plain()
         if changed := [name for name, value in before.plain().items() if value != now[name]]:
             raise ArtistidError(
@@ -128,7 +133,7 @@ class Network:
         """
         best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
         stop = EarlyStopping("val/loss", patience=self.patience)
-        last = LastState(folder.last)
+        last = LastState(folder.last, self.trust)
         votes = SongVote(data.clips, self.specification.vote)
         callbacks: list[Callback] = [*self.watchers, votes]
         if self.thawing:
@@ -140,11 +145,13 @@ class Network:
         if self.thawing:
             self.thawing.check(trainer)
         log.info("training on %s in %s, %s", device_name(), self.precision, self.memory_format.replace("_", " "))
-        trainer.fit(self.classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
+        with readable(folder.last, named(folder.last), self.trust) if resume else nullcontext():
+            trainer.fit(self.classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
         self.seconds = last.seconds
         if not best.best_model_path:
             raise ArtistidError("no epoch was trained and validated to its end (trainer.*): there is nothing to test")
-        checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        path = Path(best.best_model_path)
+        checkpoint = load_archive(path, named(path), self.trust)
         self.classifier.load_state_dict(checkpoint["state_dict"])
         best_epoch = checkpoint["epoch"]
         if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
@@ -172,14 +179,14 @@ class Network:
         votes = vote(validation, self.specification.vote)
         rejection = calibrate(familiarity(votes.probability))
         log.info("none of them: below %.3f, by %d validation songs", rejection.threshold, rejection.n_songs)
-        keep_rejection(folder.checkpoints / "best.ckpt", rejection)
+        keep_rejection(folder.checkpoints / "best.ckpt", rejection, self.trust)
         return rejection
 
 
 @rank_zero_only
-def keep_rejection(path: Path, rejection: Rejection) -> None:
+def keep_rejection(path: Path, rejection: Rejection, trust: Trust = ()) -> None:
     """Write into a checkpoint when a song is by none of its artists; there is always a whole one."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = load_archive(path, named(path), trust)
     checkpoint[CHECKPOINT_KEY]["rejection"] = rejection.plain()
     draft = path.with_name(f".{path.name}.part")
     torch.save(checkpoint, draft)
@@ -214,7 +221,7 @@ def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: An
         plugins = [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
     try:
         return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger, plugins=plugins)
-    except (ValueError, TypeError, MisconfigurationException) as error:
+    except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
         raise ArtistidError(f"trainer.*: {error}") from error
 
 

@@ -14,6 +14,9 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger
 
+from artistid.learning.archive import readable
+from artistid.trust import Trust
+
 log = logging.getLogger(__name__)
 
 
@@ -27,14 +30,16 @@ class LastState(Checkpoint):
 
     Args:
         path: of the checkpoint; there is always a whole one once there is one.
+        trust: packages whose objects may be in it.
 
     Attributes:
         seconds: spent on training, earlier processes included.
         resumed_at: epochs, from 0, with which a later process began.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, trust: Trust = ()) -> None:
         self.path = path
+        self.trust = trust
         self.seconds = 0.0
         self.resumed_at: list[int] = []
         self._curves: list[dict[str, float]] = []
@@ -96,8 +101,12 @@ class LastState(Checkpoint):
         self._curves.append({**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step - 1})
         draft = self.path.with_name(f".{self.path.name}.part")
         trainer.save_checkpoint(draft)
-        if trainer.is_global_zero:
-            draft.replace(self.path)
+        if not trainer.is_global_zero:
+            return
+        if not self.path.exists():  # said after the first epoch, not when all are trained and the best is read
+            with readable(draft, "optimizer.*: the state of this run", self.trust):
+                pass
+        draft.replace(self.path)
 
 
 def random_state() -> dict[str, Any]:

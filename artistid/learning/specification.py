@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -11,19 +10,38 @@ from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from torch import nn
 
 from artistid import __version__
+from artistid.bounds import BOUNDS, LONGEST_NAME, MOST_MEL_VALUES, check_bound, check_plain, shown
 from artistid.data.clips import Clipping
 from artistid.data.features import LogMel
+from artistid.data.sources.described import check_description
+from artistid.data.splits import PARTS
 from artistid.errors import ArtistidError
 from artistid.evaluation.rejection import Rejection
+from artistid.evaluation.tally import METHODS
+from artistid.inference.sound import printable
+from artistid.learning.archive import load_archive
+from artistid.places import expanded
+from artistid.trust import Trust, find_class
 
 CHECKPOINT_KEY = "artistid"
 # The files of a folder that a network is kept in for others, by the names that Hugging Face's libraries give them.
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION_KEY = "artistid_version"
+# Lightning's names; numbers are what a command line has for the plain ones.
+PRECISIONS = (
+    *("16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "64", "32", "16", "bf16"),
+    *("transformer-engine", "transformer-engine-float16", 64, 32, 16),
+)
+# Of weights: what networks are trained in, and what counts batches or holds indices.
+DTYPES = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
+)
+MOST_BESIDE_WEIGHTS = 2**26  # bytes of what a network holds and does not keep in checkpoints, such as a window
 
 
 @dataclass(frozen=True)
@@ -61,39 +79,89 @@ class Specification:
     rejection: dict[str, Any] | None = None
 
     @classmethod
-    def from_plain(cls, plain: Any, where: str) -> Specification:
+    def from_plain(cls, plain: Any, where: str, trust: Trust = ()) -> Specification:
         """What :meth:`plain` gave, checked, since a file may come from anywhere.
 
         Args:
             plain: what was found.
             where: names the file, for the errors.
+            trust: packages whose networks and sources it may name, beside our own.
 
         Raises:
-            ArtistidError: other entries than this version's, or a configuration that would call something foreign.
+            ArtistidError: other entries than this version's, or what :meth:`check` says.
         """
         expected = {field.name: field.default is MISSING for field in fields(cls)}
         found = set(plain) if isinstance(plain, Mapping) else set()
-        unknown = sorted(map(str, found - set(expected)))
+        unknown = sorted(map(shown, found - set(expected)))
         missing = [name for name, needed in expected.items() if needed and name not in found]
         if unknown or missing:
-            other = [f"{name} unknown" for name in unknown] + [f"{name} missing" for name in missing]
+            other = [f"{name.strip(chr(39))} unknown" for name in unknown[:5]] + [f"{name} missing" for name in missing]
             raise ArtistidError(
                 f"{where} was written by another version of artistid than this one, {__version__}: {', '.join(other)}"
             )
-        specification = cls(**plain)
         try:
-            specification.check_targets()
+            check_plain(plain, "its specification")
+            checktargets_of(plain["network"], plain["data"], trust)
         except ArtistidError as error:
             raise ArtistidError(f"{where} is not safe to use: {error}") from error
         try:
-            specification.log_mel(), specification.clipping(), specification.rejects()
-            for name in ("artists", "recordings"):
-                value = getattr(specification, name)
-                if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-                    raise ArtistidError(f"{name} is no list of text")
+            specification = cls(**plain)
+            specification.check()
         except (TypeError, ArtistidError) as error:
             raise ArtistidError(f"{where} was written by another version of artistid: {error}") from error
         return specification
+
+    def check(self) -> None:
+        """Raises ArtistidError for entries of other types, or outside the bounds of :mod:`artistid.bounds`."""
+        kinds = {"list": list, "dict": dict, "str": str, "int": int}
+        for field in fields(self):
+            value, words = getattr(self, field.name), str(field.type)
+            if field.name in ("vote", "precision"):  # which are one of few, see below
+                continue
+            if not isinstance(value, kinds[words.split(" ")[0].partition("[")[0]]) and not (
+                value is None and "None" in words
+            ):
+                raise ArtistidError(f"{field.name} is {shown(value)}, expected {words}")
+        for name in ("artists", "recordings"):
+            _check_texts(getattr(self, name), name)
+        check_bound("artists", len(self.artists))
+        if len(set(self.artists)) < len(self.artists) or max(map(len, self.artists)) > LONGEST_NAME:
+            raise ArtistidError(f"artists has a name twice, or one of more than {LONGEST_NAME} characters")
+        check_bound("batch_size", self.batch_size)
+        for name, choices in (("vote", METHODS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise ArtistidError(f"{name}={shown(getattr(self, name))} is none of {', '.join(map(str, choices))}")
+        for part, settings in (("features", self.features), ("clip", self.clip), ("rejection", self.rejection or {})):
+            for name, value in settings.items():
+                if f"{part}.{name}" in BOUNDS and value is not None:
+                    check_bound(f"{part}.{name}", value)
+        features, clipping = self.log_mel(), self.clipping()
+        self.rejects()
+        for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
+            _check_whole(getattr(features, name), f"features.{name}")
+        if features.n_mels * features.sample_rate > MOST_MEL_VALUES * features.hop_length:
+            raise ArtistidError(f"features has more than {MOST_MEL_VALUES} values for a second of sound")
+        _check_whole(clipping.frames, "clip.frames")  # whole songs have none, and are not for networks
+        if not isinstance(clipping.name, str) or {type(clipping.keep_last), type(clipping.pad_short)} != {bool}:
+            raise ArtistidError(
+                "clip is to have a name that is text, and keep_last and pad_short that are true or false"
+            )
+        self._check_split()
+        self._check_origin()
+
+    def _check_split(self) -> None:
+        if not self.split:  # nothing is known of it
+            return
+        if self.split.keys() != {"rule", "seed", "parts"} or not isinstance(self.split["parts"], dict):
+            raise ArtistidError("split is to have a rule, a seed and parts")
+        if others := [part for part in self.split["parts"].values() if part not in PARTS]:
+            raise ArtistidError(f"split has a part {shown(others[0])}, expected one of {', '.join(PARTS)}")
+
+    def _check_origin(self) -> None:
+        if self.grew_from is None:
+            return
+        for name in ("artists", "recordings"):
+            _check_texts(self.grew_from.get(name), f"grew_from.{name}")
 
     @property
     def heard_before(self) -> list[str]:
@@ -118,104 +186,175 @@ class Specification:
         network: nn.Module = instantiate(self.network, n_artists=len(self.artists))
         return network
 
-    def check_targets(self) -> None:
-        """Raises ArtistidError where the network's or the source's configuration would call something foreign."""
-        for value in (*_values(self.network), *_values(self.data)):
-            if isinstance(value, str) and "${" in value:
-                raise ArtistidError(f"it would have {value!r} interpolated, which could stand for anything")
-        for target in (*_targets(self.network), *_targets(self.data)):
-            if not _is_own_class(target):
-                raise ArtistidError(f"it would call {target!r}, which is no part of artistid")
+
+def _check_texts(value: Any, name: str) -> None:
+    if not isinstance(value, list) or not all(isinstance(each, str) and _is_unicode(each) for each in value):
+        raise ArtistidError(f"{name} is no list of text")
 
 
-def _values(config: Any) -> Iterator[Any]:
-    """All scalars of a configuration, and the names of its settings."""
-    if isinstance(config, Mapping):
-        for name, value in config.items():
-            yield name
-            yield from _values(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            yield from _values(value)
-    else:
-        yield config
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written anywhere: half a surrogate pair can't."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _targets(config: Any) -> Iterator[Any]:
+def _check_whole(value: Any, name: str) -> None:
+    if type(value) is not int:
+        raise ArtistidError(f"{name}={shown(value)} is no whole number")
+
+
+def checktargets_of(network: Any, data: Any, trust: Trust) -> None:
+    """Raises ArtistidError where a network's configuration or a description of data would call something foreign.
+
+    Args:
+        network: Hydra configuration.
+        data: see :mod:`artistid.data.sources.described`.
+        trust: packages whose networks and sources may be called, beside our own.
+    """
+    targets = list(targets_of(network))
+    if not isinstance(network, Mapping) or "_target_" not in network:
+        raise ArtistidError(f"network is {shown(network)}, which names no class under _target_")
+    for target in targets:
+        if not issubclass(find_class(target, ("artistid.models",), trust, "network"), nn.Module):
+            raise ArtistidError(f"it would call {target!r}, which is no part of artistid that is a network")
+    check_description(data, trust)
+
+
+def targets_of(config: Any) -> Iterator[Any]:
     """What a Hydra configuration would call, nested parts included."""
     if isinstance(config, Mapping):
         if "_target_" in config:
             yield config["_target_"]
         for value in config.values():
-            yield from _targets(value)
+            yield from targets_of(value)
     elif isinstance(config, list | tuple):
         for value in config:
-            yield from _targets(value)
+            yield from targets_of(value)
 
 
-def _is_own_class(target: Any) -> bool:
-    """Whether a target is a class that this package defines: what our modules import is within reach of a name too."""
-    if not isinstance(target, str) or not target.startswith("artistid."):
-        return False
-    try:
-        found = get_object(target)
-    except Exception:  # no such thing: Hydra raises what its import raised
-        return False
-    return isinstance(found, type) and found.__module__.startswith("artistid.")
-
-
-def load_checkpoint(path: str | Path) -> tuple[Specification, dict[str, torch.Tensor]]:
+def load_checkpoint(path: str | Path, trust: Trust = ()) -> tuple[Specification, dict[str, torch.Tensor]]:
     """Read a checkpoint that ``train`` wrote, or a folder of ``Identifier.save_pretrained``.
 
     Nothing that a file holds is run: a checkpoint's pickle may rebuild tensors and plain types only.
 
+    Args:
+        path: of the file or folder.
+        trust: packages whose networks, sources and optimizers it may name, beside our own.
+
     Returns:
         specification: what it was trained for.
-        weights: of the network, by parameter name.
+        weights: of the network, by parameter name; of a file, they are memory-mapped.
 
     Raises:
         ArtistidError: no such file, or a file that is no checkpoint of this package.
     """
-    path = Path(path).expanduser()
-    where = f"checkpoint={path}"
+    path = expanded(path)
+    where = named(path)
     if path.is_dir():
-        return _load_folder(path, where)
-    if not path.is_file():
+        plain, weights = _read_folder(path, where)
+    elif path.is_file():
+        plain, weights = _read_file(path, where, trust)
+    else:
         raise ArtistidError(f"{where} does not exist (seen from {Path.cwd()})")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch's own message advises how to run it all the same.
-        reasons = [line for line in str(error).splitlines() if line and "weights_only" not in line]
-        raise ArtistidError(
-            f"{where} cannot be read: it is no checkpoint, or holds more than weights and plain values, of which "
-            f"nothing was run: {' '.join(reasons[-1:])}"
-        ) from None
-    except Exception as error:
-        raise ArtistidError(f"{where} cannot be read: {error}") from error
-    if not isinstance(checkpoint, Mapping) or CHECKPOINT_KEY not in checkpoint or "state_dict" not in checkpoint:
-        raise ArtistidError(f"{where} was not written by artistid: it has no entry {CHECKPOINT_KEY!r}")
-    specification = Specification.from_plain(checkpoint[CHECKPOINT_KEY], where)
-    prefix = "network."
-    weights = {
-        name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items() if name.startswith(prefix)
-    }
-    return specification, weights
+    _check_weights(weights, where)
+    return Specification.from_plain(plain, where, trust), weights
 
 
-def load_network(path: str | Path) -> tuple[Specification, nn.Module]:
+def named(path: Path) -> str:
+    """A checkpoint as messages name it."""
+    return f"checkpoint={printable(path)}"
+
+
+def load_network(path: str | Path, trust: Trust = ()) -> tuple[Specification, nn.Module]:
     """A trained network, ready to be used, and what it was trained for.
+
+    Args:
+        path, trust: see :func:`load_checkpoint`.
 
     Raises:
         ArtistidError: see :func:`load_checkpoint`; or weights and specification don't fit together.
     """
-    specification, weights = load_checkpoint(path)
+    specification, weights = load_checkpoint(path, trust)
+    where = named(expanded(path))
     try:
+        if fault := misfit(specification.network, len(specification.artists), weights, trust):
+            raise ArtistidError(f"{where}: its weights don't fit its network: {fault}")
         network = specification.build()
         network.load_state_dict(weights)
     except (InstantiationException, RuntimeError) as error:
-        raise ArtistidError(f"checkpoint={path}: its weights don't fit its network: {error}") from error
+        raise ArtistidError(f"{where}: its weights don't fit its network: {shown(_first_line(error))}") from error
     return specification, network.eval()
+
+
+def misfit(network: Mapping[str, Any], n_artists: int, weights: Mapping[str, torch.Tensor], trust: Trust = ()) -> str:
+    """What of a network's weights does not fit its configuration; nothing where all do.
+
+    The network is built without memory for this (torch's device ``meta``), so that a configuration that asks for more
+    than the weights bear out costs nothing. One of another package may not be able to be built so, and is then passed.
+
+    Raises:
+        InstantiationException: a configuration that the network's class refuses.
+    """
+    try:
+        with torch.device("meta"):
+            built: Any = instantiate(network, n_artists=n_artists)
+    except InstantiationException as error:
+        if trust and isinstance(error.__cause__, NotImplementedError):
+            return ""
+        raise
+    if not isinstance(built, nn.Module):
+        return f"{shown(network.get('_target_'))} gives no network"
+    expected = built.state_dict(keep_vars=True)
+    if missing := sorted(expected.keys() ^ weights.keys()):
+        whose = "the weights" if missing[0] in expected else "the network"
+        return f"{len(missing)} names are in one of them only, such as {shown(missing[0])}, which {whose} lack"
+    for name, tensor in expected.items():
+        found = weights[name]
+        if found.shape != tensor.shape or found.is_floating_point() != tensor.is_floating_point():
+            kinds = (f"{tuple(each.shape)} {str(each.dtype).removeprefix('torch.')}" for each in (tensor, found))
+            return f"{shown(name)} is {{}} in the network, {{}} in the weights".format(*kinds)
+    needed = {id(tensor): tensor.nbytes for tensor in (*built.parameters(), *built.buffers())}
+    there = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in weights.values()}
+    if (asked := sum(needed.values())) > sum(there.values()) + MOST_BESIDE_WEIGHTS:
+        return f"it takes {asked} bytes, and the weights have {sum(there.values())}"
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, without the traces that Hydra and torch write below it."""
+    return str(error.__cause__ or error).partition("\n")[0]
+
+
+def _check_weights(weights: Mapping[str, Any], where: str) -> None:
+    """Raises ArtistidError unless these are dense tensors of finite numbers by name, whose bytes the file has."""
+    for name, value in weights.items():
+        if fault := _fault_of(value):
+            raise ArtistidError(f"{where} is not safe to use: the weight {shown(name)} {fault}")
+
+
+def _fault_of(value: Any) -> str:
+    """What is wrong with a weight; nothing of a good one."""
+    if not isinstance(value, torch.Tensor):
+        return f"is {shown(value)}, no tensor"
+    if type(value) not in (torch.Tensor, nn.Parameter) or value.layout != torch.strided or value.dtype not in DTYPES:
+        return f"is of a kind that no network is trained in: {value.layout}, {value.dtype}"
+    if value.device.type != "cpu" or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return f"claims to be of the shape {tuple(value.shape)}, for which the file has not the bytes"
+    if not value.isfinite().all():
+        return "has values that are not finite (NaN or infinite)"
+    return ""
+
+
+def _read_file(path: Path, where: str, trust: Trust) -> tuple[Any, dict[str, Any]]:
+    """The specification and the network's weights of what ``train`` wrote, both unchecked."""
+    checkpoint = load_archive(path, where, trust)
+    if not isinstance(checkpoint, Mapping) or CHECKPOINT_KEY not in checkpoint or "state_dict" not in checkpoint:
+        raise ArtistidError(f"{where} was not written by artistid: it has no entry {CHECKPOINT_KEY!r}")
+    state = checkpoint["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise ArtistidError(f"{where} cannot be read: its state_dict is {shown(state)}, expected tensors by name")
+    prefix = "network."
+    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return checkpoint[CHECKPOINT_KEY], weights
 
 
 def save_folder(folder: Path, specification: Specification, network: nn.Module) -> None:
@@ -236,7 +375,8 @@ def save_folder(folder: Path, specification: Specification, network: nn.Module) 
         raise ArtistidError(f"the network cannot be written to {folder}: {error}") from error
 
 
-def _load_folder(folder: Path, where: str) -> tuple[Specification, dict[str, torch.Tensor]]:
+def _read_folder(folder: Path, where: str) -> tuple[Any, dict[str, Any]]:
+    """The specification and the network's weights of what :func:`save_folder` wrote, both unchecked."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -244,9 +384,9 @@ def _load_folder(folder: Path, where: str) -> tuple[Specification, dict[str, tor
         raise ArtistidError(f"{where} is a folder without {' and '.join(lacking)}: expected a saved network")
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        weights: dict[str, torch.Tensor] = load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ArtistidError(f"{where} cannot be read: {error}") from error
+        weights: dict[str, Any] = load_file(folder / WEIGHTS_FILE)
+    except (OSError, ValueError, RecursionError, KeyError, SafetensorError) as error:
+        raise ArtistidError(f"{where} cannot be read: {shown(_first_line(error))}") from error
     if not isinstance(config, dict) or config.pop(VERSION_KEY, None) is None:
         raise ArtistidError(f"{where} was not written by artistid: its {CONFIG_FILE} has no entry {VERSION_KEY!r}")
-    return Specification.from_plain(config, where), weights
+    return config, weights

@@ -100,6 +100,8 @@ def _initialise_like_keras(module: nn.Module) -> None:
     """Glorot-uniform weights, orthogonal recurrent weights, zero biases."""
     if isinstance(module, nn.Conv2d | nn.Linear | nn.GRU):
         for name, parameter in module.named_parameters():
+            if parameter.is_meta:  # of a network that has shapes only: torch takes two seconds to draw nothing
+                continue
             if "bias" in name:
                 nn.init.zeros_(parameter)
             elif "weight_hh" in name:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
 
 from artistid.reporting.results import Results, Run
+from artistid.trust import trusted
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,11 @@ class Material:
     @property
     def figures(self) -> Path:
         return self.out / "figures"
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """What a run's network and data are opened with: this command's places, whatever the run folder says."""
+        return {"cache_dir": self.config.cache_dir, "workers": self.config.workers, "trust": trusted(self.config)}
 
 
 @dataclass(frozen=True, eq=False)

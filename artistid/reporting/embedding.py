@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances_chunked, silhouette_score
 
+from artistid.config import user_cache
 from artistid.data.catalog import Catalog
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch, ClipData
@@ -23,8 +24,9 @@ from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import make_trainer, set_up
 from artistid.models.embedding import EmbeddingNetwork
-from artistid.preparation import prepare_data
+from artistid.preparation import prepare_described
 from artistid.runs import RunFolder
+from artistid.trust import Trust
 
 NEIGHBOURS = 5
 # t-SNE's usual perplexity; it looks at three times as many neighbours, and small sets don't have them.
@@ -108,12 +110,16 @@ class Embedding:
         self.points.assign(vector=list(self.vectors)).to_parquet(path, index=False)
 
 
-def open_run(run_folder: str | Path, cache_dir: str | Path | None = None) -> tuple[ArtistClassifier, Catalog, Store]:
+def open_run(
+    run_folder: str | Path, cache_dir: str | Path | None = None, workers: int | None = None, trust: Trust = ()
+) -> tuple[ArtistClassifier, Catalog, Store]:
     """A finished run's network in its best state, its tracks, and their features, made again where they are missing.
 
     Args:
         run_folder: of ``train``.
-        cache_dir: where the feature stores are; None: where they were in training.
+        cache_dir: where the feature stores are; None: the user's cache. What the run says of it is a file's word only.
+        workers: processes that decode what is missing; None takes one per core.
+        trust: packages whose networks and sources the run may name.
 
     Raises:
         ArtistidError: no finished run, or a collection that lost some of the run's tracks.
@@ -121,17 +127,16 @@ def open_run(run_folder: str | Path, cache_dir: str | Path | None = None) -> tup
     run = RunFolder(run_folder)
     if not run.scores.exists():
         raise ArtistidError(f"{run.path} is no finished run: it has no {run.scores.name} (seen from {Path.cwd()})")
-    classifier = ArtistClassifier.from_checkpoint(run.checkpoints / "best.ckpt")
-    trained = OmegaConf.load(run.config)
+    classifier = ArtistClassifier.from_checkpoint(run.checkpoints / "best.ckpt", trust)
+    specification = classifier.specification
     config = DictConfig(
         {
-            "data": classifier.specification.data,  # checked, since a checkpoint may come from anywhere
-            "cache_dir": str(cache_dir or trained.cache_dir),
-            "workers": trained.workers,
-            "on_error": trained.on_error,
+            "cache_dir": str(cache_dir or user_cache()),
+            "workers": workers,
+            "on_error": OmegaConf.load(run.config).on_error,
         }
     )
-    found, store, _ = prepare_data(config, classifier.specification.log_mel())
+    found, store, _ = prepare_described(config, specification.data, specification.log_mel(), trust)
     recorded = {track.track_id for track in Catalog.from_csv(run.catalog)}
     if gone := sorted(recorded - {track.track_id for track in found}):
         raise ArtistidError(

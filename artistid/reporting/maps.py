@@ -30,6 +30,7 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.figures import PALETTE, as_written, save, shortened
 from artistid.reporting.embedding import NEIGHBOURS, Clustering, Embedding, embed, open_run
 from artistid.runs import RunFolder
+from artistid.trust import Trust
 
 # Matplotlib's and plotly's names of the same shapes, and the widths at which they look alike in size. As 7 and 8 have
 # no common divisor, 56 artists all look different, and neighbours in the legend differ in both colour and shape.
@@ -90,6 +91,8 @@ def write_map(
     k: int = NEIGHBOURS,
     genres: Mapping[str, str] | None = None,
     cache_dir: str | Path | None = None,
+    workers: int | None = None,
+    trust: Trust = (),
 ) -> MapFiles:
     """Map the test clips and songs of a finished run by its network's bottleneck.
 
@@ -99,13 +102,13 @@ def write_map(
         seed: of t-SNE.
         k: neighbours that the purity counts.
         genres: by track id or by artist, see :func:`read_genres`; the page then colours by genre as well.
-        cache_dir: where the feature stores are; None: where they were in training.
+        cache_dir, workers, trust: see :func:`artistid.reporting.embedding.open_run`.
 
     Raises:
         ArtistidError: see :func:`artistid.reporting.embedding.open_run` and :func:`artistid.reporting.embedding.embed`;
             also for a song without a genre where ``genres`` are given.
     """
-    classifier, catalog, store = open_run(run_folder, cache_dir)
+    classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)
     tested = Split(**classifier.specification.split).select(catalog, "test")
     clips = embed(classifier, tested, store)
     if genres is not None:

@@ -261,7 +261,7 @@ def spectrograms(material: Material) -> Iterator[Section]:
             continue
         path = material.figures / tables.slug(data) / "spectrograms.png"
         try:
-            write_spectrograms(run.folder.path, path, material.config.seed)
+            write_spectrograms(run.folder.path, path, material.config.seed, **material.opening)
         except ArtistidError as error:
             blocks.append(f"No spectrograms of {data}: {error}")
         else:
@@ -281,7 +281,7 @@ def maps(material: Material) -> Iterator[Section]:
     for run in _mapped(material):
         folder = material.figures / f"map-run{run.number}"
         try:
-            files = write_map(run.folder.path, folder, material.config.seed, genres=genres)
+            files = write_map(run.folder.path, folder, material.config.seed, genres=genres, **material.opening)
         except ArtistidError as error:
             blocks.append(f"No map of run {run.number}: {error}")
             continue

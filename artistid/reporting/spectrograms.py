@@ -17,6 +17,7 @@ from artistid.data.store import Store
 from artistid.errors import ArtistidError
 from artistid.evaluation.figures import as_written, save, shortened
 from artistid.reporting.embedding import open_run
+from artistid.trust import Trust
 
 # A frame whose loudest mel bin is farther below the song's loudest than this counts as silent.
 AUDIBLE_DB = 40.0
@@ -40,7 +41,13 @@ class Excerpt:
 
 
 def write_spectrograms(
-    run_folder: str | Path, out: str | Path, seed: int = 0, seconds: float = 3.0, cache_dir: str | Path | None = None
+    run_folder: str | Path,
+    out: str | Path,
+    seed: int = 0,
+    seconds: float = 3.0,
+    cache_dir: str | Path | None = None,
+    workers: int | None = None,
+    trust: Trust = (),
 ) -> Path:
     """Draw an excerpt by each artist of a finished run and save the figure at ``out``.
 
@@ -49,7 +56,7 @@ def write_spectrograms(
         out: the file, in the format of its suffix; the folder is made if needed.
         seed: draws the songs and the places in them.
         seconds: of each excerpt.
-        cache_dir: where the feature stores are; None: where they were in training.
+        cache_dir, workers, trust: see :func:`artistid.reporting.embedding.open_run`.
 
     Returns:
         ``out``.
@@ -57,7 +64,7 @@ def write_spectrograms(
     Raises:
         ArtistidError: see :func:`artistid.reporting.embedding.open_run`.
     """
-    classifier, catalog, store = open_run(run_folder, cache_dir)
+    classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)
     features = classifier.specification.log_mel()
     draw_spectrograms(draw_excerpts(catalog, store, features, seed, seconds), features, seconds, out)
     return Path(out)

@@ -176,6 +176,11 @@ def write_discography(discography: Discography, folder: Path, workers: int | Non
                 pass
 
 
+def is_written(discography: Discography, folder: Path) -> bool:
+    """Whether a folder has all recordings."""
+    return not _missing(discography, folder)
+
+
 def _missing(discography: Discography, folder: Path) -> list[Recording]:
     return [recording for recording in recordings(discography) if not (folder / recording.path).is_file()]
 

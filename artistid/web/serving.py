@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.errors import ArtistidError
+from artistid.trust import trusted
 
 NEEDED = ("starlette", "uvicorn")
 
@@ -24,6 +25,7 @@ def serve(config: DictConfig) -> None:
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ArtistidError(f"the page needs {' and '.join(missing)}: pip install 'artistid[app]'")
     _check(settings)
+    trust = trusted(config)
     from artistid.data.sound import Limits
     from artistid.inference.identifier import Identifier
     from artistid.web.listening import Listener
@@ -31,7 +33,7 @@ def serve(config: DictConfig) -> None:
     from artistid.web.server import application, http_server
 
     with _listening_socket(settings["host"], settings["port"]) as listening:
-        identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"])
+        identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"], trust)
         neighbourhood = None
         if settings["collection"]:
             neighbourhood = Neighbourhood.open(settings["collection"], identifier, settings["nearest"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 
@@ -110,6 +111,28 @@ def test_csv_keeps_a_path_that_is_no_unicode(tmp_path: Path) -> None:
     odd = Catalog([Track("a/1/x", "a", "1", "x", Path(os.fsdecode(b"/music/caf\xe9.mp3")))])
     odd.to_csv(tmp_path / "catalog.csv")
     assert Catalog.from_csv(tmp_path / "catalog.csv") == odd
+
+
+HEADER = "track_id,artist,album,title,path,duration_s,sha1\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("at", ["in the first line", "in a row"])
+def test_utf_16_that_is_cut_short_within_a_letter(tmp_path: Path, encoding: str, at: str) -> None:
+    mark = codecs.BOM_UTF16_LE if encoding == "utf-16-le" else codecs.BOM_UTF16_BE
+    whole = mark + (HEADER + "a,b,c,d,e,1,g\n").encode(encoding)
+    path = tmp_path / "catalog.csv"
+    path.write_bytes(whole[:21] if at == "in the first line" else whole[:-3])
+    with pytest.raises(ArtistidError, match=r"catalog\.csv is no catalog: it is no whole UTF-16 text: truncated data"):
+        Catalog.from_csv(path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00\xd8a\x00", b"\xfe\xff\xdc\x00\x00a"])
+def test_utf_16_with_half_a_letter(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "catalog.csv"
+    path.write_bytes(content)
+    with pytest.raises(ArtistidError, match=r"it is no whole UTF-16 text: illegal"):
+        Catalog.from_csv(path)
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,47 @@ def replace_line(path: Path, number: int, line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"path": 3},
+        {"path": None},
+        {"size": "1"},
+        {"mtime_ns": 1.5},
+        {"file_sha1": ["x"]},
+        {"audio_sha1": {}},
+        {"start": -1},
+        {"start": 10**30},
+        {"start": "0"},
+        {"start": True},
+        {"frames": -5},
+        {"frames": 10**12},
+        {"frames": 2.5},
+        {"crc32": None},
+        {"duration_s": "long"},
+        {"duration_s": float("nan")},
+        {"duration_s": -1.0},
+        {"floor": float("inf")},
+        {"floor": None},
+        {"error": 1},
+    ],
+    ids=str,
+)
+def test_a_line_of_the_index_that_says_what_cannot_be(music: Path, cache: Path, change: dict[str, object]) -> None:
+    _, store = open_store(music, cache)
+    good, index = contents(store), store.folder / "index.jsonl"
+    entry = json.loads(index.read_bytes().splitlines()[1])
+    replace_line(index, 1, json.dumps({**entry, **change}).encode() + b"\n")
+    assert contents(open_store(music, cache)[1]) == good
+
+
+def test_a_line_of_the_index_that_is_too_deep(music: Path, cache: Path) -> None:
+    _, store = open_store(music, cache)
+    good = contents(store)
+    replace_line(store.folder / "index.jsonl", 0, b'{"path": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
+    assert contents(open_store(music, cache)[1]) == good
+
+
+@pytest.mark.parametrize(
     "damage",
     [
         lambda folder: cut_off(folder / "index.jsonl", 1),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -135,6 +137,87 @@ def test_files_that_are_no_collections(path: Path, tmp_path: Path) -> None:
         with pytest.raises(ArtistidError, match=message) as error:
             Collection.read(file)
         assert str(file) in str(error.value)
+
+
+def rewritten(path: Path, out: Path, /, **columns: pa.Array) -> Path:
+    """The collection with other columns."""
+    table = pq.read_table(path)
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    pq.write_table(table, out)
+    return out
+
+
+def lists(values: list[Any], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, pa.list_(kind))
+
+
+VECTOR = pa.list_(pa.float32(), UNITS)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("embedding", lambda n: lists([[1.0] * UNITS] * n, pa.float32()), "its embedding is list<.*expected vectors"),
+        ("embedding", lambda n: pa.array([1.0] * n), "its embedding is double"),
+        ("embedding", lambda n: pa.array([[]] * n, pa.list_(pa.float32(), 0)), "its embedding is fixed_size_list"),
+        ("embedding", lambda n: pa.array([[1.0] * UNITS] * n, pa.list_(pa.float64(), UNITS)), "its embedding is"),
+        ("embedding", lambda n: pa.array([None] * n, VECTOR), "songs without embedding"),
+        ("artist", lambda n: pa.array([None] * n, pa.string()), "songs without artist"),
+        ("title", lambda n: pa.array(range(n)), "its title is int64, expected text"),
+        ("track_id", lambda n: pa.array([b"x"] * n), "its track_id is binary, expected text"),
+        ("path", lambda n: lists([["x"]] * n, pa.string()), "its path is list"),
+        ("duration_s", lambda n: pa.array(["long"] * n), "its duration_s is string, expected seconds"),
+        ("duration_s", lambda n: pa.array([float("nan")] * n), "not finite"),
+        ("file_size", lambda n: pa.array([1.5] * n), "its file_size is double, expected whole numbers"),
+        ("clip_start_s", lambda n: pa.array([0.0] * n), "its clip_start_s is double, expected lists of seconds"),
+        ("clip_end_s", lambda n: lists([["x"]] * n, pa.string()), "its clip_end_s is list"),
+        ("clip_embedding", lambda n: lists([[1.0]] * n, pa.float32()), "its clip_embedding is list<.*expected lists"),
+        ("clip_embedding", lambda n: lists([[[1.0]]] * n, pa.list_(pa.float32(), 1)), "expected lists of vectors as"),
+    ],
+)
+def test_columns_of_another_kind(path: Path, tmp_path: Path, name: str, make: Any, message: str) -> None:
+    changed = rewritten(path, tmp_path / "changed.parquet", **{name: make(len(pq.read_table(path)))})
+    with pytest.raises(ArtistidError, match=message) as error:
+        Collection.read(changed)
+    assert "changed.parquet" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("clip_start_s", lambda n: lists([None] * n, pa.float64()), "is damaged"),
+        ("clip_start_s", lambda n: lists([[None] * 4] * n, pa.float64()), "is damaged"),
+        ("clip_start_s", lambda n: lists([[0.0]] * n, pa.float64()), "whose lists of clips are not of one length"),
+        ("clip_end_s", lambda n: lists([[float("inf")] * 4] * n, pa.float64()), "clips that are not finite"),
+        ("clip_embedding", lambda n: lists([None] * n, VECTOR), "is damaged"),
+        ("clip_embedding", lambda n: lists([[None] * 4] * n, VECTOR), "is damaged"),
+        ("clip_embedding", lambda n: lists([[[None] * UNITS] * 4] * n, VECTOR), "is damaged"),
+        ("clip_embedding", lambda n: lists([[]] * n, VECTOR), "whose lists of clips are not of one length"),
+    ],
+)
+def test_clips_of_another_kind(path: Path, tmp_path: Path, name: str, make: Any, message: str) -> None:
+    n_songs = len(pq.read_table(path))
+    collection = Collection.read(rewritten(path, tmp_path / "changed.parquet", **{name: make(n_songs)}))
+    with pytest.raises(ArtistidError, match=message):
+        _ = collection.clips
+
+
+def test_a_small_file_that_claims_a_large_collection(path: Path, tmp_path: Path) -> None:
+    table = pq.read_table(path).slice(0, 1)
+    bomb = tmp_path / "bomb.parquet"
+    pq.write_table(pa.concat_tables([table] * 100_000).combine_chunks(), bomb, compression="zstd")
+    assert bomb.stat().st_size < 500_000
+    with pytest.raises(ArtistidError, match=r"bomb\.parquet is damaged.*it claims \d+ values, and has \d+ bytes"):
+        Collection.read(bomb)
+
+
+@pytest.mark.parametrize("origin", [b"[]", b"{", b'{"network": 1, "features": {}, "clip": {}, "version": "x"}'])
+def test_an_origin_that_is_none(path: Path, tmp_path: Path, origin: bytes) -> None:
+    changed = tmp_path / "changed.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata({b"artistid": origin}), changed)
+    with pytest.raises(ArtistidError, match="lacks what made its embeddings"):
+        Collection.read(changed)
 
 
 def test_origin_is_kept(collection: Collection) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 from torch import nn
@@ -124,6 +125,19 @@ class TestEmbedding:
 
 
 class TestOpenRun:
+    def test_what_the_run_says_of_its_cache_is_not_followed(
+        self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(run, tmp_path / "run")
+        config = tmp_path / "run" / "config.yaml"
+        settings = OmegaConf.load(config)
+        settings.cache_dir = str(tmp_path / "theirs")
+        OmegaConf.save(settings, config)
+        monkeypatch.setenv("ARTISTID_CACHE", str(tmp_path / "mine"))
+        _, _, store = open_run(tmp_path / "run", workers=0)
+        assert store.folder.is_relative_to(tmp_path / "mine")
+        assert not (tmp_path / "theirs").exists()
+
     def test_no_finished_run(self, tmp_path: Path) -> None:
         with pytest.raises(ArtistidError, match=r"nowhere is no finished run: it has no scores\.json"):
             open_run(tmp_path / "nowhere")

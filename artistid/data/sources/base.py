@@ -9,13 +9,14 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import ClassVar
 
 from artistid.data.audio import AUDIO_SUFFIXES
 from artistid.data.catalog import Catalog, Track, nfc
 from artistid.errors import ArtistidError, listing
+from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,9 @@ class Source(ABC):
         min_songs: of an artist.
         exclude: track ids.
         albums_only: leave out tracks without an album, which an album split cannot place.
+
+    Attributes:
+        read_only: write nothing outside a cache, since the settings are not the user's own but a file's.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Source(ABC):
     min_songs: int = 0
     exclude: Sequence[str] = ()
     albums_only: bool = False
+    read_only: bool = field(init=False, default=False)
 
     card: ClassVar[Card]
 
@@ -76,7 +81,7 @@ class Source(ABC):
         """
         if self.root is None:
             raise ArtistidError(f"data.root is not set: say where {self.card.title} is\n{self.expected()}")
-        root = Path(self.root).expanduser()
+        root = expanded(self.root)
         if not root.is_dir():
             found = "is a file" if root.exists() else f"does not exist (seen from {Path.cwd()})"
             raise ArtistidError(f"data.root={root} {found}\n{self.expected()}")
@@ -141,6 +146,8 @@ def path_below(root: Path, text: str, where: object) -> Path:
     Raises:
         ArtistidError: a path that leads out of ``root``, or one of another machine's drives.
     """
+    if "\0" in text:
+        raise ArtistidError(f"{where}: {text!r} is no path: it has a NUL character in it")
     path = absolute(root / text)
     if "\\" in text and not path.exists():
         path = absolute(root / text.replace("\\", "/"))

@@ -10,6 +10,7 @@ from typing import ClassVar
 from artistid.data.catalog import Catalog, Track, clean, nfc, read_rows
 from artistid.data.sources.base import Card, Source, absolute, folded, path_below
 from artistid.errors import ArtistidError, listing
+from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class CatalogFile(Source):
 
     def __post_init__(self) -> None:
         if self.root is None and self.csv is not None:
-            self.root = Path(self.csv).expanduser().absolute().parent
+            self.root = expanded(self.csv).absolute().parent
 
     def catalog(self) -> Catalog:
         """The tracks to work on.
@@ -60,7 +61,7 @@ class CatalogFile(Source):
         """
         if self.csv is None:
             raise ArtistidError(f"data.csv is not set: say which file holds the catalog\n{self.expected()}")
-        if not Path(self.csv).expanduser().is_file():
+        if not expanded(self.csv).is_file():
             raise ArtistidError(f"data.csv={self.csv} is no file (seen from {Path.cwd()})\n{self.expected()}")
         return super().catalog()
 
@@ -70,7 +71,7 @@ class CatalogFile(Source):
 
     def read(self, root: Path) -> dict[Path, Row]:
         """The rows of the file by the audio files that they name."""
-        table = Path(str(self.csv)).expanduser()
+        table = expanded(str(self.csv))
         rows = place(read_rows(table, ("path", "artist"), "catalog"), root, table)
         if not rows:
             raise ArtistidError(f"data.csv={table} names no tracks: expected a row for each")

@@ -16,6 +16,7 @@ from artistid.data.sources.base import Card, Source, absolute, audio_files, fold
 from artistid.data.sources.catalog_file import VARIOUS, CatalogFile, Row, tracks_of
 from artistid.data.tags import Tags, read_all_tags
 from artistid.errors import ArtistidError, listing
+from artistid.places import below, expanded
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,13 @@ class Library(CatalogFile):
         files = audio_files(root)
         if not files:
             return []
-        table = None if self.csv is None else Path(self.csv).expanduser()
+        table = None if self.csv is None else expanded(self.csv)
         correct = table is not None and table.is_file()
+        if self.read_only and not correct and table is not None:
+            raise ArtistidError(
+                f"data.csv={table} is not there, and is not written here, since a checkpoint names it: data=library "
+                "data.root=… data.csv=… on the command line, with part=test where scores are wanted, writes it anew"
+            )
         rows = self.read(root) if correct else self._rows_by_tags(files, root)
         if unnamed := [nfc(path.relative_to(root).as_posix()) for path in files if path not in rows]:
             log.warning("left out %d files that %s does not name: %s", len(unnamed), table, listing(unnamed))
@@ -95,7 +101,7 @@ class Library(CatalogFile):
         return tracks
 
     def _rows_by_tags(self, files: list[Path], root: Path) -> dict[Path, Row]:
-        cache = Path(self.cache_dir).expanduser() / self.name / "tags.json"
+        cache = below(expanded(self.cache_dir), self.name, "data.name") / "tags.json"
         tags = dict(zip(files, read_all_tags(files, cache, self.tag_encoding, self.workers), strict=True))
         _report(tags, root)
         compilations = _unmarked_compilations(tags)

@@ -18,6 +18,7 @@ from artistid.data.benchmarks.lists import Benchmark
 from artistid.data.catalog import Track
 from artistid.data.sources.base import Card, Source, describe
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class MtgJamendo(Source):
     )
 
     def scan(self, root: Path) -> list[Track]:
-        table = root / Path(self.table).expanduser()
+        table = root / expanded(self.table)
         listed = Benchmark.load(self.benchmark).entries if self.benchmark else read_table(table)
         wanted = {place_of(entry.track_id): entry for entry in listed}
         files = self._files(root)

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, ClassVar
 from artistid.data.catalog import Catalog
 from artistid.data.sources.base import Card
 from artistid.data.sources.folder import Folder
+from artistid.errors import ArtistidError
+from artistid.places import expanded
 
 # The composer is imported where it composes: its filters (scipy.signal) take a second to import, and a checkpoint that
 # was trained on its music asks for no more than this class's name.
 if TYPE_CHECKING:
     from artistid.synthesis.discography import Discography
+
+# What is composed because a file says so; the files of an hour take 14 MB, and a core half a minute.
+MOST_HOURS = 12.0
+MOST_SONGS = 100_000  # that are looked for because a file says so: some seconds
 
 
 @dataclass(kw_only=True)
@@ -53,7 +59,7 @@ class Synthetic(Folder):
     )
 
     def __post_init__(self) -> None:
-        self.root = Path(self.cache_dir).expanduser() / "synthetic" / folder_name(self.discography)
+        self.root = expanded(self.cache_dir) / "synthetic" / folder_name(self.discography)
 
     @property
     def discography(self) -> Discography:
@@ -66,12 +72,30 @@ class Synthetic(Folder):
         """The tracks to work on; those that are not there yet are composed first.
 
         Raises:
-            ArtistidError: the cache cannot be written to, or a selection leaves nothing.
+            ArtistidError: the cache cannot be written to, a selection leaves nothing, or a checkpoint asks for more
+                music than is composed without being told to.
         """
         from artistid.synthesis.discography import write_discography
 
+        if self.read_only:
+            self._check_amount()
         write_discography(self.discography, Path(str(self.root)), self.workers)
         return super().catalog()
+
+    def _check_amount(self) -> None:
+        """Raises ArtistidError where very much music would be composed that nobody but a file has asked for."""
+        from artistid.synthesis.discography import is_written
+
+        settings = asdict(self.discography)
+        n_songs = self.n_artists * self.n_albums * self.n_songs
+        hours = n_songs * self.seconds / 3600
+        if hours <= MOST_HOURS or (n_songs <= MOST_SONGS and is_written(self.discography, Path(str(self.root)))):
+            return
+        command = " ".join(["data=synthetic", *(f"data.{name}={value}" for name, value in settings.items())])
+        raise ArtistidError(
+            f"the checkpoint was trained on {n_songs} songs that are to be composed, {hours:,.0f} hours and more: more "
+            f"than {MOST_HOURS:g} are composed on purpose only, with {command} (and part=test for its test songs)"
+        )
 
 
 def folder_name(discography: Discography) -> str:

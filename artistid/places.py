@@ -1,0 +1,64 @@
+"""Names that become parts of paths: one component each, wherever they come from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PureWindowsPath
+
+from artistid.errors import ArtistidError
+
+LONGEST = 255  # bytes of a name in common file systems
+
+
+def below(folder: Path, name: object, setting: str) -> Path:
+    """The path of a name in a folder, and in no other: for names that come from settings, which a file may hold.
+
+    Args:
+        folder: that the path is to lie in.
+        name: one component of a path.
+        setting: what gave the name, for the error.
+
+    Raises:
+        ArtistidError: a name that would lead elsewhere, or that no file system takes.
+
+    Example:
+        >>> below(Path("cache"), "my music", "data.name").as_posix()
+        'cache/my music'
+    """
+    if fault := _fault(name):
+        shown = name[:LONGEST] if isinstance(name, str) else name
+        raise ArtistidError(f"{setting}={shown!r} is to name a folder: expected one part of a path, found {fault}")
+    return folder / str(name)
+
+
+def expanded(path: str | Path) -> Path:
+    """A path whose leading ``~`` stands for a home.
+
+    Raises:
+        ArtistidError: the home of nobody here.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ArtistidError(f"{str(path)[:LONGEST]!r} lies in the home of somebody who has none here") from error
+
+
+def _fault(name: object) -> str:
+    """What is wrong with a name; nothing of a good one."""
+    if not isinstance(name, str):
+        return f"no text but {type(name).__name__}"
+    if not name or name in (".", ".."):
+        return "nothing, or a way to another folder"
+    if "/" in name or "\\" in name:
+        return "several"
+    if PureWindowsPath(name).drive:
+        return "a drive"
+    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in name):
+        return "control characters"
+    if len(name.encode("utf-8", "surrogatepass")) > LONGEST:
+        return f"more than {LONGEST} bytes"
+    try:
+        os.fsencode(name)
+    except UnicodeError:
+        return "what is no text"
+    return ""

@@ -1,0 +1,244 @@
+"""The page "Your own network": its example, taken from there, goes all the way."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import artistid
+from artistid.errors import ArtistidError
+from tests.verbs import QUICK, read_scores, run_verb
+
+PAGE = (Path(__file__).parents[1] / "docs" / "own-network.md").read_text(encoding="utf-8")
+OPTIMIZER = '''
+import enum
+
+import torch
+
+
+class Mood(enum.Enum):
+    CALM = 1
+
+
+class Optimizer(torch.optim.SGD):
+    """Keeps an object of its own in its state, as some optimizers do."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["mood"] = Mood.CALM
+        return super().step(closure)
+'''
+SOURCE = """
+from dataclasses import dataclass
+
+from artistid.data.sources.folder import Folder
+
+
+@dataclass(kw_only=True)
+class Source(Folder):
+    mine: bool = True
+"""
+
+
+def block(language: str) -> str:
+    [found] = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return found
+
+
+def command(verb: str) -> list[str]:
+    """The settings of a command as the page has it."""
+    [line] = re.findall(rf"^python -m artistid\.{verb} (.*)$", PAGE, re.MULTILINE)
+    return shlex.split(line)
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that the page speaks of, which is the current one."""
+    folder = tmp_path_factory.mktemp("workshop")
+    (folder / "mynet.py").write_text(block("python"))
+    (folder / "myoptimizer.py").write_text(OPTIMIZER)
+    (folder / "mysource.py").write_text(SOURCE)
+    (folder / "model").mkdir()
+    (folder / "model" / "mynet.yaml").write_text(block("yaml"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        yield folder
+        for name in ("mynet", "myoptimizer", "mysource"):
+            sys.modules.pop(name, None)
+
+
+def of_data(corpus: Path) -> list[str]:
+    return ["data=folder", f"data.root={corpus}", *QUICK]
+
+
+@pytest.fixture(scope="module")
+def trained(workshop: Path, corpus: Path) -> Path:
+    """The page's run, with an artist set aside."""
+    run_verb("train", *command("train"), *of_data(corpus), "unknown_artists=1")
+    return workshop / "runs" / "mynet"
+
+
+def refused(capsys: pytest.CaptureFixture[str], verb: str, *settings: str) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run_verb(verb, *settings)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_train_asks_for_trust_before_it_looks_for_music(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = [each for each in command("train") if not each.startswith("trust")]
+    told = refused(capsys, "train", *settings, "data=folder", "data.root=nowhere")
+    assert "model.network calls mynet.Net, which is no part of artistid" in told
+    assert "say trust=[mynet] here" in told
+    assert not (workshop / "runs" / "mynet").exists()
+
+
+def test_it_is_trained_and_tested_with_an_unknown_artist(trained: Path) -> None:
+    scores = read_scores(trained)
+    assert scores["unknown"]["unknown"] == 6
+    assert scores["test"]["song"]["n"] == 4
+    saved = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    assert saved["artistid"]["network"] == {"_target_": "mynet.Net", "units": 64}
+
+
+def test_it_goes_on_after_an_interruption_whomever_it_trusts_beside(trained: Path, corpus: Path) -> None:
+    before = read_scores(trained)
+    (trained / "scores.json").unlink()
+    settings = [each.replace("[mynet]", "[mynet,myoptimizer]") for each in command("train")]
+    run_verb("train", *settings, *of_data(corpus), "unknown_artists=1")
+    scores = read_scores(trained)
+    assert scores["test"] == before["test"]
+    assert (trained / "run.log").read_text().count("training on ") == 2, "it begins anew"
+
+
+def test_it_is_evaluated(trained: Path) -> None:
+    run_verb("evaluate", *command("evaluate"), "workers=0", "trainer.enable_progress_bar=false", "run_dir=again")
+    assert read_scores(Path("again"))["test"] == read_scores(trained)["test"]
+
+
+def test_it_names_artists(trained: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(next(corpus.rglob("*.mp3")), "song.mp3")
+    capsys.readouterr()
+    run_verb("predict", *command("predict"), "format=json")
+    [answer] = json.loads(capsys.readouterr().out)
+    identifier = artistid.load(trained / "checkpoints" / "best.ckpt", trust=("mynet",))
+    assert {each["artist"] for each in answer["top"]} == set(identifier.artists)
+
+
+def test_it_embeds_and_finds_what_is_similar(trained: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_verb("embed", *command("embed"), "workers=0")
+    song = next(corpus.rglob("*.mp3"))
+    capsys.readouterr()
+    checkpoint = "checkpoint=runs/mynet/checkpoints/best.ckpt"
+    run_verb("similar", checkpoint, "trust=[mynet]", "collection=music.parquet", f"audio={song}", "format=json")
+    [answer] = json.loads(capsys.readouterr().out)
+    assert answer["songs"]
+
+
+def test_it_is_mapped(trained: Path) -> None:
+    for trust, mapped in (("trust=[mynet]", True), ("trust=[]", False)):
+        run_verb("report", "runs=runs", "out=report", trust, "draws=10", "workers=0")
+        assert bool(list(Path("report").rglob("map.html"))) == mapped
+
+
+@pytest.mark.slow
+def test_it_is_exported(trained: Path) -> None:
+    run_verb("export", *command("export"))
+    assert Path("mynet.onnx").stat().st_size > 1000
+
+
+def test_without_stages_it_is_nothing_to_begin_with(
+    trained: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    settings = [*command("train"), *of_data(corpus), f"init_from={checkpoint}", "run_dir=tuned"]
+    assert "Net has no property stages" in refused(capsys, "train", *settings)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "embed", "export"])
+def test_without_trust_nothing_is_imported(trained: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sys.modules.pop("mynet", None)
+    told = refused(capsys, verb, *(each for each in command(verb) if not each.startswith("trust")), *_song(verb))
+    assert "it would call 'mynet.Net', which is no part of artistid" in told
+    assert "trust=[mynet]" in told
+    assert "mynet" not in sys.modules
+
+
+def _song(verb: str) -> list[str]:
+    if verb == "predict":
+        Path("song.mp3").touch()
+    return ["overwrite=true"] if verb in ("embed", "export") else []
+
+
+def test_a_file_of_settings_cannot_trust(trained: Path, workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workshop / "experiment").mkdir(exist_ok=True)
+    (workshop / "experiment" / "sly.yaml").write_text("# @package _global_\ntrust: [mynet]\n")
+    settings = [each for each in command("train") if not each.startswith("trust")]
+    told = refused(capsys, "train", *settings, "experiment=sly", "data=folder", "data.root=nowhere")
+    assert "trust=['mynet'] comes from a file of settings" in told
+
+
+@pytest.mark.parametrize(
+    ("trust", "message"),
+    [
+        ("mynet", "trust=mynet is no list: write trust=[mynet]"),
+        ("[os]", "part of Python itself"),
+        ("[../evil]", "is no name of a package"),
+        ("[3]", "is no name of a package"),
+    ],
+)
+def test_what_is_no_package(trained: Path, trust: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("song.mp3").touch()
+    told = refused(capsys, "predict", "checkpoint=runs/mynet/checkpoints/best.ckpt", "audio=song.mp3", f"trust={trust}")
+    assert message in told
+
+
+def test_trust_from_python(trained: Path) -> None:
+    with pytest.raises(ArtistidError, match=r"trust=mynet is no list"):
+        artistid.load(trained / "checkpoints" / "best.ckpt", trust="mynet")
+
+
+class TestOptimizer:
+    def settings(self, corpus: Path, run_dir: str) -> list[str]:
+        optimizer = ["~optimizer.eps", "~optimizer.fused", "optimizer._target_=myoptimizer.Optimizer"]
+        return [*command("train"), *of_data(corpus), *optimizer, f"run_dir={run_dir}"]
+
+    def test_with_objects_of_its_own_it_is_to_be_trusted(
+        self, workshop: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        told = refused(capsys, "train", *self.settings(corpus, "moody"))
+        assert "optimizer.*: the state of this run" in told
+        assert "trust=[myoptimizer]" in told
+
+    def test_then_it_trains_and_goes_on(self, workshop: Path, corpus: Path) -> None:
+        settings = [*self.settings(corpus, "calm"), "trust=[mynet,myoptimizer]"]
+        settings.remove("trust=[mynet]")
+        run_verb("train", *settings)
+        Path("calm/scores.json").unlink()
+        run_verb("train", *settings)
+        assert Path("calm/run.log").read_text().count("training on ") == 2, "it begins anew"
+
+
+class TestSource:
+    def test_a_source_of_ones_own(self, workshop: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        source = [*of_data(corpus), "data._target_=mysource.Source", "+data.mine=true", "data.name=mine"]
+        told = refused(capsys, "train", *source, "run_dir=sourced")
+        assert "data calls mysource.Source" in told
+        run_verb("train", *source, "run_dir=sourced", "trust=[mysource]")
+        checkpoint = "checkpoint=sourced/checkpoints/best.ckpt"
+        quiet = ("workers=0", "trainer.enable_progress_bar=false")
+        run_verb("evaluate", checkpoint, "trust=[mysource]", "run_dir=sourced-again", *quiet)
+        assert read_scores(Path("sourced-again"))["test"] == read_scores(Path("sourced"))["test"]
+        assert "mysource.Source" in refused(capsys, "evaluate", checkpoint)
