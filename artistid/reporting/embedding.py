@@ -25,6 +25,7 @@ from artistid.learning.networks import make_trainer, set_up
 from artistid.models.embedding import EmbeddingNetwork
 from artistid.preparation import prepare_data
 from artistid.runs import RunFolder
+from artistid.writing import whole
 
 NEIGHBOURS = 5
 # t-SNE's usual perplexity; it looks at three times as many neighbours, and small sets don't have them.
@@ -105,7 +106,8 @@ class Embedding:
     def to_parquet(self, path: str | Path) -> None:
         """Write ``points`` and a column ``vector`` of lists."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self.points.assign(vector=list(self.vectors)).to_parquet(path, index=False)
+        with whole(path, "wb") as file:
+            self.points.assign(vector=list(self.vectors)).to_parquet(file, index=False)
 
 
 def open_run(run_folder: str | Path, cache_dir: str | Path | None = None) -> tuple[ArtistClassifier, Catalog, Store]:

@@ -16,6 +16,7 @@ from artistid.data.sources.base import Card, Source, absolute, audio_files, fold
 from artistid.data.sources.catalog_file import VARIOUS, CatalogFile, Row, tracks_of
 from artistid.data.tags import Tags, read_all_tags
 from artistid.errors import ArtistidError, listing
+from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ def _write_table(table: Path, rows: Mapping[Path, Row], groups: list[list[Track]
     noted = [row | {"note": f"also {also[path]}"} if path in also else row for path, row in rows.items()]
     try:
         # The mark at the beginning tells spreadsheets that it is UTF-8; paths need not be Unicode.
-        with table.open("w", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with whole(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(noted)
