@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import re
 import shutil
 import sys
@@ -23,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
-from artistid.interruption import Interrupted, interruptible
+from artistid.interruption import Interrupted, interruptible, tell_interruption
 from artistid.writing import write_text
 
 PATH_SETTINGS = (
@@ -111,13 +110,6 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
         return command
 
     return decorate
-
-
-def tell_interruption(kept: str) -> None:
-    """Say in one line what is kept; of processes that train together, the first one does."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        beside_the_key = "\n" if sys.stderr.isatty() else ""  # a terminal shows ^C
-        print(f"{beside_the_key}interrupted: {kept}; the same command goes on", file=sys.stderr, flush=True)
 
 
 class SweepReport(Callback):

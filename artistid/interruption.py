@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
-# Handlers of Python's own. Where another is set, whoever set it has plans: submitit's requeue a job of SLURM's, and a
-# command that a shell starts in the background is to ignore Ctrl-C.
-DEFAULTS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
@@ -34,12 +33,16 @@ class Interrupted(BaseException):
 def interruptible() -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM raise :class:`Interrupted` in the block; the second one ends the process at once.
 
-    The latter stays so after the block: whoever asks again does not wait for the process to tidy up.
+    Where another than Python's own handler is set, it stays: whoever set it has plans, as submitit has, which requeues
+    SLURM's jobs, and as a shell that lets a command in the background ignore Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():  # which no signal reaches
         yield
         return
-    mine = [number for number, default in DEFAULTS.items() if signal.getsignal(number) is default]
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    mine = [
+        number for number in SIGNALS if found[number] in (signal.default_int_handler, signal.SIG_DFL, _end_at_start)
+    ]
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in mine:
@@ -52,5 +55,31 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         for number in mine:
-            if signal.getsignal(number) is interrupt:
-                signal.signal(number, DEFAULTS[number])
+            if signal.getsignal(number) is interrupt:  # not while the process ends for an interruption
+                signal.signal(number, signal.SIG_DFL if found[number] is _end_at_start else found[number])
+
+
+def tell_interruption(kept: str) -> None:
+    """Say in one line what is kept; of processes that train together, the first one does."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        beside_the_key = "\n" if sys.stderr.isatty() else ""  # a terminal shows ^C
+        print(f"{beside_the_key}interrupted: {kept}; the same command goes on", file=sys.stderr, flush=True)
+
+
+def started_module() -> str:
+    """What the process was started to run: ``artistid.train`` of ``python -m artistid.train``; else nothing."""
+    _, _, after = "\0".join(sys.orig_argv).partition("\0-m\0")
+    return after.partition("\0")[0]
+
+
+def guard_start(module: str) -> None:
+    """Answer the signals in the same way while the process of a verb imports what it needs, which takes a while."""
+    if module.startswith("artistid."):
+        for number in SIGNALS:
+            if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+                signal.signal(number, _end_at_start)
+
+
+def _end_at_start(number: int, frame: FrameType | None) -> None:
+    tell_interruption("nothing was begun")
+    os._exit(128 + number)

@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on(
     paths = sorted((corpus / "artist1").rglob("*.*"))
 
     def interrupted() -> None:
-        with drafting(out, Origin.of(identifier), paths, update=False) as draft:
+        with drafting(out, Origin.of(identifier), paths, keep=False) as draft:
             for path in paths[:4]:
                 draft.add(embed_song(identifier, path, identifier.read(path)))
             raise KeyboardInterrupt
