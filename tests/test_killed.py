@@ -72,7 +72,9 @@ COMMANDS = {
     ),
     "train": TRAINED,
     "train, resumed": Command("train", TRAINED.overrides, (TRAINED,), stopped="checkpoints/.last.ckpt"),
-    "train, a baseline": Command("train", FITTED.overrides, (Command("prepare", (*FOLDER[:3], "features=descriptors")),)),
+    "train, a baseline": Command(
+        "train", FITTED.overrides, (Command("prepare", (*FOLDER[:3], "features=descriptors")),)
+    ),
     "train, overwrite=true": Command(
         "train", (*FOLDER, BASELINE[0], "run_dir=crnn", "overwrite=true"), (FITTED, TRAINED)
     ),
