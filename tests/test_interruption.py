@@ -45,13 +45,10 @@ def start(verb: str, *overrides: str, cwd: Path) -> subprocess.Popen[str]:
         "ARTISTID_CACHE": str(cwd / "cache"),
     }
     # As in a shell's foreground, wherever the tests run.
-    foreground = (
-        "import signal, sys, os; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv)"
-    )
-    command = [sys.executable, "-m", f"artistid.{verb}", *overrides]
+    foreground = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    foreground += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     return subprocess.Popen(
-        [sys.executable, "-c", foreground, *command[1:]],
-        executable=sys.executable,
+        [sys.executable, "-c", foreground, "-m", f"artistid.{verb}", *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -134,15 +131,26 @@ def until_logged(log: Path, text: str, process: subprocess.Popen[str], seconds: 
         time.sleep(0.02)
 
 
-def test_while_it_starts_it_answers_too(tmp_path: Path) -> None:
-    code = "import os, signal, artistid; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(60)"
-    (tmp_path / "m.py").write_text(code)
-    program = f"import sys; sys.orig_argv[1:] = ['-m', 'artistid.train']; {code}"
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own, with Python's handlers, wherever the tests run."""
+    code = f"import os, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
     environment = {**os.environ, "PYTHONPATH": str(Path(artistid.__file__).parent.parent)}
-    foreground = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    command = [sys.executable, "-c", foreground + program]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert (done.returncode, done.stderr) == (130, "interrupted: nothing was begun; the same command goes on\n")
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_it_starts_it_answers_too(number: int) -> None:
+    begin = "sys.orig_argv[1:] = ['-m', 'artistid.train']; import artistid"  # as runpy does before all else
+    done = run_python(f"{begin}; os.kill(os.getpid(), {int(number)}); time.sleep(60)")
+    assert (done.returncode, done.stderr) == (
+        128 + number,
+        "interrupted: nothing was begun; the same command goes on\n",
+    )
+
+
+def test_who_imports_the_package_keeps_their_handlers() -> None:
+    done = run_python("import artistid; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler")
+    assert done.returncode == 0, done.stderr
 
 
 def test_handlers_of_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,17 +165,13 @@ def test_handlers_of_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_second_signal_ends_the_process_at_once() -> None:
-    code = (
-        "import os, signal, time\n"
+    done = run_python(
         "from artistid.interruption import Interrupted, interruptible\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n"
         "    with interruptible(): os.kill(os.getpid(), signal.SIGINT)\n"
         "except Interrupted: print('first', flush=True)\n"
         "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(artistid.__file__).parent.parent)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "first\n", "")
 
 
