@@ -61,6 +61,7 @@ class Command:
 FOLDER = ("data=folder", "data.root=../music", "workers=0", "clip=1s", "trainer.enable_progress_bar=false")
 TRAINED = Command("train", (*FOLDER, *CRNN))
 FITTED = Command("train", (*FOLDER, *BASELINE))
+DESCRIBED = Command("prepare", (*FOLDER[:3], "features=descriptors"))
 FIRST_SONGS = Command("embed", (*COLLECTION, "audio=../music/artist1", "workers=0"))
 COMMANDS = {
     "prepare": Command(
@@ -72,9 +73,7 @@ COMMANDS = {
     ),
     "train": TRAINED,
     "train, resumed": Command("train", TRAINED.overrides, (TRAINED,), stopped="checkpoints/.last.ckpt"),
-    "train, a baseline": Command(
-        "train", FITTED.overrides, (Command("prepare", (*FOLDER[:3], "features=descriptors")),)
-    ),
+    "train, a baseline": Command("train", FITTED.overrides, (DESCRIBED,)),
     "train, overwrite=true": Command(
         "train", (*FOLDER, BASELINE[0], "run_dir=crnn", "overwrite=true"), (FITTED, TRAINED)
     ),
