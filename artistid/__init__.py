@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artistid.interruption import guard_start, started_module
+
 if TYPE_CHECKING:
     from artistid.inference.identifier import Identifier
 
 __version__ = "0.1.0"
+
+guard_start(started_module())
 
 
 def load(checkpoint: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Identifier:

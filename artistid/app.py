@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("app")
+@verb("app", kept="the page is closed, and nothing of its visitors is kept")
 def main(config: DictConfig) -> None:
     from artistid.web.serving import serve  # here, so that --help need not wait for torch
 

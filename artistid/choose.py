@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("choose")
+@verb("choose", kept="of the lists, each is written whole or not at all")
 def main(config: DictConfig) -> None:
     from artistid.data.benchmarks import statistics  # here, so that --help need not wait
     from artistid.data.benchmarks.choice import choose

@@ -23,6 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
+from artistid.interruption import Interrupted, interruptible, tell_interruption
+from artistid.writing import write_text
 
 PATH_SETTINGS = (
     "data.root",
@@ -69,19 +71,25 @@ def config_dir() -> Path:
     return installed if installed.is_dir() else checkout
 
 
-def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
+def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
     """Make a function of a composed configuration a command: ``python -m artistid.<verb>``.
 
     What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
     traceback. In a sweep every error ends its job only; the others go on, and :class:`SweepReport` has the last word.
+    Ctrl-C and SIGTERM end all of it, with one line and exit code 130 or 143.
+
+    Args:
+        config_name: of its configuration, and of the verb.
+        kept: what an interruption leaves, as a clause of that line.
     """
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], Any]:
         @wraps(function)
         def job(config: DictConfig) -> Any:
             try:
-                make_data_absolute(config)
-                return function(config)
+                with interruptible():  # a job of a sweep may be in a process of its own
+                    make_data_absolute(config)
+                    return function(config)
             except Exception as error:
                 message = _told(error)
                 sweeping = in_sweep()
@@ -98,7 +106,12 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
         def command() -> None:
             gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
             sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
-            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+            try:
+                with interruptible():
+                    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+            except Interrupted as interrupted:
+                tell_interruption(kept)
+                sys.exit(interrupted.exit_code)
 
         return command
 
@@ -128,7 +141,7 @@ class SweepReport(Callback):
         folder = cls._folder(hydra_config)
         folder.mkdir(parents=True, exist_ok=True)
         settings = " ".join(hydra_config.overrides.task)
-        (folder / f"{hydra_config.job.num:05d}.txt").write_text(f"{settings}: {message}", encoding="utf-8")
+        write_text(folder / f"{hydra_config.job.num:05d}.txt", f"{settings}: {message}")
 
     @staticmethod
     def _folder(hydra_config: HydraConf) -> Path:

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("doctor")
+@verb("doctor", kept="nothing is written")
 def main(config: DictConfig) -> None:
     from artistid.diagnosis import diagnose, show  # here, so that --help need not wait
 

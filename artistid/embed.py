@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("embed")
+@verb("embed", kept="the songs embedded so far are kept")
 def main(config: DictConfig) -> None:
     from artistid.inference.embedding import embed  # here, so that --help need not wait for torch
 

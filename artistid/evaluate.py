@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("evaluate")
+@verb("evaluate", kept="the features made so far are kept, and no scores are written")
 def main(config: DictConfig) -> None:
     from artistid.experiment import evaluate  # here, so that --help need not wait for torch
 

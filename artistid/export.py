@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("export")
+@verb("export", kept="nothing is written")
 def main(config: DictConfig) -> None:
     from artistid.inference.export import export  # here, so that --help need not wait for torch
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("predict")
+@verb("predict", kept="the answers given so far stand, and nothing is written")
 def main(config: DictConfig) -> None:
     from artistid.inference.answering import answer  # here, so that --help need not wait for torch
 

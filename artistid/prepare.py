@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("prepare")
+@verb("prepare", kept="the songs that are finished are kept")
 def main(config: DictConfig) -> None:
     from artistid.preparation import prepare_only  # here, so that --help need not wait
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("report")
+@verb("report", kept="the runs are as they were, and the report is unfinished")
 def main(config: DictConfig) -> None:
     from artistid.reporting.document import Material  # here, so that --help need not wait
     from artistid.reporting.page import begin_folder, write_report

@@ -8,6 +8,7 @@ import logging
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,9 @@ from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, outcomes, per_artist
 from artistid.evaluation.tables import UNITS
 from artistid.evaluation.voting import vote
+from artistid.interruption import Interrupted
 from artistid.learning.acceleration import device_name
+from artistid.writing import sweep, whole, write_csv, write_text
 
 PACKAGES = (
     "torch",
@@ -83,7 +86,8 @@ class RunFolder:
     """One run's files. Where several processes train together, the first one alone writes.
 
     Attributes:
-        log: what was logged; with ``config`` beside it, the folder is a run's.
+        mark: an empty file by which the folder is known as a run's: the first that is written, and never removed.
+        log: what was logged.
         config: the composed configuration, YAML.
         catalog: the tracks used, with duration and SHA-1, CSV.
         split: part of every track, CSV.
@@ -101,6 +105,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
+        self.mark = self.path / ".artistid-run"
         self.log = self.path / "run.log"
         self.config = self.path / "config.yaml"
         self.catalog = self.path / "catalog.csv"
@@ -116,6 +121,10 @@ class RunFolder:
         # Lines that come before the folder is known to be needed; much more than there will be.
         self._kept_log = MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1, flushOnClose=True)
         self._lock = FileLock(self.path / ".lock")
+
+    def is_run(self) -> bool:
+        """Whether a run began here; before there were marks, log and configuration together said so."""
+        return self.mark.exists() or (self.log.exists() and self.config.exists())
 
     def finished(self, config: DictConfig) -> dict[str, Any] | None:
         """What the scores file says, if a finished run with these settings is here; None without a finished run.
@@ -164,19 +173,19 @@ class RunFolder:
             raise ArtistidError(
                 f"{self.path} holds a finished run; overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
             )
-        if self.path.exists() and any(self.path.iterdir()) and not (self.log.exists() and self.config.exists()):
+        if self.path.exists() and any(self.path.iterdir()) and not self.is_run():
             raise ArtistidError(
-                f"run_dir={self.path} is not empty and is no run folder (it lacks {self.log.name} or "
-                f"{self.config.name}); choose another"
+                f"run_dir={self.path} is not empty and is no run folder (it lacks {self.mark.name}); choose another"
             )
         logger = logging.getLogger()
         logger.addHandler(self._kept_log)
         try:
             yield
+        except Interrupted as interrupted:
+            self._note("interrupted by %s", signal.Signals(interrupted.number).name)
+            raise
         except Exception as error:
-            reason = None if isinstance(error, ArtistidError) else sys.exc_info()
-            record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "failed: %s", (error,), reason)
-            self._kept_log.handle(record)
+            self._note("failed: %s", error, reason=None if isinstance(error, ArtistidError) else error)
             if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
                 raise ArtistidError(f"cannot write to run_dir={self.path}: {error.strerror}") from error
             raise
@@ -186,6 +195,11 @@ class RunFolder:
                 self._kept_log.close()
                 file.close()
             self._lock.release()
+
+    def _note(self, message: str, *arguments: object, reason: Exception | None = None) -> None:
+        """Log how a run ended to the folder's log only: the console is told otherwise."""
+        traceback = (type(reason), reason, reason.__traceback__) if reason else None
+        self._kept_log.handle(logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, arguments, traceback))
 
     @rank_zero_only
     def write_setup(
@@ -199,6 +213,8 @@ class RunFolder:
     ) -> None:
         """Make the folder, without what an earlier run left there, and write what the run is going to do.
 
+        Whenever the process is killed meanwhile, the same command finds a folder that it accepts.
+
         Args:
             config: to be kept.
             catalog: the tracks used.
@@ -211,6 +227,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.mark.touch()
             self._lock.acquire(timeout=0)
             if not resume:
                 self._clear()
@@ -219,7 +236,8 @@ class RunFolder:
             self._kept_log.setTarget(file)
             self._kept_log.flush()
             self._kept_log.flushLevel = logging.NOTSET  # from now on line by line
-            OmegaConf.save(config, self.config, resolve=True)
+            with whole(self.config) as config_file:
+                OmegaConf.save(config, config_file, resolve=True)
             catalog.to_csv(self.catalog)
             if split is not None:
                 split.to_csv(self.split)
@@ -231,14 +249,20 @@ class RunFolder:
             raise ArtistidError(f"cannot write the run folder run_dir={self.path}: {error}") from error
 
     def _clear(self) -> None:
-        """Remove what an earlier run wrote, and nothing else."""
+        """Remove what an earlier run wrote, and nothing else.
+
+        First what says that it is finished, and then what says that it can go on: neither stands without all it needs.
+        """
+        self.scores.unlink(missing_ok=True)
+        self.last.unlink(missing_ok=True)
+        sweep(self.path)
         folders = ("tensorboard", "wandb")
         for folder in (self.checkpoints, self.predictions, self.evaluations, *(self.path / name for name in folders)):
             if folder.exists():
                 shutil.rmtree(folder)
         reports = (self.path / name for name in REPORTS)
         setup = (self.config, self.catalog, self.split, self.duplicates)
-        for file in (self.scores, *setup, self.metrics, self.grid, *reports, self.log):
+        for file in (*setup, self.metrics, self.grid, *reports, self.log):
             file.unlink(missing_ok=True)
 
     @rank_zero_only
@@ -249,10 +273,10 @@ class RunFolder:
         songs = {part: vote(clips, method) for part, clips in predictions.items()}
         for part, clips in predictions.items():
             clips.to_parquet(self.predictions / f"{part}.parquet")
-            songs[part].to_frame().to_csv(self.path / f"songs_{part}.csv", index=False)
+            write_csv(self.path / f"songs_{part}.csv", songs[part].to_frame())
         tested, votes = predictions["test"], songs["test"]
         levels = tuple(scores["test"])
-        per_artist(tested, votes, levels).to_csv(self.path / "per_artist.csv", index=False)
+        write_csv(self.path / "per_artist.csv", per_artist(tested, votes, levels))
         for level, outcome in outcomes(tested, votes, levels).items():
             score = scores["test"][level]
             title = f"Test, {level} level: weighted F1 {score['f1_weighted']:.3f}, n = {score['n']} {UNITS[level]}"
@@ -264,9 +288,7 @@ class RunFolder:
     @rank_zero_only
     def finish(self, scores: Mapping[str, Any]) -> None:
         """Write the scores file; from now on the run counts as finished."""
-        draft = self.scores.with_suffix(".tmp")
-        draft.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(self.scores)
+        write_text(self.scores, json.dumps(scores, indent=1, ensure_ascii=False) + "\n")
 
 
 def condition_of(config: DictConfig) -> dict[str, Any]:
@@ -287,9 +309,9 @@ def by_dotted_name(config: Any) -> dict[str, Any]:
 
 def run_folders(root: Path) -> list[RunFolder]:
     """All run folders at and below a folder, finished or not, sorted by path."""
-    names = (RunFolder(".").config.name, RunFolder(".").scores.name)
+    names = (RunFolder(".").mark.name, RunFolder(".").config.name, RunFolder(".").scores.name)
     folders = (RunFolder(path) for path in sorted({path.parent for name in names for path in root.rglob(name)}))
-    return [folder for folder in folders if folder.log.exists() or folder.scores.exists()]
+    return [folder for folder in folders if folder.is_run() or folder.scores.exists()]
 
 
 def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:

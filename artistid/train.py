@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("train")
+@verb("train", kept="the features, the epochs trained to their end and, of a sweep, the finished runs are kept")
 def main(config: DictConfig) -> float:
     from artistid.experiment import train  # here, so that --help need not wait for torch
 

@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import artistid
-from artistid.inference.collection import Collection, Origin
-from artistid.inference.draft import drafting
-from artistid.inference.embedding import embed_song
+from artistid.inference.collection import Collection, Origin, absolute
+from artistid.inference.draft import drafting, parts_folder
+from artistid.inference.embedding import embed_song, track_of_tags
 from tests.corpus import make_corpus, write_audio
 from tests.verbs import run_verb, train
 
@@ -144,7 +145,7 @@ def test_an_interrupted_run_goes_on(
     paths = sorted((corpus / "artist1").rglob("*.*"))
 
     def interrupted() -> None:
-        with drafting(out, Origin.of(identifier), paths, update=False) as draft:
+        with drafting(out, Origin.of(identifier), paths, keep=False) as draft:
             for path in paths[:4]:
                 draft.add(embed_song(identifier, path, identifier.read(path)))
             raise KeyboardInterrupt
@@ -156,6 +157,35 @@ def test_an_interrupted_run_goes_on(
     assert "4 of 6 songs are there already" in capsys.readouterr().out
     assert list(collection.songs["path"]) == [str(path) for path in paths]
     assert [path.name for path in tmp_path.iterdir()] == ["c.parquet"]
+
+
+def test_songs_are_kept_after_some_seconds_and_the_file_is_the_same(
+    checkpoint: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(checkpoint, tmp_path / "at once.parquet", f"audio={corpus}/artist1")
+    monkeypatch.setattr("artistid.inference.draft.SECONDS_AT_ONCE", 0.0)
+    out = tmp_path / "one by one.parquet"
+    identifier = artistid.load(checkpoint)
+    paths = sorted((corpus / "artist1").rglob("*.*"))
+    with drafting(out, Origin.of(identifier), paths, keep=False) as draft:
+        for number, path in enumerate(paths, start=1):
+            draft.add(embed_song(identifier, path, identifier.read(path)))
+            assert len(list(parts_folder(out).glob("*.parquet"))) == number, "each is kept"
+        draft.finish({absolute(path): track_of_tags(path) for path in paths})
+    assert pq.ParquetFile(out).num_row_groups == 1
+    assert out.read_bytes() == (tmp_path / "at once.parquet").read_bytes()
+
+
+def test_row_groups_are_as_large_however_many_parts_there_were(
+    checkpoint: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artistid.inference.draft.SONGS_AT_ONCE", 4)
+    for seconds in (0.0, 1000.0):
+        monkeypatch.setattr("artistid.inference.draft.SECONDS_AT_ONCE", seconds)
+        embed(checkpoint, tmp_path / f"{seconds}.parquet", f"audio={corpus}/artist1")
+    file = pq.ParquetFile(tmp_path / "0.0.parquet")
+    assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [4, 2]
+    assert (tmp_path / "0.0.parquet").read_bytes() == (tmp_path / "1000.0.parquet").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from sklearn.metrics import accuracy_score, f1_score
 import artistid
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.runs import read_runs
+from artistid.runs import RunFolder, read_runs
 from tests.corpus import make_corpus
 from tests.verbs import QUICK, read_scores, run_verb, train
 
@@ -314,6 +314,32 @@ def test_run_folder_that_cannot_be_used(corpus: Path, tmp_path: Path, capsys: py
         train(corpus, tmp_path / "full")
     assert "is no run folder" in capsys.readouterr().err
     assert (tmp_path / "full" / "config.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("files", "accepted"),
+    [
+        ((), True),
+        ((".artistid-run",), True),
+        ((".artistid-run", ".lock", "run.log", ".config.yaml.elsewhere-1-0.part"), True),
+        (("run.log", "config.yaml"), True),  # of a version without marks
+        ((".lock",), False),
+        (("run.log",), False),
+        (("config.yaml",), False),
+        (("scores.md",), False),
+    ],
+)
+def test_a_folder_that_a_run_was_begun_in_is_known(files: tuple[str, ...], accepted: bool, tmp_path: Path) -> None:
+    for file in files:
+        (tmp_path / file).touch()
+    begun = RunFolder(tmp_path).begin(overwrite=False)
+    if accepted:
+        with begun:
+            pass
+    else:
+        with pytest.raises(ArtistidError, match="is no run folder"), begun:
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
 
 
 @pytest.mark.slow

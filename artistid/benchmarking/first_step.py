@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from artistid.config import verb
 
 
-@verb("train")
+@verb("train", kept="the features made so far are kept")
 def main(config: DictConfig) -> float:
     from lightning.pytorch.callbacks import Callback  # here, as in train
 

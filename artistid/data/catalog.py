@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import overload
 
 from artistid.errors import ArtistidError, listing
+from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ class Catalog(Sequence[Track]):
     def to_csv(self, path: Path) -> None:
         """Write one row per track, in the columns of :class:`Track`."""
         # surrogateescape: a path need not be valid Unicode, and must be the same when read back.
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with whole(path, errors="surrogateescape", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(asdict(track) for track in self)

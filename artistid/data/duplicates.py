@@ -23,6 +23,7 @@ from artistid.data.fingerprints import Fingerprints
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
+from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Leaks:
 
     def to_csv(self, path: Path) -> None:
         """Write a row per pair: both tracks, their parts, how alike they are, and which was dropped."""
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with whole(path, newline="") as file:
             writer = csv.writer(file)
             writer.writerow(
                 ("first", "first_part", "second", "second_part", "score", "shift_s", "overlap_s", "dropped")

@@ -41,6 +41,7 @@ from artistid.data.shards import Array, Rows, Shard, joined
 from artistid.data.sound import Limits, crashed, read_sound, start_decoders
 from artistid.errors import ArtistidError
 from artistid.processes import WorkerDiedError, lock
+from artistid.writing import whole, write_text
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ def prepare(
             with lock(part):
                 index = _Index(folder, features.width, catalog)  # another process may have worked while this one waited
                 if tracks := index.missing(retry_failed):
-                    (part / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+                    write_text(part / "settings.json", json.dumps(settings, indent=1) + "\n")
                     _fill(index, part, tracks, features, workers, on_error, limits or Limits())
                     index = _Index(folder, features.width, catalog)
         return index.open(features, of_shard=shard is not None)
@@ -346,11 +347,8 @@ class _Journal:
             lines = file.read(self.sound_bytes).splitlines(keepends=True)
         entries = ((line, _parse(line)) for line in lines)
         kept = [line for line, entry in entries if entry and not (entry.frames and entry.file_sha1 in contents)]
-        rewritten = self.index_path.with_suffix(".new")
-        with rewritten.open("wb") as file:
+        with whole(self.index_path, "wb") as file:
             file.writelines(kept)
-            _to_disk(file)
-        rewritten.replace(self.index_path)
 
     @cached_property
     def _header_bytes(self) -> int:
@@ -426,7 +424,7 @@ class _Appender:
         _to_disk(self.array_file)
 
     def _write_failed(self) -> None:
-        with self.journal.failed_path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with whole(self.journal.failed_path, errors="surrogateescape", newline="") as file:
             failed = ((entry.path, entry.error) for entry in self.journal.failed.values())
             csv.writer(file).writerows([("path", "error"), *failed])
 

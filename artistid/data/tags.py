@@ -18,6 +18,7 @@ from rich.progress import track as progress
 from artistid.data.catalog import clean
 from artistid.errors import ArtistidError
 from artistid.processes import WorkerDiedError, Workers
+from artistid.writing import write_text
 
 log = logging.getLogger(__name__)
 
@@ -208,10 +209,8 @@ def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
 
 
 def _save(cache: Path, encoding: str | None, files: Mapping[str, tuple[int, int, Tags]]) -> None:
-    draft = cache.with_name(f".{cache.name}.{os.getpid()}.part")
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps({"made_by": [VERSION, encoding], "files": files}), encoding="utf-8")
-        draft.replace(cache)
+        write_text(cache, json.dumps({"made_by": [VERSION, encoding], "files": files}))
     except OSError as error:
         raise ArtistidError(f"what the tags say cannot be kept in {cache} (cache_dir): {error}") from error

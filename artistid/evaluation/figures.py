@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.scores import confusion
+from artistid.writing import whole
 
 DPI = 150
 PRINT_DPI = 300
@@ -121,7 +122,7 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
     """Draw loss (train, validation) and validation F1 (frame, song level) over the epochs and save it at ``path``.
 
     Args:
-        metrics: of Lightning's ``CSVLogger``: a row per logged step with ``epoch`` and a column per metric, NaN where
+        metrics: a run's: rows with ``epoch`` and a column per metric, NaN where
             a metric was not logged. Several values of one epoch are averaged. A curve that was never logged is left
             out.
         path: where to save, in the format of its suffix; the folder is made if needed.
@@ -209,4 +210,6 @@ def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     on_page = dpi * min(1, PAGE_INCHES / max(figure.get_size_inches()))
-    figure.savefig(path, dpi=max(DPI, on_page), bbox_inches="tight", pad_inches=0.15)
+    with whole(path, "wb") as file:
+        format_ = Path(path).suffix[1:]
+        figure.savefig(file, format=format_, dpi=max(DPI, on_page), bbox_inches="tight", pad_inches=0.15)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError, listing
+from artistid.writing import whole
 
 KEY_COLUMNS = ("track_id", "clip", "artist")
 PROBABILITY_PREFIX = "p/"
@@ -99,7 +100,8 @@ class Predictions:
         for place, name in enumerate(KEY_COLUMNS):
             frame.insert(place, name, getattr(self, name))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(path, index=False)
+        with whole(path, "wb") as file:
+            frame.to_parquet(file, index=False)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Predictions:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from artistid.data.catalog import Track
 from artistid.errors import ArtistidError
 from artistid.inference.collection import COLUMNS, Origin, absolute, as_text
 from artistid.processes import lock
+from artistid.writing import whole
 
 PARTS = "[0-9]*.parquet"
-SONGS_AT_ONCE = 200  # written together, as a row group of the file: what a loss of power may cost
+# Songs that are written together, as a row group of the file, and seconds after which fewer are: what a kill may cost.
+SONGS_AT_ONCE, SECONDS_AT_ONCE = 200, 5.0
 NAMES = ("track_id", "artist", "album", "title")  # which may change without the song's sound
 
 File = tuple[str, int, int]  # path, size in bytes, time of change in ns
@@ -57,18 +60,19 @@ class Draft:
         out: the file that the collection is to be.
         origin: what makes the embeddings.
         paths: of the songs that it is to have.
-        update: whether what ``out`` has already counts as well.
+        keep: whether what ``out`` has already counts as well.
     """
 
-    def __init__(self, out: Path, origin: Origin, paths: Sequence[Path], update: bool) -> None:
+    def __init__(self, out: Path, origin: Origin, paths: Sequence[Path], keep: bool) -> None:
         self._out = out
         self._origin = origin
         self._folder = parts_folder(out)
         self._files = {absolute(path): _file(path) for path in paths}
-        before = [*([out] if update and out.exists() else []), *sorted(self._folder.glob(PARTS))]
+        before = [*([out] if keep and out.exists() else []), *sorted(self._folder.glob(PARTS))]
         self._parts = [part for part in before if Origin.of_file(part) == origin]
         self._has = {file for part in self._parts for file in self._kept_files(part)}
         self._waiting: list[EmbeddedSong] = []
+        self._written = time.monotonic()
 
     def has(self, path: Path) -> bool:
         """Whether a song is there already."""
@@ -77,7 +81,7 @@ class Draft:
     def add(self, song: EmbeddedSong) -> None:
         """Take one more; from time to time all that wait are written."""
         self._waiting.append(song)
-        if len(self._waiting) == SONGS_AT_ONCE:
+        if len(self._waiting) == SONGS_AT_ONCE or time.monotonic() - self._written > SECONDS_AT_ONCE:
             self.write()
 
     def write(self) -> None:
@@ -89,6 +93,7 @@ class Draft:
         _write(part, [self._table(self._waiting)], self._origin)
         self._parts.append(part)
         self._waiting = []
+        self._written = time.monotonic()
 
     def finish(self, tracks: Mapping[str, Track]) -> int:
         """Put the file in its place, with all songs.
@@ -100,7 +105,7 @@ class Draft:
             How many songs there are.
         """
         self.write()
-        n_songs = _write(self._out, self._named(tracks), self._origin)
+        n_songs = _write(self._out, _grouped(self._named(tracks)), self._origin)
         shutil.rmtree(self._folder)
         return n_songs
 
@@ -153,7 +158,7 @@ class Draft:
 
 
 @contextmanager
-def drafting(out: Path, origin: Origin, paths: Sequence[Path], update: bool) -> Iterator[Draft]:
+def drafting(out: Path, origin: Origin, paths: Sequence[Path], keep: bool) -> Iterator[Draft]:
     """A draft that, whatever interrupts the work on it, keeps what it has.
 
     Raises:
@@ -163,7 +168,7 @@ def drafting(out: Path, origin: Origin, paths: Sequence[Path], update: bool) -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder):
-            draft = Draft(out, origin, paths, update)
+            draft = Draft(out, origin, paths, keep)
             try:
                 yield draft
             except BaseException:
@@ -196,23 +201,26 @@ def _vectors(values: NDArray[np.float32], units: int) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), pa.float32()), units)
 
 
+def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of ``SONGS_AT_ONCE``: how often the work was interrupted leaves no trace in the file."""
+    waiting: pa.Table | None = None
+    for table in tables:
+        waiting = pa.concat_tables([waiting, table]) if waiting else table
+        while waiting.num_rows >= SONGS_AT_ONCE:
+            yield waiting.slice(0, SONGS_AT_ONCE).combine_chunks()
+            waiting = waiting.slice(SONGS_AT_ONCE)
+    if waiting:
+        yield waiting.combine_chunks()
+
+
 def _write(path: Path, tables: Iterable[pa.Table], origin: Origin) -> int:
-    """Write a Parquet file whole or not at all; of no rows, none. Returns the number of rows."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    n_rows, writer = 0, None
-    try:
-        for table in tables:
-            if not table.num_rows:
-                continue
-            table = table.replace_schema_metadata(origin.metadata())
-            writer = writer or pq.ParquetWriter(unfinished, table.schema, compression="zstd")
+    """Write a Parquet file; of no rows, none. Returns the number of rows."""
+    filled = (table.replace_schema_metadata(origin.metadata()) for table in tables if table.num_rows)
+    if (first := next(filled, None)) is None:
+        return 0
+    n_rows = 0
+    with whole(path, "wb") as file, pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        for table in chain([first], filled):
             writer.write_table(table)
             n_rows += table.num_rows
-        if writer:
-            writer.close()
-            with unfinished.open("rb") as file:
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return n_rows

@@ -16,7 +16,7 @@ from artistid.data.sound import Sound, SoundReader
 from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, Origin, absolute, as_text
-from artistid.inference.draft import EmbeddedSong, drafting
+from artistid.inference.draft import EmbeddedSong, drafting, parts_folder
 from artistid.inference.files import find_audio
 from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
@@ -47,7 +47,8 @@ def embed(config: DictConfig) -> Path:
     if config["update"] and out.exists():
         Collection.read(out, "out").check_made_by(identifier)
     source: Source = Files(config, identifier) if config.audio else Prepared(config, identifier)
-    with drafting(out, Origin.of(identifier), source.paths, config["update"]) as draft:
+    keep = config["update"] or not config.overwrite  # without either, what is there is of an interrupted run
+    with drafting(out, Origin.of(identifier), source.paths, keep) as draft:
         new = [path for path in source.paths if not draft.has(path)]
         if there := len(source.paths) - len(new):
             log.info("%d of %d songs are there already", there, len(source.paths))
@@ -174,7 +175,8 @@ def _checked_out(config: DictConfig) -> Path:
     out = Path(config.out).expanduser()
     if out.is_dir():
         raise ArtistidError(f"out={printable(out)} is a folder: expected a Parquet file, such as songs.parquet in it")
-    if out.exists() and not (config.overwrite or config["update"]):
+    interrupted = parts_folder(out).exists()
+    if out.exists() and not (config.overwrite or config["update"] or interrupted):
         raise ArtistidError(
             f"out={printable(out)} exists: overwrite=true replaces it, update=true keeps the songs in it that have not "
             "changed, and embeds the others"

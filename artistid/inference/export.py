@@ -27,6 +27,7 @@ from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification, load_network
 from artistid.models.embedding import EmbeddingNetwork
 from artistid.trust import trusted
+from artistid.writing import whole
 
 if TYPE_CHECKING:
     from onnx_ir import Model
@@ -53,19 +54,15 @@ def export(config: DictConfig) -> None:
     if missing := [name for name in NEEDED if not find_spec(name)]:
         raise ArtistidError(f"export needs {', '.join(missing)}: pip install 'artistid[export]'")
     specification, network = load_network(config.checkpoint, trusted(config))
-    unchecked = to.with_name(f"{to.name}.unchecked")  # so that a name that ends in .onnx is one that can be relied on
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        write(network, specification, unchecked)
-        difference = check(network, specification, unchecked)
-        unchecked.replace(to)
+        with whole(to, "wb") as file:  # checked before it takes its name, which can so be relied on
+            write(network, specification, Path(file.name))
+            difference = check(network, specification, Path(file.name))
     except OSError as error:
         raise ArtistidError(f"to={to} cannot be written: {error}") from error
     except torch.onnx.errors.OnnxExporterError as error:
         raise ArtistidError(f"{type(network).__name__} cannot be written in ONNX's operations: {error}") from error
-    finally:
-        if unchecked.is_file():
-            unchecked.unlink()
     _show(network, specification, to, difference)
 
 

@@ -32,6 +32,7 @@ from artistid.evaluation.scores import leading_f1, levels_of, score_levels
 from artistid.learning.logits import predictions_from_logits
 from artistid.models.scoring import class_scores
 from artistid.runs import RunFolder
+from artistid.writing import write_csv
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Baseline:
             if rank > best:
                 best = rank
                 self.fitted, self.temperature, chosen = candidate, temperature, point
-        pd.DataFrame(rows).to_csv(folder.grid, index=False)
+        write_csv(folder.grid, pd.DataFrame(rows))
         self.seconds = time.perf_counter() - start
         return {"chosen": chosen, "temperature": self.temperature, "grid_points": len(self.grid)}
 

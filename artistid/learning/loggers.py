@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import secrets
@@ -9,15 +10,19 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, outcomes
 from artistid.evaluation.voting import SongVotes
+from artistid.runs import RunFolder
+from artistid.writing import whole, write_text
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,37 @@ def open_loggers(config: DictConfig, resume: bool) -> Iterator[list[Logger]]:
             logger.finalize(status)
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish(exit_code=int(status == "failed"))
+
+
+class CSVLogger(Logger):
+    """Writes ``metrics.csv``: a row per epoch, and one of the test. The file is always whole.
+
+    Metrics of one epoch make one row, in whatever portions they come, so that a run that went on from the end of an
+    epoch leaves the same file as one that was never interrupted.
+
+    Args:
+        save_dir: the run folder; its ``config.yaml`` has the settings.
+    """
+
+    name, version = "csv", ""
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__()
+        self._path = RunFolder(save_dir).metrics
+        self._rows: dict[Any, dict[str, Any]] = {}  # by epoch; None: of no epoch
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        row = self._rows.setdefault(metrics.get("epoch"), {})
+        row |= metrics if step is None else {**metrics, "step": step}
+        columns = sorted({name for row in self._rows.values() for name in row})
+        with whole(self._path, newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self._rows.values())
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        """They are in the run folder already."""
 
 
 def log_results(
@@ -97,7 +133,7 @@ def _wandb_id(run_dir: Path, resume: bool) -> str:
     path = run_dir.expanduser() / "wandb" / "id"
     if not (resume and path.exists()):
         path.parent.mkdir(exist_ok=True)
-        path.write_text(secrets.token_hex(4), encoding="utf-8")
+        write_text(path, secrets.token_hex(4))
     return path.read_text(encoding="utf-8")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
@@ -37,7 +36,7 @@ from artistid.learning.archive import load_archive, readable
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
-from artistid.learning.resuming import LastState
+from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
 from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_checkpoint, named
 from artistid.runs import RunFolder
 from artistid.trust import Trust, trusted
@@ -185,12 +184,10 @@ class Network:
 
 @rank_zero_only
 def keep_rejection(path: Path, rejection: Rejection, trust: Trust = ()) -> None:
-    """Write into a checkpoint when a song is by none of its artists; there is always a whole one."""
+    """Write into a checkpoint when a song is by none of its artists."""
     checkpoint = load_archive(path, named(path), trust)
     checkpoint[CHECKPOINT_KEY]["rejection"] = rejection.plain()
-    draft = path.with_name(f".{path.name}.part")
-    torch.save(checkpoint, draft)
-    draft.replace(path)
+    save_whole(checkpoint, path)
 
 
 def predict(
@@ -216,9 +213,9 @@ def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: An
     # In a job of SLURM Lightning would take the job's tasks for its processes, and requeue it by itself. On one machine
     # it starts its own; on several, requeueing is the launcher's business.
     one_machine = settings.get("num_nodes", 1) == 1
-    plugins: list[Any] = []
+    plugins: list[Any] = [WholeCheckpoints()]
     if SLURMEnvironment.detect():
-        plugins = [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
+        plugins += [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
     try:
         return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger, plugins=plugins)
     except (ValueError, TypeError, ImportError, MisconfigurationException) as error:

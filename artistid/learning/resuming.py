@@ -12,10 +12,13 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from artistid.errors import ArtistidError
 from artistid.learning.archive import readable
+from artistid.learning.loggers import CSVLogger
 from artistid.trust import Trust
+from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +84,7 @@ class LastState(Checkpoint):
         if self._random is None:
             return
         for logger in trainer.loggers:
-            if isinstance(logger, CSVLogger):  # it begins a new file; the others append to their own records
+            if isinstance(logger, CSVLogger):  # it begins anew; the others append to their own records
                 for metrics in self._curves:
                     logger.log_metrics(dict(metrics), int(metrics["step"]))
         # Now, before the loader is asked for its first batch, which draws the order of all.
@@ -99,14 +102,33 @@ class LastState(Checkpoint):
         self._since = now
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
         self._curves.append({**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step - 1})
-        draft = self.path.with_name(f".{self.path.name}.part")
-        trainer.save_checkpoint(draft)
-        if not trainer.is_global_zero:
-            return
-        if not self.path.exists():  # said after the first epoch, not when all are trained and the best is read
-            with readable(draft, "optimizer.*: the state of this run", self.trust):
+        is_first = not self.path.exists()
+        trainer.save_checkpoint(self.path)
+        if is_first and trainer.is_global_zero:
+            self._check_readable()
+
+    def _check_readable(self) -> None:
+        """Said after the first epoch, not when all are trained and the best is read; raises ArtistidError."""
+        try:
+            with readable(self.path, "optimizer.*: the state of this run", self.trust):
                 pass
-        draft.replace(self.path)
+        except ArtistidError:
+            self.path.unlink()
+            raise
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's way to write checkpoints, whole or not at all: its own copies them across file systems."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        save_whole(checkpoint, Path(path))
+
+
+def save_whole(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint; there is always a whole one once there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path, "wb") as file:
+        torch.save(checkpoint, file)
 
 
 def random_state() -> dict[str, Any]:

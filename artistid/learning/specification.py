@@ -26,6 +26,7 @@ from artistid.inference.sound import printable
 from artistid.learning.archive import load_archive
 from artistid.places import expanded
 from artistid.trust import Trust, find_class
+from artistid.writing import whole, write_text
 
 CHECKPOINT_KEY = "artistid"
 # The files of a folder that a network is kept in for others, by the names that Hugging Face's libraries give them.
@@ -363,14 +364,15 @@ def save_folder(folder: Path, specification: Specification, network: nn.Module) 
     Raises:
         ArtistidError: a folder that can't be written.
     """
-    from safetensors.torch import save_file  # here, since checkpoints do without
+    from safetensors.torch import save  # here, since checkpoints do without
 
     config = {VERSION_KEY: __version__, **specification.plain()}
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        with whole(folder / WEIGHTS_FILE, "wb") as file:
+            file.write(save(weights, metadata={"format": "pt"}))
+        write_text(folder / CONFIG_FILE, json.dumps(config, indent=1) + "\n")
     except OSError as error:
         raise ArtistidError(f"the network cannot be written to {folder}: {error}") from error
 

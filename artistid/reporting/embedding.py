@@ -27,6 +27,7 @@ from artistid.models.embedding import EmbeddingNetwork
 from artistid.preparation import prepare_described
 from artistid.runs import RunFolder
 from artistid.trust import Trust
+from artistid.writing import whole
 
 NEIGHBOURS = 5
 # t-SNE's usual perplexity; it looks at three times as many neighbours, and small sets don't have them.
@@ -107,7 +108,8 @@ class Embedding:
     def to_parquet(self, path: str | Path) -> None:
         """Write ``points`` and a column ``vector`` of lists."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self.points.assign(vector=list(self.vectors)).to_parquet(path, index=False)
+        with whole(path, "wb") as file:
+            self.points.assign(vector=list(self.vectors)).to_parquet(file, index=False)
 
 
 def open_run(

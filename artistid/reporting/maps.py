@@ -31,6 +31,7 @@ from artistid.evaluation.figures import PALETTE, as_written, save, shortened
 from artistid.reporting.embedding import NEIGHBOURS, Clustering, Embedding, embed, open_run
 from artistid.runs import RunFolder
 from artistid.trust import Trust
+from artistid.writing import write_text
 
 # Matplotlib's and plotly's names of the same shapes, and the widths at which they look alike in size. As 7 and 8 have
 # no common divisor, 56 artists all look different, and neighbours in the legend differ in both colour and shape.
@@ -251,7 +252,7 @@ def write_page(
         k=scores["frame"]["artist"].k,
         audio={track.track_id: audio_uri(track.path, path) for track in catalog},
     )
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _traces(levels: Mapping[str, Embedding], labels: Sequence[str]) -> Iterator[go.Scatter | go.Scattergl]:

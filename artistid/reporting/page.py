@@ -15,7 +15,9 @@ from PIL import Image
 from artistid.errors import ArtistidError
 from artistid.reporting.document import Picture, RunNumbers, Section, Table, origin
 from artistid.runs import provenance
+from artistid.writing import sweep, write_csv, write_text
 
+MARK = ".artistid-report"
 PAGE, MARKDOWN, TABLES, FIGURES = "report.html", "report.md", "tables", "figures"
 GENERATOR = '<meta name="generator" content="artistid.report">'
 TITLE = "Music artist classification: report"
@@ -25,7 +27,8 @@ MARKDOWN_SIGNS = re.compile(r"([\\`*_<>\[\]|#~])")
 def begin_folder(path: str | Path) -> Path:
     """Make the report's folder, and remove an earlier report from it.
 
-    Until the report is written, a page stands there that says so, and marks the folder as a report's.
+    Until the report is written, a page stands there that says so. Whenever the process is killed, the folder is known
+    as a report's by a mark that is written first.
 
     Raises:
         ArtistidError: it holds something else, or can't be written.
@@ -34,16 +37,24 @@ def begin_folder(path: str | Path) -> Path:
     page = out / PAGE
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()) and not (page.exists() and GENERATOR in page.read_text(encoding="utf-8")):
+        if any(out.iterdir()) and not _is_report(out):
             raise ArtistidError(f"out={path} is not empty and holds no report of artistid; choose another folder")
+        (out / MARK).touch()
+        write_text(page, f"<!DOCTYPE html>{GENERATOR}<p>This report was begun and is not finished.")
+        sweep(out)
         for name in (TABLES, FIGURES):
             if (out / name).exists():
                 shutil.rmtree(out / name)
         (out / MARKDOWN).unlink(missing_ok=True)
-        page.write_text(f"<!DOCTYPE html>{GENERATOR}<p>This report was begun and is not finished.", encoding="utf-8")
     except OSError as error:
         raise ArtistidError(f"cannot write the report to out={path}: {error}") from error
     return out
+
+
+def _is_report(out: Path) -> bool:
+    """Whether a report was begun here; before there were marks, the page alone said so."""
+    page = out / PAGE
+    return (out / MARK).exists() or (page.exists() and GENERATOR in page.read_text(encoding="utf-8"))
 
 
 def write_report(sections: Sequence[Section], out: Path) -> Path:
@@ -56,14 +67,14 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
     for section in _walk(sections):
         for block in section.blocks:
             if isinstance(block, Table):
-                block.data.to_csv(out / TABLES / f"{block.name}.csv", index=False)
+                write_csv(out / TABLES / f"{block.name}.csv", block.data)
     environment = _environment(out)
     made = provenance({})
     for name in (MARKDOWN, PAGE):
         text = environment.get_template(f"{name}.jinja").render(
             title=TITLE, generator=GENERATOR, sections=sections, made=made
         )
-        (out / name).write_text(text, encoding="utf-8")
+        write_text(out / name, text)
     return out / PAGE
 
 

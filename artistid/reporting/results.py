@@ -253,7 +253,8 @@ def read_run(name: str, folder: RunFolder) -> Run:
 
 def _last_words(run_log: Path) -> str:
     """Why a run failed, or the last line that it logged."""
-    lines = run_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    logged = run_log.read_text(encoding="utf-8", errors="replace") if run_log.exists() else ""
+    lines = logged.strip().splitlines()
     failures = [line for line in lines if " failed: " in line]
     return (failures or lines or ["its log is empty"])[-1]
 

@@ -23,6 +23,7 @@ from artistid.synthesis.names import nth_name
 from artistid.synthesis.production import draw_production, produce
 from artistid.synthesis.rendering import render
 from artistid.synthesis.style import draw_artist
+from artistid.writing import whole
 
 # To be raised with every change that is heard: old renderings are then left alone and new ones made.
 COMPOSER_VERSION = 2
@@ -210,18 +211,8 @@ def _write(discography: Discography, recording: Recording, folder: Path) -> Reco
     mp3 = encode(record(discography, recording.artist, recording.album, recording.song))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, mp3)
+        with whole(path, "wb") as file:
+            file.write(mp3)
     except OSError as error:
         raise ArtistidError(f"cannot write {path}: {error.strerror}; choose another cache_dir") from error
     return recording
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """All of the content or nothing. The name in between is hidden, no audio file's, and no other process's."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

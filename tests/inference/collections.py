@@ -29,7 +29,7 @@ def write_collection(
         absolute(file): Track(file.stem, artist, "album", file.stem.upper(), file)
         for file, artist in zip(paths, artists, strict=True)
     }
-    with drafting(path, ORIGIN, paths, update=False) as draft:
+    with drafting(path, ORIGIN, paths, keep=False) as draft:
         for file, vectors in zip(paths, songs, strict=True):
             start_s = np.arange(len(vectors)) * clip_s
             draft.add(

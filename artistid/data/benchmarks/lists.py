@@ -13,6 +13,7 @@ from typing import NamedTuple
 from artistid.data.catalog import Catalog, Track
 from artistid.data.splits import AlbumSplit, Split
 from artistid.errors import ArtistidError
+from artistid.writing import write_text
 
 NAMES = ("jamendo20", "jamendo200")
 SEEDS = (0, 21, 42)  # of the paper's three trials
@@ -122,6 +123,6 @@ def write(benchmarks: Iterable[Benchmark], folder: Path) -> None:
     sums = []
     for benchmark in benchmarks:
         text = benchmark.to_csv()
-        (folder / f"{benchmark.name}.csv").write_text(text, encoding="utf-8", newline="\n")
+        write_text(folder / f"{benchmark.name}.csv", text)
         sums.append(f"{checksum(text)}  {benchmark.name}.csv\n")
-    (folder / CHECKSUMS).write_text("".join(sums), encoding="utf-8", newline="\n")
+    write_text(folder / CHECKSUMS, "".join(sums))

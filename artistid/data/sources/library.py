@@ -17,6 +17,7 @@ from artistid.data.sources.catalog_file import VARIOUS, CatalogFile, Row, tracks
 from artistid.data.tags import Tags, read_all_tags
 from artistid.errors import ArtistidError, listing
 from artistid.places import below, expanded
+from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ def _write_table(table: Path, rows: Mapping[Path, Row], groups: list[list[Track]
     noted = [row | {"note": f"also {also[path]}"} if path in also else row for path, row in rows.items()]
     try:
         # The mark at the beginning tells spreadsheets that it is UTF-8; paths need not be Unicode.
-        with table.open("w", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with whole(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(noted)

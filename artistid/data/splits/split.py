@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from artistid.data.catalog import Catalog, Track, nfc, read_rows
 from artistid.errors import ArtistidError
+from artistid.writing import whole
 
 PARTS = ("train", "val", "test")
 
@@ -112,7 +113,7 @@ class Split:
 
     def to_csv(self, path: Path) -> None:
         """Write the columns track_id, part, rule, seed."""
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with whole(path, newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("track_id", "part", "rule", "seed"))
             writer.writerows((name, self.parts[name], self.rule, self.seed) for name in sorted(self.parts))

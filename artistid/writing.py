@@ -1,0 +1,102 @@
+"""Files that are there whole or not at all, and folders that are known as ours, whenever the process is killed.
+
+Whatever this package writes under a name of its own goes through :func:`whole`. What does not is made to be read while
+it is unfinished: logs, the journal of the feature store, and the records that other packages' loggers keep.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # not imported: it takes its time, and few who write files need it
+    import pandas as pd
+
+# Of a draft: hidden, no audio file's, and no other process's; cut off, lest it be too long where the name is not.
+DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[^/]+)-(?P<process>\d+)-\d+\.part", re.DOTALL)
+NAME_LENGTH = 40
+
+_numbers = count()
+
+
+@contextmanager
+def whole(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file for writing that takes its place only when the block has ended well, and is on disk by then.
+
+    Until then, and whatever ends the block or the process, what was there before stays. What is no regular file, such
+    as a pipe, is written as it is.
+
+    Args:
+        path: of the file; its folder must be there.
+        mode: ``w`` or ``wb``.
+        options: of :func:`open`; text is UTF-8 if they don't say otherwise.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    if "b" not in mode:
+        options = {"encoding": "utf-8", **options}
+    target = Path(os.path.realpath(path))  # a link stays one
+    if target.exists() and not target.is_file():
+        with target.open(mode, **options) as file:
+            yield file
+        return
+    sweep(target.parent, target.name)
+    draft = target.with_name(f".{target.name[:NAME_LENGTH]}.{platform.node()}-{os.getpid()}-{next(_numbers)}.part")
+    try:
+        with draft.open(mode, **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    except BaseException as error:
+        draft.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename and Path(error.filename) == draft:
+            error.filename, error.filename2 = str(path), None  # the name that was asked for
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, in UTF-8 with line feeds, whole or not at all."""
+    with whole(path, newline="\n") as file:
+        file.write(text)
+
+
+def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
+    """Write a table without its index, as CSV, whole or not at all."""
+    with whole(path, newline="") as file:
+        frame.to_csv(file, index=False)
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove the drafts that processes of this machine have left because they were killed.
+
+    Args:
+        folder: that they lie in.
+        name: of the file that they are drafts of; None: of any.
+    """
+    with suppress(OSError):  # a folder that can't be read says so when it is written to
+        for path in folder.iterdir():
+            draft = DRAFT.fullmatch(path.name)
+            if not draft or draft["host"] != platform.node() or (name and draft["name"] != name[:NAME_LENGTH]):
+                continue
+            if not _alive(int(draft["process"])):
+                path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True

@@ -1,0 +1,192 @@
+"""Ctrl-C and SIGTERM, to every verb as a shell starts it."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import artistid
+from artistid.interruption import Interrupted, interruptible
+from tests.corpus import make_corpus
+from tests.inference.networks import save_checkpoint
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LONG = ("trainer.max_epochs=1000", "early_stopping.patience=1000", "clip=1s", "workers=0")
+VERBS = {
+    "train": ("data=folder", "data.root=music", *LONG),
+    "prepare": ("data=folder", "data.root=music", "workers=0"),
+    "evaluate": ("checkpoint=best.ckpt", "data=folder", "data.root=music", "workers=0"),
+    "embed": ("checkpoint=best.ckpt", "audio=music", "out=songs.parquet"),
+    "predict": ("checkpoint=best.ckpt", "audio=music"),
+    "similar": ("checkpoint=best.ckpt", "collection=songs.parquet", "audio=music"),
+    "export": ("checkpoint=best.ckpt", "to=model.onnx"),
+    "report": ("runs=.",),
+    "benchmark": ("size=tiny", "only=train"),
+    "doctor": (),
+    "app": ("checkpoint=best.ckpt", "port=0"),
+    "choose": ("table=music",),
+}
+
+
+def start(verb: str, *overrides: str, cwd: Path) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(artistid.__file__).parent.parent),
+        "ARTISTID_CACHE": str(cwd / "cache"),
+    }
+    # As in a shell's foreground, wherever the tests run.
+    foreground = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    foreground += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    return subprocess.Popen(
+        [sys.executable, "-c", foreground, "-m", f"artistid.{verb}", *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=environment,
+    )
+
+
+def assert_told(code: int, err: str, number: int) -> None:
+    assert code == 128 + number, err
+    assert re.findall("^interrupted: .*; the same command goes on$", err, re.MULTILINE) == err.strip().splitlines()[-1:]
+    assert err.count("interrupted: ") == 1
+    assert "Traceback" not in err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("interrupted")
+    make_corpus(folder / "music", artists=2, endings=("wav",))
+    save_checkpoint(folder / "best.ckpt")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_ends_with_one_line(verb: str, number: int, folder: Path) -> None:
+    seconds = random.Random(f"{verb} {number}").uniform(0.2, 6)
+    with start(verb, *VERBS[verb], cwd=folder) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+            assert "Traceback" not in out
+            if process.returncode not in (0, 1):  # or it was just at its end
+                assert_told(process.returncode, err, number)
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_training_is_interrupted_without_scores_and_goes_on(number: int, folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    overrides = (*VERBS["train"], f"run_dir={run}", "trainer.enable_progress_bar=false")
+    with start("train", *overrides, cwd=folder) as process:
+        until_logged(run / "run.log", "epoch 1:", process)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert_told(process.returncode, err, number)
+    assert "the epochs trained to their end" in err
+    assert not (run / "scores.json").exists()
+    assert f"interrupted by {signal.Signals(number).name}" in (run / "run.log").read_text()
+    with start("train", *overrides, cwd=folder) as process:
+        until_logged(run / "run.log", "going on with epoch", process)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_sweep_stops_and_no_job_counts_as_failed(launcher: str, number: int, folder: Path, tmp_path: Path) -> None:
+    sweep = ("-m", f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []))
+    folders = (f"run_dir={tmp_path}/runs/${{seed}}", f"hydra.sweep.dir={tmp_path}/sweep")
+    with start("train", *sweep, *VERBS["train"], *folders, "seed=0,1", cwd=folder) as process:
+        until_logged(tmp_path / "runs" / "0" / "run.log", "epoch 1:", process)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert_told(process.returncode, err, number)
+    assert not list(tmp_path.rglob("scores.json"))
+    assert not (tmp_path / "sweep" / "failed").exists()
+    if launcher == "basic":
+        assert not (tmp_path / "runs" / "1").exists()
+
+
+def until_logged(log: Path, text: str, process: subprocess.Popen[str], seconds: float = 300.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not (log.exists() and text in log.read_text(encoding="utf-8")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own, with Python's handlers, wherever the tests run."""
+    code = f"import os, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(artistid.__file__).parent.parent)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_it_starts_it_answers_too(number: int) -> None:
+    begin = "sys.orig_argv[1:] = ['-m', 'artistid.train']; import artistid"  # as runpy does before all else
+    done = run_python(f"{begin}; os.kill(os.getpid(), {int(number)}); time.sleep(60)")
+    assert (done.returncode, done.stderr) == (
+        128 + number,
+        "interrupted: nothing was begun; the same command goes on\n",
+    )
+
+
+def test_who_imports_the_package_keeps_their_handlers() -> None:
+    done = run_python("import artistid; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler")
+    assert done.returncode == 0, done.stderr
+
+
+def test_handlers_of_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))  # as submitit sets one
+    try:
+        with interruptible():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_the_second_signal_ends_the_process_at_once() -> None:
+    done = run_python(
+        "from artistid.interruption import Interrupted, interruptible\n"
+        "try:\n"
+        "    with interruptible(): os.kill(os.getpid(), signal.SIGINT)\n"
+        "except Interrupted: print('first', flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "first\n", "")
+
+
+def test_handlers_are_as_before_where_nothing_came() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with interruptible():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+        with interruptible():  # a job in the process of its sweep
+            pass
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_interruption_crosses_processes() -> None:
+    """A job of joblib's is interrupted in a process of its own, and hands that to the one that started it."""
+    import pickle
+
+    told = pickle.loads(pickle.dumps(Interrupted(signal.SIGTERM)))
+    assert (told.number, told.exit_code) == (15, 143)
