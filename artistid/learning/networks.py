@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from artistid.config import plain
 from artistid.data.datamodule import ClipData
 from artistid.data.features import LogMel
+from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
@@ -36,7 +37,7 @@ from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState
-from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_checkpoint
+from artistid.learning.specification import CHECKPOINT_KEY, NOTHING_BEFORE, Specification, load_checkpoint
 from artistid.runs import RunFolder
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Network:
             split={"rule": split.rule, "seed": split.seed, "parts": dict(split.parts)},
             recordings=sorted({track.sha1 for track in data.parts["train"] if track.sha1}),
             grew_from=pretrained.plain() if pretrained else None,
+            fingerprints=kept_fingerprints(data.parts["train"], data.store),
         )
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         self.classifier = ArtistClassifier(
@@ -104,8 +106,12 @@ class Network:
             epochs = thaw_epochs(settings["thaw"], list(stages_of(network)))
             pretrained.hand_over(network, self.specification, settings["head"])
             self.thawing = Thawing(epochs, settings["lr_factor"], settings["batch_norm"])
-            told = {name: value for name, value in pretrained.plain().items() if name != "recordings"}
-            self.begun_with = {**told, "thawed_at": epochs, "seen_in_pretraining": pretrained.heard_of(data.parts)}
+            told = {name: value for name, value in pretrained.plain().items() if name not in NOTHING_BEFORE}
+            self.begun_with = {
+                **told,
+                "thawed_at": epochs,
+                "seen_in_pretraining": pretrained.heard_of(data.parts, data.store),
+            }
         self.parameters: int | None = sum(parameter.numel() for parameter in self.classifier.network.parameters())
         self.seconds = 0.0
 
@@ -113,7 +119,8 @@ class Network:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
         before, _ = load_checkpoint(folder.last)
         now = self.specification.plain()
-        if changed := [name for name, value in before.plain().items() if value != now[name]]:
+        del now["fingerprints"]  # a run that began before there were any goes on; they follow from the recordings
+        if changed := [name for name, value in now.items() if value != before.plain()[name]]:
             raise ArtistidError(
                 f"{folder.path} holds an unfinished run that can't go on, since this has changed: "
                 f"{', '.join(changed)} (recordings: the training files themselves); overwrite=true starts it anew, "

@@ -17,6 +17,7 @@ from torch import nn
 from artistid import __version__
 from artistid.data.clips import Clipping
 from artistid.data.features import LogMel
+from artistid.data.recordings import Recordings
 from artistid.errors import ArtistidError
 from artistid.evaluation.rejection import Rejection
 
@@ -24,6 +25,8 @@ CHECKPOINT_KEY = "artistid"
 # The files of a folder that a network is kept in for others, by the names that Hugging Face's libraries give them.
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION_KEY = "artistid_version"
+# What a network has heard before that grew from none.
+NOTHING_BEFORE: dict[str, Any] = {"recordings": [], "fingerprints": {}}
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,11 @@ class Specification:
         split: track id to part, and the rule and seed that drew it.
         recordings: SHA-1 of the decoded samples of the tracks trained on.
         grew_from: of a fine-tuned network, the checkpoint that it began with: its path, ``sha256``, data, artists, and
-            the recordings that it and what it grew from itself were trained on.
+            the recordings that it and what it grew from itself were trained on, with fingerprints as below.
         rejection: settings of :class:`artistid.evaluation.rejection.Rejection`; None: songs by nobody that it knows are
             not told apart.
+        fingerprints: of the recordings trained on, by their SHA-1, see :mod:`artistid.data.recordings`; None, as in
+            checkpoints of before: copies of them that have other samples are not known again.
     """
 
     artists: list[str]
@@ -59,6 +64,7 @@ class Specification:
     recordings: list[str]
     grew_from: dict[str, Any] | None = None
     rejection: dict[str, Any] | None = None
+    fingerprints: dict[str, str] | None = None
 
     @classmethod
     def from_plain(cls, plain: Any, where: str) -> Specification:
@@ -91,14 +97,28 @@ class Specification:
                 value = getattr(specification, name)
                 if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
                     raise ArtistidError(f"{name} is no list of text")
+            specification.trained_on(), specification.trained_on_before()
         except (TypeError, ArtistidError) as error:
             raise ArtistidError(f"{where} was written by another version of artistid: {error}") from error
         return specification
 
-    @property
-    def heard_before(self) -> list[str]:
-        """Recordings trained on before fine-tuning, under whatever labels."""
-        return list(self.grew_from["recordings"]) if self.grew_from else []
+    def trained_on(self) -> Recordings:
+        """The recordings trained on."""
+        return Recordings(self.recordings, self.fingerprints, self.log_mel())
+
+    def trained_on_before(self) -> Recordings:
+        """The recordings trained on before fine-tuning, under whatever labels; the features were the same."""
+        before = self.grew_from or NOTHING_BEFORE
+        return Recordings(before["recordings"], before.get("fingerprints"), self.log_mel())
+
+    def heard(self) -> dict[str, Any]:
+        """All that the weights have learned from: SHA-1 of the recordings, and fingerprints where all have some."""
+        before = self.grew_from or NOTHING_BEFORE
+        now, then = self.fingerprints, before.get("fingerprints")
+        return {
+            "recordings": sorted({*self.recordings, *before["recordings"]}),
+            "fingerprints": None if now is None or then is None else {**then, **now},
+        }
 
     def plain(self) -> dict[str, Any]:
         """As plain types."""

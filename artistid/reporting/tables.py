@@ -13,7 +13,7 @@ import pandas as pd
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.comparison import Comparison, compare_trials, holm
-from artistid.evaluation.scores import interval, mean_f1_draws, mean_f1_interval
+from artistid.evaluation.scores import mean_f1, mean_f1_interval
 from artistid.reporting import published
 from artistid.reporting.document import RunNumbers, Table, short_revision
 from artistid.reporting.results import SPLITS, LeftOut, Results, Run, Study, mean_and_sd
@@ -107,8 +107,8 @@ def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
     """What the song split scores above the album split, where a study has both.
 
     Returns:
-        A row per level and clip length: ``level``, ``clip_s``, ``difference`` of the means over trials, and the 95 %
-        bootstrap interval ``ci95_low``, ``ci95_high``; the splits' test songs are redrawn independently. Where the
+        A row per level and clip length: ``level``, ``clip_s``, ``difference`` of the means over trials, and its 95 %
+        interval ``ci95_low``, ``ci95_high``; the splits' test songs are redrawn independently. Where the
         paper has that cell, ``published``.
     """
     rows = []
@@ -118,14 +118,15 @@ def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
             if not song or not album:
                 continue
             generator = np.random.default_rng(seed)
-            redrawn = [mean_f1_draws([run.outcomes[level] for run in runs], draws, generator) for runs in (song, album)]
-            means = [np.mean([run.test(level)["f1_weighted"] for run in runs]) for runs in (song, album)]
-            low, high = interval(redrawn[0] - redrawn[1])
+            of_song, of_album = (
+                mean_f1([run.outcomes[level] for run in runs], draws, generator) for runs in (song, album)
+            )
+            low, high = of_song.minus(of_album)
             rows.append(
                 {
                     "level": level,
                     "clip_s": seconds,
-                    "difference": float(means[0] - means[1]),
+                    "difference": of_song.value - of_album.value,
                     "ci95_low": low,
                     "ci95_high": high,
                     "published": published.effect(level, seconds),

@@ -358,6 +358,6 @@ def test_slashes_in_names_make_no_album_another_ones() -> None:
     Split(parts, "album", 0).check(catalog)
     for seed in range(10):
         AlbumSplit().draw(catalog, seed).check(catalog)
-    with pytest.raises(ArtistidError, match="1 album is in more than one part of the split: 0-0 .test., 0-1 .val."):
-        same = Catalog(replace(track, album="y") if track.track_id == "0-0" else track for track in catalog)
+    same = Catalog(replace(track, album="y") if track.track_id == "0-0" else track for track in catalog)
+    with pytest.raises(ArtistidError, match=r"1 album is in more than one part.*: 0-0 \(test\), 0-1 \(val\)$"):
         Split(parts, "album", 0).check(same)
