@@ -18,13 +18,16 @@ import numpy.typing as npt
 from artistid.data.catalog import Catalog
 from artistid.data.duplicates import is_one_recording
 from artistid.data.features import LogMel
-from artistid.data.fingerprints import MIN_VOTES, N_BITS, NEIGHBOURS, SMOOTHING_S, Codes, Match, fingerprint
+from artistid.data.fingerprints import N_BITS, NEIGHBOURS, SMOOTHING_S, Codes, Match, fingerprint
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 
 log = logging.getLogger(__name__)
 
 KEPT_EVERY = 8
+# Recordings that a sound is compared with bit by bit: those with most equal frames. One equal frame is enough, since of
+# a short song at a low bit rate there may be no second one; the bound is on time, some 10 ms.
+COMPARED = 50
 AS_STORED = np.dtype("<u4")
 
 
@@ -129,11 +132,12 @@ class Recordings:
             return []
         lowest, places = int(place.min()), int(np.ptp(place)) + 1
         ballots, votes = np.unique(number[of_known] * places + (place - lowest), return_counts=True)
-        order = np.argsort(-votes, kind="stable")
         best: dict[int, int] = {}
-        for ballot in ballots[order[votes[order] >= MIN_VOTES]]:
+        for ballot in ballots[np.argsort(-votes, kind="stable")]:
             which, where = divmod(int(ballot), places)
             best.setdefault(which, (where + lowest) * self._span)
+            if len(best) == COMPARED:
+                break
         return list(best.items())
 
 

@@ -249,7 +249,23 @@ def left_out(material: Material) -> Iterator[Section]:
 
 def runs(material: Material) -> Iterator[Section]:
     """The list that all else refers to."""
-    yield Section("Runs", [tables.run_table(material.results.runs)])
+    yield Section("Runs", [*_threads(material), tables.run_table(material.results.runs)])
+
+
+def _threads(material: Material) -> Iterator[str]:
+    """Where runs of one condition were trained on different numbers of threads."""
+    for study in material.results.studies:
+        for (split, seconds), trials in study.cells.items():
+            by_threads: dict[int, list[str]] = defaultdict(list)
+            for member in (member for run in trials for member in run.members):
+                if member.threads:
+                    by_threads[member.threads].append(str(member.number))
+            if len(by_threads) > 1:
+                told = "; ".join(f"{n}: runs {', '.join(numbers)}" for n, numbers in sorted(by_threads.items()))
+                yield (
+                    f"{study.title}, {split} split, {tables.clip_length(seconds)}: trained on different numbers of "
+                    f"threads ({told}), which round differently, so that one seed ends elsewhere on each."
+                )
 
 
 def spectrograms(material: Material) -> Iterator[Section]:
