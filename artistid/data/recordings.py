@@ -55,11 +55,12 @@ class Recordings:
 
     Attributes:
         sha1: of the decoded samples of each.
-        by_sound: whether copies with other samples are known again.
+        without_sound: how many are kept without a fingerprint, as by versions of before: only equal samples of these
+            are known again.
 
     Args:
         sha1: of the decoded samples of each.
-        fingerprints: of :func:`kept_fingerprints`; None: only equal samples are known again.
+        fingerprints: of :func:`kept_fingerprints`, of all or some of them; None: of none.
         settings: of the log-mel that fingerprints are made of.
 
     Raises:
@@ -67,19 +68,21 @@ class Recordings:
     """
 
     def __init__(self, sha1: Collection[str], fingerprints: Mapping[str, str] | None, settings: LogMel) -> None:
+        if not isinstance(fingerprints, Mapping | None):
+            raise ArtistidError(f"fingerprints: expected texts by SHA-1, found {type(fingerprints).__name__}")
         self.sha1 = frozenset(sha1)
-        self.by_sound = fingerprints is not None
+        self.without_sound = len(self.sha1 - set(fingerprints or {}))
         self._codes = [read_codes(text) for text in (fingerprints or {}).values()]
         self._settings = settings
         self._span = max(1, round(SMOOTHING_S * settings.sample_rate / settings.hop_length))
 
     def warn_if_deaf(self, whose: str) -> None:
-        """Warn where only equal samples are known again, as of an older checkpoint's recordings."""
-        if not self.by_sound:
+        """Warn of recordings that are kept without a fingerprint."""
+        if self.without_sound:
             log.warning(
-                "%s keeps no fingerprints, since an earlier version trained it: of the recordings that it was trained "
-                "on only equal samples are known again, not copies that were encoded anew",
-                whose,
+                "%s keeps no fingerprints of %d of the %d recordings that it was trained on, by an earlier version: "
+                "only equal samples of these are known again, not copies that were encoded anew",
+                *(whose, self.without_sound, len(self.sha1)),
             )
 
     def knows(self, sha1: str | None, log_mel: npt.NDArray[np.floating]) -> bool:

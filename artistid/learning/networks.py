@@ -118,9 +118,8 @@ class Network:
     def check_unchanged(self, folder: RunFolder) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
         before, _ = load_checkpoint(folder.last)
-        now = self.specification.plain()
-        del now["fingerprints"]  # a run that began before there were any goes on; they follow from the recordings
-        if changed := [name for name, value in now.items() if value != before.plain()[name]]:
+        then, now = (_without_fingerprints(specification.plain()) for specification in (before, self.specification))
+        if changed := [name for name, value in then.items() if value != now[name]]:
             raise ArtistidError(
                 f"{folder.path} holds an unfinished run that can't go on, since this has changed: "
                 f"{', '.join(changed)} (recordings: the training files themselves); overwrite=true starts it anew, "
@@ -181,6 +180,12 @@ class Network:
         log.info("none of them: below %.3f, by %d validation songs", rejection.threshold, rejection.n_songs)
         keep_rejection(folder.checkpoints / "best.ckpt", rejection)
         return rejection
+
+
+def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of a specification; fingerprints follow from the recordings, and runs of before have none."""
+    grew_from = settings["grew_from"] and {**settings["grew_from"], "fingerprints": None}
+    return {**settings, "fingerprints": None, "grew_from": grew_from}
 
 
 @rank_zero_only

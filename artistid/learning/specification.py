@@ -98,7 +98,7 @@ class Specification:
                 if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
                     raise ArtistidError(f"{name} is no list of text")
             specification.trained_on(), specification.trained_on_before()
-        except (TypeError, ArtistidError) as error:
+        except (TypeError, KeyError, AttributeError, ArtistidError) as error:
             raise ArtistidError(f"{where} was written by another version of artistid: {error}") from error
         return specification
 
@@ -112,12 +112,11 @@ class Specification:
         return Recordings(before["recordings"], before.get("fingerprints"), self.log_mel())
 
     def heard(self) -> dict[str, Any]:
-        """All that the weights have learned from: SHA-1 of the recordings, and fingerprints where all have some."""
+        """All that the weights have learned from: SHA-1 of the recordings, and the fingerprints that are kept."""
         before = self.grew_from or NOTHING_BEFORE
-        now, then = self.fingerprints, before.get("fingerprints")
         return {
             "recordings": sorted({*self.recordings, *before["recordings"]}),
-            "fingerprints": None if now is None or then is None else {**then, **now},
+            "fingerprints": {**(before.get("fingerprints") or {}), **(self.fingerprints or {})},
         }
 
     def plain(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,13 +90,20 @@ def test_without_fingerprints_only_equal_samples_are_known(
     assert old.knows("one", heard(songs[0]))
     assert not old.knows("two", heard(songs[0]))
     old.warn_if_deaf("the checkpoint")
-    assert "the checkpoint keeps no fingerprints, since an earlier version trained it" in caplog.text
+    assert "the checkpoint keeps no fingerprints of 1 of the 1 recordings that it was trained on" in caplog.text
+    Recordings([], None, LOG_MEL).warn_if_deaf("nothing")
+    assert "nothing" not in caplog.text
 
 
 @pytest.mark.parametrize("text", ["AAA", "AAAA", "no base64!", "ÄAAA", 7, None, ["AAAAAA=="]])
 def test_what_is_no_fingerprint_is_refused(text: Any) -> None:
     with pytest.raises(ArtistidError, match=r"^fingerprints: "):
         Recordings(["one"], {"one": text}, LOG_MEL)
+
+
+def test_a_list_is_no_map_of_fingerprints() -> None:
+    with pytest.raises(ArtistidError, match="fingerprints: expected texts by SHA-1, found list"):
+        Recordings(["one"], ["AAAAAA=="], LOG_MEL)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -168,18 +174,17 @@ def test_what_it_grew_from_is_remembered_by_its_sound(
 
 
 def test_a_checkpoint_of_before_opens_and_says_what_it_cannot_tell(
-    trained: Path, encoded_again: tuple[Path, list[str]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained: Path, encoded_again: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, _ = encoded_again
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     del checkpoint["artistid"]["fingerprints"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
-    with caplog.at_level(logging.WARNING):
-        run_verb(
-            *("evaluate", f"checkpoint={tmp_path / 'old.ckpt'}", "data=folder", f"data.root={root}"),
-            *(f"run_dir={tmp_path / 'run'}", "trainer.enable_progress_bar=false", "workers=0"),
-        )
-    assert "the checkpoint keeps no fingerprints" in caplog.text
+    run_verb(
+        *("evaluate", f"checkpoint={tmp_path / 'old.ckpt'}", "data=folder", f"data.root={root}"),
+        *(f"run_dir={tmp_path / 'run'}", "trainer.enable_progress_bar=false", "workers=0"),
+    )
+    assert "the checkpoint keeps no fingerprints of 4 of the 4 recordings" in capsys.readouterr().out
     assert read_scores(tmp_path / "run")["seen_in_training"] == []
 
 
