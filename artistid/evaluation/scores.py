@@ -185,7 +185,7 @@ class Estimate:
     song  .974 (.557) .967 (.598) .958 (.707) .975 (.788) .960 (.842) .953 (.895)
     ===== =========== =========== =========== =========== =========== ===========
 
-    (n = 420 or 570 test sets each). ``pytest -m slow -s tests/evaluation/test_intervals.py`` measures such figures anew.
+    These are of 420 or 570 test sets each; ``pytest -m slow -s tests/evaluation/test_intervals.py`` measures them anew.
 
     Attributes:
         value: the score.

