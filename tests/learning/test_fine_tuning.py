@@ -340,7 +340,7 @@ def test_checkpoint_from_before_there_was_fine_tuning(checkpoint: Path, tmp_path
     old = torch.load(checkpoint, weights_only=True)
     del old["artistid"]["grew_from"]
     torch.save(old, tmp_path / "old.ckpt")
-    assert load_checkpoint(tmp_path / "old.ckpt")[0].heard_before == []
+    assert load_checkpoint(tmp_path / "old.ckpt")[0].trained_on_before().sha1 == frozenset()
 
 
 # What cannot be
