@@ -4,8 +4,8 @@ A copy that was encoded again, cut or made louder has other samples, but much th
 fingerprint every eighth code is kept, four a second: as text 21 bytes a second, 5 kB for a song of four minutes.
 
 Of real songs' first minutes, 48 copies of which the songs were kept (12 versions each: bit rates from 8 kbit/s, cut,
-gain, equalisers, a remaster, noise, speed) 46 are known again; of 20 s of synthetic songs 34 of 36, the others at
-8 kbit/s. Of 48 and 48 copies of other songs none is taken for one that is kept.
+gain, equalisers, a remaster, noise, speed) 46 are known again, of 48 of synthesised Lieder 47; of 20 s of our own
+synthetic songs 34 of 36, the others at 8 kbit/s. Of 48, 60 and 48 copies of other songs none is taken for one kept.
 ``pytest -m slow -s tests/data/test_recordings.py`` measures such figures anew.
 """
 
