@@ -198,6 +198,11 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def jobs_at_once() -> int:
+    """How many jobs of a sweep run on this machine at once: 1 where there is none, or one after the other."""
+    return OmegaConf.select(HydraConfig.get().launcher, "n_jobs", default=1) if in_sweep() else 1
+
+
 def make_data_absolute(config: DictConfig) -> None:
     """Whatever keeps the configuration finds the data again from anywhere."""
     data = config.get("data") or {}

@@ -234,14 +234,15 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
             raise ArtistidError(
                 f"none of the tracks of data={config.data.name} is in part={part} of the network's split"
             )
-    trained_on = set(specification.recordings)
-    seen = [track.track_id for track in catalog if track.sha1 in trained_on]
+    trained_on, before = specification.trained_on(), specification.trained_on_before()
+    for recordings, whose in ((trained_on, "the checkpoint"), (before, "what the checkpoint grew from")):
+        recordings.warn_if_deaf(whose)
+    seen = trained_on.among(catalog, store)
     if seen and part != "train":
         log.warning(
             "the network was trained on %d of these %d recordings: %s", len(seen), len(catalog), ", ".join(seen)
         )
-    heard_before = set(specification.heard_before)
-    seen_before = [track.track_id for track in catalog if track.sha1 in heard_before]
+    seen_before = before.among(catalog, store)
     if seen_before:
         log.warning(
             "before fine-tuning, under other labels, it was trained on %d of these %d recordings: %s",

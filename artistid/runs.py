@@ -24,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from artistid import __version__
-from artistid.config import origin, plain
+from artistid.config import jobs_at_once, origin, plain
 from artistid.data.catalog import Catalog
 from artistid.data.duplicates import Leaks
 from artistid.data.splits import Split
@@ -35,7 +35,7 @@ from artistid.evaluation.scores import Score, outcomes, per_artist
 from artistid.evaluation.tables import UNITS
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted
-from artistid.learning.acceleration import device_name
+from artistid.learning.acceleration import device_name, threads
 from artistid.writing import sweep, whole, write_csv, write_text
 
 PACKAGES = (
@@ -354,6 +354,7 @@ def provenance(seconds: Mapping[str, float]) -> dict[str, Any]:
         "command": shlex.join(["python", "-m", f"artistid.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "revision": revision(),
         "device": device_name(),
+        "threads": {**threads(), "jobs": jobs_at_once()},
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from joblib import cpu_count
 from omegaconf import OmegaConf
 
 from artistid.config import config_dir
@@ -17,7 +19,8 @@ from artistid.runs import read_runs
 from tests.corpus import make_corpus
 from tests.verbs import read_scores, run_verb
 
-WHOLE_SONGS = ("mandel_svm", "mandel_svm_mahalanobis", "statistics_svm", "random_labels")
+WHOLE_SONGS = ("mandel_svm", "mandel_svm_mahalanobis", "statistics_svm", "random_labels")  # by default
+SONGS_ONLY = WHOLE_SONGS[:2]
 BY_CLIPS = ("whitman_svm", "ellis_gaussian", "mandel_gmm", "majority")
 
 
@@ -60,6 +63,69 @@ def test_every_baseline_ends_in_a_run_folder(music: Path, tmp_path: Path, model:
         assert scores["test"]["song"]["f1_weighted"] > 0.6  # a third is chance
 
 
+CLIPS = [path.stem for path in sorted((config_dir() / "clip").glob("*.yaml"))]
+# Four artists, each in a style of its own, albums without one: 8 songs test, 24 train or validate. Chance is 0.25.
+STYLES = ("data=synthetic", "data.n_artists=4", "data.n_albums=4", "data.n_songs=2", "data.seconds=31")
+STYLES += ("data.style_strength=3", "data.producer_strength=0", "data.name=styles")
+QUICK = {"mandel_gmm": ("model.grid.n_components=[4]",)}
+
+
+def check_length(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, clip: str) -> str:
+    """A baseline given clips of a length refuses them, or names songs as well as its kind can; returns how it went."""
+    command = ("train", f"model={model}", f"clip={clip}", *STYLES, f"run_dir={tmp_path / 'run'}", "workers=0")
+    command += QUICK.get(model, ())
+    if model in SONGS_ONLY and clip != "song":
+        with pytest.raises(SystemExit):
+            run_verb(*command)
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"model={model} describes whole songs" in said
+        assert f"found clip={clip}, expected clip=song" in said
+        assert not (tmp_path / "run").exists()
+        return "refused"
+    run_verb(*command)
+    test = read_scores(tmp_path / "run")["test"]
+    f1 = {level: score["f1_weighted"] for level, score in test.items()}
+    assert list(f1) == (["song"] if clip == "song" else ["frame", "song"])
+    if model == "majority":
+        assert f1["song"] == pytest.approx(0.1), "one artist's precision 1/4 and recall 1, of a quarter of the songs"
+    elif model == "random_labels":
+        assert f1["song"] < 0.7, "it was taught nothing"
+    else:
+        assert min(f1.values()) > 0.6
+    return ", ".join(f"{level} {value:.3f}" for level, value in f1.items())
+
+
+@pytest.mark.parametrize(("model", "clip"), [("statistics_svm", "3s"), ("mandel_svm", "3s"), ("ellis_gaussian", "1s")])
+def test_a_system_is_tested_on_what_it_was_fitted_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, clip: str
+) -> None:
+    check_length(tmp_path, capsys, model, clip)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [*WHOLE_SONGS, *BY_CLIPS])
+def test_every_baseline_with_every_length_of_clip(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    told = {clip: check_length(tmp_path / clip, capsys, model, clip) for clip in CLIPS}
+    with capsys.disabled():
+        print(f"\n{model}: " + "; ".join(f"{clip}: {how}" for clip, how in told.items()))
+
+
+def test_songs_are_described_as_ever_and_clips_as_clips(music: Path, tmp_path: Path) -> None:
+    """What is fitted on clips=song is what was fitted on songs, to the bit."""
+    as_clips, as_songs = (
+        fit(music, tmp_path / fit_on, "statistics_svm", f"model.fit_on={fit_on}") for fit_on in ("clips", "songs")
+    )
+    assert as_clips["test"] == as_songs["test"]
+    assert as_clips["training"] == as_songs["training"]
+
+
+def test_a_song_systems_source_may_be_left_at_will(music: Path, tmp_path: Path) -> None:
+    scores = fit(music, tmp_path / "run", "mandel_svm", "clip=1s", "model.fit_on=clips")
+    assert scores["test"]["song"]["f1_weighted"] > 0.6
+
+
 def test_the_same_clips_as_a_network_hears(music: Path, tmp_path: Path) -> None:
     fit(music, tmp_path / "gmm", "mandel_gmm", "clip=1s")
     fit(music, tmp_path / "crnn", "crnn", "clip=1s", "trainer.max_epochs=1", "trainer.enable_progress_bar=false")
@@ -94,6 +160,25 @@ def test_a_sweep_over_systems(music: Path, tmp_path: Path, monkeypatch: pytest.M
     }
     assert len(runs[runs["level"] == "song"]) == 6
     assert len(runs[runs["level"] == "frame"]) == 4
+
+
+def test_a_run_says_on_how_many_threads(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    told = fit(music, tmp_path / "run", "majority")["threads"]
+    assert (told["torch"], told["interop"]) == (torch.get_num_threads(), torch.get_num_interop_threads())
+    assert told["environment"]["OMP_NUM_THREADS"] == "3"
+    assert told["jobs"] == 1
+
+
+@pytest.mark.slow
+def test_jobs_at_once_share_the_threads(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    monkeypatch.chdir(tmp_path)
+    sweep = ("-m", "model=majority", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "workers=0")
+    run_verb("train", *sweep, "data=folder", f"data.root={music}", "data.name=music")
+    told = [read_scores(path.parent)["threads"] for path in (tmp_path / "runs").rglob("scores.json")]
+    assert [each["jobs"] for each in told] == [2, 2]
+    assert {each["torch"] for each in told} == {max(1, cpu_count() // 2)}
 
 
 @pytest.mark.parametrize(

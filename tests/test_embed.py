@@ -76,9 +76,69 @@ def test_tags_say_what_files_are_called(checkpoint: Path, tmp_path: Path) -> Non
     tags.update({"artist": "Sigur Rós", "album": "()", "title": "Untitled 1"})
     tags.save()
     songs = embed(checkpoint, tmp_path / "c.parquet", f"audio={music}").songs
-    assert list(songs["artist"]) == ["Sigur Rós", ""]
-    assert list(songs["album"]) == ["()", ""]
+    assert list(songs["artist"]) == ["Sigur Rós", "artist1"]
+    assert list(songs["album"]) == ["()", "album1"]
     assert list(songs["title"]) == ["Untitled 1", untagged.stem]
+
+
+def test_folders_say_what_tags_do_not(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As data=folder calls them, in a folder of every mixture; and what nobody can name is listed."""
+    from mutagen.flac import FLAC
+
+    music = make_corpus(tmp_path / "music", artists=2, albums=2, songs=1, endings=("flac",))
+    artist_only, album_only, both, none = sorted(music.rglob("*.flac"))
+    for path, tags in (
+        (artist_only, {"artist": "Björk"}),
+        (album_only, {"album": "Debut"}),
+        (both, {"artist": "Someone", "albumartist": "Sigur Rós", "album": "()"}),
+    ):
+        file = FLAC(path)
+        file.update(tags)
+        file.save()
+    disc = shutil.copytree(none.parent, none.parent / "disc 1") / none.name
+    loose = shutil.copy(corpus / "artist1" / "album1" / "song1.wav", music / "artist2" / "loose.wav")
+    stray = shutil.copy(corpus / "artist1" / "album1" / "song1.wav", music / "stray.wav")
+    single = shutil.copy(corpus / "artist1" / "album1" / "song1.wav", tmp_path / "single.wav")
+    songs = embed(checkpoint, tmp_path / "c.parquet", f"audio=[{music},{single}]").songs.set_index("path")
+    said = " ".join(capsys.readouterr().out.split())
+    assert {Path(path): (song["artist"], song["album"]) for path, song in songs.iterrows()} == {
+        artist_only: ("Björk", "album1"),
+        album_only: ("artist1", "Debut"),
+        both: ("Sigur Rós", "()"),
+        none: ("artist2", "album2"),
+        disc: ("artist2", "album2"),
+        Path(loose): ("artist2", ""),
+        Path(stray): ("", ""),
+        Path(single): ("", ""),
+    }
+    assert "artists of 2 files by their tags, of 4 by their folders" in said
+    assert (
+        f"4 files whose tags name no artist are named by their folders, artist/album/track below {music}, as by 2 "
+        "artists: artist1, artist2"
+    ) in said
+    assert (
+        f"2 of 8 files have no artist, neither by their tags nor by a folder below one that audio names: {stray}"
+        in said
+    )
+
+
+def test_an_untagged_folder_is_named_as_by_the_source(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
+    names = ["artist", "album", "title"]
+    of_files = embed(checkpoint, tmp_path / "files.parquet", f"audio={corpus}")
+    of_source = embed(checkpoint, tmp_path / "source.parquet", "data=folder", f"data.root={corpus}")
+    assert of_files.songs[names].equals(of_source.songs[names])
+    updated = embed(checkpoint, tmp_path / "files.parquet", f"audio={corpus}", "update=true")
+    assert updated.songs[names].equals(of_source.songs[names])
+
+
+def test_files_and_patterns_have_no_folder_to_be_named_by(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    songs = embed(checkpoint, tmp_path / "c.parquet", f"audio={corpus}/artist1/*/*.wav").songs
+    assert set(songs["artist"]) == {""}
+    assert f"{len(songs)} of {len(songs)} files have no artist" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_fails_is_told_and_the_rest_is_done(

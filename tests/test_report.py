@@ -317,3 +317,14 @@ def test_help_answers_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "tables, comparisons and figures from run folders" in done.stdout
+
+
+def test_runs_of_one_condition_on_different_numbers_of_threads_are_named(tmp_path: Path) -> None:
+    for seed, threads in ((0, 2), (21, 1), (42, 2)):
+        make_run(tmp_path / f"runs/album-3s-crnn/{seed}", "album", "3s", seed, threads=threads)
+        make_run(tmp_path / f"runs/song-3s-crnn/{seed}", "song", "3s", seed, threads=2)
+    make_run(tmp_path / "runs/song-3s-crnn/old", "song", "3s", 7)
+    run_verb("report", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'report'}")
+    said = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert said.count("different numbers of threads") == 1
+    assert "crnn on music, album split, 3 s: trained on different numbers of threads (1: runs 2; 2: runs 1, 3)" in said

@@ -43,6 +43,14 @@ class Track:
     duration_s: float | None = None
     sha1: str | None = None
 
+    @property
+    def album_key(self) -> tuple[str, str]:
+        """What albums are told apart by: the artist, and the album's name in whatever case, accents and blanks.
+
+        A pair: joined by any letter, AC with an album "DC/x" would be AC/DC with an album "x".
+        """
+        return self.artist, folded(self.album)
+
 
 COLUMNS = tuple(field.name for field in fields(Track))
 
@@ -86,11 +94,15 @@ class Catalog(Sequence[Track]):
 
     @property
     def albums(self) -> dict[str, tuple[str, ...]]:
-        """The albums of each artist, sorted; tracks without an album are not counted."""
-        return {
-            artist: tuple(sorted({track.album for track in tracks if track.album}))
-            for artist, tracks in self.by_artist().items()
-        }
+        """The albums of each artist, sorted; tracks without an album are not counted.
+
+        Of several spellings of one album (:attr:`Track.album_key`) it is the first that stands for all.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for artist, tracks in self.by_artist().items():
+            names = sorted({track.album for track in tracks if track.album}, reverse=True)
+            found[artist] = tuple(sorted({folded(name): name for name in names}.values()))
+        return found
 
     def by_artist(self) -> dict[str, tuple[Track, ...]]:
         """The tracks of each artist, artists and tracks sorted."""
@@ -200,6 +212,27 @@ def nfc(text: str) -> str:
 def clean(name: str) -> str:
     """A name from a table or a tag: in Unicode NFC, and no blanks but single ones between words."""
     return nfc(" ".join(name.split()))
+
+
+def folded(name: str) -> str:
+    """A name without case, accents and blanks, to find those that are spelled almost alike.
+
+    Example:
+        >>> folded("Sigur Rós") == folded("SIGUR ROS")
+        True
+    """
+    letters = "".join(unicodedata.normalize("NFKD", name.casefold()).split())
+    if letters.isascii():
+        return letters
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def spellings(names: Iterable[str]) -> list[list[str]]:
+    """The names that differ only in case, accents or blanks, sorted, in groups of two or more."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        groups[folded(name)].append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str, str]]:

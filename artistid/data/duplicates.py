@@ -19,7 +19,7 @@ import numpy as np
 
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import LogMel
-from artistid.data.fingerprints import Fingerprints
+from artistid.data.fingerprints import Fingerprints, Match
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
@@ -199,9 +199,20 @@ def _near(tracks: Sequence[Track], store: Store, parts: Mapping[str, str]) -> It
     for match in fingerprints.matches([PARTS.index(parts[track.track_id]) for track in tracks]):
         numbers = (match.first, match.second)
         sounding = min(np.count_nonzero(fingerprints.track(number)) for number in numbers)
-        if match.score >= THRESHOLD and match.overlap >= max(MIN_OVERLAP * sounding, MIN_OVERLAP_S / frame_s):
+        if is_one_recording(match, int(sounding), frame_s):
             first, second = (tracks[number].track_id for number in numbers)
             yield Pair(first, second, match.score, match.shift * frame_s, match.overlap * frame_s)
+
+
+def is_one_recording(match: Match, sounding: int, frame_s: float) -> bool:
+    """Whether a match is of one recording.
+
+    Args:
+        match: of two tracks.
+        sounding: frames of the shorter one that are no silence.
+        frame_s: seconds of a frame.
+    """
+    return match.score >= THRESHOLD and match.overlap >= max(MIN_OVERLAP * sounding, MIN_OVERLAP_S / frame_s)
 
 
 def _counted(pairs: Sequence[Pair]) -> str:

@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import DRAWS, f1_draws, f1_weighted, interval, song_outcome
+from artistid.evaluation.scores import DRAWS, estimate_of, f1_draws, song_outcome
 from artistid.evaluation.voting import SongVotes, vote
 
 
@@ -25,7 +25,8 @@ class Comparison:
 
     Attributes:
         difference: weighted F1 of the first minus that of the second, mean over trials.
-        ci95: ``(low, high)`` 95 % bootstrap interval of the difference; songs are redrawn, for both systems the same.
+        ci95: ``(low, high)`` 95 % interval of the difference, see :meth:`artistid.evaluation.scores.Estimate.minus`;
+            songs are redrawn, for both systems the same.
         only_first: songs that the first system alone names rightly, in all trials together.
         only_second: songs that the second alone names rightly.
         p_value: of McNemar's exact test (1947): how often fair coins would be as far from half and half as the songs
@@ -76,19 +77,19 @@ def compare_trials(pairs: Sequence[tuple[SongVotes, SongVotes]], *, draws: int =
         ArtistidError: the test songs, or their true artists, of a pair differ.
     """
     generator = np.random.default_rng(seed)
-    differences, redrawn, right = [], [], []
-    for first, second in pairs:
-        _require_same_songs(first, second)
-        outcomes = [song_outcome(votes) for votes in (first, second)]
-        differences.append(f1_weighted(outcomes[0]) - f1_weighted(outcomes[1]))
-        redrawn.append(np.subtract(*f1_draws(outcomes, draws, generator)))
+    trials, redrawn, right = [], [], []
+    for pair in pairs:
+        _require_same_songs(*pair)
+        outcomes = [song_outcome(votes) for votes in pair]
+        trials.append(outcomes)
+        redrawn.append(f1_draws(outcomes, draws, generator))
         right.append([outcome.label == outcome.predicted for outcome in outcomes])
+    first, second = map(estimate_of, zip(*trials, strict=True), zip(*redrawn, strict=True))
     first_right, second_right = np.concatenate(right, axis=1)
     only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
-    low, high = interval(np.mean(redrawn, axis=0))
     return Comparison(
-        difference=float(np.mean(differences)),
-        ci95=(low, high),
+        difference=first.value - second.value,
+        ci95=first.minus(second),
         only_first=only_first,
         only_second=only_second,
         p_value=mcnemar(only_first, only_second),

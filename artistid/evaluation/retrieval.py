@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from artistid.evaluation.scores import DRAWS, mean_interval
+from artistid.evaluation.scores import mean_interval
 
 DEPTHS = (1, 5, 10)
 SIMILARITIES_AT_ONCE = 8_000_000
@@ -26,7 +26,7 @@ class Measure(NamedTuple):
 
     Attributes:
         value: in [0, 1].
-        ci95: ``(low, high)`` 95 % bootstrap interval, queries redrawn.
+        ci95: ``(low, high)`` 95 % interval over queries, see :class:`artistid.evaluation.scores.Estimate`.
         chance: what it would be, for the same queries, if the others were ranked at random.
     """
 
@@ -98,14 +98,12 @@ class Gallery:
         return len(self.vectors)
 
 
-def retrieval(gallery: Gallery, queries: NDArray[np.integer], *, draws: int = DRAWS, seed: int = 0) -> Retrieval | None:
+def retrieval(gallery: Gallery, queries: NDArray[np.integer]) -> Retrieval | None:
     """Let some songs find others of their artist among all.
 
     Args:
         gallery: all songs.
         queries: rows of those that are queries; songs without an artist are not counted.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
         None where no query has anything to find.
@@ -122,7 +120,7 @@ def retrieval(gallery: Gallery, queries: NDArray[np.integer], *, draws: int = DR
     first = np.array([relevant.argmax() for relevant in ranked])
 
     def measure(values: NDArray[np.floating], chance: NDArray[np.floating]) -> Measure:
-        low, high = mean_interval(values, draws=draws, seed=seed)
+        low, high = mean_interval(values)
         return Measure(float(values.mean()), (low, high), float(chance.mean()))
 
     return Retrieval(

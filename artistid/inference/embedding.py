@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +14,9 @@ from omegaconf import DictConfig
 from artistid.config import plain
 from artistid.data.catalog import Track
 from artistid.data.sound import Sound, SoundReader
+from artistid.data.sources.base import track_from_path
 from artistid.data.tags import read_tags
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 from artistid.inference.collection import Collection, Origin, absolute, as_text
 from artistid.inference.draft import EmbeddedSong, drafting, parts_folder
 from artistid.inference.files import find_audio
@@ -60,6 +62,7 @@ def embed(config: DictConfig) -> Path:
         if new:
             failed += work_through(source.songs(new), len(new), embedded, draft.add)
         n_songs = draft.finish({absolute(path): source.track(path) for path in source.paths})
+    source.tell_names()
     if not n_songs:
         raise ArtistidError(f"none of {failed} songs could be embedded, see above: {printable(out)} is not written")
     log.info("%s: %d songs", printable(out), n_songs)
@@ -116,23 +119,61 @@ class Source(Protocol):
     def track(self, path: Path) -> Track:
         """What a song is called."""
 
+    def tell_names(self) -> None:
+        """Say how songs came by their artists, where that could be doubted."""
+
 
 class Files:
-    """Files, folders, patterns and playlists; the tags say what their songs are called."""
+    """Files, folders, patterns and playlists; the tags say what their songs are called.
+
+    What the tags of a song in a folder that was given leave out is taken from its place there, artist/album/track, as
+    ``data=folder`` does.
+    """
 
     n_lost = 0
 
     def __init__(self, config: DictConfig, identifier: Identifier) -> None:
-        self.paths = find_audio(plain(config)["audio"])
+        wanted = plain(config)["audio"]
+        self.paths = find_audio(wanted)
         self._limits = limits_of(config)
+        names = [wanted] if isinstance(wanted, str) else wanted
+        self._folders = [path for path in (Path(str(name)).expanduser() for name in names) if path.is_dir()]
         self._identifier = identifier
+        self._artists: dict[str, dict[Path, str]] = {"tags": {}, "folders": {}, "nothing": {}}
 
     def songs(self, paths: list[Path]) -> Songs:
         return read_ahead(SoundReader(self._limits), self._identifier.features, paths)
 
     def track(self, path: Path) -> Track:
         """Its name is its path as it was given; without a title, the file's name is the title."""
-        return track_of_tags(path)
+        tagged, placed = track_of_tags(path), self._placed(path)
+        artist, album = tagged.artist or placed.artist, tagged.album or placed.album
+        by = "tags" if tagged.artist else "folders" if artist else "nothing"
+        self._artists[by][path] = artist
+        return replace(tagged, artist=artist, album=album)
+
+    def tell_names(self) -> None:
+        counts = {by: len(artists) for by, artists in self._artists.items()}
+        log.info("artists of %d files by their tags, of %d by their folders", counts["tags"], counts["folders"])
+        if named := sorted(set(self._artists["folders"].values())):
+            log.warning(
+                "%d files whose tags name no artist are named by their folders, artist/album/track below %s, as by %d "
+                "artists: %s",
+                *(counts["folders"], listing([printable(folder) for folder in self._folders]), len(named)),
+                listing(named),
+            )
+        if nameless := self._artists["nothing"]:
+            log.warning(
+                "%d of %d files have no artist, neither by their tags nor by a folder below one that audio names: %s",
+                *(len(nameless), len(self.paths), listing([printable(path) for path in nameless])),
+            )
+
+    def _placed(self, path: Path) -> Track:
+        """What a song is called by its place below a folder that was given; nothing where it lies in none."""
+        for folder in self._folders:
+            if path.is_relative_to(folder) and path.parent != folder:
+                return track_from_path(path, folder)
+        return Track(as_text(path), "", "", "", path)
 
 
 class Prepared:
@@ -155,6 +196,9 @@ class Prepared:
 
     def track(self, path: Path) -> Track:
         return self._tracks[path]
+
+    def tell_names(self) -> None:
+        """The source has said it, if there is anything to say."""
 
     def _sound(self, track: Track) -> Sound:
         entry = self._store.entries[track.track_id]

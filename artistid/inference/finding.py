@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from artistid.data.catalog import folded
 from artistid.errors import ArtistidError
 from artistid.evaluation.retrieval import Gallery, Retrieval, retrieval
 from artistid.inference.collection import Collection
@@ -47,7 +48,8 @@ def judge(collection: Collection, specification: Specification) -> Findings:
     """
     named = (collection.songs["artist"] != "").to_numpy()
     songs = collection.songs[named].reset_index(drop=True)
-    gallery = Gallery.of(collection.vectors[named], songs["artist"], songs["album"], songs["sha1"])
+    albums = songs["album"].map(folded)  # spellings of an album are one, as for splits
+    gallery = Gallery.of(collection.vectors[named], songs["artist"], albums, songs["sha1"])
     held_out = _held_out(songs, gallery, specification)
     known = songs["artist"].isin(specification.artists).to_numpy()
     tested = (songs["track_id"].map(specification.split["parts"]) == "test").to_numpy()

@@ -21,6 +21,7 @@ class Hearing:
         silent: whether there was nothing to hear.
         warnings: what there is to know of this sound, in sentences.
         sha1: of the decoded samples, as in a catalog; empty where they were not at hand.
+        trained_on: whether the network was trained on this recording, be it in another encoding.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Hearing:
     silent: bool
     warnings: tuple[str, ...]
     sha1: str = ""
+    trained_on: bool = False
 
     def __len__(self) -> int:
         return len(self.start_s)

@@ -72,7 +72,7 @@ class Identifier:
         self.features: LogMel = specification.log_mel()
         self._clipping = specification.clipping()
         self._rejection = specification.rejects()
-        self._recordings = frozenset(specification.recordings)
+        self._trained_on = specification.trained_on()
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
@@ -212,6 +212,7 @@ class Identifier:
             silent=sound.silent,
             warnings=tuple(self._warnings(sound, clips)),
             sha1=sound.sha1,
+            trained_on=self._trained_on.knows(sound.sha1, sound.array),
         )
 
     def identify(self, hearing: Hearing, top: int = TOP) -> Identification:
@@ -263,7 +264,7 @@ class Identifier:
             )
 
     def _doubts(self, hearing: Hearing) -> Iterator[str]:
-        if hearing.sha1 in self._recordings:
+        if hearing.trained_on:
             yield "the network was trained on this very recording: that it knows it says little"
         if self._rejection is None:
             yield "the checkpoint has no threshold for unknown artists: it always names one that it knows"

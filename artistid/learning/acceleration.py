@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -23,6 +24,8 @@ PLACES = ("auto", "device", "host")
 
 # Share of a GPU's free memory that clips may take; the rest is for the activations of large batches.
 ROOM_FOR_CLIPS = 0.5
+
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
@@ -105,6 +108,21 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
+
+
+def threads() -> dict[str, Any]:
+    """How many threads this process computes on, and the environment's variables that say so.
+
+    A sum that is shared among threads is added up in another order, and rounded otherwise: the same seed need not give
+    the same weights on another number of threads. Of the CRNN's parts it is the GRU whose products, the BLAS's, differ
+    between one thread and two in single precision from the first step on; of a first step in bfloat16 no bit did.
+    joblib gives each of several jobs its share of the cores.
+    """
+    return {
+        "torch": torch.get_num_threads(),
+        "interop": torch.get_num_interop_threads(),
+        "environment": {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ},
+    }
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -61,7 +61,9 @@ class Baseline:
     Args:
         config: ``seed``, which is any ``random_state`` of the estimator, and ``model``: its ``estimator``; the
             ``summary`` of a clip's rows; a ``grid`` of parameters of the estimator, lists of values; what to
-            ``fit_on``, ``clips`` or whole ``songs``, and how many, ``most_clips_per_song`` (null: all).
+            ``fit_on``, ``clips`` like those that it names or whole ``songs``, and how many, ``most_clips_per_song``
+            (null: all). What is fitted on songs names songs only, unless the estimator says ``any_length``: that its
+            scores are of single rows, and so of clips of any length.
         data: the clips of all parts.
         split: unused; the parts say it all.
 
@@ -95,6 +97,13 @@ class Baseline:
         if config.model.fit_on not in ("clips", "songs"):
             raise ArtistidError(f"model.fit_on={config.model.fit_on!r} is none of clips, songs")
         self.fit_on = config.model.fit_on
+        alike = data.clipping.whole_songs or getattr(self.estimator, "any_length", False)
+        if self.fit_on == "songs" and not alike:
+            raise ArtistidError(
+                f"model={self.name} describes whole songs, and would be fitted on songs but tested on clips, which "
+                f"measure otherwise: found clip={data.clipping.name}, expected clip=song (model.fit_on=clips would fit "
+                "it on such clips, which is another system than its source's)"
+            )
         self.most_clips_per_song = config.model.most_clips_per_song
         if self.most_clips_per_song is not None and self.most_clips_per_song < 1:
             raise ArtistidError(f"model.most_clips_per_song={self.most_clips_per_song}: expected 1 or more, or null")

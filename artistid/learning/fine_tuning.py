@@ -23,6 +23,8 @@ from torch import nn
 from artistid.config import plain
 from artistid.data.catalog import Catalog
 from artistid.data.features import LogMel
+from artistid.data.recordings import Recordings
+from artistid.data.store import Store
 from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.specification import Specification, load_checkpoint, misfit
@@ -100,11 +102,6 @@ class Pretrained:
         weights = {name: value.clone() for name, value in weights.items()}  # the file may be written over meanwhile
         return cls(str(config.init_from), specification, weights, hashlib.sha256(path.read_bytes()).hexdigest())
 
-    @property
-    def heard(self) -> set[str]:
-        """SHA-1 of the decoded samples of all that its weights have learned from."""
-        return {*self.specification.recordings, *self.specification.heard_before}
-
     def plain(self) -> dict[str, Any]:
         """For the specification of what grows from it."""
         return {
@@ -112,12 +109,15 @@ class Pretrained:
             "sha256": self.sha256,
             "data": self.specification.data.get("name"),
             "artists": self.specification.artists,
-            "recordings": sorted(self.heard),
+            **self.specification.heard(),
         }
 
-    def heard_of(self, parts: Mapping[str, Catalog]) -> dict[str, list[str]]:
+    def heard_of(self, parts: Mapping[str, Catalog], store: Store) -> dict[str, list[str]]:
         """Track ids in validation and test that it was trained on, under whatever label; warns of them."""
-        seen = {part: [track.track_id for track in parts[part] if track.sha1 in self.heard] for part in ("val", "test")}
+        told = self.specification.heard()
+        heard = Recordings(told["recordings"], told["fingerprints"], self.specification.log_mel())
+        heard.warn_if_deaf("init_from")
+        seen = {part: heard.among(parts[part], store) for part in ("val", "test")}
         for part, track_ids in seen.items():
             if track_ids:
                 log.warning(

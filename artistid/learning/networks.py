@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from artistid.config import plain
 from artistid.data.datamodule import ClipData
 from artistid.data.features import LogMel
+from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
@@ -37,7 +38,7 @@ from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
-from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_checkpoint, named
+from artistid.learning.specification import CHECKPOINT_KEY, NOTHING_BEFORE, Specification, load_checkpoint, named
 from artistid.runs import RunFolder
 from artistid.trust import Trust, trusted
 
@@ -94,6 +95,7 @@ class Network:
             split={"rule": split.rule, "seed": split.seed, "parts": dict(split.parts)},
             recordings=sorted({track.sha1 for track in data.parts["train"] if track.sha1}),
             grew_from=pretrained.plain() if pretrained else None,
+            fingerprints=kept_fingerprints(data.parts["train"], data.store),
         )
         self.specification.check()
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
@@ -108,16 +110,20 @@ class Network:
             epochs = thaw_epochs(settings["thaw"], list(stages_of(network)))
             pretrained.hand_over(network, self.specification, settings["head"])
             self.thawing = Thawing(epochs, settings["lr_factor"], settings["batch_norm"])
-            told = {name: value for name, value in pretrained.plain().items() if name != "recordings"}
-            self.begun_with = {**told, "thawed_at": epochs, "seen_in_pretraining": pretrained.heard_of(data.parts)}
+            told = {name: value for name, value in pretrained.plain().items() if name not in NOTHING_BEFORE}
+            self.begun_with = {
+                **told,
+                "thawed_at": epochs,
+                "seen_in_pretraining": pretrained.heard_of(data.parts, data.store),
+            }
         self.parameters: int | None = sum(parameter.numel() for parameter in self.classifier.network.parameters())
         self.seconds = 0.0
 
     def check_unchanged(self, folder: RunFolder) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
         before, _ = load_checkpoint(folder.last, self.trust)
-        now = self.specification.plain()
-        if changed := [name for name, value in before.plain().items() if value != now[name]]:
+        then, now = (_without_fingerprints(specification.plain()) for specification in (before, self.specification))
+        if changed := [name for name, value in then.items() if value != now[name]]:
             raise ArtistidError(
                 f"{folder.path} holds an unfinished run that can't go on, since this has changed: "
                 f"{', '.join(changed)} (recordings: the training files themselves); overwrite=true starts it anew, "
@@ -180,6 +186,12 @@ class Network:
         log.info("none of them: below %.3f, by %d validation songs", rejection.threshold, rejection.n_songs)
         keep_rejection(folder.checkpoints / "best.ckpt", rejection, self.trust)
         return rejection
+
+
+def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of a specification; fingerprints follow from the recordings, and runs of before have none."""
+    grew_from = settings["grew_from"] and {**settings["grew_from"], "fingerprints": None}
+    return {**settings, "fingerprints": None, "grew_from": grew_from}
 
 
 @rank_zero_only

@@ -17,6 +17,7 @@ from artistid import __version__
 from artistid.bounds import BOUNDS, LONGEST_NAME, MOST_MEL_VALUES, check_bound, check_plain, shown
 from artistid.data.clips import Clipping
 from artistid.data.features import LogMel
+from artistid.data.recordings import Recordings
 from artistid.data.sources.described import check_description
 from artistid.data.splits import PARTS
 from artistid.errors import ArtistidError
@@ -43,6 +44,8 @@ DTYPES = (
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
 )
 MOST_BESIDE_WEIGHTS = 2**26  # bytes of what a network holds and does not keep in checkpoints, such as a window
+# What a network has heard before that grew from none.
+NOTHING_BEFORE: dict[str, Any] = {"recordings": [], "fingerprints": {}}
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,11 @@ class Specification:
         split: track id to part, and the rule and seed that drew it.
         recordings: SHA-1 of the decoded samples of the tracks trained on.
         grew_from: of a fine-tuned network, the checkpoint that it began with: its path, ``sha256``, data, artists, and
-            the recordings that it and what it grew from itself were trained on.
+            the recordings that it and what it grew from itself were trained on, with fingerprints as below.
         rejection: settings of :class:`artistid.evaluation.rejection.Rejection`; None: songs by nobody that it knows are
             not told apart.
+        fingerprints: of the recordings trained on, by their SHA-1, see :mod:`artistid.data.recordings`; None, as in
+            checkpoints of before: copies of them that have other samples are not known again.
     """
 
     artists: list[str]
@@ -78,6 +83,7 @@ class Specification:
     recordings: list[str]
     grew_from: dict[str, Any] | None = None
     rejection: dict[str, Any] | None = None
+    fingerprints: dict[str, str] | None = None
 
     @classmethod
     def from_plain(cls, plain: Any, where: str, trust: Trust = ()) -> Specification:
@@ -149,6 +155,7 @@ class Specification:
             )
         self._check_split()
         self._check_origin()
+        self.trained_on(), self.trained_on_before()
 
     def _check_split(self) -> None:
         if not self.split:  # nothing is known of it
@@ -164,10 +171,22 @@ class Specification:
         for name in ("artists", "recordings"):
             _check_texts(self.grew_from.get(name), f"grew_from.{name}")
 
-    @property
-    def heard_before(self) -> list[str]:
-        """Recordings trained on before fine-tuning, under whatever labels."""
-        return list(self.grew_from["recordings"]) if self.grew_from else []
+    def trained_on(self) -> Recordings:
+        """The recordings trained on."""
+        return Recordings(self.recordings, self.fingerprints, self.log_mel())
+
+    def trained_on_before(self) -> Recordings:
+        """The recordings trained on before fine-tuning, under whatever labels; the features were the same."""
+        before = self.grew_from or NOTHING_BEFORE
+        return Recordings(before["recordings"], before.get("fingerprints"), self.log_mel())
+
+    def heard(self) -> dict[str, Any]:
+        """All that the weights have learned from: SHA-1 of the recordings, and the fingerprints that are kept."""
+        before = self.grew_from or NOTHING_BEFORE
+        return {
+            "recordings": sorted({*self.recordings, *before["recordings"]}),
+            "fingerprints": {**(before.get("fingerprints") or {}), **(self.fingerprints or {})},
+        }
 
     def plain(self) -> dict[str, Any]:
         """As plain types."""

@@ -34,7 +34,7 @@ class ArtistGaussians(ScoringClassifier):
     changes its key; a song to be named is rotated likewise.
 
     Samples are packed moments, see :func:`mfcc_and_chroma_moments`. Train on whole songs, so that each is aligned as
-    one; clips to be named are aligned by themselves.
+    one; clips to be named are aligned by themselves. Scores are means over rows: clips of any length have them.
 
     Departures: the study's chroma are of instantaneous frequency, and it also tries several beats and a mixture per
     artist; here they are librosa's, of one beat each.
@@ -43,6 +43,8 @@ class ArtistGaussians(ScoringClassifier):
         chroma_weight: of the chroma beside the MFCC; 0 leaves them out.
         shrinkage: of all covariances, see :meth:`artistid.models.gaussians.Gaussians.fitted`.
     """
+
+    any_length = True
 
     def __init__(self, chroma_weight: float = 0.1, shrinkage: float = 1e-3) -> None:
         self.chroma_weight = chroma_weight

@@ -1,6 +1,7 @@
-"""A modern classical system: statistics of many descriptors over a whole song, and a support vector machine.
+"""A modern classical system: statistics of many descriptors over a song or a clip, and a support vector machine.
 
 The kind of system that a library such as librosa makes everyone's first attempt (Tzanetakis & Cook 2002 began it).
+No study says what it is to be given, so that it is fitted on what it is to name: songs, or clips of one length.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from artistid.models.scoring import StandardisedSVC
 
 
 def song_statistics(rows: NDArray[np.floating], descriptors: Descriptors) -> NDArray[np.floating]:
-    """Mean and standard deviation ``(1, columns)`` over a song of its MFCC, their first and second changes, chroma and
-    spectral contrast: for 20 MFCC 158 columns."""
+    """Mean and standard deviation ``(1, columns)`` over a song or clip: for 20 MFCC 158 columns.
+
+    They are of the MFCC, their first and second changes, chroma and spectral contrast.
+    """
     from librosa.feature import delta  # here, since it takes a second that networks need not wait for
 
     mfcc = rows[:, descriptors.mfcc]

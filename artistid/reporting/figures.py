@@ -76,13 +76,10 @@ def producer_effect(study: Study, effect: pd.DataFrame, path: Path) -> None:
     axes = figure.subplots()
     for place, (level, colour, marker) in enumerate(zip(LEVELS, PALETTE, MARKERS, strict=False)):
         rows = effect[effect["level"] == level]
-        # A percentile interval need not hold the difference itself.
-        below = (rows["difference"] - rows["ci95_low"]).clip(lower=0)
-        above = (rows["ci95_high"] - rows["difference"]).clip(lower=0)
         axes.errorbar(
             _aside(rows["clip_s"], place),
             rows["difference"],
-            [below, above],
+            [rows["difference"] - rows["ci95_low"], rows["ci95_high"] - rows["difference"]],
             color=colour,
             marker=marker,
             capsize=3,

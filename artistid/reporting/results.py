@@ -85,6 +85,12 @@ class Run:
         return "model.estimator._target_" in self.settings
 
     @property
+    def threads(self) -> int | None:
+        """That it was trained on; None where that is not known, as of older runs, or does not matter, as on a GPU."""
+        known = str(self.scores.get("device", "")).endswith(" threads") and "threads" in self.scores
+        return self.scores["threads"]["torch"] if known else None
+
+    @property
     def trial(self) -> tuple[tuple[str, str], ...]:
         """What runs on the same test songs have in common: the seed, and how the split was drawn."""
         of_trial = {name: value for name, value in self.settings.items() if name == "seed" or name.startswith("split.")}

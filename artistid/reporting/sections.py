@@ -106,7 +106,7 @@ def _producer_effect(study: Study, folder: Path, draws: int, seed: int) -> Itera
     figures.producer_effect(study, effect, path)
     caption = (
         f"The producer effect for {study.title}: how much higher the song split scores, which has heard other songs of "
-        "the albums it is tested on. Means over trials; bars are 95 % bootstrap intervals over songs. Dashed, with "
+        "the albums it is tested on. Means over trials; bars are 95 % intervals over songs. Dashed, with "
         f"hollow markers: published averages on {published.DATA}."
     )
     yield Section("The producer effect", [Picture(path, caption, table.runs), table])
@@ -193,7 +193,7 @@ def comparisons(material: Material) -> Iterator[Section]:
     """Systems tested on the same songs."""
     draws, seed = material.config.draws, material.config.seed
     how = (
-        "Difference of weighted F1 at song level, mean over trials, with a 95 % bootstrap interval for which songs are "
+        "Difference of weighted F1 at song level, mean over trials, with a 95 % interval for which songs are "
         "redrawn within each trial, the same for both systems; and McNemar's exact test on the songs of all trials "
         "that one system alone names rightly. A song that several trials test counts in each, so p is somewhat too "
         "small where their test songs overlap. Holm's p holds for all comparisons of a table together."
@@ -224,8 +224,9 @@ def method(material: Material) -> Iterator[Section]:
             "Average, best and standard deviation (of the sample) are over trials, which differ in the seed: it draws "
             "the split and the initialisation. The best of some trials grows with their number.",
             f"The 95 % intervals are of the mean over trials ({material.config.draws:,} bootstrap draws, seed "
-            f"{material.config.seed}): songs are redrawn within each trial, with all their clips. They speak of the "
-            "choice of test songs, not of the spread between trainings.",
+            f"{material.config.seed}): songs are redrawn within each trial, with all their clips, and the interval "
+            "is Wilson's for as many independent songs as would spread as much. They speak of the choice of test "
+            "songs, not of the spread between trainings.",
             f"The published figures are worked out from the single trials that the authors of the paper released; "
             f"{tables.MARK.strip()} marks where the printed tables differ from them.",
         ],
@@ -248,7 +249,23 @@ def left_out(material: Material) -> Iterator[Section]:
 
 def runs(material: Material) -> Iterator[Section]:
     """The list that all else refers to."""
-    yield Section("Runs", [tables.run_table(material.results.runs)])
+    yield Section("Runs", [*_threads(material), tables.run_table(material.results.runs)])
+
+
+def _threads(material: Material) -> Iterator[str]:
+    """Where runs of one condition were trained on different numbers of threads."""
+    for study in material.results.studies:
+        for (split, seconds), trials in study.cells.items():
+            by_threads: dict[int, list[str]] = defaultdict(list)
+            for member in (member for run in trials for member in run.members):
+                if member.threads:
+                    by_threads[member.threads].append(str(member.number))
+            if len(by_threads) > 1:
+                told = "; ".join(f"{n}: runs {', '.join(numbers)}" for n, numbers in sorted(by_threads.items()))
+                yield (
+                    f"{study.title}, {split} split, {tables.clip_length(seconds)}: trained on different numbers of "
+                    f"threads ({told}), which round differently, so that one seed ends elsewhere on each."
+                )
 
 
 def spectrograms(material: Material) -> Iterator[Section]:

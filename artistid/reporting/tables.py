@@ -13,7 +13,7 @@ import pandas as pd
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.comparison import Comparison, compare_trials, holm
-from artistid.evaluation.scores import interval, mean_f1_draws, mean_f1_interval
+from artistid.evaluation.scores import mean_f1, mean_f1_interval
 from artistid.reporting import published
 from artistid.reporting.document import RunNumbers, Table, short_revision
 from artistid.reporting.results import SPLITS, LeftOut, Results, Run, Study, mean_and_sd
@@ -34,7 +34,7 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
     data = pd.DataFrame(rows)
     cells = pd.DataFrame(
         {
-            "clip": [_seconds(row["clip_s"]) for row in rows],
+            "clip": [clip_length(row["clip_s"]) for row in rows],
             "split": data["split"],
             "average ± sd": [_with_sd(row["average"], row["sd"]) for row in rows],
             "best": [_number(row["best"]) for row in rows],
@@ -107,8 +107,8 @@ def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
     """What the song split scores above the album split, where a study has both.
 
     Returns:
-        A row per level and clip length: ``level``, ``clip_s``, ``difference`` of the means over trials, and the 95 %
-        bootstrap interval ``ci95_low``, ``ci95_high``; the splits' test songs are redrawn independently. Where the
+        A row per level and clip length: ``level``, ``clip_s``, ``difference`` of the means over trials, and its 95 %
+        interval ``ci95_low``, ``ci95_high``; the splits' test songs are redrawn independently. Where the
         paper has that cell, ``published``.
     """
     rows = []
@@ -118,14 +118,15 @@ def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
             if not song or not album:
                 continue
             generator = np.random.default_rng(seed)
-            redrawn = [mean_f1_draws([run.outcomes[level] for run in runs], draws, generator) for runs in (song, album)]
-            means = [np.mean([run.test(level)["f1_weighted"] for run in runs]) for runs in (song, album)]
-            low, high = interval(redrawn[0] - redrawn[1])
+            of_song, of_album = (
+                mean_f1([run.outcomes[level] for run in runs], draws, generator) for runs in (song, album)
+            )
+            low, high = of_song.minus(of_album)
             rows.append(
                 {
                     "level": level,
                     "clip_s": seconds,
-                    "difference": float(means[0] - means[1]),
+                    "difference": of_song.value - of_album.value,
                     "ci95_low": low,
                     "ci95_high": high,
                     "published": published.effect(level, seconds),
@@ -140,7 +141,7 @@ def producer_table(study: Study, data: pd.DataFrame) -> Table:
     cells = pd.DataFrame(
         {
             "level": data["level"],
-            "clip": [_seconds(value) for value in data["clip_s"]],
+            "clip": [clip_length(value) for value in data["clip_s"]],
             "song − album": [_signed(value) for value in data["difference"]],
             "95 % interval": [
                 _signed_interval(*pair) for pair in zip(data["ci95_low"], data["ci95_high"], strict=True)
@@ -194,7 +195,7 @@ def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Ta
             "system": frame["system"],
             "split": frame["split"],
             "level": frame["level"],
-            "clip": [_seconds(row["clip_s"]) for row in records],
+            "clip": [clip_length(row["clip_s"]) for row in records],
             "accuracy ± sd": [_with_sd(row["accuracy"], row["accuracy_sd"]) for row in records],
             "weighted F1 ± sd": [_with_sd(row["f1_weighted"], row["f1_weighted_sd"]) for row in records],
             "trials": [_trials(row["trials"], row["split"]) for row in records],
@@ -281,7 +282,7 @@ def pairs_with_the_best(studies: Sequence[Study]) -> list[Pair]:
     pairs = []
     for split in dict.fromkeys(chain.from_iterable(study.splits for study in studies)):
         conditions = {
-            f"{study.system}, {_seconds(seconds)}": {run.trial: run for run in runs}
+            f"{study.system}, {clip_length(seconds)}": {run.trial: run for run in runs}
             for study in studies
             for (of_split, seconds), runs in study.cells.items()
             if of_split == split
@@ -463,7 +464,8 @@ def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _seconds(value: float) -> str:
+def clip_length(value: float) -> str:
+    """In words."""
     if math.isinf(value):
         return "whole song"
     return DASH if math.isnan(value) else f"{value:g} s"

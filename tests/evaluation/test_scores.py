@@ -8,13 +8,17 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import (
+    Outcome,
     confusion,
+    f1_draws,
     f1_weighted_interval,
+    mean_f1,
     mean_f1_interval,
     outcomes,
     per_artist,
     score,
     score_levels,
+    share_interval,
 )
 from artistid.evaluation.voting import vote
 
@@ -79,7 +83,9 @@ class TestScore:
     def test_a_single_artist_scores_one(self) -> None:
         scores = score(np.zeros(4, dtype=int), np.ones((4, 1)))
         assert (scores["f1_weighted"], scores["f1_macro"], scores["accuracy"]) == (1, 1, 1)
-        assert scores["f1_weighted_ci95"] == [1, 1]
+        low, high = scores["f1_weighted_ci95"]
+        assert 0.2 < low < 0.4, "four songs say little of all others"
+        assert high == 1
 
     def test_plain_numbers_that_json_takes(self) -> None:
         predictions = random_predictions(seed=0)
@@ -99,11 +105,13 @@ class TestScore:
 
 class TestInterval:
     def test_one_song_leaves_nothing_to_chance(self) -> None:
-        """Every draw is the whole test set, so the interval is the score: its F1 is the one of scikit-learn."""
+        """Every draw is the whole test set: its F1 is the one of scikit-learn, and says nothing of other songs."""
         generator = np.random.default_rng(0)
         label, predicted = generator.integers(7, size=(2, 50))
-        low, high = f1_weighted_interval(label, predicted, np.zeros(50, dtype=int), 7, draws=20)
-        assert low == high == pytest.approx(f1_score(label, predicted, average="weighted"), abs=1e-12)
+        outcome = Outcome(label, predicted, np.zeros(50, dtype=int), 7)
+        expected = f1_score(label, predicted, average="weighted")
+        assert f1_draws([outcome], 20, generator) == pytest.approx(np.full((1, 20), expected), abs=1e-12)
+        assert f1_weighted_interval(*outcome, draws=20) == [0, 1]
 
     def test_every_draw_is_the_weighted_f1_of_the_drawn_songs(self) -> None:
         """Against scikit-learn on the clips of the songs that were drawn, put together one by one."""
@@ -114,9 +122,11 @@ class TestInterval:
         for _ in range(50):
             rows = np.concatenate([np.flatnonzero(song == drawn) for drawn in generator.integers(9, size=9)])
             f1.append(f1_score(label[rows], predicted[rows], average="weighted", zero_division=0))
-        expected = np.quantile(f1, [0.025, 0.975])
-        interval = f1_weighted_interval(label, predicted, song, 5, draws=50, seed=3)
-        np.testing.assert_allclose(interval, expected, atol=1e-12)
+        outcome = Outcome(label, predicted, song, 5)
+        np.testing.assert_allclose(f1_draws([outcome], 50, np.random.default_rng(3))[0], f1, atol=1e-12)
+        error = np.std(f1) * np.sqrt(9 / 8)
+        expected = share_interval(f1_score(label, predicted, average="weighted"), error, 9)
+        np.testing.assert_allclose(f1_weighted_interval(*outcome, draws=50, seed=3), expected, atol=1e-6)
 
     def test_copies_of_a_clip_add_no_certainty(self) -> None:
         """A song of ten equal clips says as much as a song of one; taken for ten songs it would seem to say more."""
@@ -125,7 +135,7 @@ class TestInterval:
         predicted = np.where(generator.random(80) < 0.6, label, predicted)
         single = f1_weighted_interval(label, predicted, np.arange(80), 3)
         copies = [values.repeat(10) for values in (label, predicted, np.arange(80))]
-        assert f1_weighted_interval(*copies, 3) == pytest.approx(single, abs=1e-12)
+        assert f1_weighted_interval(*copies, 3) == pytest.approx(single, abs=1e-6)
         low, high = f1_weighted_interval(*copies[:2], np.arange(800), 3)
         assert high - low < 0.5 * (single[1] - single[0])
 
@@ -254,9 +264,14 @@ class TestMeanOverTrials:
                     for rows in drawn
                 ]
             )
-        expected = np.quantile(np.mean(f1, axis=0), [0.025, 0.975])
         frame = [outcomes(trial, vote(trial))["frame"] for trial in trials]
-        np.testing.assert_allclose(mean_f1_interval(frame, draws=30, seed=2), expected, atol=1e-12)
+        found = mean_f1(frame, 30, np.random.default_rng(2))
+        np.testing.assert_allclose(found.draws, np.mean(f1, axis=0), atol=1e-12)
+        assert (found.songs, found.trials) == (14, 2)
+        assert found.error == pytest.approx(np.std(found.draws) * np.sqrt(14 / 12))
+        expected = [score_levels(trial)["frame"]["f1_weighted"] for trial in trials]
+        assert found.value == pytest.approx(np.mean(expected))
+        assert mean_f1_interval(frame, draws=30, seed=2) == found.interval
 
     def test_more_trials_make_it_narrower(self) -> None:
         trials = [random_predictions(seed=seed) for seed in range(20, 29)]

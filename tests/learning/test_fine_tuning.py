@@ -296,7 +296,7 @@ def test_what_grew_from_what_grew_has_heard_all_of_it(
         *load_checkpoint(checkpoint)[0].recordings,
         *load_checkpoint(tuned / "checkpoints" / "best.ckpt")[0].recordings,
     }
-    assert set(grown.heard_before) == before
+    assert grown.trained_on_before().sha1 == before
 
 
 def test_recordings_heard_before_are_named(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -348,7 +348,7 @@ def test_checkpoint_from_before_there_was_fine_tuning(checkpoint: Path, tmp_path
     old = torch.load(checkpoint, weights_only=True)
     del old["artistid"]["grew_from"]
     torch.save(old, tmp_path / "old.ckpt")
-    assert load_checkpoint(tmp_path / "old.ckpt")[0].heard_before == []
+    assert load_checkpoint(tmp_path / "old.ckpt")[0].trained_on_before().sha1 == frozenset()
 
 
 # What cannot be

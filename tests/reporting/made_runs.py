@@ -38,6 +38,7 @@ def make_run(
     finished: bool = True,
     epochs: int = 6,
     settings: dict[str, object] | None = None,
+    threads: int | None = None,
 ) -> Path:
     """A run that tested ``songs`` songs of each artist, the same ones for all runs of a split, seed and fold.
 
@@ -52,6 +53,7 @@ def make_run(
         finished: whether there are scores.
         epochs: with a line of metrics; 0 for a model that is not trained by epochs.
         settings: dotted names of further settings.
+        threads: of the processor it was trained on; None: as in runs of before, which did not say.
     """
     config = composed(split, clip, model if model in BASELINES else "crnn").copy()
     levels = ("song",) if clip == "song" else LEVELS
@@ -96,7 +98,8 @@ def make_run(
                 "artists": artists,
                 "command": f"python -m artistid.train split={split} clip={clip} seed={seed}",
                 "revision": "0123456789abcdef0123456789abcdef01234567",
-                "device": "a made-up device",
+                "device": "a made-up device" if threads is None else f"a made-up device, {threads} threads",
+                **({} if threads is None else {"threads": {"torch": threads}}),
                 "seconds": {"prepare": 1.5, "fit": 60.0, "test": 2.5},
             }
         )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import unicodedata
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import ClassVar
 
 from artistid.data.audio import AUDIO_SUFFIXES
-from artistid.data.catalog import Catalog, Track, nfc
+from artistid.data.catalog import Catalog, Track, nfc, spellings
 from artistid.errors import ArtistidError, listing
 from artistid.places import expanded
 
@@ -93,7 +91,7 @@ class Source(ABC):
             raise ArtistidError(f"data.root={root} holds no tracks: found {describe(root)}\n{self.expected()}")
         catalog = Catalog(tracks)
         selected = catalog.select(self.artists, self.min_albums, self.min_songs, self.exclude, self.albums_only)
-        _warn_of_spellings(catalog.artists, set(selected.artists))
+        _warn_of_spellings(catalog, selected)
         return selected
 
     def expected(self) -> str:
@@ -105,29 +103,26 @@ class Source(ABC):
         )
 
 
-def _warn_of_spellings(names: Iterable[str], used: AbstractSet[str]) -> None:
-    """Say which names may be one artist's, if one of them is used: each name is a class of its own."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        groups[folded(name)].append(name)
-    if alike := [" = ".join(group) for group in groups.values() if len(group) > 1 and not used.isdisjoint(group)]:
-        log.warning(
-            "%d names of artists differ only in case, accents or blanks, and are taken for different artists: %s",
-            *(len(alike), listing(alike)),
-        )
+def _warn_of_spellings(catalog: Catalog, used: Catalog) -> None:
+    """Say which names of the artists that are used may be one artist's, or one album's.
 
-
-def folded(name: str) -> str:
-    """A name without case, accents and blanks, to find those that are spelled almost alike.
-
-    Example:
-        >>> folded("Sigur Rós") == folded("SIGUR ROS")
-        True
+    Each artist's name is a class of its own; an artist's album stays one album, see :attr:`Track.album_key`.
     """
-    letters = "".join(unicodedata.normalize("NFKD", name.casefold()).split())
-    if letters.isascii():
-        return letters
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+    artists = [" = ".join(group) for group in spellings(catalog.artists) if not set(used.artists).isdisjoint(group)]
+    albums = [
+        f"{artist}: {' = '.join(group)}"
+        for artist, tracks in used.by_artist().items()
+        for group in spellings(track.album for track in tracks if track.album)
+    ]
+    for alike, what, taken in (
+        (artists, "artists", "different artists"),
+        (albums, "albums", "one album, which no split takes apart"),
+    ):
+        if alike:
+            log.warning(
+                "%d names of %s differ only in case, accents or blanks, and are taken for %s: %s",
+                *(len(alike), what, taken, listing(alike)),
+            )
 
 
 def absolute(path: Path) -> Path:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from artistid.data.catalog import Catalog, Track, clean, nfc, read_rows
-from artistid.data.sources.base import Card, Source, absolute, folded, path_below
+from artistid.data.catalog import Catalog, Track, clean, folded, nfc, read_rows
+from artistid.data.sources.base import Card, Source, absolute, path_below
 from artistid.errors import ArtistidError, listing
 from artistid.places import expanded
 

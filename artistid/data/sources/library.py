@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from artistid.data.catalog import Catalog, Track, nfc
-from artistid.data.sources.base import Card, Source, absolute, audio_files, folded
+from artistid.data.catalog import Catalog, Track, folded, nfc
+from artistid.data.sources.base import Card, Source, absolute, audio_files
 from artistid.data.sources.catalog_file import VARIOUS, CatalogFile, Row, tracks_of
 from artistid.data.tags import Tags, read_all_tags
 from artistid.errors import ArtistidError, listing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain, repeat
 
-from artistid.data.catalog import Catalog
+from artistid.data.catalog import Catalog, folded
 from artistid.data.splits.drawing import require_albums, require_enough, shuffled, with_validation_songs
 from artistid.data.splits.split import Split
 from artistid.errors import ArtistidError
@@ -52,8 +52,8 @@ class AlbumSplit:
     def _parts(self, catalog: Catalog, seed: int, *drawn: str) -> dict[str, str]:
         """Track id to part: of each artist an album for each part in ``drawn``; the rest train."""
         part_of = {
-            (artist, album): part
+            (artist, folded(album)): part
             for artist, names in catalog.albums.items()
             for album, part in zip(shuffled(names, seed, artist), chain(drawn, repeat("train")), strict=False)
         }
-        return {track.track_id: part_of[track.artist, track.album] for track in catalog}
+        return {track.track_id: part_of[track.album_key] for track in catalog}

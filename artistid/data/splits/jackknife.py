@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from artistid.data.catalog import Catalog
+from artistid.data.catalog import Catalog, folded
 from artistid.data.splits.drawing import generator_of, require_albums, require_enough, with_validation_songs
 from artistid.data.splits.official import by_lists
 from artistid.data.splits.split import Split
@@ -76,5 +76,5 @@ class JackknifeSplit:
         for artist, names in albums.items():
             generator = generator_of(seed, artist)
             order, first = generator.permutation(len(names)), generator.integers(self.n_folds)
-            fold_of |= {(artist, names[i]): int(first + place) % self.n_folds for place, i in enumerate(order)}
-        return {track.track_id: fold_of[track.artist, track.album] for track in catalog}
+            fold_of |= {(artist, folded(names[i])): int(first + place) % self.n_folds for place, i in enumerate(order)}
+        return {track.track_id: fold_of[track.album_key] for track in catalog}

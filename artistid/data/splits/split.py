@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from artistid.data.catalog import Catalog, Track, nfc, read_rows
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 from artistid.writing import whole
+
+log = logging.getLogger(__name__)
 
 PARTS = ("train", "val", "test")
 
@@ -87,28 +90,53 @@ class Split:
         if untrained := sorted({track.artist for track in tracks} - trained):
             raise ArtistidError(f"the split has no training tracks of {', '.join(untrained)}")
         if self.rule in PROTOCOLS:
-            albums = {track.track_id: f"{track.artist}/{track.album}" for track in tracks}
+            albums = {track.track_id: (track.artist, track.album) for track in tracks}
             self._require_apart(tracks, albums, "album", PROTOCOLS[self.rule].new_albums)
+        self._warn_of_spellings(tracks)
         recordings = {track.track_id: track.sha1 for track in tracks if track.sha1}
         self._require_apart(tracks, recordings, "recording", PARTS, remedy="data.exclude")
 
     def _require_apart(
-        self, tracks: Iterable[Track], key: Mapping[str, str], what: str, apart: Collection[str], remedy: str = ""
+        self, tracks: Iterable[Track], key: Mapping[str, Hashable], what: str, apart: Collection[str], remedy: str = ""
     ) -> None:
         """Raises ArtistidError where tracks of one key are in several parts, and one of these is to stand apart."""
-        groups: dict[str, list[str]] = defaultdict(list)
+        groups: dict[Hashable, list[str]] = defaultdict(list)
         for track in tracks:
             if track.track_id in key:
                 groups[key[track.track_id]].append(track.track_id)
         parts = {group: {self.parts[name] for name in names} for group, names in groups.items()}
         leaks = [names for group, names in groups.items() if len(parts[group]) > 1 and parts[group] & set(apart)]
         if leaks:
-            listing = "; ".join(", ".join(f"{name} ({self.parts[name]})" for name in names[:4]) for names in leaks[:5])
+            listed = "; ".join(", ".join(f"{name} ({self.parts[name]})" for name in names[:4]) for names in leaks[:5])
             raise ArtistidError(
                 f"{len(leaks)} {what}{'s are' if len(leaks) > 1 else ' is'} in more than one part of the split: "
-                + listing
+                + listed
                 + ("; …" if len(leaks) > 5 else "")
                 + (f"\nto leave all but one of each out: {_setting(remedy, leaks)}" if remedy else "")
+            )
+
+    def _warn_of_spellings(self, tracks: Iterable[Track]) -> None:
+        """Warn of albums whose spellings a list or a file has put, each as a whole, into different parts.
+
+        What this package draws has none. Where a spelling itself is in several parts, albums are shared on purpose.
+        """
+        apart = PROTOCOLS[self.rule].new_albums if self.rule in PROTOCOLS and self.rule != "file" else PARTS
+        albums: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for track in tracks:
+            if track.album:
+                albums[track.album_key][track.album].add(self.parts[track.track_id])
+        parted = [
+            f"{artist}: " + " = ".join(f"{name} ({part})" for name, (part,) in sorted(parts.items()))
+            for (artist, _), parts in albums.items()
+            if all(len(each) == 1 for each in parts.values())
+            and len(found := set().union(*parts.values())) > 1
+            and found & set(apart)
+        ]
+        if parted:
+            log.warning(
+                "%d albums, whose names differ only in case, accents or blanks, are in more than one part of the "
+                "split: %s",
+                *(len(parted), listing(parted)),
             )
 
     def to_csv(self, path: Path) -> None:

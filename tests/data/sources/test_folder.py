@@ -109,3 +109,18 @@ def test_a_root_without_music_says_what_was_expected(tmp_path: Path, root: str |
 def test_a_selection(tmp_path: Path) -> None:
     touch(tmp_path, "A/1/x.mp3", "A/2/x.mp3", "B/1/x.mp3", "C/1/x.mp3", "C/2/x.mp3")
     assert ids(tmp_path, min_albums=2, exclude=["A/2/x"]) == ["C/1/x", "C/2/x"]
+
+
+def test_names_spelled_almost_alike_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "A/Días/x.mp3", "A/dias/y.mp3", "A/2/x.mp3", "a/Días/z.mp3", "B/dias/x.mp3", "Ç/1/x.mp3")
+    assert len(ids(tmp_path)) == 6
+    artists, albums = (record.getMessage() for record in caplog.records)
+    assert artists.startswith("1 names of artists differ only in case, accents or blanks, and are taken for different")
+    assert artists.endswith("artists: A = a")
+    assert albums == (
+        "1 names of albums differ only in case, accents or blanks, and are taken for one album, which no split takes "
+        "apart: A: Días = dias"
+    )
+    caplog.clear()
+    ids(tmp_path, artists=["B", "Ç"])
+    assert not caplog.records, "of what is not used"

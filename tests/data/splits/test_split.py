@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections import Counter
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from artistid.data.catalog import Catalog, Track
+from artistid.data.catalog import Catalog, Track, folded
 from artistid.data.splits import AlbumSplit, FileSplit, JackknifeSplit, SongSplit, Split
 from artistid.errors import ArtistidError
 
@@ -265,3 +266,98 @@ def test_tracks_that_a_file_does_not_name_are_left_out(tmp_path: Path, caplog: p
     assert sum(len(split.select(SMALL, part)) for part in ("train", "val", "test")) == len(fewer)
     assert "left out 1 tracks" in caplog.text
     assert "a/album 0/song 0" in caplog.text
+
+
+# Of each album two songs are under another spelling; of the last artist's no album is spelled twice.
+SPELLINGS = {"First": "FIRST", "Días": "Dias", "The  Third": "the third", "IV": "Iv"}
+SPELLED = Catalog(
+    Track(f"{artist}/{album}/{song}", artist, album, f"{song}", Path(f"{artist}/{album}/{song}"), 1.0)
+    for artist in ("a", "b", "c")
+    for name, other in SPELLINGS.items()
+    for song, album in enumerate((name, name, *([other, other] if artist != "c" else [])))
+)
+
+
+def spellings_apart(split: Split, parts: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Albums that are in several parts, one of them among ``parts``."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for track in SPELLED:
+        found.setdefault(track.album_key, set()).add(split.parts[track.track_id])
+    return [album for album, of_album in found.items() if len(of_album) > 1 and of_album & set(parts)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "apart"),
+    [
+        (AlbumSplit(), ("val", "test")),
+        (AlbumSplit(validation="song"), ("test",)),
+        *((JackknifeSplit(n_folds=4, fold=fold), ("test",)) for fold in range(4)),
+    ],
+)
+def test_no_seed_takes_the_spellings_of_an_album_apart(
+    rule: AlbumSplit | JackknifeSplit, apart: tuple[str, ...]
+) -> None:
+    drawn = [rule.draw(SPELLED, seed) for seed in range(50)]
+    assert [spellings_apart(split, apart) for split in drawn] == 50 * [[]]
+    assert len({tuple(sorted(split.parts.items())) for split in drawn}) > 25, "else the seed draws nothing"
+
+
+@pytest.mark.parametrize(
+    ("rule", "digest"),
+    [
+        (AlbumSplit(), "b4358ef21549d1d0"),
+        (AlbumSplit(validation="song"), "9a2cfeb8dc3f4ead"),
+        (JackknifeSplit(n_folds=6, fold=2), "64adbc0a8a180f0d"),
+    ],
+)
+def test_where_albums_are_spelled_once_splits_are_what_they_were(
+    rule: AlbumSplit | JackknifeSplit, digest: str
+) -> None:
+    """The digests are of the splits drawn when every spelling was an album of its own."""
+    drawn = [sorted(rule.draw(artist20_sized(), seed).parts.items()) for seed in PAPER_SEEDS]
+    assert hashlib.sha256(repr(drawn).encode()).hexdigest()[:16] == digest
+
+
+def test_spellings_count_once_as_albums() -> None:
+    assert SPELLED.albums["a"] == SPELLED.albums["b"] == ("Dias", "FIRST", "IV", "The  Third")
+    assert SPELLED.albums["c"] == ("Días", "First", "IV", "The  Third")
+    assert SPELLED.select(min_albums=4).artists == ("a", "b", "c")
+    with pytest.raises(ArtistidError, match="the most that one of them has are 4 albums"):
+        SPELLED.select(min_albums=5)
+    two = SPELLED.select(exclude=[name.track_id for name in SPELLED if folded(name.album) in ("first", "dias")])
+    with pytest.raises(ArtistidError, match=r"needs 3 albums of every artist.*a \(2\), b \(2\), c \(2\)"):
+        AlbumSplit().draw(two, 0)
+
+
+@pytest.mark.parametrize("rule", ["file", "album", "canonical", "jackknife"])
+def test_a_split_from_elsewhere_that_takes_spellings_apart_is_warned_of(
+    rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    part_of = {"FIRST": "test", "IV": "val", "Iv": "val"}
+    parts = {track.track_id: part_of.get(track.album, "train") for track in SPELLED}
+    Split(parts, rule, None).check(SPELLED)
+    assert "2 albums, whose names differ only in case, accents or blanks, are in more than one part" in caplog.text
+    assert "a: FIRST (test) = First (train), b: FIRST (test) = First (train)" in caplog.text
+
+
+def test_a_song_split_shares_albums_on_purpose(caplog: pytest.LogCaptureFixture) -> None:
+    for seed in range(20):
+        SongSplit().draw(SPELLED, seed).check(SPELLED)
+    assert not caplog.records
+
+
+def test_slashes_in_names_make_no_album_another_ones() -> None:
+    """AC with an album DC/x, and AC/DC with an album x, are two albums."""
+    albums = {"AC": ("DC/x", "y", "z"), "AC/DC": ("x", "y", "z")}
+    catalog = Catalog(
+        Track(f"{number}-{place}", artist, album, "", Path(f"{number}-{place}"))
+        for number, (artist, names) in enumerate(albums.items())
+        for place, album in enumerate(names)
+    )
+    parts = {"0-0": "test", "0-1": "val", "0-2": "train", "1-0": "train", "1-1": "test", "1-2": "val"}
+    Split(parts, "album", 0).check(catalog)
+    for seed in range(10):
+        AlbumSplit().draw(catalog, seed).check(catalog)
+    same = Catalog(replace(track, album="y") if track.track_id == "0-0" else track for track in catalog)
+    with pytest.raises(ArtistidError, match=r"1 album is in more than one part.*: 0-0 \(test\), 0-1 \(val\)$"):
+        Split(parts, "album", 0).check(same)
