@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -170,11 +170,16 @@ class Identifier:
         """The features of a song, without the network; safe to call in another thread."""
         return Sound.of(audio, rate, self._features)
 
-    def hear_sound(self, sound: Sound) -> Hearing:
-        """What the network makes of a song's features."""
+    def hear_sound(self, sound: Sound, before_batch: Callable[[], object] | None = None) -> Hearing:
+        """What the network makes of a song's features.
+
+        Args:
+            sound: the song.
+            before_batch: called before each batch of clips; what it raises ends the hearing.
+        """
         clips = self._cut(sound)
         hop_s = self._features.hop_length / self._features.sample_rate
-        probability, embedding = zip(*self._batches(sound, clips), strict=True)
+        probability, embedding = zip(*self._batches(sound, clips, before_batch), strict=True)
         return Hearing(
             name=sound.name,
             duration_s=sound.duration_s,
@@ -202,11 +207,15 @@ class Identifier:
         store = Store(Path(), sound.array, {name: entry}, self._features)
         return cut(Catalog([Track(name, "", "", "", Path(sound.name))]), store, [""], clipping)
 
-    def _batches(self, sound: Sound, clips: Clips) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    def _batches(
+        self, sound: Sound, clips: Clips, before_batch: Callable[[], object] | None
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Probabilities (batch, artists) and bottlenecks (batch, units)."""
         assert clips.rows is not None
         at_once = max(1, FRAMES_AT_ONCE // clips.rows)
         for first in range(0, len(clips), at_once):
+            if before_batch:
+                before_batch()
             chosen = range(first, min(first + at_once, len(clips)))
             log_mel = torch.from_numpy(clips.read(sound.array, chosen)).to(self.device).transpose(1, 2)
             with torch.inference_mode(), autocast(self.precision, self.device):

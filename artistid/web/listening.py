@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,13 @@ class Listener:
     top: int
     neighbourhood: Neighbourhood | None = None
 
-    def answer(self, path: Path, name: str) -> dict[str, Any]:
+    def answer(self, path: Path, name: str, still_wanted: Callable[[], object] | None = None) -> dict[str, Any]:
         """All that there is to say of a song, as plain types.
 
         Args:
             path: of the audio.
             name: what its sender calls it.
+            still_wanted: called now and then; what it raises ends the hearing.
 
         Raises:
             RefusedError: too long, or no sound that can be decoded.
@@ -44,7 +46,7 @@ class Listener:
             sound = self.identifier.read(path)
         except DecodingError as error:
             raise RefusedError(422, in_own_words(error, path, name)) from error
-        hearing = self.identifier.hear_sound(sound)
+        hearing = self.identifier.hear_sound(sound, still_wanted)
         identification = replace(self.identifier.identify(hearing, self.top), name=name)
         return {
             **identification.plain(),

@@ -1,0 +1,71 @@
+"""Where songs lie while they are heard: one temporary folder per server, which is gone with it however it ends."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+PREFIX = "artistid-page-"
+
+
+class Scratch:
+    """A folder that nobody else may look into, among the system's temporary ones.
+
+    Its lock is held for as long as the server lives, and by no dead one: by that the folders of servers that were
+    killed are told from those in use, and are swept when the next one starts.
+    """
+
+    def __init__(self) -> None:
+        self.folder, self._lock = _locked_folder()
+        self._numbers = count()
+        _sweep(self.folder)
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """The path of a file to be, removed in the end; its name tells nothing of the song."""
+        path = self.folder / f"song{next(self._numbers)}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()
+
+
+def _locked_folder() -> tuple[Path, FileLock]:
+    """A new folder of mode 0700, and its lock, held."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        lock = FileLock(folder / ".lock", thread_local=False)
+        with suppress(Timeout, FileNotFoundError):  # another server, starting just now, took it for a dead one's
+            lock.acquire(timeout=0)
+        if lock.is_locked and folder.is_dir():
+            return folder, lock
+        lock.release()
+
+
+def _sweep(own: Path) -> None:
+    """Remove the folders of servers of the same user that have died."""
+    user = own.lstat().st_uid
+    for folder in own.parent.glob(f"{PREFIX}*"):
+        try:
+            found = folder.lstat()
+            # In a folder of this user that no other may write to, nobody else has put anything, a link least of all.
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022 or folder == own:
+                continue
+            with FileLock(folder / ".lock").acquire(timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (Timeout, OSError):  # in use, or being swept by another
+            continue
