@@ -28,9 +28,9 @@ SHARE = 2  # one address may have one of so many parts of everything
 SECONDS_TO_BEGIN = 10.0
 LEAST_RATE = 10_000.0  # bytes per second, after that
 MOST_SECONDS = 1800.0
-# Only uploads of this age and slower than this make way for others.
+# Only uploads that are slower than this make way for others.
 SLOW_RATE = 100_000.0  # bytes per second
-SLOW_AFTER = 1.0  # seconds
+SHORTEST_SECONDS = 0.001
 
 AGAIN = "Try again in a minute."
 SENT, HEARD = "being sent", "waiting to be heard"
@@ -64,9 +64,8 @@ class Guest:
 
     @property
     def rate(self) -> float:
-        """Bytes per second since it began; infinite while that cannot be told."""
-        seconds = anyio.current_time() - self.begun
-        return self.n_bytes / seconds if seconds > SLOW_AFTER else math.inf
+        """Bytes per second since it began."""
+        return self.n_bytes / max(anyio.current_time() - self.begun, SHORTEST_SECONDS)
 
     def took(self, n_bytes: int) -> None:
         """More of the song has come."""

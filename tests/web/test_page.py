@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +19,7 @@ from artistid.inference.identification import Identification
 from tests.browser import chromium
 from tests.corpus import make_song, write_audio
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile
+from tests.web.serving import serving
 
 pytestmark = pytest.mark.slow
 
@@ -30,20 +28,6 @@ WIDTHS = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 375, "he
 REAL_SONGS = Path(__file__).parents[2] / ".." / "shared" / "music"
 MEDLEY_SECONDS = 20.2
 LIMITS = (f"max_upload_mb={MAX_MB}", f"max_minutes={MAX_MINUTES}")
-
-
-@contextmanager
-def serving(checkpoint: Path, *settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """``python -m artistid.app`` in a process of its own: where it answers, and the process."""
-    command = [sys.executable, "-m", "artistid.app", f"checkpoint={checkpoint}", "device=cpu", "port=0", *settings]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            found = re.search(r"listening at (http://127\.0\.0\.1:\d+)", process.stdout.readline())
-            assert found is not None, "it did not say where it listens"
-            yield found[1], process
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module")

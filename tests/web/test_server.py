@@ -73,9 +73,7 @@ class TestAnswer:
             assert len(response.json()["name"]) <= 120
             assert not list(Path(tempfile.gettempdir()).rglob("owned*"))
 
-    def test_nothing_of_a_song_is_kept(
-        self, client: httpx.Client, song: Path, bad_files: dict[str, BadFile]
-    ) -> None:
+    def test_nothing_of_a_song_is_kept(self, client: httpx.Client, song: Path, bad_files: dict[str, BadFile]) -> None:
         assert ask(client, song).status_code == 200
         for bad in bad_files.values():
             assert ask(client, bad.path).status_code != 200
@@ -90,9 +88,7 @@ def test_bad_files_are_refused_in_a_sentence(client: httpx.Client, bad_files: di
     assert response.json() == {"error": f"{path.name}{sentence}"}
 
 
-def test_what_does_not_say_how_large_it_is_is_refused_once_it_is_too_large(
-    client: httpx.Client
-) -> None:
+def test_what_does_not_say_how_large_it_is_is_refused_once_it_is_too_large(client: httpx.Client) -> None:
     pieces = (b"x" * 100_000 for _ in range(30))  # which httpx sends without their sum
     response = client.post("/songs", params={"name": "endless.wav"}, content=pieces)
     assert response.status_code == 413
