@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -22,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
+from artistid.printing import format_warning, say
 
 PATH_SETTINGS = (
     "data.root",
@@ -82,7 +84,7 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
                 if message is None and not sweeping:
                     raise
                 sys.stdout.flush()
-                print(f"\nerror: {message or traceback.format_exc()}", file=sys.stderr)
+                say(f"\nerror: {message or traceback.format_exc()}", to=sys.stderr)
                 if not sweeping:
                     sys.exit(1)
                 SweepReport.record(message or f"{type(error).__name__}: {error}")
@@ -91,6 +93,7 @@ def verb(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[
         @wraps(function)
         def command() -> None:
             gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+            warnings.formatwarning = format_warning
             sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
 
@@ -112,7 +115,7 @@ class SweepReport(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         failures = [path.read_text(encoding="utf-8") for path in sorted(self._folder(config.hydra).glob("*.txt"))]
         if failures:
-            print(f"\njobs of the sweep that failed: {len(failures)}", *failures, sep="\n", file=sys.stderr)
+            say(f"\njobs of the sweep that failed: {len(failures)}", *failures, to=sys.stderr)
             sys.exit(1)
 
     @classmethod

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.filesize import decimal as size_in_words
 from rich.table import Table
 
 from artistid import __version__
 from artistid.config import config_dir
 from artistid.errors import ArtistidError
+from artistid.terminal import Console
 
 # The distributions that everything needs, by the name that they are imported under.
 NEEDED = {

@@ -13,7 +13,6 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, open_dict
-from rich.console import Console
 
 from artistid.config import in_sweep, plain
 from artistid.data.catalog import Catalog
@@ -40,6 +39,7 @@ from artistid.learning.loggers import log_results, open_loggers
 from artistid.learning.networks import Network, predict, set_up
 from artistid.preparation import prepare_data
 from artistid.runs import RunFolder, condition_of, provenance
+from artistid.terminal import Console
 
 log = logging.getLogger(__name__)
 

@@ -38,7 +38,6 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from rich.progress import track as progress
 
 from artistid.data.audio import DecodingError, decode
 from artistid.data.catalog import Catalog, Track
@@ -46,6 +45,7 @@ from artistid.data.features import Features
 from artistid.data.shards import Array, Rows, Shard, joined
 from artistid.errors import ArtistidError
 from artistid.processes import lock, start_workers
+from artistid.terminal import progress
 
 log = logging.getLogger(__name__)
 

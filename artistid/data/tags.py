@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import mutagen
 from mutagen.id3 import Encoding, TextFrame
-from rich.progress import track as progress
 
 from artistid.data.catalog import clean
 from artistid.errors import ArtistidError
 from artistid.processes import start_workers
+from artistid.terminal import progress
 
 log = logging.getLogger(__name__)
 

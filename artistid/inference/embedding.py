@@ -11,7 +11,7 @@ from typing import Protocol
 from omegaconf import DictConfig, open_dict
 
 from artistid.config import plain
-from artistid.data.catalog import Track
+from artistid.data.catalog import Track, nfc
 from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, Origin, absolute, as_text
@@ -20,8 +20,9 @@ from artistid.inference.files import find_audio
 from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.songs import Songs, read_ahead, work_through
-from artistid.inference.sound import Sound, printable
+from artistid.inference.sound import Sound
 from artistid.preparation import prepare_data
+from artistid.printing import printable, say
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class Prepared:
                 config.data = identifier.specification.data
         catalog, self._store, lost = prepare_data(config, identifier.specification.log_mel())
         for track_id in lost:
-            print(f"error: {track_id}: it cannot be decoded", file=sys.stderr)
+            say(f"error: {printable(track_id)}: it cannot be decoded", to=sys.stderr)
         self.n_lost = len(lost)
         self._tracks = {track.path: track for track in catalog}
         self.paths = list(self._tracks)
@@ -162,7 +163,7 @@ def track_of_tags(path: Path) -> Track:
     """What the tags of a file say; its name is the path as it was given, and the title of a song without one."""
     tags = read_tags(path)
     artist = tags.album_artist or tags.artist
-    return Track(as_text(path), artist, tags.album, tags.title or printable(path.stem), path)
+    return Track(as_text(path), artist, tags.album, tags.title or nfc(path.stem), path)
 
 
 def _checked_out(config: DictConfig) -> Path:

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.filesize import decimal as size_in_words
 from torch import nn
 
@@ -26,6 +25,7 @@ from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification, load_network
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.terminal import Console
 
 if TYPE_CHECKING:
     from onnx_ir import Model

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.audio import BLOCK_VALUES, decode_blocks, resample_blocks
-from artistid.data.catalog import nfc
 from artistid.data.features import LogMel
 from artistid.data.store import as_stored
 from artistid.errors import ArtistidError
+from artistid.printing import printable
 
 Audio = str | os.PathLike[str] | npt.ArrayLike
 
@@ -96,11 +96,6 @@ class Sound:
     def is_narrow(self, features: LogMel) -> bool:
         """Whether the upper half of what the network hears is missing, as from a telephone."""
         return not self.silent and self.bandwidth(features) < NARROW * features.f_max
-
-
-def printable(name: object) -> str:
-    """A file's name as any terminal can show it: what is no valid text becomes U+FFFD."""
-    return nfc(os.fspath(name) if isinstance(name, os.PathLike) else str(name))
 
 
 def _checked_rate(rate: int | None) -> int:

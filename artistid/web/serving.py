@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.errors import ArtistidError
+from artistid.printing import say
 
 if TYPE_CHECKING:
     from artistid.web.server import Desk
@@ -48,14 +49,14 @@ def serve(config: DictConfig) -> None:
         with Scratch() as scratch:
             desk = Desk(listener, settings["max_upload_mb"], scratch)
             server = Server(application(desk, names), partial(_stop, desk), settings["proxies"])
-            print(f"listening at {_address(listening)} (Ctrl-C ends it)", flush=True)
+            say(f"listening at {_address(listening)} (Ctrl-C ends it)")
             server.run([listening])
     if server.stopped_by:
         sys.exit(128 + server.stopped_by)
 
 
 def _stop(desk: Desk) -> None:
-    print("stopped: no song is kept; the same command serves the page again", flush=True)
+    say("stopped: no song is kept; the same command serves the page again", to=sys.stderr)
     desk.close()
 
 

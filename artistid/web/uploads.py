@@ -10,8 +10,8 @@ from pathlib import Path
 
 from artistid.data.audio import DecodingError, promised_seconds
 from artistid.errors import ArtistidError
-from artistid.inference.sound import printable
 from artistid.inference.writers import clock
+from artistid.printing import printable
 
 LONGEST_NAME = 120
 UNNAMED = "the song"
@@ -37,17 +37,16 @@ class RefusedError(ArtistidError):
 
 
 def shown_name(name: str) -> str:
-    """What to call a song of a client's naming: no folders, nothing that is not to be seen, no more than fits.
+    """What to call a song of a client's naming: no folders, nothing but text, no more than fits.
 
     It is for messages alone; no file is ever called so.
 
     Example:
         >>> shown_name("../../etc/pass\\x1bwd.mp3")
-        'passwd.mp3'
+        'pass\ufffdwd.mp3'
     """
-    last = printable(name).replace("\\", "/").rsplit("/", 1)[-1]
-    shown = "".join(character for character in last if character.isprintable()).strip()
-    return f"{shown[: LONGEST_NAME - 1]}…" if len(shown) > LONGEST_NAME else shown or UNNAMED
+    last = printable(name.strip()).replace("\\", "/").rsplit("/", 1)[-1].strip()
+    return f"{last[: LONGEST_NAME - 1]}…" if len(last) > LONGEST_NAME else last or UNNAMED
 
 
 async def receive(
