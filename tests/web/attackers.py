@@ -49,7 +49,7 @@ class Attacker:
             while time.monotonic() < self.end:
                 with suppress(OSError, asyncio.IncompleteReadError):
                     await attack()
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
 
         await asyncio.gather(*(again() for _ in range(n)))
 

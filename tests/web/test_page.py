@@ -16,9 +16,13 @@ import pytest
 import artistid
 from artistid.inference.collection import Collection
 from artistid.inference.identification import Identification
+from artistid.inference.identifier import Identifier
+from artistid.web import guests
+from artistid.web.listening import Listener
 from tests.browser import chromium
 from tests.corpus import make_song, write_audio
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile
+from tests.web.conftest import served
 from tests.web.serving import serving
 
 pytestmark = pytest.mark.slow
@@ -334,6 +338,58 @@ class TestBadFiles:
             process.wait()
             opened.choose(medley)
             assert opened.refused() == "The server cannot be reached. Is it still running?"
+            opened.page.close()
+
+
+class TestRefusals:
+    """Of good songs, by a server that has too much to do."""
+
+    @pytest.mark.parametrize(
+        ("limit", "value", "sentence"),
+        [
+            ("MOST_SECONDS", 0, "song.mp3 came too slowly, so the server stopped waiting for it."),
+            ("MOST_SONGS_ON_DISK", 0, "Songs from your address fill the room for them. Try again in a minute."),
+            ("MOST_SENDING", 2, "2 songs are being sent already. Try again in a minute."),
+        ],
+        ids=["408", "429", "503"],
+    )
+    def test_get_their_sentence(
+        self,
+        browser: Any,
+        identifier: Identifier,
+        song: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        limit: str,
+        value: int,
+        sentence: str,
+    ) -> None:
+        monkeypatch.setattr(guests, limit, value)
+        monkeypatch.setattr(guests, "SLOW_RATE", -1)  # none makes way
+        (tmp_path / "song.mp3").write_bytes(song.read_bytes())
+        with served(Listener(identifier, MAX_MINUTES, top=2)) as address, ExitStack() as stack:
+            for other in ("127.0.0.8", "127.0.0.9") if limit == "MOST_SENDING" else ():
+                to = ("127.0.0.1", urlsplit(address).port or 80)
+                connection = stack.enter_context(socket.create_connection(to, source_address=(other, 0)))
+                connection.sendall(b"POST /songs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
+            opened = Opened(browser, address)
+            opened.choose(tmp_path / "song.mp3")
+            assert opened.refused() == sentence
+            assert opened.page.is_hidden("#busy")
+            opened.page.close()
+
+    def test_of_a_slow_line_is_told_while_it_sends(
+        self, browser: Any, identifier: Identifier, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(guests, "SECONDS_TO_BEGIN", 1)
+        monkeypatch.setattr(guests, "LEAST_RATE", 1e9)
+        (tmp_path / "song.wav").write_bytes(bytes(900_000))
+        with served(Listener(identifier, MAX_MINUTES, top=2)) as address:
+            opened = Opened(browser, address)
+            line = {"offline": False, "latency": 10, "downloadThroughput": -1, "uploadThroughput": 20_000}
+            opened.page.context.new_cdp_session(opened.page).send("Network.emulateNetworkConditions", line)
+            opened.choose(tmp_path / "song.wav")
+            assert opened.refused() == "song.wav came too slowly, so the server stopped waiting for it."
             opened.page.close()
 
 
