@@ -9,6 +9,7 @@ from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
 from rich.progress import track
 from rich.segment import Segment
+from rich.text import Text
 
 from artistid.printing import shown
 
@@ -16,7 +17,17 @@ Item = TypeVar("Item")
 
 
 class Console(RichConsole):
-    """Rich's, whose own commands are segments of their own kind; the texts of all others are cleaned."""
+    """Rich's, whose own commands are segments of their own kind; the texts of all others are cleaned.
+
+    Brackets and colons in a name are no markup, either: a text that has a style is a :class:`rich.text.Text`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Cleaned before it is measured, as what is obeyed has no width, and what stands for it has."""
+        return super().render_str(shown(text), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

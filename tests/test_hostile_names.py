@@ -22,7 +22,7 @@ from tests.corpus import make_song, write_audio
 from tests.verbs import run_verb, train
 
 ARTISTS = ("\x1b[31mred\x1b]0;owned\x07", "two\nlines\r\x08back", "\x9b2Jc1\u202eidib\u2066")
-ALBUMS = ("first\x1b[2J\x7f", "second\u2028\u200f\x85", "third\udcff\x1bP")
+ALBUMS = ("first\x1b[2J\x7f[bold] :cow:", "second\u2028\u200f\x85", "third\udcff\x1bP")
 TITLE = "so\x1b[8mng\a\t.wav"
 OBEYED = {"Cc", "Cs", "Zl", "Zp"}
 
@@ -125,10 +125,11 @@ class TestNamesReachNoTerminal:
 
     @pytest.mark.slow
     def test_of_a_diagnosis(self, library: Path, tmp_path: Path, told: Told) -> None:
-        (tmp_path / "\x1b[31m" / "log_mel").mkdir(parents=True)
-        (tmp_path / "\x1b[31m" / "log_mel" / "settings.json").touch()
+        store = tmp_path / "\x1b[31m[/b]"
+        store.mkdir(parents=True)
+        (store / "settings.json").touch()
         found = told("doctor", "data=folder", f"data.root={library}", f"cache_dir={tmp_path}")
-        assert "\ufffd[31m" in found
+        assert "\ufffd[31m[/b]" in found  # whose brackets are no markup
 
 
 @pytest.mark.parametrize("format_", ["json", "jsonl", "csv"])

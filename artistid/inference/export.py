@@ -215,4 +215,4 @@ def _show(network: nn.Module, specification: Specification, to: Path, difference
         f"ONNX Runtime and PyTorch differ by {difference:.1e} at most, in songs of "
         + ", ".join(f"{seconds:g} s" for seconds in CHECKED_SECONDS),
     )
-    Console().print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+    Console().print("\n".join(lines), soft_wrap=True, highlight=False)

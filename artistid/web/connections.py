@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from artistid.web.guests import SHARE, client_address
 from artistid.web.uploads import RETRY_SECONDS
 
-MOST_CONNECTIONS = 256
+MOST_CONNECTIONS = 512
 # For the whole head of a request since the connection was made or the last answer was given; for each 48 kB of an
 # answer to be taken; and, after an answer, for the rest of a request that was refused before it was whole.
 PATIENCE_SECONDS = 15.0

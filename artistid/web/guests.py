@@ -19,7 +19,7 @@ import anyio
 
 from artistid.web.uploads import MEGABYTE, RETRY_SECONDS, RefusedError
 
-MOST_SENDING = 64
+MOST_SENDING = 128
 MOST_WAITING = 128  # songs that are there, and are heard one after the other
 MOST_SONGS_ON_DISK = 8  # of the greatest size; there may be more of smaller ones
 SHARE = 2  # one address may have one of so many parts of everything

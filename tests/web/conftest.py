@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -71,11 +71,11 @@ def client(identifier: Identifier, temporary: Path) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def served(listener: Listener, *names: str) -> Iterator[str]:
+def served(listener: Listener, *names: str, proxies: Sequence[str] = ()) -> Iterator[str]:
     """Where it answers, over HTTP."""
     with Scratch() as scratch, socket.create_server(("127.0.0.1", 0)) as listening:
         desk = Desk(listener, MAX_MB, scratch)
-        server = Server(application(desk, frozenset(names)), desk.close)
+        server = Server(application(desk, frozenset(names)), desk.close, proxies)
         thread = Thread(target=server.run, args=([listening],))
         thread.start()
         try:

@@ -20,7 +20,7 @@ from tests.web.serving import serving
 pytestmark = pytest.mark.slow
 
 N_USERS = 20
-SECONDS = 150  # of attack at most; it ends when all people were answered
+PATIENCE = 600  # seconds: a busy machine takes its time; the attack ends when all people were answered
 BEFORE = 3  # seconds of it until the people come
 # What keeps a place and does nothing with it must not hurt even those who share the attackers' address.
 IDLERS = (
@@ -45,7 +45,7 @@ class User:
         """Seconds from the page to the answer, and the answer."""
         begun = time.perf_counter()
         transport = httpx.HTTPTransport(local_address=self.address)
-        with httpx.Client(base_url=server, transport=transport, timeout=120) as client:
+        with httpx.Client(base_url=server, transport=transport, timeout=PATIENCE) as client:
             for path in ("/", "/assets/page.js", "/assets/page.css"):
                 assert client.get(path).status_code == 200
             response = client.post("/songs", params={"name": self.song.name}, content=self.song.read_bytes())
@@ -58,15 +58,18 @@ class User:
     [([kind.__name__ for kind in KINDS], False), (list(IDLERS), True)],
     ids=["own addresses", "one address for all"],
 )
-def test_everyone_is_answered(checkpoint: Path, corpus: Path, song: Path, kinds: list[str], shared: bool) -> None:
-    songs = sorted(path for path in corpus.rglob("*") if path.is_file())
+def test_everyone_is_answered(
+    checkpoint: Path, corpus: Path, song: Path, monkeypatch: pytest.MonkeyPatch, kinds: list[str], shared: bool
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the attackers are at work on this machine, too
+    songs = sorted(path for path in corpus.rglob("*") if path.is_file())[:4]  # one of each format
     users = [
         User("127.0.0.1" if shared else f"127.0.2.{number + 1}", songs[number % len(songs)])
         for number in range(N_USERS)
     ]
     with serving(checkpoint, "max_upload_mb=20") as (server, process):
         expected = {user.song: user.visit(server)[1] for user in users[: len(songs)]}
-        command = [sys.executable, "-m", "tests.web.attackers", server.rsplit(":", 1)[1], str(SECONDS), str(song)]
+        command = [sys.executable, "-m", "tests.web.attackers", server.rsplit(":", 1)[1], str(PATIENCE), str(song)]
         command += ["--kinds", *kinds, *(["--address", "127.0.0.1"] if shared else [])]
         with subprocess.Popen(command) as attackers:
             time.sleep(BEFORE)

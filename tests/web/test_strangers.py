@@ -22,12 +22,17 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from plotly.offline import get_plotlyjs
+from starlette.requests import ClientDisconnect
 
+from artistid.inference.identifier import Identifier
 from artistid.web import connections, guests
 from artistid.web.guests import Guests, Turns, client_address
+from artistid.web.listening import Listener
 from artistid.web.scratch import PREFIX, Scratch
 from artistid.web.uploads import RefusedError
 from tests.corpus import make_song, write_audio
+from tests.web.bad_files import MAX_MINUTES
+from tests.web.conftest import served
 from tests.web.serving import serving
 
 HEAD = b"POST /songs?name=a.wav HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -204,6 +209,21 @@ def test_whom_a_client_counts_for(host: str | None, address: str) -> None:
     assert client_address(host) == address
 
 
+@pytest.mark.parametrize(("proxies", "status"), [(("127.0.0.1",), 200), (("10.0.0.2",), 429), ((), 429)])
+def test_only_a_proxy_that_is_named_is_believed_who_asks(
+    identifier: Identifier, song: Path, monkeypatch: pytest.MonkeyPatch, proxies: tuple[str, ...], status: int
+) -> None:
+    monkeypatch.setattr(guests, "MOST_SENDING", 2)
+    monkeypatch.setattr(guests, "SLOW_RATE", -1)  # none makes way
+    listener = Listener(identifier, MAX_MINUTES, top=2)
+    with served(listener, proxies=proxies) as address, httpx.Client(base_url=address, timeout=600) as client:
+        first = HEAD + b"X-Forwarded-For: 203.0.113.1\r\nContent-Length: 9\r\n\r\n"
+        with connect(client, first):
+            time.sleep(0.5)
+            client.headers["X-Forwarded-For"] = "203.0.113.2"
+            assert ask(client, song).status_code == status
+
+
 class TestConnections:
     def test_a_slow_head_is_answered_and_closed(self, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connections, "PATIENCE_SECONDS", 0.2)
@@ -267,6 +287,14 @@ class TestLeaving:
                 wait_until(lambda: songs_kept() == 3 or heard.done())
             wait_until(lambda: songs_kept() <= 1)
             assert heard.result().status_code == 200
+
+
+def test_a_hearing_ends_where_it_is_not_wanted(identifier: Identifier, song: Path) -> None:
+    def leave() -> None:
+        raise ClientDisconnect
+
+    with pytest.raises(ClientDisconnect):
+        Listener(identifier, MAX_MINUTES, top=2).answer(song, song.name, leave)
 
 
 STRANGE = [
