@@ -45,6 +45,8 @@ class Connection(H11Protocol):
         host = self.client[0] if self.client else None
         self.address = client_address(host)
         self._since = self.loop.time()
+        if len(self.connections) <= MOST_CONNECTIONS // SHARE:
+            return  # whosever they are
         others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
         own = [each for each in others if each.address == self.address and host not in self.config.forwarded_allow_ips]
         if len(own) >= MOST_CONNECTIONS // SHARE:
@@ -55,7 +57,7 @@ class Connection(H11Protocol):
     def _take_the_place_of_one(self, connections: list[Connection], status: HTTPStatus) -> None:
         longest = max(connections, key=Connection.waited)
         if longest.waited():
-            longest.transport.abort()
+            longest.drop()
         else:
             self._refuse(status, "There are too many connections already. Try again in a minute.")
 
@@ -73,7 +75,12 @@ class Connection(H11Protocol):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request came too slowly.")
             self._since = self.loop.time()
         else:
-            self.transport.abort()
+            self.drop()
+
+    def drop(self) -> None:
+        """Ends it at once; its place is free before the event loop comes to say so."""
+        self.connections.discard(self)
+        self.transport.abort()
 
     def on_response_complete(self) -> None:
         self._since = self.loop.time()
@@ -155,7 +162,7 @@ class Server(uvicorn.Server):
     def _hang_up(self) -> None:
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
-                connection.transport.abort()
+                connection.drop()
 
     async def _look_round(self) -> None:
         for connection in list(self.server_state.connections):

@@ -269,6 +269,21 @@ class TestConnections:
             silent[-1].sendall(b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             assert read_all(silent[-1]).startswith(b"HTTP/1.1 404 ")
 
+    def test_there_are_never_more_than_are_allowed(
+        self, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, temporary: Path
+    ) -> None:
+        monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
+        descriptors = Path("/proc/self/fd")
+        if not descriptors.is_dir():
+            pytest.skip("no /proc tells here how many connections are open")
+        with ExitStack() as stack:
+            before = len(list(descriptors.iterdir()))
+            for _ in range(200):
+                stack.enter_context(connect(client, b"", "127.0.0.7"))
+            assert client.get("/").status_code == 200
+            # The clients' own ends are in this process, too.
+            wait_until(lambda: len(list(descriptors.iterdir())) - before - 200 <= 20)
+
 
 class TestLeaving:
     @pytest.fixture
