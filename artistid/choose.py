@@ -16,17 +16,19 @@ def main(config: DictConfig) -> None:
     from artistid.data.benchmarks.lists import require_published, write
     from artistid.data.sources.mtg_jamendo import read_table
     from artistid.errors import ArtistidError
+    from artistid.printing import say
 
     if not config.table:
         raise ArtistidError("table=PATH is missing: the official list of tracks, or [the files] that make it up")
     paths = [config.table] if isinstance(config.table, str) else config.table
     choice = choose(row for path in paths for row in read_table(Path(path).expanduser()))
-    print(statistics.of_rules(choice), statistics.of_benchmarks(choice), statistics.of_splits(choice), sep="\n\n")
+    tables = (statistics.of_rules(choice), statistics.of_benchmarks(choice), statistics.of_splits(choice))
+    say("\n\n".join(map(str, tables)))
     if config.out:
         write(choice.benchmarks, Path(config.out).expanduser())
-        print(f"\nthe lists are in {config.out}")
+        say(f"\nthe lists are in {config.out}")
     require_published(choice.benchmarks)
-    print("\nthe lists are, byte for byte, those of the package")
+    say("\nthe lists are, byte for byte, those of the package")
 
 
 if __name__ == "__main__":

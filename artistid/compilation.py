@@ -7,12 +7,12 @@ to different functions, and whoever loads such a file crashes, then and ever aft
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import logging
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
@@ -22,16 +22,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from artistid.processes import UNLIMITED, Worker, lock
+from artistid.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
 # In the process that compiles: the module that it does that for.
 COMPILING = "ARTISTID_COMPILING"
 
-_copies: list[FileLock] = []  # held as long as this process lives: its copies are in use
+_held: list[FileLock] = []  # of the copies of this process, as long as it lives
 
 
 @contextmanager
@@ -87,37 +88,17 @@ def _rehearse(module: str) -> None:
 
 @cache
 def _own_copy(module: str, package: str | None) -> Path:
-    """A copy of the finished cache that no other process reads or writes; it is removed once this one has ended."""
+    """A copy of the finished cache that no other process reads or writes; it is gone with this one."""
     if os.environ.get(COMPILING) == module:
         return Path(os.environ["NUMBA_CACHE_DIR"])
+    folder, held = scratch_folder("artistid-numba-")
+    _held.append(held)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        finished = compiled(module, package)
-        copies = finished.parent / "copies"
-        copies.mkdir(exist_ok=True)
-        with lock(copies):  # so that a copy is held before anybody sweeps
-            _sweep(copies)
-            folder = Path(tempfile.mkdtemp(dir=copies))
-            held = FileLock(folder.with_suffix(".lock"))
-            held.acquire()
-            _copies.append(held)
-        shutil.copytree(finished, folder, dirs_exist_ok=True)
-        return folder
+        shutil.copytree(compiled(module, package), folder, dirs_exist_ok=True)
     except OSError as error:
         log.warning("compiled functions cannot be kept in %s (%s): every process compiles its own", _root(), error)
-        return Path(tempfile.mkdtemp(prefix="artistid-numba-"))
-
-
-def _sweep(copies: Path) -> None:
-    """Remove the copies of processes that have ended."""
-    for path in copies.glob("*.lock"):
-        if path.name == ".lock":
-            continue
-        try:
-            with FileLock(path, timeout=0):
-                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-        except Timeout:
-            continue
-        path.unlink(missing_ok=True)
+    return folder
 
 
 def _root() -> Path:

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -24,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
 from artistid.interruption import Interrupted, interruptible, tell_interruption
+from artistid.printing import format_warning, say
 from artistid.writing import write_text
 
 PATH_SETTINGS = (
@@ -96,7 +98,7 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
                 if message is None and not sweeping:
                     raise
                 sys.stdout.flush()
-                print(f"\nerror: {message or traceback.format_exc()}", file=sys.stderr)
+                say(f"\nerror: {message or traceback.format_exc()}", to=sys.stderr)
                 if not sweeping:
                     sys.exit(1)
                 SweepReport.record(message or f"{type(error).__name__}: {error}")
@@ -105,6 +107,7 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
         @wraps(function)
         def command() -> None:
             gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+            warnings.formatwarning = format_warning
             sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
             try:
                 with interruptible():
@@ -131,7 +134,7 @@ class SweepReport(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         failures = [path.read_text(encoding="utf-8") for path in sorted(self._folder(config.hydra).glob("*.txt"))]
         if failures:
-            print(f"\njobs of the sweep that failed: {len(failures)}", *failures, sep="\n", file=sys.stderr)
+            say(f"\njobs of the sweep that failed: {len(failures)}", *failures, to=sys.stderr)
             sys.exit(1)
 
     @classmethod

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.filesize import decimal as size_in_words
 from rich.table import Table
+from rich.text import Text
 
 from artistid import __version__
 from artistid.config import config_dir
 from artistid.errors import ArtistidError
+from artistid.terminal import Console
 
 # The distributions that everything needs, by the name that they are imported under.
 NEEDED = {
@@ -130,14 +131,14 @@ def show(findings: list[Finding]) -> None:
         for finding in findings:
             if finding.about == about:
                 colour = {"works": "green", "missing": "yellow", "broken": "red"}.get(finding.state, "default")
-                state = "" if finding.state == "note" else f"[{colour}]{finding.state}[/]"
+                state = Text("" if finding.state == "note" else finding.state, style=colour)
                 table.add_row(finding.name, state, finding.found)
         console.print(table, soft_wrap=True)
     advice = [f"{finding.name}: {finding.remedy}" for finding in findings if finding.remedy]
     if advice:
-        console.print("[bold]to do, where you want it[/]")
+        console.print(Text("to do, where you want it", style="bold"))
         for line in advice:
-            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"  {line}", soft_wrap=True, highlight=False)
     if broken := [finding for finding in findings if finding.state == "broken"]:
         raise ArtistidError("\n".join(f"{each.about}: {each.name} is broken: {each.found}" for each in broken))
 

@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, open_dict
-from rich.console import Console
 
 from artistid.config import in_sweep, plain
 from artistid.data.catalog import Catalog
@@ -41,6 +40,7 @@ from artistid.learning.specification import targets_of
 from artistid.places import below, expanded
 from artistid.preparation import prepare_data, prepare_described
 from artistid.runs import RunFolder, condition_of, provenance
+from artistid.terminal import Console
 from artistid.trust import is_within, trusted
 
 log = logging.getLogger(__name__)

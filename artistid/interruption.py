@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from artistid.printing import say
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -63,7 +65,7 @@ def tell_interruption(kept: str) -> None:
     """Say in one line what is kept; of processes that train together, the first one does."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         beside_the_key = "\n" if sys.stderr.isatty() else ""  # a terminal shows ^C
-        print(f"{beside_the_key}interrupted: {kept}; the same command goes on", file=sys.stderr, flush=True)
+        say(f"{beside_the_key}interrupted: {kept}; the same command goes on", to=sys.stderr)
 
 
 def started_module() -> str:

@@ -10,10 +10,11 @@ from artistid.config import verb
 @verb("prepare", kept="the songs that are finished are kept")
 def main(config: DictConfig) -> None:
     from artistid.preparation import prepare_only  # here, so that --help need not wait
+    from artistid.printing import say
 
     catalog, store = prepare_only(config)
     hours = sum(track.duration_s or 0 for track in catalog) / 3600
-    print(f"{len(catalog)} songs by {len(catalog.artists)} artists, {hours:.1f} hours, are in {store.folder}")
+    say(f"{len(catalog)} songs by {len(catalog.artists)} artists, {hours:.1f} hours, are in {store.folder}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from artistid.config import verb
 
 @verb("report", kept="the runs are as they were, and the report is unfinished")
 def main(config: DictConfig) -> None:
+    from artistid.printing import say
     from artistid.reporting.document import Material  # here, so that --help need not wait
     from artistid.reporting.page import begin_folder, write_report
     from artistid.reporting.results import collect
@@ -18,7 +19,7 @@ def main(config: DictConfig) -> None:
     results = collect([config.runs] if isinstance(config.runs, str) else config.runs)
     sections = report_sections(Material(results, out, config))
     page = write_report(sections, out)
-    print(f"{len(results.runs)} runs, {len(results.left_out)} folders left out: {page}")
+    say(f"{len(results.runs)} runs, {len(results.left_out)} folders left out: {page}")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from artistid.evaluation.tables import UNITS
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted
 from artistid.learning.acceleration import device_name, threads
+from artistid.printing import Formatter
 from artistid.writing import sweep, whole, write_csv, write_text
 
 PACKAGES = (
@@ -232,7 +233,7 @@ class RunFolder:
             if not resume:
                 self._clear()
             file = logging.FileHandler(self.log, encoding="utf-8")
-            file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            file.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
             self._kept_log.setTarget(file)
             self._kept_log.flush()
             self._kept_log.flushLevel = logging.NOTSET  # from now on line by line

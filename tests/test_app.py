@@ -20,6 +20,8 @@ from tests.verbs import run_verb
         (["checkpoint=a.ckpt", "top=0"], "top=0: expected 1 or more"),
         (["checkpoint=a.ckpt", "port=70000"], "port=70000: expected 0 to 65535"),
         (["checkpoint=a.ckpt", "names=studio"], "names=studio: expected a [list] of host names"),
+        (["checkpoint=a.ckpt", "proxies=[nginx]"], "'nginx' is no address"),
+        (["checkpoint=a.ckpt", "proxies=10.0.0.2"], "proxies=10.0.0.2: expected a [list] of addresses"),
         (["checkpoint=a.ckpt", "host=not.here.invalid", "port=0"], "host=not.here.invalid port=0 is not to be had"),
         (["checkpoint=a.ckpt", "port=0"], "checkpoint=a.ckpt does not exist"),
     ],

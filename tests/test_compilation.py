@@ -16,8 +16,9 @@ Process = subprocess.Popen[str]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    here = {"PYTHONPATH": str(CHECKOUT), "NUMBA_CACHE_DIR": str(tmp_path / "numba"), "REHEARSALS": f"{tmp_path}/trace"}
-    return {**os.environ, **here}
+    (tmp_path / "tmp").mkdir()
+    here = {"NUMBA_CACHE_DIR": f"{tmp_path}/numba", "TMPDIR": f"{tmp_path}/tmp", "REHEARSALS": f"{tmp_path}/trace"}
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT), **here}
 
 
 def start(environment: dict[str, str], code: str = "from tests import jitted; print(jitted.twice(2))") -> Process:
@@ -76,20 +77,20 @@ def test_one_that_is_killed_while_it_compiles_leaves_nothing_to_load(
     assert start(environment, LOADS).communicate()[0].strip() == "2 0"
 
 
-def test_copies_of_processes_that_have_ended_are_removed(environment: dict[str, str], tmp_path: Path) -> None:
-    copies = tmp_path / "numba" / "artistid" / "copies"
+def test_copies_are_gone_with_their_processes(environment: dict[str, str], tmp_path: Path) -> None:
+    def copies() -> int:
+        return len(list((tmp_path / "tmp").glob("artistid-numba-*")))
+
     waiting = start(environment, "from tests import jitted; print('up', flush=True); import time; time.sleep(1000)")
     assert waiting.stdout
     waiting.stdout.readline()
-    dead = start(environment)
-    dead.communicate()
     start(environment).communicate()
-    folders = [path for path in copies.iterdir() if path.is_dir()]
-    assert len(folders) == 2  # of the one that waits, and of the last
+    assert copies() == 1
     waiting.kill()
     waiting.wait()
+    assert copies() == 1
     start(environment).communicate()
-    assert len([path for path in copies.iterdir() if path.is_dir()]) == 1
+    assert copies() == 0
 
 
 def test_nowhere_to_keep_it(environment: dict[str, str], tmp_path: Path) -> None:

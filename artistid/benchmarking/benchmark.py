@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig
-from rich.console import Console
 from rich.table import Table
 
 from artistid.benchmarking.measuring import Figure, machine, spread
 from artistid.benchmarking.parts import LEFT_OUT, PARTS
 from artistid.errors import ArtistidError
+from artistid.printing import say
+from artistid.terminal import Console
 
 FORMATS = ("table", "json")
 WIDTH = 140  # of the table, also where a narrow terminal will fold it
@@ -37,14 +38,14 @@ def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
         raise ArtistidError(f"format={config.format} is none of {', '.join(FORMATS)}")
     figures: dict[str, list[Figure]] = {}
     for part in chosen_parts(config.only):
-        print(f"measuring {part} …", file=sys.stderr)
+        say(f"measuring {part} …", to=sys.stderr)
         # Below the cache: a disk where features are kept, and large enough for them.
         cache = Path(config.cache_dir).expanduser()
         cache.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="benchmark-", dir=cache) as folder, quiet():
             figures[part] = PARTS[part](config, Path(folder))
     if config.format == "json":
-        print(json.dumps({"machine": machine(), **{part: plain(of_part) for part, of_part in figures.items()}}))
+        say(json.dumps({"machine": machine(), **{part: plain(of_part) for part, of_part in figures.items()}}))
     else:
         Console(width=max(Console().width, WIDTH)).print(table(figures))
     return figures

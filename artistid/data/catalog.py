@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import logging
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ class Track:
 
 
 COLUMNS = tuple(field.name for field in fields(Track))
+HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes, as in a file's name
 
 
 @dataclass(frozen=True)
@@ -203,10 +205,14 @@ def _require_list(names: object, setting: str) -> None:
 
 
 def nfc(text: str) -> str:
-    """Text in Unicode NFC, since some file systems hand out decomposed names; bytes that are no UTF-8 become U+FFFD."""
+    """Text in Unicode NFC, since some file systems hand out decomposed names; what is no text becomes U+FFFD.
+
+    That is bytes of a file's name that are no UTF-8, and halves of characters, which JSON can have.
+    """
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    as_bytes = HALVES.sub("\ufffd", text).encode("utf-8", "surrogateescape")
+    return unicodedata.normalize("NFC", as_bytes.decode("utf-8", "replace"))
 
 
 def clean(name: str) -> str:

@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from rich.progress import track as progress
 
 from artistid.data.audio import DecodingError
 from artistid.data.catalog import Catalog, Track
@@ -41,6 +40,7 @@ from artistid.data.shards import Array, Rows, Shard, joined
 from artistid.data.sound import Limits, crashed, read_sound, start_decoders
 from artistid.errors import ArtistidError
 from artistid.processes import WorkerDiedError, lock
+from artistid.terminal import progress
 from artistid.writing import whole, write_text
 
 log = logging.getLogger(__name__)

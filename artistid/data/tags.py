@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import mutagen
 from mutagen.id3 import Encoding, TextFrame
-from rich.progress import track as progress
 
 from artistid.data.catalog import clean
 from artistid.errors import ArtistidError
 from artistid.processes import WorkerDiedError, Workers
+from artistid.terminal import progress
 from artistid.writing import write_text
 
 log = logging.getLogger(__name__)

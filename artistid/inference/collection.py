@@ -26,7 +26,7 @@ from sklearn.neighbors import NearestNeighbors
 from artistid import __version__
 from artistid.errors import ArtistidError, listing
 from artistid.inference.identifier import Identifier
-from artistid.inference.sound import printable
+from artistid.printing import printable
 
 METADATA_KEY = b"artistid"
 TEXTS = ("track_id", "path", "artist", "album", "title", "sha1")

@@ -12,7 +12,7 @@ from typing import Protocol
 from omegaconf import DictConfig
 
 from artistid.config import plain
-from artistid.data.catalog import Track
+from artistid.data.catalog import Track, nfc
 from artistid.data.sound import Sound, SoundReader
 from artistid.data.sources.base import track_from_path
 from artistid.data.tags import read_tags
@@ -23,8 +23,8 @@ from artistid.inference.files import find_audio
 from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.songs import Songs, read_ahead, work_through
-from artistid.inference.sound import printable
 from artistid.preparation import limits_of, prepare_described
+from artistid.printing import printable, say
 from artistid.trust import trusted
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class Prepared:
             config, specification.data, specification.log_mel(), trusted(config)
         )
         for track_id in lost:
-            print(f"error: {track_id}: it cannot be decoded", file=sys.stderr)
+            say(f"error: {printable(track_id)}: it cannot be decoded", to=sys.stderr)
         self.n_lost = len(lost)
         self._tracks = {track.path: track for track in catalog}
         self.paths = list(self._tracks)
@@ -210,7 +210,7 @@ def track_of_tags(path: Path) -> Track:
     """What the tags of a file say; its name is the path as it was given, and the title of a song without one."""
     tags = read_tags(path)
     artist = tags.album_artist or tags.artist
-    return Track(as_text(path), artist, tags.album, tags.title or printable(path.stem), path)
+    return Track(as_text(path), artist, tags.album, tags.title or nfc(path.stem), path)
 
 
 def _checked_out(config: DictConfig) -> Path:

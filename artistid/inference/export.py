@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.filesize import decimal as size_in_words
 from torch import nn
 
@@ -26,6 +25,7 @@ from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification, load_network
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.terminal import Console
 from artistid.trust import trusted
 from artistid.writing import whole
 
@@ -213,4 +213,4 @@ def _show(network: nn.Module, specification: Specification, to: Path, difference
         f"ONNX Runtime and PyTorch differ by {difference:.1e} at most, in songs of "
         + ", ".join(f"{seconds:g} s" for seconds in CHECKED_SECONDS),
     )
-    Console().print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+    Console().print("\n".join(lines), soft_wrap=True, highlight=False)

@@ -13,8 +13,8 @@ from artistid.data.catalog import folded
 from artistid.errors import ArtistidError
 from artistid.evaluation.retrieval import Gallery, Retrieval, retrieval
 from artistid.inference.collection import Collection
-from artistid.inference.sound import printable
 from artistid.learning.specification import Specification
+from artistid.printing import printable
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from artistid.data.store import Entry, Store
 from artistid.errors import ArtistidError
 from artistid.inference.hearing import Hearing
 from artistid.inference.identification import Identification, identify
-from artistid.inference.sound import Audio, printable, sound_of_samples
+from artistid.inference.sound import Audio, sound_of_samples
 from artistid.learning.acceleration import (
     autocast,
     choose_memory_format,
@@ -33,6 +33,7 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.specification import Specification, load_network, save_folder
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.printing import printable
 from artistid.trust import Trust, check_trust
 
 # Frames of all clips of a batch: 64 channels of them at 128 mel bins are 64 MiB, and a core's cache sees more of fewer.
@@ -195,11 +196,17 @@ class Identifier:
     def _reader(self) -> SoundReader:
         return SoundReader()
 
-    def hear_sound(self, sound: Sound) -> Hearing:
-        """What the network makes of a song's features."""
+    def hear_sound(self, sound: Sound, before_batch: Callable[[], object] | None = None) -> Hearing:
+        """What the network makes of a song's features.
+
+        Args:
+            sound: the song.
+            before_batch: called before each batch of clips; what it raises ends the hearing.
+        """
         clips = self._cut(sound)
         hop_s = self.features.hop_length / self.features.sample_rate
-        probability, embedding = (np.concatenate(parts) for parts in zip(*self._batches(sound, clips), strict=True))
+        batches = zip(*self._batches(sound, clips, before_batch), strict=True)
+        probability, embedding = (np.concatenate(parts) for parts in batches)
         if not (np.isfinite(probability).all() and np.isfinite(embedding).all()):
             raise ArtistidError("what the network makes of it is not finite (NaN or infinite): it cannot be relied on")
         return Hearing(
@@ -230,11 +237,15 @@ class Identifier:
         store = Store(Path(), sound.array, {name: entry}, self.features)
         return cut(Catalog([Track(name, "", "", "", Path(sound.name))]), store, [""], clipping)
 
-    def _batches(self, sound: Sound, clips: Clips) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    def _batches(
+        self, sound: Sound, clips: Clips, before_batch: Callable[[], object] | None
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Probabilities (batch, artists) and bottlenecks (batch, units)."""
         assert clips.rows is not None
         at_once = max(1, FRAMES_AT_ONCE // clips.rows)
         for first in range(0, len(clips), at_once):
+            if before_batch:
+                before_batch()
             chosen = range(first, min(first + at_once, len(clips)))
             log_mel = torch.from_numpy(clips.read(sound.array, chosen)).to(self.device).transpose(1, 2)
             with torch.inference_mode(), autocast(self.precision, self.device):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TextIO
 
-from rich.console import Console
 from rich.text import Text
 
 from artistid.errors import ArtistidError, listing
 from artistid.inference.finding import Findings
 from artistid.inference.matching import Matches
 from artistid.inference.neighbours import Similar
-from artistid.inference.sound import printable
 from artistid.inference.writers import CsvRows, Json, JsonLines, clock, open_console, table_of
+from artistid.printing import printable
+from artistid.terminal import Console
 
 SIMILAR_COLUMNS = (
     *("query", "kind", "rank", "similarity", "artist", "album", "title", "track_id", "path", "songs"),

@@ -10,13 +10,13 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from artistid.data.features import Features
 from artistid.data.sound import Sound, SoundReader
 from artistid.errors import ArtistidError
-from artistid.inference.sound import printable
+from artistid.printing import printable, say
+from artistid.terminal import Console
 
 Answer = TypeVar("Answer")
 
@@ -47,7 +47,7 @@ def work_through(
             except ArtistidError as error:
                 failed += 1
                 progress.stop()  # which takes the bar away: what is told may go to the same terminal
-                print(f"error: {_told(error, path)}", file=sys.stderr, flush=True)
+                say(f"error: {_told(error, path)}", to=sys.stderr)
             else:
                 progress.stop()
                 done(answer)

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.audio import BLOCK_VALUES, resample_blocks
-from artistid.data.catalog import nfc
 from artistid.data.features import LogMel
 from artistid.data.sound import Sound
 from artistid.errors import ArtistidError
@@ -32,11 +31,6 @@ def sound_of_samples(samples: npt.ArrayLike, rate: int | None, features: LogMel)
     mono, rate = _mono(samples), _checked_rate(rate)
     blocks = (mono[first : first + BLOCK_VALUES] for first in range(0, len(mono), BLOCK_VALUES))
     return Sound.of_blocks("samples", resample_blocks(blocks, rate, features.sample_rate), features)
-
-
-def printable(name: object) -> str:
-    """A file's name as any terminal can show it: what is no valid text becomes U+FFFD."""
-    return nfc(os.fspath(name) if isinstance(name, os.PathLike) else str(name))
 
 
 def _checked_rate(rate: int | None) -> int:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TextIO
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from artistid.inference.identification import Identification
-from artistid.inference.sound import printable
+from artistid.printing import printable
+from artistid.terminal import Console
 
 COLUMNS = ("path", "duration_s", "answer", "score", "threshold", "rank", "artist", "probability", "share", "warnings")
 NOBODY = "none of them"

@@ -23,9 +23,9 @@ from artistid.data.splits import PARTS
 from artistid.errors import ArtistidError
 from artistid.evaluation.rejection import Rejection
 from artistid.evaluation.tally import METHODS
-from artistid.inference.sound import printable
 from artistid.learning.archive import load_archive
 from artistid.places import expanded
+from artistid.printing import printable
 from artistid.trust import Trust, find_class
 from artistid.writing import whole, write_text
 

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import soundfile
-from rich.progress import track as progress
 
 from artistid.errors import ArtistidError
 from artistid.processes import WorkerDiedError, Workers, lock
@@ -23,6 +22,7 @@ from artistid.synthesis.names import nth_name
 from artistid.synthesis.production import draw_production, produce
 from artistid.synthesis.rendering import render
 from artistid.synthesis.style import draw_artist
+from artistid.terminal import progress
 from artistid.writing import whole
 
 # To be raised with every change that is heard: old renderings are then left alone and new ones made.

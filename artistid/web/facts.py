@@ -6,7 +6,7 @@ from typing import Any
 
 from artistid import __version__
 from artistid.evaluation.figures import PALETTE
-from artistid.inference.sound import printable
+from artistid.printing import printable
 from artistid.reporting.maps import SHAPES
 from artistid.web.listening import Listener
 

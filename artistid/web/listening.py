@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,12 +41,13 @@ class Listener:
     def _reader(self) -> SoundReader:
         return SoundReader(replace(self.limits, hours=self.max_minutes / 60))
 
-    def answer(self, path: Path, name: str) -> dict[str, Any]:
+    def answer(self, path: Path, name: str, still_wanted: Callable[[], object] | None = None) -> dict[str, Any]:
         """All that there is to say of a song, as plain types.
 
         Args:
             path: of the audio.
             name: what its sender calls it.
+            still_wanted: called now and then; what it raises ends the hearing.
 
         Raises:
             artistid.web.uploads.RefusedError: too long, or no sound that can be decoded.
@@ -54,7 +56,7 @@ class Listener:
             sound = self._reader.read(path, self.identifier.features)
         except DecodingError as error:
             raise refusal(error, path, name, self.max_minutes) from error
-        hearing = self.identifier.hear_sound(sound)
+        hearing = self.identifier.hear_sound(sound, still_wanted)
         identification = replace(self.identifier.identify(hearing, self.top), name=name)
         return {
             **identification.plain(),

@@ -19,7 +19,7 @@ from artistid.inference.collection import Collection
 from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.neighbours import Query, find_similar
-from artistid.inference.sound import printable
+from artistid.printing import printable
 
 # Each point is an element of its own in the page; of a larger collection so many are drawn at random.
 MOST_POINTS = 5000

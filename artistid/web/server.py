@@ -6,18 +6,15 @@ answer. The page plays the file that the browser still has.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-import mimetypes
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
-import uvicorn
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 from starlette.applications import Starlette
@@ -26,18 +23,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artistid.reporting.maps import CONFIG
 from artistid.web.facts import page_facts
+from artistid.web.guests import Guest, Guests, Turns, client_address
 from artistid.web.listening import Listener
+from artistid.web.scratch import Scratch
 from artistid.web.uploads import RefusedError, receive, shown_name
 
 ASSETS = Path(__file__).parent / "assets"
-# Uploads that are being received, waiting or heard; each may take as much of the disk as an upload may.
-MOST_AT_ONCE = 8
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
+PIECE = 2**16  # bytes
 # A browser fetches nothing from elsewhere for this page, whatever may have got into it.
 HEADERS = {
     "Content-Security-Policy": (
@@ -51,45 +49,61 @@ HEADERS = {
 }
 
 
-@dataclass
 class Desk:
-    """Takes songs, and has them heard one after the other: two at once would only share the processor.
+    """Takes songs, and has them heard one after the other.
 
-    Attributes:
+    Args:
         listener: hears them.
         max_upload_mb: of a song.
+        scratch: where they lie meanwhile.
     """
 
-    listener: Listener
-    max_upload_mb: float
-    _n_present: int = field(default=0, init=False)
-    _turn: anyio.Lock = field(default_factory=anyio.Lock, init=False)
+    def __init__(self, listener: Listener, max_upload_mb: float, scratch: Scratch) -> None:
+        self.listener = listener
+        self.max_upload_mb = max_upload_mb
+        self._scratch = scratch
+        self._guests = Guests(max_upload_mb)
+        self._turns = Turns()
 
     async def identify(self, request: Request) -> Response:
         """The answer to the song that is the request's body."""
         name = shown_name(request.query_params.get("name", ""))
-        with self._seat(), tempfile.TemporaryDirectory(prefix="artistid-") as folder:
-            path = Path(folder, "song")
-            try:
-                announced = request.headers.get("content-length")
-                await receive(request.stream(), path, name, self.max_upload_mb, announced)
-            except ClientDisconnect:
+        address = client_address(request.client.host if request.client else None)
+        with self._guests.enter(address, name) as guest, self._scratch.file() as path:
+            with guest.scope:
+                return await self._answer(request, guest, path)
+            if guest.reason is None:
                 return Response(status_code=400)  # to nobody
-            async with self._turn:
-                if await request.is_disconnected():
-                    return Response(status_code=400)
-                answer = await anyio.to_thread.run_sync(self.listener.answer, path, name)
+            raise guest.reason
+
+    async def _answer(self, request: Request, guest: Guest, path: Path) -> Response:
+        make_room = partial(self._guests.make_room, guest)
+        announced = request.headers.get("content-length")
+        try:
+            await receive(request.stream(), path, guest.name, self.max_upload_mb, announced, make_room)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        self._guests.seat(guest)
+        watching = asyncio.create_task(_until_it_leaves(request, guest))
+        try:
+            async with self._turns.turn(guest.address):
+                answer = await anyio.to_thread.run_sync(
+                    self.listener.answer, path, guest.name, anyio.from_thread.check_cancelled
+                )
+        finally:
+            watching.cancel()
         return JSONResponse(answer)
 
-    @contextmanager
-    def _seat(self) -> Iterator[None]:
-        if self._n_present == MOST_AT_ONCE:
-            raise RefusedError(503, f"{MOST_AT_ONCE} songs are waiting to be heard already. Try again in a minute.")
-        self._n_present += 1
-        try:
-            yield
-        finally:
-            self._n_present -= 1
+    def close(self) -> None:
+        """Tell all who send or wait that the server ends, and hear no more."""
+        self._guests.close()
+
+
+async def _until_it_leaves(request: Request, guest: Guest) -> None:
+    """Ends what is done for a guest once nobody is there to be answered."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    guest.send_away(None)
 
 
 class OwnPageOnly:
@@ -112,20 +126,24 @@ class OwnPageOnly:
             return
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
+        answer = self._app
         if not self._is_own(host):
-            response = JSONResponse({"error": "This server has no such name; names=[…] may add it."}, 421)
-            await response(scope, receive, send)
-        elif origin is not None and urlsplit(origin).netloc != host:
-            await JSONResponse({"error": "Only this server's own page may ask it."}, 403)(scope, receive, send)
-        else:
-            await self._app(scope, receive, _with_headers(send))
+            answer = JSONResponse({"error": "This server has no such name; names=[…] may add it."}, 421)
+        elif origin is not None and _split(origin).netloc != host:
+            answer = JSONResponse({"error": "Only this server's own page may ask it."}, 403)
+        await answer(scope, receive, _guarded(send))
 
     def _is_own(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:  # a bracket too many
-            return False
+        name = _split(f"//{host}").hostname or ""
         return name in self._names or _is_address(name)
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of what is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:  # a bracket too many, letters that read as others
+        return urlsplit("")
 
 
 def _is_address(name: str) -> bool:
@@ -136,52 +154,51 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _with_headers(send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
+def _guarded(send: Send) -> Send:
+    """Adds the headers, and cuts what is large, so that of what a client does not take little waits in memory."""
+
+    async def send_guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             MutableHeaders(scope=message).update(HEADERS)
+        elif message["type"] == "http.response.body":
+            body = memoryview(message.get("body", b""))
+            while len(body) > PIECE:
+                await send({**message, "body": bytes(body[:PIECE]), "more_body": True})
+                body = body[PIECE:]
+            message = {**message, "body": bytes(body)}
         await send(message)
 
-    return send_with_headers
+    return send_guarded
 
 
-def application(listener: Listener, max_upload_mb: float, names: frozenset[str]) -> Starlette:
-    """The whole server.
+def application(desk: Desk, names: frozenset[str]) -> Starlette:
+    """The whole server, but for its connections. All that it shows is in memory: no path of a request becomes a file's.
 
     Args:
-        listener: hears songs.
-        max_upload_mb: of a song.
+        desk: where songs are answered.
         names: host names that it may be asked for by, beside localhost and plain addresses.
     """
-    mimetypes.add_type("text/javascript", ".js")  # some systems say otherwise, and browsers then refuse it
-    html = _environment().get_template("page.html.jinja").render(page_facts(listener, max_upload_mb))
-    song_map = listener.neighbourhood and listener.neighbourhood.map()
+    neighbourhood = desk.listener.neighbourhood
+    html = _environment().get_template("page.html.jinja").render(page_facts(desk.listener, desk.max_upload_mb))
+    pages = {
+        "/": HTMLResponse(html),
+        "/map": JSONResponse({"songs": neighbourhood and neighbourhood.map(), "plotly": CONFIG}),
+        "/assets/plotly.js": Response(get_plotlyjs(), media_type="text/javascript"),
+    }
+    for path in ASSETS.iterdir():
+        if path.suffix in MEDIA_TYPES:
+            pages[f"/assets/{path.name}"] = Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix])
 
-    async def show_page(request: Request) -> Response:
-        return HTMLResponse(html)
+    async def show(request: Request) -> Response:
+        return pages[request.scope["path"]]
 
-    async def show_map(request: Request) -> Response:
-        return JSONResponse({"songs": song_map, "plotly": CONFIG})
-
-    async def show_plotly(request: Request) -> Response:
-        return Response(get_plotlyjs(), media_type="text/javascript")
-
-    return Starlette(
-        routes=[
-            Route("/", show_page),
-            Route("/songs", Desk(listener, max_upload_mb).identify, methods=["POST"]),
-            Route("/map", show_map),
-            Route("/assets/plotly.js", show_plotly),
-            Mount("/assets", StaticFiles(directory=ASSETS)),
-        ],
+    app = Starlette(
+        routes=[Route("/songs", desk.identify, methods=["POST"]), *(Route(path, show) for path in pages)],
         middleware=[Middleware(OwnPageOnly, names=names)],
         exception_handlers={RefusedError: _refuse, HTTPException: _no_such_page, Exception: _broken},
     )
-
-
-def http_server(app: Starlette) -> uvicorn.Server:
-    """Serves it; logs what fails, and not who asks what."""
-    return uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off"))
+    app.router.redirect_slashes = False
+    return app
 
 
 def _environment() -> Environment:
@@ -196,7 +213,8 @@ def _environment() -> Environment:
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
-    return JSONResponse({"error": str(error)}, error.status)
+    headers = {"Retry-After": str(error.retry_seconds)} if error.retry_seconds else None
+    return JSONResponse({"error": str(error)}, error.status, headers)
 
 
 async def _no_such_page(request: Request, error: Exception) -> Response:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import socket
-from typing import Any
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.errors import ArtistidError
+from artistid.printing import say
 from artistid.trust import trusted
+
+if TYPE_CHECKING:
+    from artistid.web.server import Desk
 
 NEEDED = ("starlette", "uvicorn")
 
 
 def serve(config: DictConfig) -> None:
-    """Serve the page until it is interrupted.
+    """Serve the page until a signal ends it.
 
     Raises:
         ArtistidError: bad settings, what the page needs is not installed, or an address that is not to be had.
+        SystemExit: in the end, as a shell expects of what a signal ended.
     """
     settings: dict[str, Any] = plain(config)
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
@@ -28,9 +36,11 @@ def serve(config: DictConfig) -> None:
     trust = trusted(config)
     from artistid.data.sound import Limits
     from artistid.inference.identifier import Identifier
+    from artistid.web.connections import Server
     from artistid.web.listening import Listener
     from artistid.web.neighbourhood import Neighbourhood
-    from artistid.web.server import application, http_server
+    from artistid.web.scratch import Scratch
+    from artistid.web.server import Desk, application
 
     with _listening_socket(settings["host"], settings["port"]) as listening:
         identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"], trust)
@@ -41,9 +51,18 @@ def serve(config: DictConfig) -> None:
             identifier, settings["max_minutes"], settings["top"], neighbourhood, Limits(**settings["limits"])
         )
         names = frozenset(name.lower() for name in (settings["host"], *settings["names"]))
-        app = application(listener, settings["max_upload_mb"], names)
-        print(f"listening at {_address(listening)} (Ctrl-C ends it)", flush=True)
-        http_server(app).run([listening])
+        with Scratch() as scratch:
+            desk = Desk(listener, settings["max_upload_mb"], scratch)
+            server = Server(application(desk, names), partial(_stop, desk), settings["proxies"])
+            say(f"listening at {_address(listening)} (Ctrl-C ends it)")
+            server.run([listening])
+    if server.stopped_by:
+        sys.exit(128 + server.stopped_by)
+
+
+def _stop(desk: Desk) -> None:
+    say("stopped: no song is kept; the same command serves the page again", to=sys.stderr)
+    desk.close()
 
 
 def _check(settings: dict[str, Any]) -> None:
@@ -58,8 +77,14 @@ def _check(settings: dict[str, Any]) -> None:
             raise ArtistidError(f"{setting}={settings[setting]}: expected 1 or more")
     if not isinstance(settings["port"], int) or not 0 <= settings["port"] < 2**16:
         raise ArtistidError(f"port={settings['port']}: expected 0 to {2**16 - 1}")
-    if not isinstance(settings["names"], list) or not all(isinstance(name, str) for name in settings["names"]):
-        raise ArtistidError(f"names={settings['names']}: expected a [list] of host names")
+    for setting, what in (("names", "host names"), ("proxies", "addresses")):
+        if not isinstance(settings[setting], list) or not all(isinstance(name, str) for name in settings[setting]):
+            raise ArtistidError(f"{setting}={settings[setting]}: expected a [list] of {what}")
+    for proxy in settings["proxies"]:
+        try:
+            ipaddress.ip_address(proxy)
+        except ValueError:
+            raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is no address") from None
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+import errno
+import re
+from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 
 from artistid.data.audio import DecodingError, NoAudioError, TooLongError
 from artistid.errors import ArtistidError
-from artistid.inference.sound import printable
+from artistid.printing import printable
 
 LONGEST_NAME = 120
 UNNAMED = "the song"
 MEGABYTE = 10**6
 FORMATS = "an mp3, m4a, flac, ogg, opus, wav or aiff file"
+PLAIN_NUMBER = re.compile(r"[0-9]{1,20}")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+RETRY_SECONDS = 10
 
 
 class RefusedError(ArtistidError):
@@ -21,28 +26,36 @@ class RefusedError(ArtistidError):
     Args:
         status: HTTP's word for the reason.
         sentence: for whoever sent it.
+        retry_seconds: after which it may be sent again, if that helps.
     """
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, retry_seconds: int | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+        self.retry_seconds = retry_seconds
 
 
 def shown_name(name: str) -> str:
-    """What to call a song of a client's naming: no folders, nothing that is not to be seen, no more than fits.
+    """What to call a song of a client's naming: no folders, nothing but text, no more than fits.
 
     It is for messages alone; no file is ever called so.
 
     Example:
         >>> shown_name("../../etc/pass\\x1bwd.mp3")
-        'passwd.mp3'
+        'pass\ufffdwd.mp3'
     """
-    last = printable(name).replace("\\", "/").rsplit("/", 1)[-1]
-    shown = "".join(character for character in last if character.isprintable()).strip()
-    return f"{shown[: LONGEST_NAME - 1]}…" if len(shown) > LONGEST_NAME else shown or UNNAMED
+    last = printable(name.strip()).replace("\\", "/").rsplit("/", 1)[-1].strip()
+    return f"{last[: LONGEST_NAME - 1]}…" if len(last) > LONGEST_NAME else last or UNNAMED
 
 
-async def receive(body: AsyncIterable[bytes], path: Path, name: str, max_mb: float, announced: str | None) -> None:
+async def receive(
+    body: AsyncIterable[bytes],
+    path: Path,
+    name: str,
+    max_mb: float,
+    announced: str | None,
+    make_room: Callable[[int], None],
+) -> None:
     """Write an upload to a file as it comes.
 
     Args:
@@ -51,21 +64,28 @@ async def receive(body: AsyncIterable[bytes], path: Path, name: str, max_mb: flo
         name: what to call it.
         max_mb: it may have so many megabytes; no more than these, and a piece, are ever read.
         announced: bytes that its header promises, if any: too large a one is not read at all.
+        make_room: called with the bytes of each piece before it is written; raises RefusedError where there is no room.
 
     Raises:
-        RefusedError: it is too large, or empty.
+        RefusedError: it is too large, empty, or has no room here.
     """
     most = int(max_mb * MEGABYTE)
     too_large = RefusedError(413, f"{name} is larger than the {max_mb:g} MB that this page takes.")
-    if announced is not None and announced.isascii() and announced.isdigit() and int(announced) > most:
+    if announced is not None and PLAIN_NUMBER.fullmatch(announced) and int(announced) > most:
         raise too_large
     n_bytes = 0
-    with path.open("wb") as file:
-        async for piece in body:
-            n_bytes += len(piece)
-            if n_bytes > most:
-                raise too_large
-            file.write(piece)
+    try:
+        with path.open("wb", buffering=0) as file:  # or the last piece would fail only when the file is closed
+            async for piece in body:
+                n_bytes += len(piece)
+                if n_bytes > most:
+                    raise too_large
+                make_room(len(piece))
+                file.write(piece)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise RefusedError(503, f"The server has no room left for {name}.", RETRY_SECONDS) from error
     if n_bytes == 0:
         raise RefusedError(422, f"{name} is empty: there is nothing in it to hear.")
 

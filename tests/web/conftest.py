@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from artistid.inference.identifier import Identifier
+from artistid.web.connections import Server
 from artistid.web.listening import Listener
-from artistid.web.server import application, http_server
+from artistid.web.scratch import Scratch
+from artistid.web.server import Desk, application
 from tests.verbs import run_verb, train
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile, make_bad_files
 
@@ -52,22 +54,28 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BadFile]:
 
 
 @pytest.fixture(scope="session")
-def app(identifier: Identifier) -> Starlette:
-    """Knows itself as ``studio.example``, too."""
-    return application(Listener(identifier, MAX_MINUTES, top=2), MAX_MB, frozenset({"studio.example"}))
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where temporary files go."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def client(app: Starlette) -> Iterator[httpx.Client]:
-    with served(app) as address, httpx.Client(base_url=address, timeout=600) as client:
+def client(identifier: Identifier, temporary: Path) -> Iterator[httpx.Client]:
+    """Of a server that knows itself as ``studio.example``, too."""
+    listener = Listener(identifier, MAX_MINUTES, top=2)
+    with served(listener, "studio.example") as address, httpx.Client(base_url=address, timeout=600) as client:
         yield client
 
 
 @contextmanager
-def served(app: Starlette) -> Iterator[str]:
+def served(listener: Listener, *names: str, proxies: Sequence[str] = ()) -> Iterator[str]:
     """Where it answers, over HTTP."""
-    server = http_server(app)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with Scratch() as scratch, socket.create_server(("127.0.0.1", 0)) as listening:
+        desk = Desk(listener, MAX_MB, scratch)
+        server = Server(application(desk, frozenset(names)), desk.close, proxies)
         thread = Thread(target=server.run, args=([listening],))
         thread.start()
         try:

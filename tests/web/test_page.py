@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-import subprocess
-import sys
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +18,14 @@ import pytest
 import artistid
 from artistid.inference.collection import Collection
 from artistid.inference.identification import Identification
+from artistid.inference.identifier import Identifier
+from artistid.web import guests
+from artistid.web.listening import Listener
 from tests.browser import chromium
 from tests.corpus import make_song, write_audio
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile
+from tests.web.conftest import served
+from tests.web.serving import serving
 
 pytestmark = pytest.mark.slow
 
@@ -30,20 +34,6 @@ WIDTHS = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 375, "he
 REAL_SONGS = Path(__file__).parents[2] / ".." / "shared" / "music"
 MEDLEY_SECONDS = 20.2
 LIMITS = (f"max_upload_mb={MAX_MB}", f"max_minutes={MAX_MINUTES}")
-
-
-@contextmanager
-def serving(checkpoint: Path, *settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """``python -m artistid.app`` in a process of its own: where it answers, and the process."""
-    command = [sys.executable, "-m", "artistid.app", f"checkpoint={checkpoint}", "device=cpu", "port=0", *settings]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            found = re.search(r"listening at (http://127\.0\.0\.1:\d+)", process.stdout.readline())
-            assert found is not None, "it did not say where it listens"
-            yield found[1], process
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -350,6 +340,58 @@ class TestBadFiles:
             process.wait()
             opened.choose(medley)
             assert opened.refused() == "The server cannot be reached. Is it still running?"
+            opened.page.close()
+
+
+class TestRefusals:
+    """Of good songs, by a server that has too much to do."""
+
+    @pytest.mark.parametrize(
+        ("limit", "value", "sentence"),
+        [
+            ("MOST_SECONDS", 0, "song.mp3 came too slowly, so the server stopped waiting for it."),
+            ("MOST_SONGS_ON_DISK", 0, "Songs from your address fill the room for them. Try again in a minute."),
+            ("MOST_SENDING", 2, "2 songs are being sent already. Try again in a minute."),
+        ],
+        ids=["408", "429", "503"],
+    )
+    def test_get_their_sentence(
+        self,
+        browser: Any,
+        identifier: Identifier,
+        song: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        limit: str,
+        value: int,
+        sentence: str,
+    ) -> None:
+        monkeypatch.setattr(guests, limit, value)
+        monkeypatch.setattr(guests, "SLOW_RATE", -1)  # none makes way
+        (tmp_path / "song.mp3").write_bytes(song.read_bytes())
+        with served(Listener(identifier, MAX_MINUTES, top=2)) as address, ExitStack() as stack:
+            for other in ("127.0.0.8", "127.0.0.9") if limit == "MOST_SENDING" else ():
+                to = ("127.0.0.1", urlsplit(address).port or 80)
+                connection = stack.enter_context(socket.create_connection(to, source_address=(other, 0)))
+                connection.sendall(b"POST /songs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
+            opened = Opened(browser, address)
+            opened.choose(tmp_path / "song.mp3")
+            assert opened.refused() == sentence
+            assert opened.page.is_hidden("#busy")
+            opened.page.close()
+
+    def test_of_a_slow_line_is_told_while_it_sends(
+        self, browser: Any, identifier: Identifier, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(guests, "SECONDS_TO_BEGIN", 1)
+        monkeypatch.setattr(guests, "LEAST_RATE", 1e9)
+        (tmp_path / "song.wav").write_bytes(bytes(900_000))
+        with served(Listener(identifier, MAX_MINUTES, top=2)) as address:
+            opened = Opened(browser, address)
+            line = {"offline": False, "latency": 10, "downloadThroughput": -1, "uploadThroughput": 20_000}
+            opened.page.context.new_cdp_session(opened.page).send("Network.emulateNetworkConditions", line)
+            opened.choose(tmp_path / "song.wav")
+            assert opened.refused() == "song.wav came too slowly, so the server stopped waiting for it."
             opened.page.close()
 
 

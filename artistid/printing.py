@@ -1,0 +1,58 @@
+"""The ways out to a terminal or a log, and what may pass them.
+
+Names come from strangers' files, and what a terminal takes for a command may be in them: colours, a cursor that moves,
+letters that run backwards. So nothing is printed but through here, or through :mod:`artistid.terminal` where it has
+colours and columns; formats for other programs, JSON and CSV, keep names as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import warnings
+from typing import TextIO
+
+from artistid.data.catalog import nfc
+
+_as_python_does = warnings.formatwarning
+
+REPLACEMENT = "\ufffd"
+# C0 and C1 but for tab and newline, separators of lines, what changes the direction of writing, halves of characters.
+COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(name: object) -> str:
+    """A name in one line, as any terminal can show it: what is no text becomes U+FFFD.
+
+    Example:
+        >>> printable("Sigur\\nRós\\x1b[2J")
+        'Sigur\ufffdRós\ufffd[2J'
+    """
+    text = nfc(os.fspath(name) if isinstance(name, os.PathLike) else str(name))
+    return shown(text).replace("\n", REPLACEMENT).replace("\t", REPLACEMENT)
+
+
+def shown(text: str) -> str:
+    """Text of several lines, without anything else that a terminal would not simply show."""
+    return COMMANDS.sub(REPLACEMENT, text)
+
+
+def say(*lines: str, to: TextIO | None = None) -> None:
+    """Print lines, by default on standard output, at once."""
+    print(*map(shown, lines), sep="\n", file=sys.stdout if to is None else to, flush=True)
+
+
+def format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """As Python words a warning, which may repeat a name: for ``warnings.formatwarning``."""
+    return shown(_as_python_does(message, category, filename, lineno, line))
+
+
+class Formatter(logging.Formatter):
+    """For the console and for logs, which are read in a terminal, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))

@@ -1,0 +1,45 @@
+"""Tables, colours and progress bars, with nothing in them that a terminal would take for a command of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderableType
+from rich.progress import track
+from rich.segment import Segment
+from rich.text import Text
+
+from artistid.printing import shown
+
+Item = TypeVar("Item")
+
+
+class Console(RichConsole):
+    """Rich's, whose own commands are segments of their own kind; the texts of all others are cleaned.
+
+    Brackets and colons in a name are no markup, either: a text that has a style is a :class:`rich.text.Text`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Cleaned before it is measured, as what is obeyed has no width, and what stands for it has."""
+        return super().render_str(shown(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=shown(segment.text))
+
+
+def progress(items: Iterable[Item], description: str, **settings: Any) -> Iterable[Item]:
+    """The items, with a bar of how many there have been.
+
+    Args:
+        items: any.
+        description: of the work.
+        settings: of :func:`rich.progress.track`, such as ``total``.
+    """
+    return track(items, description, console=Console(), **settings)

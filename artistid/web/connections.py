@@ -1,0 +1,170 @@
+"""Connections, below what is said over them: how many there may be, and how long one may keep the server waiting.
+
+uvicorn has limits of its own for a connection that rests between two requests, but none for one that never ends its
+first request or never takes its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from types import FrameType
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from artistid.web.guests import SHARE, client_address
+from artistid.web.uploads import RETRY_SECONDS
+
+MOST_CONNECTIONS = 512
+# For the whole head of a request since the connection was made or the last answer was given; for each 48 kB of an
+# answer to be taken; and, after an answer, for the rest of a request that was refused before it was whole.
+PATIENCE_SECONDS = 15.0
+LOOK_ROUND_SECONDS = 1
+STOP_SECONDS = 3.0  # for all to take their last answers
+GIVE_UP_SECONDS = 10.0
+
+
+class Connection(H11Protocol):
+    """One connection of a client.
+
+    Where there are too many, the one that has kept the server waiting longest makes way for the newest. A proxy, which
+    asks for many, may have as many as there are.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        host = self.client[0] if self.client else None
+        self.address = client_address(host)
+        self._since = self.loop.time()
+        if len(self.connections) <= MOST_CONNECTIONS // SHARE:
+            return  # whosever they are
+        others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
+        own = [each for each in others if each.address == self.address and host not in self.config.forwarded_allow_ips]
+        if len(own) >= MOST_CONNECTIONS // SHARE:
+            self._take_the_place_of_one(own, HTTPStatus.TOO_MANY_REQUESTS)
+        elif len(others) >= MOST_CONNECTIONS:
+            self._take_the_place_of_one(others, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _take_the_place_of_one(self, connections: list[Connection], status: HTTPStatus) -> None:
+        longest = max(connections, key=Connection.waited)
+        if longest.waited():
+            longest.drop()
+        else:
+            self._refuse(status, "There are too many connections already. Try again in a minute.")
+
+    def waited(self) -> float:
+        """Seconds for which the client has kept the server waiting; 0 while it is the server's turn."""
+        at_rest = self.cycle is None or self.cycle.response_complete
+        waiting = at_rest or self.flow.write_paused or self.transport.is_closing()
+        return self.loop.time() - self._since if waiting else 0.0
+
+    def end_if_overdue(self) -> None:
+        """Closes the connection of a client that was waited for long enough."""
+        if self.waited() <= PATIENCE_SECONDS:
+            return
+        if self.cycle is None and not self.transport.is_closing() and self.conn.trailing_data[0]:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request came too slowly.")
+            self._since = self.loop.time()
+        else:
+            self.drop()
+
+    def drop(self) -> None:
+        """Ends it at once; its place is free before the event loop comes to say so."""
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        self._since = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        self._since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._since = self.loop.time()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn says of what is no HTTP, as all else is said here."""
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+
+    def _refuse(self, status: HTTPStatus, sentence: str) -> None:
+        """Answers before there is a request that could be handed on, or instead of it, and closes."""
+        body = json.dumps({"error": sentence}).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        if status != HTTPStatus.BAD_REQUEST:
+            headers.append(("retry-after", str(RETRY_SECONDS)))
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer is under way
+            for event in (
+                h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Serves an application until a signal comes, and then ends in bounded time, whatever clients do.
+
+    Args:
+        app: to be served; nothing is logged of who asks what.
+        on_stop: called when the server is to end: it is to answer all that it has begun.
+        proxies: addresses of reverse proxies, whose word on who asks is taken.
+
+    Attributes:
+        stopped_by: the signal.
+    """
+
+    def __init__(self, app: ASGIApp, on_stop: Callable[[], None], proxies: Sequence[str] = ()) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="error",  # a stranger's nonsense is no news
+                access_log=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
+                callback_notify=self._look_round,
+                timeout_notify=LOOK_ROUND_SECONDS,
+            )
+        )
+        self.stopped_by: signal.Signals | None = None
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ends the server; unlike uvicorn's it does not raise the signal once more, as whoever runs it asks for it."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self.stopped_by = signal.Signals(sig)
+        last_resort = threading.Timer(GIVE_UP_SECONDS, os._exit, [128 + sig])  # if a thread does not come back
+        last_resort.daemon = True
+        last_resort.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self._hang_up)
+        await super().shutdown(sockets)
+
+    def _hang_up(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.drop()
+
+    async def _look_round(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.end_if_overdue()
