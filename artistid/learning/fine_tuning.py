@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
@@ -27,7 +28,7 @@ from artistid.data.recordings import Recordings
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.specification import Specification, load_checkpoint, misfit
+from artistid.learning.specification import WEIGHTS_FILE, Specification, load_checkpoint, misfit
 from artistid.places import expanded
 from artistid.runs import RunFolder
 from artistid.trust import trusted
@@ -66,7 +67,7 @@ class Pretrained:
         path: as ``init_from`` gives it.
         specification: what it was trained for.
         weights: of its network, by parameter name.
-        sha256: of the file.
+        sha256: of the file; of a saved folder, of its weights.
     """
 
     path: str
@@ -100,7 +101,7 @@ class Pretrained:
         if isinstance(features, LogMel) and (told := differences(specification.log_mel().plain(), features.plain())):
             raise ArtistidError(f"init_from={path} has learned from other features: {_told('features', told)}")
         weights = {name: value.clone() for name, value in weights.items()}  # the file may be written over meanwhile
-        return cls(str(config.init_from), specification, weights, hashlib.sha256(path.read_bytes()).hexdigest())
+        return cls(str(config.init_from), specification, weights, _sha256(path))
 
     def plain(self) -> dict[str, Any]:
         """For the specification of what grows from it."""
@@ -173,6 +174,11 @@ class Pretrained:
         """The error of a network that the weights don't fit, by its settings where they differ, else by the fault."""
         told = _told("model.network", differences(self.specification.network, settings)) or fault
         return ArtistidError(f"init_from={self.path} is a network of another shape: {told}")
+
+
+def _sha256(path: Path) -> str:
+    with (path / WEIGHTS_FILE if path.is_dir() else path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

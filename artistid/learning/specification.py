@@ -233,6 +233,8 @@ def checktargets_of(network: Any, data: Any, trust: Trust) -> None:
     targets = list(targets_of(network))
     if not isinstance(network, Mapping) or "_target_" not in network:
         raise ArtistidError(f"network is {shown(network)}, which names no class under _target_")
+    if special := {"_partial_", "_args_"} & network.keys():  # which give no network, or one without its artists
+        raise ArtistidError(f"network has the setting {min(special)}, which is not for a network")
     for target in targets:
         if not issubclass(find_class(target, ("artistid.models",), trust, "network"), nn.Module):
             raise ArtistidError(f"it would call {target!r}, which is no part of artistid that is a network")

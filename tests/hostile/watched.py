@@ -48,9 +48,12 @@ class Watch:
             if isinstance(flags, int) and flags & WRITING and not isinstance(path, int):
                 self._change(event, path)
         elif event in CHANGES:
+            # Of a removal within an open folder the name alone is told, and the folder by its descriptor.
+            folder = arguments[-1] if event in ("os.remove", "os.rmdir", "os.mkdir") else -1
+            beside = Path(f"/proc/self/fd/{folder}").readlink() if isinstance(folder, int) and folder >= 0 else Path()
             for path in arguments[:2]:
                 if isinstance(path, str | bytes | os.PathLike):
-                    self._change(event, path)
+                    self._change(event, beside / os.fsdecode(path))
         elif event in STARTS or event in CONNECTIONS:
             self.seen.append(f"{event} {arguments[:2]!r}"[:300])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
+import artistid
 from artistid.errors import ArtistidError
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import StopOnceThawed, Thawing, stages_of, thaw_epochs
@@ -446,3 +448,11 @@ def test_several_processes_are_refused(
     with pytest.raises(SystemExit):
         train(corpus, tmp_path / "run", f"init_from={checkpoint}", *parallel)
     assert "fine-tuned in one process, but trainer.devices=2 and trainer.num_nodes=1 make 2" in capsys.readouterr().err
+
+
+def test_a_saved_folder_is_begun_with_as_its_checkpoint_is(corpus: Path, checkpoint: Path, tmp_path: Path) -> None:
+    artistid.load(checkpoint).save_pretrained(tmp_path / "saved")
+    train(corpus, tmp_path / "run", f"init_from={tmp_path / 'saved'}")
+    weights = tmp_path / "saved" / "model.safetensors"
+    begun = read_scores(tmp_path / "run")["training"]["init_from"]
+    assert begun["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
