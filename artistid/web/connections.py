@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from types import FrameType
@@ -36,8 +37,9 @@ GIVE_UP_SECONDS = 10.0
 class Connection(H11Protocol):
     """One connection of a client.
 
-    Where there are too many, the one that has kept the server waiting longest makes way for the newest. A proxy, which
-    asks for many, may have as many as there are.
+    Where there are too many, one makes way for the newest: of the address that has most the one that has kept the server
+    waiting longest, so that no flood from elsewhere washes away whoever has one or two. A proxy, which asks for many,
+    may have as many as there are.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -52,7 +54,9 @@ class Connection(H11Protocol):
         if len(own) >= MOST_CONNECTIONS // SHARE:
             self._take_the_place_of_one(own, HTTPStatus.TOO_MANY_REQUESTS)
         elif len(others) >= MOST_CONNECTIONS:
-            self._take_the_place_of_one(others, HTTPStatus.SERVICE_UNAVAILABLE)
+            ((most, _),) = Counter(each.address for each in others).most_common(1)
+            of_most = [each for each in others if each.address == most]
+            self._take_the_place_of_one(of_most, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _take_the_place_of_one(self, connections: list[Connection], status: HTTPStatus) -> None:
         longest = max(connections, key=Connection.waited)

@@ -269,6 +269,17 @@ class TestConnections:
             silent[-1].sendall(b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             assert read_all(silent[-1]).startswith(b"HTTP/1.1 404 ")
 
+    def test_a_flood_from_elsewhere_leaves_who_has_one(
+        self, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connections, "MOST_CONNECTIONS", 12)
+        with ExitStack() as stack:
+            mine = stack.enter_context(connect(client, b"", "127.0.0.8"))
+            for number in range(60):
+                stack.enter_context(connect(client, b"", f"127.0.1.{number % 3}"))
+            mine.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            assert read_all(mine).startswith(b"HTTP/1.1 200 ")
+
     def test_there_are_never_more_than_are_allowed(
         self, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, temporary: Path
     ) -> None:
