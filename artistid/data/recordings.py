@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 KEPT_EVERY = 8
 # Recordings that a sound is compared with bit by bit: those with most equal frames. One equal frame is enough, since of
-# a short song at a low bit rate there may be no second one; the bound is on time, some 10 ms.
+# a short song at a low bit rate there may be no second one; the bound is on time.
 COMPARED = 50
 AS_STORED = np.dtype("<u4")
 
