@@ -18,6 +18,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from artistid.processes import BOOT
+
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
            "os.chown", "os.utime", "os.setxattr", "os.removexattr")  # fmt: skip
 STARTS = (
@@ -54,6 +56,8 @@ class Watch:
             for path in arguments[:2]:
                 if isinstance(path, str | bytes | os.PathLike):
                     self._change(event, beside / os.fsdecode(path))
+        elif event == "subprocess.Popen" and arguments[1][-1:] == [BOOT]:
+            pass  # the process that decodes the user's own song, which no checkpoint has a say in
         elif event in STARTS or event in CONNECTIONS:
             self.seen.append(f"{event} {arguments[:2]!r}"[:300])
 
