@@ -265,7 +265,9 @@ def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str
 
 
 def _rows(path: Path, encoding: str, required: Collection[str], what: str) -> list[dict[str, str]]:
-    with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+    # Kept bytes of UTF-16 would set all that follows off by one.
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
+    with path.open(encoding=encoding, errors=errors, newline="") as file:
         delimiter = max(",;\t", key=file.readline().count)
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter)
