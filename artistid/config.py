@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import re
 import shutil
 import sys
@@ -101,7 +102,7 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
             gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
             sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
             try:
-                with interruptible():
+                with interruptible(_let_hydra_raise):
                     hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
             except Interrupted as interrupted:
                 tell_interruption(kept)
@@ -110,6 +111,11 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
         return command
 
     return decorate
+
+
+def _let_hydra_raise() -> None:
+    """Instead of printing the traceback of what comes of an interruption, where that is another exception."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
 
 
 class SweepReport(Callback):
