@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("verb", "number"), zip(VERBS, cycle(SIGNALS), strict=False))
 def test_every_verb_ends_with_one_line(verb: str, number: int, folder: Path) -> None:
     seconds = random.Random(f"{verb} {number}").uniform(0, 6)
     with start(verb, *VERBS[verb], cwd=folder) as process:
@@ -208,7 +208,7 @@ except Interrupted as interrupted:
         "\n        try: os.kill(os.getpid(), 15); time.sleep(60)\n        finally: raise ValueError",
         "\n        try: os.kill(os.getpid(), 15); time.sleep(60)\n        except BaseException: pass",
         # In the block of a job, within that of its command.
-        "\n        with interruptible():\n            try: os.kill(os.getpid(), 15)\n            finally: raise OSError",
+        "\n        with interruptible():\n         try: os.kill(os.getpid(), 15)\n         finally: raise ValueError",
     ],
 )
 def test_an_interruption_is_not_lost_on_its_way(block: str) -> None:
