@@ -110,7 +110,7 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
             warnings.formatwarning = format_warning
             sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
             try:
-                with interruptible():
+                with interruptible(_let_hydra_raise):
                     hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
             except Interrupted as interrupted:
                 tell_interruption(kept)
@@ -119,6 +119,11 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
         return command
 
     return decorate
+
+
+def _let_hydra_raise() -> None:
+    """Instead of printing the traceback of what comes of an interruption, where that is another exception."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
 
 
 class SweepReport(Callback):

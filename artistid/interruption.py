@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -32,33 +32,84 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(at_signal: Callable[[], None] | None = None) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM raise :class:`Interrupted` in the block; the second one ends the process at once.
 
-    Where another than Python's own handler is set, it stays: whoever set it has plans, as submitit has, which requeues
-    SLURM's jobs, and as a shell that lets a command in the background ignore Ctrl-C.
+    The block then ends with it, whatever others have made of it on its way. Where another than Python's own handler is
+    set, it stays: whoever set it has plans, as submitit has, which requeues SLURM's jobs, and as a shell that lets a
+    command in the background ignore Ctrl-C.
+
+    Args:
+        at_signal: what else to do when the signal comes.
     """
     if threading.current_thread() is not threading.main_thread():  # which no signal reaches
         yield
         return
-    found = {number: signal.getsignal(number) for number in SIGNALS}
-    mine = [
-        number for number in SIGNALS if found[number] in (signal.default_int_handler, signal.SIG_DFL, _end_at_start)
-    ]
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in mine:
-            signal.signal(each, signal.SIG_DFL)
-        raise Interrupted(number)
-
-    for number in mine:
-        signal.signal(number, interrupt)
+    handler = _Handler(at_signal)
     try:
         yield
+    except Interrupted:
+        raise
+    except BaseException as error:  # of a library, say, that was tidying up
+        if _Handler.came is None:
+            raise
+        raise Interrupted(_Handler.came) from error
     finally:
-        for number in mine:
-            if signal.getsignal(number) is interrupt:  # not while the process ends for an interruption
-                signal.signal(number, signal.SIG_DFL if found[number] is _end_at_start else found[number])
+        handler.remove()
+    if _Handler.came is not None:
+        raise Interrupted(_Handler.came)
+
+
+class _Handler:
+    """Answers the signals that are free to be answered; none of them within a block of another handler.
+
+    Attributes:
+        came: the number of the signal that has come.
+    """
+
+    came: int | None = None
+
+    def __init__(self, at_signal: Callable[[], None] | None) -> None:
+        free = (signal.default_int_handler, signal.SIG_DFL, _end_at_start)
+        self._found = {number: found for number in SIGNALS if (found := signal.getsignal(number)) in free}
+        self._at_signal = at_signal
+        self._again: threading.Timer | None = None
+        self._before = sys.unraisablehook
+        if self._found:
+            _Handler.came = None
+            sys.unraisablehook = self._catch
+            self._listen()
+
+    def _listen(self) -> None:
+        for number in self._found:
+            signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        for each in self._found:
+            signal.signal(each, signal.SIG_DFL)
+        _Handler.came = number
+        if self._at_signal:
+            self._at_signal()
+        raise Interrupted(number)
+
+    def _catch(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Interrupt again a moment later, where it struck what no exception leaves, such as a finaliser."""
+        if not isinstance(unraisable.exc_value, Interrupted):
+            self._before(unraisable)
+            return
+        self._listen()
+        self._again = threading.Timer(0.05, os.kill, (os.getpid(), unraisable.exc_value.number))
+        self._again.start()
+
+    def remove(self) -> None:
+        if not self._found:
+            return
+        if self._again:
+            self._again.cancel()
+        sys.unraisablehook = self._before
+        for number, found in self._found.items():  # while the process ends for an interruption, the next one ends it
+            ending = _Handler.came is not None or found is _end_at_start
+            signal.signal(number, signal.SIG_DFL if ending else found)
 
 
 def tell_interruption(kept: str) -> None:

@@ -1,6 +1,6 @@
 """Commands that are killed at any of their file operations: the same command then completes, and nothing differs.
 
-By default a few operations of each command are drawn; ``ARTISTID_KILLS=100 pytest -m slow -s tests/test_killed.py``
+By default an operation of each command is drawn; ``ARTISTID_KILLS=100 pytest -m slow -s tests/test_killed.py``
 draws a hundred of each, ``ARTISTID_KILLS=all`` kills at every single one.
 """
 
@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="the commands are forked from a server"),
 ]
 
-KILLS = os.environ.get("ARTISTID_KILLS", "2")  # at each command
+KILLS = os.environ.get("ARTISTID_KILLS", "1")  # at each command
 CRNN = ("trainer.max_epochs=2", "run_dir=crnn")
 BASELINE = ("model=majority", "run_dir=majority")
 COLLECTION = ("checkpoint=crnn/checkpoints/best.ckpt", "out=songs.parquet")
