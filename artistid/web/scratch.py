@@ -6,13 +6,14 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 PREFIX = "artistid-page-"
+LOCK = ".lock"
 
 
 class Scratch:
@@ -45,15 +46,13 @@ class Scratch:
 
 
 def _locked_folder() -> tuple[Path, FileLock]:
-    """A new folder of mode 0700, and its lock, held."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        lock = FileLock(folder / ".lock", thread_local=False)
-        with suppress(Timeout, FileNotFoundError):  # another server, starting just now, took it for a dead one's
-            lock.acquire(timeout=0)
-        if lock.is_locked and folder.is_dir():
-            return folder, lock
-        lock.release()
+    """A new folder of mode 0700, and its lock, which is held before others that sweep can see it."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    begun = folder / f"{LOCK}.begun"
+    lock = FileLock(begun, thread_local=False)
+    lock.acquire(timeout=0)
+    begun.rename(folder / LOCK)  # the lock is the file's, whatever it is called
+    return folder, lock
 
 
 def _sweep(own: Path) -> None:
@@ -65,7 +64,9 @@ def _sweep(own: Path) -> None:
             # In a folder of this user that no other may write to, nobody else has put anything, a link least of all.
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022 or folder == own:
                 continue
-            with FileLock(folder / ".lock").acquire(timeout=0):
+            if not (folder / LOCK).is_file():  # of a server that starts just now
+                continue
+            with FileLock(folder / LOCK).acquire(timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
         except (Timeout, OSError):  # in use, or being swept by another
             continue
