@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import stat
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+LOCK = ".lock"
 
 
 def scratch_folder(prefix: str) -> tuple[Path, FileLock]:
@@ -20,15 +21,13 @@ def scratch_folder(prefix: str) -> tuple[Path, FileLock]:
     Args:
         prefix: of its name, and of those that are removed.
     """
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix))
-        lock = FileLock(folder / ".lock", thread_local=False)
-        with suppress(Timeout, FileNotFoundError):  # another process, starting just now, took it for a dead one's
-            lock.acquire(timeout=0)
-        if lock.is_locked and folder.is_dir():
-            _sweep(prefix, folder)
-            return folder, lock
-        lock.release()
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    begun = folder / f"{LOCK}.begun"
+    lock = FileLock(begun, thread_local=False)
+    lock.acquire(timeout=0)
+    begun.rename(folder / LOCK)  # held before others can see it: the lock is the file's, whatever it is called
+    _sweep(prefix, folder)
+    return folder, lock
 
 
 def _sweep(prefix: str, own: Path) -> None:
@@ -40,7 +39,9 @@ def _sweep(prefix: str, own: Path) -> None:
             # In a folder of this user that no other may write to, nobody else has put anything, a link least of all.
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022 or folder == own:
                 continue
-            with FileLock(folder / ".lock").acquire(timeout=0):
+            if not (folder / LOCK).is_file():  # of a process that starts just now
+                continue
+            with FileLock(folder / LOCK).acquire(timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
         except (Timeout, OSError):  # in use, or being swept by another
             continue

@@ -26,6 +26,8 @@ from artistid.web.guests import SHARE, client_address
 from artistid.web.uploads import RETRY_SECONDS
 
 MOST_CONNECTIONS = 512
+# So many are taken in before any of them is listened to: fewer than would make each other's way before they could ask.
+BACKLOG = 128
 # For the whole head of a request since the connection was made or the last answer was given; for each 48 kB of an
 # answer to be taken; and, after an answer, for the rest of a request that was refused before it was whole.
 PATIENCE_SECONDS = 15.0
@@ -37,9 +39,9 @@ GIVE_UP_SECONDS = 10.0
 class Connection(H11Protocol):
     """One connection of a client.
 
-    Where there are too many, one makes way for the newest: of the address that has most the one that has kept the server
-    waiting longest, so that no flood from elsewhere washes away whoever has one or two. A proxy, which asks for many,
-    may have as many as there are.
+    Where there are too many, one makes way for the newest: of the address that has most, so that no flood from
+    elsewhere washes away whoever has one or two; and of those the one that has kept the server waiting longest, first
+    of all where it never asked for anything. A proxy, which asks for many, may have as many as there are.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -59,7 +61,7 @@ class Connection(H11Protocol):
             self._take_the_place_of_one(of_most, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _take_the_place_of_one(self, connections: list[Connection], status: HTTPStatus) -> None:
-        longest = max(connections, key=Connection.waited)
+        longest = max(connections, key=lambda each: (each.waited() > 0 and each.cycle is None, each.waited()))
         if longest.waited():
             longest.drop()
         else:
@@ -144,6 +146,7 @@ class Server(uvicorn.Server):
                 forwarded_allow_ips=list(proxies),
                 callback_notify=self._look_round,
                 timeout_notify=LOOK_ROUND_SECONDS,
+                backlog=BACKLOG,
             )
         )
         self.stopped_by: signal.Signals | None = None
