@@ -249,7 +249,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("clips_on=disk",), "clips_on=disk is none of auto, device, host"),
         (("early_stopping.patience=-1",), "early_stopping.patience=-1"),
         (("optimizer.lr=-1",), "optimizer.*: Invalid learning rate"),
-        (("trainer.precision=foo",), "trainer.*: "),
+        (("trainer.precision=foo",), "precision='foo' is none of 16-true, 16-mixed, "),
         (("trainer.max_epochs=0",), "no epoch was trained"),
         (("data.artists=[artist1]",), "there is one artist only, 'artist1'"),
         (("data.artists=[nobody]",), "data.artists names artists"),
