@@ -26,8 +26,9 @@ from artistid.web.guests import SHARE, client_address
 from artistid.web.uploads import RETRY_SECONDS
 
 MOST_CONNECTIONS = 512
-# So many are taken in before any of them is listened to: fewer than would make each other's way before they could ask.
-BACKLOG = 128
+# So many are taken in at once, and others wait to be: it takes the event loop three rounds to come to what they say,
+# and until then they must not be so many as to make each other's way.
+TAKEN_IN_AT_ONCE, WAITING_OUTSIDE = 16, 1024
 # For the whole head of a request since the connection was made or the last answer was given; for each 48 kB of an
 # answer to be taken; and, after an answer, for the rest of a request that was refused before it was whole.
 PATIENCE_SECONDS = 15.0
@@ -40,8 +41,8 @@ class Connection(H11Protocol):
     """One connection of a client.
 
     Where there are too many, one makes way for the newest: of the address that has most, so that no flood from
-    elsewhere washes away whoever has one or two; and of those the one that has kept the server waiting longest, first
-    of all where it never asked for anything. A proxy, which asks for many, may have as many as there are.
+    elsewhere washes away whoever has one or two; and of those the one that has kept the server waiting longest. A
+    proxy, which asks for many, may have as many as there are.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -61,7 +62,7 @@ class Connection(H11Protocol):
             self._take_the_place_of_one(of_most, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _take_the_place_of_one(self, connections: list[Connection], status: HTTPStatus) -> None:
-        longest = max(connections, key=lambda each: (each.waited() > 0 and each.cycle is None, each.waited()))
+        longest = max(connections, key=Connection.waited)
         if longest.waited():
             longest.drop()
         else:
@@ -146,7 +147,7 @@ class Server(uvicorn.Server):
                 forwarded_allow_ips=list(proxies),
                 callback_notify=self._look_round,
                 timeout_notify=LOOK_ROUND_SECONDS,
-                backlog=BACKLOG,
+                backlog=TAKEN_IN_AT_ONCE,
             )
         )
         self.stopped_by: signal.Signals | None = None
@@ -160,6 +161,11 @@ class Server(uvicorn.Server):
         last_resort = threading.Timer(GIVE_UP_SECONDS, os._exit, [128 + sig])  # if a thread does not come back
         last_resort.daemon = True
         last_resort.start()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(WAITING_OUTSIDE)  # asyncio has one number for both
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()

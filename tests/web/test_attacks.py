@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import sys
@@ -90,6 +91,9 @@ def test_everyone_is_answered(
         assert process.poll() is None
     served = [answer for answer in under_attack if not isinstance(answer.said, str)]
     where = "of the attackers' address" if shared else "of other addresses"
+    for answer in under_attack:
+        if isinstance(answer.said, str):
+            print(answer.said)
     print(
         f"\npage users served under attack: {len(served)} of {N_USERS}, {where} (kinds of attack: {len(kinds)}); "
         f"{spread(served)}; in peace {spread(in_peace)}"
@@ -104,5 +108,5 @@ def visit_at_once(users: list[User], server: str) -> list[Answer]:
 
 
 def spread(answers: list[Answer]) -> str:
-    seconds = [answer.seconds for answer in answers]
+    seconds = [answer.seconds for answer in answers] or [math.nan]
     return f"median {statistics.median(seconds):.1f} s, worst {max(seconds):.1f} s"
