@@ -58,8 +58,8 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
 
 
 def limits_of(config: DictConfig) -> Limits:
-    """What ``config.limits`` lets a file take; raises ArtistidError."""
-    return Limits(**plain(config.limits))
+    """What ``config.limits``, if it is there, lets a file take; raises ArtistidError."""
+    return Limits(**plain(config.get("limits") or {}))
 
 
 def prepare_described(
