@@ -137,7 +137,8 @@ class Specification:
         check_bound("batch_size", self.batch_size)
         for name, choices in (("vote", METHODS), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
-                raise ArtistidError(f"{name}={shown(getattr(self, name))} is none of {', '.join(dict.fromkeys(map(str, choices)))}")
+                names = ", ".join(dict.fromkeys(map(str, choices)))
+                raise ArtistidError(f"{name}={shown(getattr(self, name))} is none of {names}")
         for part, settings in (("features", self.features), ("clip", self.clip), ("rejection", self.rejection or {})):
             for name, value in settings.items():
                 if f"{part}.{name}" in BOUNDS and value is not None:
