@@ -59,7 +59,7 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
 
 def limits_of(config: DictConfig) -> Limits:
     """What ``config.limits``, if it is there, lets a file take; raises ArtistidError."""
-    return Limits(**plain(config.get("limits") or {}))
+    return Limits(**plain(config.limits)) if "limits" in config else Limits()
 
 
 def prepare_described(
