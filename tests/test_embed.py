@@ -222,11 +222,11 @@ def test_an_interrupted_run_goes_on(
 def test_songs_are_kept_after_some_seconds_and_the_file_is_the_same(
     checkpoint: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embed(checkpoint, tmp_path / "at once.parquet", f"audio={corpus}/artist1")
+    paths = sorted((corpus / "artist1").rglob("*.*"))
+    embed(checkpoint, tmp_path / "at once.parquet", f"audio=[{','.join(map(str, paths))}]")
     monkeypatch.setattr("artistid.inference.draft.SECONDS_AT_ONCE", 0.0)
     out = tmp_path / "one by one.parquet"
     identifier = artistid.load(checkpoint)
-    paths = sorted((corpus / "artist1").rglob("*.*"))
     with drafting(out, Origin.of(identifier), paths, keep=False) as draft:
         for number, path in enumerate(paths, start=1):
             draft.add(embed_song(identifier, path, identifier.read(path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,12 @@ def test_blocks_are_of_whole_songs(
     collection, query, clips = planted
     at_once = Matcher(collection).find(query, [clips])
     monkeypatch.setattr("artistid.inference.matching.CLIPS_AT_ONCE", 33)  # of songs of 20 clips
-    assert Matcher(collection).find(query, [clips]) == at_once
+    in_blocks = Matcher(collection).find(query, [clips])
+    assert len(in_blocks.matches) == len(at_once.matches) > 0
+    for one, other in zip(in_blocks.matches, at_once.matches, strict=True):
+        # Some processors multiply matrices of other shapes in another order, and round otherwise.
+        assert replace(one, similarity=0) == replace(other, similarity=0)
+        assert one.similarity == pytest.approx(other.similarity, abs=1e-6)
 
 
 @pytest.fixture
