@@ -11,7 +11,6 @@ from artistid.inference.identifier import Identifier
 from artistid.web import neighbourhood
 from artistid.web.listening import Listener
 from artistid.web.neighbourhood import Neighbourhood
-from artistid.web.server import application
 from tests.verbs import run_verb
 from tests.web.conftest import served
 
@@ -90,8 +89,7 @@ class TestNearest:
     def test_where_the_music_lies_is_not_told(
         self, around: Neighbourhood, identifier: Identifier, corpus: Path, song: Path
     ) -> None:
-        app = application(Listener(identifier, 1, 2, around), 1, frozenset())
-        with served(app) as address:
+        with served(Listener(identifier, 1, 2, around)) as address:
             answer = httpx.post(f"{address}/songs", content=song.read_bytes(), timeout=600)
             assert len(answer.json()["neighbourhood"]["songs"]) == 4
             page, drawn = httpx.get(address), httpx.get(f"{address}/map")
