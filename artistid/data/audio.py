@@ -112,6 +112,9 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise DecodingError(f"{path}: its rate is {rate} Hz: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
 
+        # Of a low rate each sample becomes many: what is made of a block is no larger than a block.
+        most_at_once = max(1, BLOCK_VALUES * rate // max(rate, sample_rate))
+
         def counted() -> Iterator[npt.NDArray[np.float32]]:
             nonlocal n_samples, n_bad
             for samples in native:
@@ -120,7 +123,8 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
                 n_bad += mono.size - int(np.isfinite(mono).sum())
                 if n_samples > most_hours * 3600 * rate:
                     raise TooLongError(f"{path}: lasts more than the {most_hours:g} hours that are taken")
-                yield mono
+                for first in range(0, max(1, mono.size), most_at_once):
+                    yield mono[first : first + most_at_once]
 
         yield from resample_blocks(counted(), rate, sample_rate)
     except DecodingError:
