@@ -49,7 +49,7 @@ TOLERATED_LOSS, TOLERATED_LOSS_S = 0.01, 0.1
 BLOCK_VALUES = 2**23
 
 # Weights of all filters of a resampler. Rates that share too small a divisor would need thousands, each as long.
-MOST_WEIGHTS = 2**24
+MOST_WEIGHTS = 2**22
 # Hz; beyond any converter, and a resampler's filters grow with the higher, as what it makes does with the lower.
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 
@@ -183,7 +183,7 @@ def resample_blocks(
 def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
     """Two rates without their common divisor; where large numbers are left, as of 44,101 Hz, the nearest small ones.
 
-    What they are off by, less than 1 in 4096, is half a hundredth of a semitone.
+    What they are off by, less than 1 in 2048, is a hundredth of a semitone.
     """
     ratio = Fraction(rate, sample_rate)
     if ratio.numerator * ratio.denominator > MOST_WEIGHTS:
