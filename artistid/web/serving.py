@@ -34,8 +34,8 @@ def serve(config: DictConfig) -> None:
         raise ArtistidError(f"the page needs {' and '.join(missing)}: pip install 'artistid[app]'")
     _check(settings)
     trust = trusted(config)
-    from artistid.data.sound import Limits
     from artistid.inference.identifier import Identifier
+    from artistid.preparation import limits_of
     from artistid.web.connections import Server
     from artistid.web.listening import Listener
     from artistid.web.neighbourhood import Neighbourhood
@@ -47,9 +47,7 @@ def serve(config: DictConfig) -> None:
         neighbourhood = None
         if settings["collection"]:
             neighbourhood = Neighbourhood.open(settings["collection"], identifier, settings["nearest"])
-        listener = Listener(
-            identifier, settings["max_minutes"], settings["top"], neighbourhood, Limits(**settings["limits"])
-        )
+        listener = Listener(identifier, settings["max_minutes"], settings["top"], neighbourhood, limits_of(config))
         names = frozenset(name.lower() for name in (settings["host"], *settings["names"]))
         with Scratch() as scratch:
             desk = Desk(listener, settings["max_upload_mb"], scratch)
