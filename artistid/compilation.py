@@ -24,6 +24,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from artistid.places import user_cache
 from artistid.processes import UNLIMITED, Worker, lock
 from artistid.scratch import scratch_folder
 
@@ -103,8 +104,7 @@ def _own_copy(module: str, package: str | None) -> Path:
 
 def _root() -> Path:
     """Where numba is told to keep its caches; else with the features."""
-    cache = Path(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid")
-    return Path(os.environ.get("NUMBA_CACHE_DIR") or cache / "numba").expanduser() / "artistid"
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache() / "numba").expanduser() / "artistid"
 
 
 def _key(source: str) -> str:

@@ -61,11 +61,6 @@ WORST = 0.0
 OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
-def user_cache() -> Path:
-    """Where features are kept unless ``cache_dir`` says otherwise, as conf/base.yaml has it."""
-    return Path(os.environ.get("ARTISTID_CACHE", "~/.cache/artistid")).expanduser()
-
-
 def config_dir() -> Path:
     """The folder of the configuration: inside the package when installed from a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parent

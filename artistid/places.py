@@ -62,3 +62,8 @@ def _fault(name: object) -> str:
     except UnicodeError:
         return "what is no text"
     return ""
+
+
+def user_cache() -> Path:
+    """Where features are kept unless ``cache_dir`` says otherwise, as conf/base.yaml has it."""
+    return Path(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid").expanduser()

@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances_chunked, silhouette_score
 
-from artistid.config import user_cache
 from artistid.data.catalog import Catalog
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch, ClipData
@@ -24,6 +23,7 @@ from artistid.errors import ArtistidError, listing
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import make_trainer, set_up
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.places import user_cache
 from artistid.preparation import prepare_described
 from artistid.runs import RunFolder
 from artistid.trust import Trust
