@@ -24,7 +24,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from artistid.places import user_cache
+from artistid.errors import ArtistidError
+from artistid.places import expanded, user_cache
 from artistid.processes import UNLIMITED, Worker, lock
 from artistid.scratch import scratch_folder
 
@@ -97,14 +98,14 @@ def _own_copy(module: str, package: str | None) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         shutil.copytree(compiled(module, package), folder, dirs_exist_ok=True)
-    except OSError as error:
-        log.warning("compiled functions cannot be kept in %s (%s): every process compiles its own", _root(), error)
+    except (OSError, ArtistidError) as error:
+        log.warning("compiled functions cannot be kept (%s): every process compiles its own", error)
     return folder
 
 
 def _root() -> Path:
     """Where numba is told to keep its caches; else with the features."""
-    return Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache() / "numba").expanduser() / "artistid"
+    return expanded(os.environ.get("NUMBA_CACHE_DIR") or user_cache() / "numba") / "artistid"
 
 
 def _key(source: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import re
 import shutil
 import sys
 import traceback
@@ -16,43 +15,21 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from artistid.errors import ArtistidError
 from artistid.interruption import Interrupted, interruptible, tell_interruption
-from artistid.printing import format_warning, say
+from artistid.places import expanded, name_user
+from artistid.printing import format_warning, say, show_any_text
+from artistid.settings import Settings, check, composing, first_line, literal, quoted
 from artistid.writing import write_text
-
-PATH_SETTINGS = (
-    "data.root",
-    "data.csv",
-    "data.table",
-    "split.path",
-    "split.lists",
-    "checkpoint",
-    "init_from",
-    "to",
-    "run_dir",
-    "cache_dir",
-    "runs",
-    "out",
-    "genres",
-    "table",
-    "audio",
-    "collection",
-    "track",
-)
-# What Hydra reads as it stands: plain paths, lists of them for a sweep, interpolations, and what is quoted already.
-PLAIN_VALUE = re.compile(r"[A-Za-z0-9/._:+%@,-]*|.*\$\{.*|'.*'|\".*\"")
-LISTS = re.compile(r"(runs|table|audio|track)=\[(.*)\]")  # of a setting that may be a path or a list of them
-
-# An item of such a list: quoted, or all up to the next comma.
-LIST_ITEM = re.compile(r"\s*('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^,]*[^,\s])\s*(?:,|$)")
 
 # What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
 WORST = 0.0
@@ -85,6 +62,7 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
         def job(config: DictConfig) -> Any:
             try:
                 with interruptible():  # a job of a sweep may be in a process of its own
+                    check(config, settings_of(config_name))
                     make_data_absolute(config)
                     return function(config)
             except Exception as error:
@@ -103,22 +81,25 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
         def command() -> None:
             gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
             warnings.formatwarning = format_warning
-            sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+            show_any_text()
+            name_user()
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # instead of printing what went wrong, Hydra is to raise it
             try:
-                with interruptible(_let_hydra_raise):
+                with interruptible():
+                    settings = settings_of(config_name)
+                    sweeping = bool({"-m", "--multirun"} & set(sys.argv))
+                    sys.argv[1:] = [quoted(argument, settings, sweeping) for argument in sys.argv[1:]]
                     hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
             except Interrupted as interrupted:
                 tell_interruption(kept)
                 sys.exit(interrupted.exit_code)
+            except (HydraException, OmegaConfBaseException) as error:
+                say(f"error: {composing(error, settings_of(config_name))}", to=sys.stderr)
+                sys.exit(1)
 
         return command
 
     return decorate
-
-
-def _let_hydra_raise() -> None:
-    """Instead of printing the traceback of what comes of an interruption, where that is another exception."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"
 
 
 class SweepReport(Callback):
@@ -151,37 +132,20 @@ class SweepReport(Callback):
         return Path(hydra_config.runtime.cwd, hydra_config.sweep.dir, "failed")
 
 
+def settings_of(verb: str) -> Settings:
+    """The settings of a verb, in our folder of configurations and in those that the command line names."""
+    arguments, _ = get_args_parser().parse_known_args(sys.argv[1:])
+    own = [Path(arguments.config_dir)] if arguments.config_dir else []
+    return Settings(verb, [config_dir(), *own])
+
+
 def _told(error: Exception) -> str | None:
     """What to tell a user who can put it right; None for an error of ours."""
-    if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
-        return _told(error.__cause__)
+    if isinstance(error, InstantiationException):
+        return _told(error.__cause__) if isinstance(error.__cause__, Exception) else first_line(error)
     if isinstance(error, ArtistidError):
         return str(error)
     return None
-
-
-def quoted(argument: str) -> str:
-    """A setting that is a path, quoted for Hydra, whose grammar knows no ``~``, blanks or letters beyond ASCII.
-
-    Example:
-        >>> quoted("data.root=~/Sigur Rós (live)")
-        "data.root='~/Sigur Rós (live)'"
-        >>> quoted("audio=[~/Sigur Rós, 'a, b.mp3']")
-        "audio=['~/Sigur Rós','a, b.mp3']"
-    """
-    name, equals, value = argument.partition("=")
-    if not equals or name.lstrip("+") not in PATH_SETTINGS:
-        return argument
-    if listed := LISTS.fullmatch(argument):
-        return f"{name}=[{','.join(map(_quoted_path, LIST_ITEM.findall(listed[2])))}]"
-    return f"{name}={_quoted_path(value)}"
-
-
-def _quoted_path(path: str) -> str:
-    if PLAIN_VALUE.fullmatch(path):
-        return path
-    escaped = path.replace("'", "\\'") + ("\\" if path.endswith("\\") else "")
-    return f"'{escaped}'"
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
@@ -211,7 +175,7 @@ def make_data_absolute(config: DictConfig) -> None:
     data = config.get("data") or {}
     for setting in ("root", "csv"):
         if data.get(setting):
-            data[setting] = str(Path(data[setting]).expanduser().absolute())
+            data[setting] = literal(str(expanded(data[setting]).absolute()))
 
 
 def plain(config: Any) -> Any:
@@ -221,7 +185,7 @@ def plain(config: Any) -> Any:
 
 def _basename(path: str | None) -> str:
     """Last part of a path, to name runs and stores after a collection's folder."""
-    return Path(path).expanduser().resolve().name if path else "folder"
+    return expanded(path).resolve().name if path else "folder"
 
 
 def _stem(path: str | None) -> str:
@@ -236,14 +200,14 @@ def origin(checkpoint: Any) -> str:
         >>> origin("runs/music/album-3s-crnn/0/checkpoints/best.ckpt")
         'music-album-3s-crnn-0-best'
     """
-    path = Path(str(checkpoint)).expanduser().absolute().with_suffix("")
+    path = expanded(str(checkpoint)).absolute().with_suffix("")
     parts = [part for part in path.parts[1:] if part != "checkpoints"]
     return "-".join(parts[-4:])
 
 
 def _folder_with(folder: str, pattern: str) -> str | None:
     """A folder, if a file of that name, such as ``*.list``, lies in it; else None."""
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     return str(path) if any(path.glob(pattern)) else None
 
 

@@ -25,6 +25,7 @@ from rich.text import Text
 from artistid import __version__
 from artistid.config import config_dir
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 from artistid.terminal import Console
 
 # The distributions that everything needs, by the name that they are imported under.
@@ -102,7 +103,7 @@ def diagnose(config: DictConfig) -> list[Finding]:
     Args:
         config: ``cache_dir``, and ``data`` if a collection is to be looked for.
     """
-    cache = Path(config.cache_dir).expanduser()
+    cache = expanded(config.cache_dir)
     chapters: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("packages", packages),
         ("decoders", decoders),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path, PureWindowsPath
 
@@ -40,7 +41,18 @@ def expanded(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise ArtistidError(f"{str(path)[:LONGEST]!r} lies in the home of somebody who has none here") from error
+        raise ArtistidError(
+            f"{str(path)[:LONGEST]!r} lies in the home of somebody who has none here: set HOME, or name another place "
+            "(of what is kept between commands: cache_dir=PATH, or the environment variable ARTISTID_CACHE)"
+        ) from error
+
+
+def name_user() -> None:
+    """Give a user whom nobody has named, as in a container, a name: libraries ask for it, torch in vain and fatally."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"user{os.getuid()}"
 
 
 def _fault(name: object) -> str:
@@ -66,4 +78,4 @@ def _fault(name: object) -> str:
 
 def user_cache() -> Path:
     """Where features are kept unless ``cache_dir`` says otherwise, as conf/base.yaml has it."""
-    return Path(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid").expanduser()
+    return expanded(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid")

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import TextIO
 
 from artistid.data.catalog import nfc
@@ -56,3 +57,10 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return shown(super().format(record))
+
+
+def show_any_text() -> None:
+    """Let a terminal or a file in an encoding that lacks letters get ``?`` for them, and no command end for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")

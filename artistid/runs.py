@@ -36,6 +36,7 @@ from artistid.evaluation.tables import UNITS
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted
 from artistid.learning.acceleration import device_name, threads
+from artistid.places import expanded
 from artistid.printing import Formatter
 from artistid.writing import sweep, whole, write_csv, write_text
 
@@ -105,7 +106,7 @@ class RunFolder:
     checkpoints_name = "checkpoints"
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = expanded(path)
         self.mark = self.path / ".artistid-run"
         self.log = self.path / "run.log"
         self.config = self.path / "config.yaml"
@@ -331,7 +332,7 @@ def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:
     Raises:
         ArtistidError: no finished run is there.
     """
-    root = Path(root).expanduser()
+    root = expanded(root)
     rows = []
     for folder in run_folders(root):
         if not folder.scores.exists():

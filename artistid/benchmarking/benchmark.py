@@ -18,6 +18,7 @@ from rich.table import Table
 from artistid.benchmarking.measuring import Figure, machine, spread
 from artistid.benchmarking.parts import LEFT_OUT, PARTS
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 from artistid.printing import say
 from artistid.terminal import Console
 
@@ -40,7 +41,7 @@ def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
     for part in chosen_parts(config.only):
         say(f"measuring {part} …", to=sys.stderr)
         # Below the cache: a disk where features are kept, and large enough for them.
-        cache = Path(config.cache_dir).expanduser()
+        cache = expanded(config.cache_dir)
         cache.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="benchmark-", dir=cache) as folder, quiet():
             figures[part] = PARTS[part](config, Path(folder))

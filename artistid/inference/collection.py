@@ -26,6 +26,7 @@ from sklearn.neighbors import NearestNeighbors
 from artistid import __version__
 from artistid.errors import ArtistidError, listing
 from artistid.inference.identifier import Identifier
+from artistid.places import expanded
 from artistid.printing import printable
 
 METADATA_KEY = b"artistid"
@@ -164,7 +165,7 @@ class Collection:
         Raises:
             ArtistidError: no such file, one that is damaged, of another kind, or has no songs.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         where = f"{setting}={printable(path)}"
         if not path.is_file():
             found = "is a folder" if path.is_dir() else f"does not exist (seen from {Path.cwd()})"
@@ -322,7 +323,7 @@ class Collection:
 
 def absolute(path: str | Path) -> str:
     """A file as a collection names it."""
-    return as_text(Path(path).expanduser().absolute())
+    return as_text(expanded(path).absolute())
 
 
 def as_text(name: str | Path) -> str:

@@ -23,6 +23,7 @@ from artistid.inference.files import find_audio
 from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.songs import Songs, read_ahead, work_through
+from artistid.places import expanded
 from artistid.preparation import limits_of, prepare_described
 from artistid.printing import printable, say
 from artistid.trust import trusted
@@ -137,7 +138,7 @@ class Files:
         self.paths = find_audio(wanted)
         self._limits = limits_of(config)
         names = [wanted] if isinstance(wanted, str) else wanted
-        self._folders = [path for path in (Path(str(name)).expanduser() for name in names) if path.is_dir()]
+        self._folders = [path for path in (expanded(name) for name in names) if path.is_dir()]
         self._identifier = identifier
         self._artists: dict[str, dict[Path, str]] = {"tags": {}, "folders": {}, "nothing": {}}
 
@@ -216,7 +217,7 @@ def track_of_tags(path: Path) -> Track:
 def _checked_out(config: DictConfig) -> Path:
     if not config.out:
         raise ArtistidError("out=PATH is missing: the Parquet file that the collection is to be, such as songs.parquet")
-    out = Path(config.out).expanduser()
+    out = expanded(config.out)
     if out.is_dir():
         raise ArtistidError(f"out={printable(out)} is a folder: expected a Parquet file, such as songs.parquet in it")
     interrupted = parts_folder(out).exists()

@@ -25,6 +25,7 @@ from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification, load_network
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.places import expanded
 from artistid.terminal import Console
 from artistid.trust import trusted
 from artistid.writing import whole
@@ -177,7 +178,7 @@ def _notes(seconds: float, rate: int) -> npt.NDArray[np.float32]:
 def _target(to: str | None, overwrite: bool) -> Path:
     if not to:
         raise ArtistidError("to=PATH is missing: the .onnx file to write")
-    path = Path(to).expanduser()
+    path = expanded(to)
     if path.suffix != ".onnx":
         raise ArtistidError(f"to={to}: expected a name that ends in .onnx, found {path.suffix or 'no ending'!r}")
     if path.exists() and not (overwrite and path.is_file()):

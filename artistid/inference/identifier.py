@@ -33,6 +33,7 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.specification import Specification, load_network, save_folder
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.places import expanded
 from artistid.printing import printable
 from artistid.trust import Trust, check_trust
 
@@ -99,7 +100,7 @@ class Identifier:
         Raises:
             ArtistidError: no such folder, or not what was written there.
         """
-        if not Path(folder).expanduser().is_dir():
+        if not expanded(folder).is_dir():
             raise ArtistidError(f"{folder} is no folder here; one from the Hugging Face Hub is to be downloaded first")
         return cls.from_checkpoint(folder, device, trust)
 
@@ -109,7 +110,7 @@ class Identifier:
         Raises:
             ArtistidError: a folder that can't be written.
         """
-        save_folder(Path(folder).expanduser(), self.specification, self._network)
+        save_folder(expanded(folder), self.specification, self._network)
 
     @property
     def artists(self) -> tuple[str, ...]:
@@ -190,7 +191,7 @@ class Identifier:
             return sound_of_samples(audio, rate, self.features)
         if rate is not None:
             raise ArtistidError(f"{printable(audio)}: rate={rate} is for samples; a file knows its own")
-        return self._reader.read(Path(audio).expanduser(), self.features)
+        return self._reader.read(expanded(audio), self.features)
 
     @cached_property
     def _reader(self) -> SoundReader:

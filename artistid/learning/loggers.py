@@ -21,6 +21,7 @@ from artistid.config import plain
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, outcomes
 from artistid.evaluation.voting import SongVotes
+from artistid.places import expanded
 from artistid.runs import RunFolder
 from artistid.writing import whole, write_text
 
@@ -130,7 +131,7 @@ def _show_in_wandb(logger: WandbLogger, predictions: Predictions, songs: SongVot
 
 def _wandb_id(run_dir: Path, resume: bool) -> str:
     """The run's id at wandb; kept in the run folder, since resuming needs it."""
-    path = run_dir.expanduser() / "wandb" / "id"
+    path = expanded(run_dir) / "wandb" / "id"
     if not (resume and path.exists()):
         path.parent.mkdir(exist_ok=True)
         write_text(path, secrets.token_hex(4))

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from PIL import Image
 
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 from artistid.reporting.document import Picture, RunNumbers, Section, Table, origin
 from artistid.runs import provenance
 from artistid.writing import sweep, write_csv, write_text
@@ -33,7 +34,7 @@ def begin_folder(path: str | Path) -> Path:
     Raises:
         ArtistidError: it holds something else, or can't be written.
     """
-    out = Path(path).expanduser()
+    out = expanded(path)
     page = out / PAGE
     try:
         out.mkdir(parents=True, exist_ok=True)

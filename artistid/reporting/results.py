@@ -21,6 +21,7 @@ from artistid.errors import ArtistidError, listing
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, vote
+from artistid.places import expanded
 from artistid.runs import WITHOUT_EFFECT, RunFolder, by_dotted_name, run_folders
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ class Results:
         Raises:
             ArtistidError: it is not among the runs.
         """
-        place = Path(path).expanduser().resolve()
+        place = expanded(path).resolve()
         for run in self.runs:
             if path == run.name or place == run.folder.path.resolve():
                 return run
@@ -222,7 +223,7 @@ def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
     """Every run folder once, and its name: its path below its root, after the root's own where there are several."""
     found: dict[Path, tuple[str, RunFolder]] = {}
     for given in roots:
-        root = Path(given).expanduser()
+        root = expanded(given)
         if not root.is_dir():
             raise ArtistidError(f"runs={given} is no folder (seen from {Path.cwd()})")
         for folder in run_folders(root):

@@ -9,6 +9,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.splits.official import by_lists
 from artistid.data.splits.split import Split
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 
 LISTS = {"train": "a20-trn-tracks.list", "val": "a20-val-tracks.list", "test": "a20-tst-tracks.list"}
 
@@ -31,5 +32,5 @@ class CanonicalSplit:
                 f"split=canonical reads {', '.join(LISTS.values())}, and data.root has no lists/ with them: "
                 "split.lists=FOLDER says where they are"
             )
-        folder = Path(self.lists).expanduser()
+        folder = expanded(self.lists)
         return Split(by_lists(catalog, {part: folder / name for part, name in LISTS.items()}), "canonical", None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from artistid.data.catalog import Catalog
 from artistid.data.splits.split import Split
 from artistid.errors import ArtistidError, listing
+from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class FileSplit:
         """
         if self.path is None:
             raise ArtistidError("split.path is not set: say which CSV file holds the split")
-        path = Path(self.path).expanduser()
+        path = expanded(self.path)
         if not path.is_file():
             raise ArtistidError(f"split.path={path} does not exist (seen from {Path.cwd()})")
         split = Split.from_csv(path)

@@ -10,6 +10,7 @@ from artistid.data.splits.drawing import generator_of, require_albums, require_e
 from artistid.data.splits.official import by_lists
 from artistid.data.splits.split import Split
 from artistid.errors import ArtistidError
+from artistid.places import expanded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class JackknifeSplit:
 
     def _listed(self, catalog: Catalog) -> dict[str, int]:
         """Track id to fold, by the lists."""
-        folder = Path(str(self.lists)).expanduser()
+        folder = expanded(self.lists)
         lists = sorted(path.name for path in folder.glob("a20-cut*-tracks.list"))
         if len(lists) > self.n_folds:
             raise ArtistidError(

@@ -1,0 +1,154 @@
+"""What values a type hint lets pass, and what it is called: a class's own hints say what its settings may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from functools import cache, reduce
+from operator import or_
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_object
+
+LISTS = (list, tuple, Sequence, Iterable)
+MANY = {"a path": "paths", "a whole number": "whole numbers", "a number": "numbers", "text": "texts"}
+PLAIN = {
+    NoneType: "null",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest number that may be; both may."""
+
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.lowest <= value <= self.highest
+
+    def __str__(self) -> str:
+        most = "" if self.highest == math.inf else f" to {_number(self.highest)}"
+        return f" from {_number(self.lowest)}{most}"
+
+
+Whole = Annotated[int, Range(0)]  # 0, 1, 2, …
+Count = Annotated[int, Range(1)]  # 1, 2, 3, …
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
+
+
+@cache
+def parameters(target: str) -> Mapping[str, Any]:
+    """The hints of what a class or function is called with, by name; none where it has none that can be read."""
+    try:
+        called = get_object(target)
+        declares = is_dataclass(called) or not isinstance(called, type)
+        return get_type_hints(called if declares else called.__init__, include_extras=True)
+    except Exception:  # whatever an import raises; calling it will tell
+        return {}
+
+
+def union(hints: Sequence[Any]) -> Any:
+    """The type of what is of one of several."""
+    return reduce(or_, hints[1:], hints[0])
+
+
+def members(hint: Any) -> Iterator[Any]:
+    """The types of which a value may be one."""
+    if get_origin(hint) in (Union, UnionType):
+        for each in get_args(hint):
+            yield from members(each)
+    else:
+        yield hint
+
+
+def item(hint: Any) -> Any:
+    """The type of a list's items; None for what is no list."""
+    if hint in LISTS or get_origin(hint) in LISTS:
+        return next(iter(get_args(hint)), Any)
+    return None
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value, of a file or a command line, is of a type; numbers are to be finite."""
+    return any(_fits(value, each) for each in members(hint))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if hint is Any:
+        return True
+    if origin is Annotated:
+        kind, *ranges = get_args(hint)
+        return fits(value, kind) and all(value in each for each in ranges if isinstance(each, Range))
+    if origin is Literal:
+        return any(value == each and type(value) is type(each) for each in get_args(hint))
+    if hint in (NoneType, None):
+        return value is None
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint in (bool, int):
+        return type(value) is hint
+    if hint in (str, Path):
+        return isinstance(value, str)
+    if (each := item(hint)) is not None:
+        return isinstance(value, list | tuple) and all(fits(one, each) for one in value)
+    return isinstance(value, Mapping)  # of which a class, or what is called, is made
+
+
+def in_words(hint: Any) -> str:
+    """What fits, for a message.
+
+    Example:
+        >>> in_words(list[str] | Count | None)
+        'a list of texts, a whole number from 1 or null'
+    """
+    found = dict.fromkeys(words for each in members(hint) if (words := _in_words(each)))
+    if PLAIN[Path] in found:
+        found.pop(PLAIN[str], None)
+    *others, last = found or ["settings in {}"]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _in_words(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin is Annotated:
+        kind, *ranges = get_args(hint)
+        return in_words(kind) + "".join(str(each) for each in ranges if isinstance(each, Range))
+    if origin is Literal:
+        return ", ".join(map(str, get_args(hint)))
+    if (each := item(hint)) is not None:
+        inner = in_words(each)
+        return "a list" if each is Any else f"a list of {MANY.get(inner, inner.replace('a list', 'lists', 1))}"
+    return PLAIN.get(hint, "settings in {}" if hint in (dict, Mapping, Callable) or origin is dict else "")
+
+
+def is_text(hint: Any) -> bool:
+    """Whether nothing but text, or null, fits beside lists: what was typed is then taken as it is."""
+    scalars = [each for each in members(hint) if item(each) is None and each is not NoneType]
+    return bool(scalars) and all(each in (str, Path) for each in scalars)
+
+
+def is_place(hint: Any) -> bool:
+    """Whether text in it names a file or a folder."""
+    return any(each is Path or (item(each) is not None and is_place(item(each))) for each in members(hint))
+
+
+def text_items(hint: Any) -> Any:
+    """The type of the items of a list that may be given, if they are text or lists of it; else None."""
+    for each in members(hint):
+        inner = item(each)
+        if inner is not None and (is_text(inner) or text_items(inner) is not None):
+            return inner
+    return None

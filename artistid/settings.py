@@ -1,0 +1,558 @@
+"""What each setting of the verbs may be, and how what was typed becomes its value.
+
+A setting of a class is what the class's own hint says (``data.root``, ``trainer.max_epochs``); any other one is of the
+type that it has by default in ``conf/``, or is declared in :data:`DECLARED`. Two things follow from the types. Before
+Hydra composes, what was typed for a text, a path or a list of them is quoted, since Hydra's grammar would make numbers
+of names such as 311 and sweeps of paths with a comma: :func:`quoted`. After it has composed, every setting is checked:
+:func:`check`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.grammar_parser import parse as parse_interpolation
+
+from artistid.bounds import BOUNDS
+from artistid.errors import ArtistidError
+from artistid.hints import (
+    Count,
+    Range,
+    Whole,
+    fits,
+    in_words,
+    is_place,
+    is_text,
+    members,
+    parameters,
+    text_items,
+    union,
+)
+
+Place = str | Path
+Above = Annotated[float, Range(0)]
+
+# Settings of no class, where the default does not say it all; those whose default is null may be null, too.
+DECLARED: Mapping[str, Any] = {
+    "cache_dir": Place,
+    "workers": Whole,
+    "checkpoint": Place,
+    "collection": Place,
+    "audio": Place | list[Place],
+    "track": str | list[str],
+    "out": Place,
+    "to": Place,
+    "table": Place | list[Place],
+    "runs": Place | list[Place],
+    "run_dir": Place,
+    "init_from": Place,
+    "genres": Place,
+    "peers": Place,
+    "compare": list[list[Place]],
+    "maps": Place | list[Place] | None,
+    "only": str | list[str],
+    "part": str,
+    "vote": str,
+    "format": str,
+    "shard": Whole,
+    "shards": Count,
+    "verify": bool | str,
+    "unknown_artists": Whole | list[str],
+    "names": list[str],
+    "proxies": list[str],
+    "trust": list[str],
+    "top": Count,
+    "nearest": Count,
+    "draws": Count,
+    "port": Annotated[int, Range(0, 2**16 - 1)],
+    "max_upload_mb": Above,
+    "max_minutes": Above,
+    "seed": Annotated[int, Range(0, 2**32 - 1)],
+    "early_stopping.patience": Count,
+    "fine_tuning.thaw": Whole | dict,
+    "fine_tuning.lr_factor": Above,
+    "trainer.precision": str | Literal[16, 32, 64],
+    "model.most_clips_per_song": Count,
+}
+
+# Sections that are the arguments of a class without naming it.
+SECTIONS: Mapping[str, str] = {"trainer": "lightning.pytorch.Trainer", "limits": "artistid.data.sound.Limits"}
+
+# Packages whose classes are looked at for the types of their settings: those that are imported anyway.
+LOOKED_AT = ("artistid", "lightning", "torch", "sklearn")
+
+# Groups that a command can do without, whatever it has by default.
+DISPENSABLE = ("logger", "hydra")
+
+OPENING = re.compile(r"(?<!\\)(?:\\\\)*\$\{\s*([^{}\s]*)")
+SWEEPS = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)", re.DOTALL)
+QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+PAIRS = {"[": "]", "{": "}", "(": ")"}
+
+
+class Known(NamedTuple):
+    """What ``conf/`` says of a setting in one place.
+
+    Attributes:
+        default: that it has there.
+        hint: what its class says, if it has one that is looked at; else None.
+    """
+
+    default: Any
+    hint: Any
+
+
+class Settings:
+    """The settings that a verb has, in any choice of its groups.
+
+    Args:
+        verb: of the package.
+        folders: of configurations, ours and the user's own.
+    """
+
+    def __init__(self, verb: str, folders: Sequence[Path]) -> None:
+        self.verb = verb
+        self._folders = folders
+
+    @cached_property
+    def roots(self) -> list[dict[str, Any]]:
+        """The verb's own file and those that it builds on, the file itself first."""
+        found, waiting = [], [self.verb]
+        for name in waiting:
+            for document in self._read(f"{name}.yaml"):
+                found.append(document)
+                waiting += [each for each in document.get("defaults", []) if isinstance(each, str) and each != "_self_"]
+        return found
+
+    @cached_property
+    def groups(self) -> dict[str, Any]:
+        """By name the choice that each group has by default; None: none."""
+        chosen: dict[str, Any] = {}
+        for document in reversed(self.roots):
+            for each in document.get("defaults", []):
+                if isinstance(each, dict):
+                    chosen |= {name: value for name, value in each.items() if " " not in name}
+        return chosen
+
+    @cached_property
+    def required(self) -> list[str]:
+        """The names without which a command has not all its settings."""
+        own = [name for document in reversed(self.roots) for name in document if name not in ("defaults", *DISPENSABLE)]
+        groups = [name for name, choice in self.groups.items() if choice is not None and name not in DISPENSABLE]
+        return list(dict.fromkeys([*own, *groups]))
+
+    def _read(self, pattern: str) -> Iterator[dict[str, Any]]:
+        for folder in self._folders:
+            for path in sorted(folder.glob(pattern)):
+                try:
+                    document = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+                except (OSError, ValueError, yaml.YAMLError):
+                    continue  # Hydra will tell
+                if isinstance(document, dict):
+                    yield document
+
+    @property
+    def names(self) -> list[str]:
+        """All dotted names of settings, in any choice of the groups."""
+        below = [(f"{group}.", each) for group in self.groups for each in _read(f"{group}/*.yaml")]
+        return [
+            name for above, document in [("", each) for each in self.roots] + below for name in _names(document, above)
+        ]
+
+    def choices(self, group: str) -> list[str]:
+        """What a group can be."""
+        return sorted({path.stem for folder in self._folders for path in folder.glob(f"{group}/*.yaml")})
+
+    def is_group(self, name: str) -> bool:
+        """Whether a name stands for a choice among files."""
+        return "/" in name or any((folder / name).is_dir() for folder in self._folders)
+
+    def known(self, name: str) -> list[Known]:
+        """All that is said of a setting, in whatever choice of its group."""
+        first, *rest = name.split(".")
+        found = [known for document in self.roots if (known := _at(document, [first, *rest]))]
+        if rest and self.is_group(first):
+            found += [known for document in self._read(f"{first}/*.yaml") if (known := _at(document, rest))]
+        return found
+
+    def hint(self, name: str, config: DictConfig | None = None) -> Any:
+        """The type of a setting; None: nothing is known of it.
+
+        Args:
+            name: dotted.
+            config: composed; without it, any class counts that the setting may be of.
+        """
+        known = self.known(name)
+        by_default_null = any(each.default is None for each in known)
+        if name in DECLARED:
+            return DECLARED[name] | None if by_default_null else DECLARED[name]
+        if (section := name.partition(".")[0]) in SECTIONS:
+            return _bounded(name, parameters(SECTIONS[section]).get(name.partition(".")[2]))
+        if config is not None and (hint := _hint_in(config, name.split("."))) is not None:
+            return _bounded(name, hint)
+        hints = [each.hint if each.hint is not None else _type_of(each.default) for each in known]
+        hints = [hint for hint in hints if hint is not None]
+        if not hints:
+            return None
+        return _bounded(name, union([*hints, None] if by_default_null else hints))
+
+    def sections(self, name: str) -> list[str]:
+        """The names below a setting that is to have some."""
+        return list(
+            dict.fromkeys(key for each in self.known(name) if isinstance(each.default, dict) for key in each.default)
+        )
+
+
+def _names(document: Mapping[str, Any], above: str) -> Iterator[str]:
+    for name, value in document.items():
+        yield f"{above}{name}"
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{above}{name}.")
+
+
+def _at(document: Any, path: list[str]) -> Known | None:
+    """What a file says at a place."""
+    hint, inside = None, document
+    for name in path:
+        if not isinstance(inside, dict) or name not in inside:
+            return None
+        hint = _parameter(inside.get("_target_"), name)
+        inside = inside[name]
+    return Known(inside, hint)
+
+
+def _hint_in(config: Any, path: list[str]) -> Any:
+    """The hint of the class that a composed configuration names at a place; None: of none."""
+    *parents, name = path
+    for parent in parents:
+        config = config._get_node(parent) if isinstance(config, DictConfig) else None
+    return _parameter(config.get("_target_"), name) if isinstance(config, DictConfig) else None
+
+
+def _parameter(target: Any, name: str) -> Any:
+    if not isinstance(target, str) or target.partition(".")[0] not in LOOKED_AT:
+        return None
+    return parameters(target).get(name)
+
+
+def _type_of(default: Any) -> Any:
+    """The type that a default shows; None: it shows none."""
+    if isinstance(default, str):
+        whole_interpolation = default.startswith("${") and default.endswith("}") and default.count("${") == 1
+        return None if whole_interpolation and ":" not in default else str
+    if isinstance(default, bool | int):
+        return type(default)
+    if isinstance(default, float):
+        return float
+    if isinstance(default, list):
+        kinds = {_type_of(each) for each in default} - {None}
+        if kinds <= {int, float} and kinds:
+            return list[float]
+        return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
+    return None
+
+
+def _bounded(name: str, hint: Any) -> Any:
+    """A hint with the bounds that a number of this name has."""
+    if name not in BOUNDS or hint is None:
+        return hint
+    span = Range(*BOUNDS[name])
+    return union([Annotated[each, span] if each in (int, float) else each for each in members(hint)])
+
+
+# -- before Hydra composes ---------------------------------------------------------------------------------------------
+
+
+def quoted(argument: str, settings: Settings, sweeping: bool = False) -> str:
+    """A setting as it was typed, quoted for Hydra where it takes text or a path: what was typed is what it is.
+
+    A path of a file or folder that is there is meant by it, whatever its name. Else items of a list and, in a sweep,
+    the values between commas are quoted one by one, and what is in quotes already stays. ``${…}`` stands for another
+    setting if there is one of that name.
+
+    Args:
+        argument: of the command line.
+        settings: of the verb.
+        sweeping: whether commas part the values of a sweep.
+    """
+    name, equals, value = argument.partition("=")
+    plain_name = name.lstrip("+")
+    if not equals or not value or argument.startswith("~"):
+        return argument
+    if settings.is_group(plain_name):
+        return _chosen(name, value, settings, sweeping)
+    hint = settings.hint(plain_name)
+    if hint is None or not (is_text(hint) or text_items(hint) is not None):
+        return argument
+    return f"{name}={_Quoting(settings, sweeping)(value, hint)}"
+
+
+def _chosen(group: str, choice: str, settings: Settings, sweeping: bool) -> str:
+    """A choice of a group, which is a file's name whatever it looks like; null takes away what is chosen by default."""
+    if choice == "null" and not sweeping and settings.groups.get(group) is not None:
+        return f"~{group}"
+    number = isinstance(_read(choice), int | float)
+    return f"{group}='{choice}'" if number else f"{group}={choice}"
+
+
+class _Quoting:
+    """Quotes what was typed for settings that take text."""
+
+    def __init__(self, settings: Settings, sweeping: bool) -> None:
+        self._settings = settings
+        self._sweeping = sweeping
+
+    def __call__(self, value: str, hint: Any) -> str:
+        if is_place(hint) and is_text(hint) and _is_there(value):
+            return self._text(value)
+        if self._sweeping:
+            if SWEEPS.fullmatch(value):
+                return value
+            return ",".join(self._one(each, hint) for each in split_at_commas(value))
+        return self._one(value, hint)
+
+    def _one(self, value: str, hint: Any) -> str:
+        """A value that is not swept."""
+        if is_place(hint) and is_text(hint) and _is_there(value):
+            return self._text(value)
+        if QUOTED.fullmatch(value) or (value == "null" and NoneType in members(hint)):
+            return value
+        items = text_items(hint)
+        if items is not None and (inside := _inside_brackets(value)) is not None:
+            return (
+                f"[{','.join(self._one(each, items) for each in split_at_commas(inside))}]" if inside.strip() else "[]"
+            )
+        if is_text(hint) or items is None:
+            return self._text(value)
+        if any(each in (str, Path) for each in members(hint)) or fits(_read(value), hint):
+            return value
+        return self._text(value)  # what it takes is a list: it will be told so by what was typed
+
+    def _text(self, text: str) -> str:
+        """Text for Hydra; as it is where Hydra reads it so."""
+        if "${" in text and not self._interpolates(text):
+            text = literal(text)
+        elif _read(text) == text:
+            return text
+        escaped = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + ("\\'" if match[2] else ""), text)
+        return f"'{escaped}'"
+
+    def _interpolates(self, text: str) -> bool:
+        """Whether all that looks so stands for another setting, or for what a resolver gives."""
+        setup_globals()  # Hydra's own resolvers
+        try:
+            parse_interpolation(text)
+        except OmegaConfBaseException:
+            return False
+        return all(
+            OmegaConf.has_resolver(word.partition(":")[0]) if ":" in word else bool(self._settings.known(word))
+            for word in OPENING.findall(text)
+            if not word.startswith(".")
+        )
+
+
+def _read(text: str) -> Any:
+    """What Hydra makes of a value; None of one that it can't read, or would sweep."""
+    try:
+        override = OverridesParser.create().parse_override(f"x={text}")
+    except (HydraException, ValueError):
+        return None
+    return None if override.is_sweep_override() else override.value()
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is a file or folder of exactly this name."""
+    try:
+        return os.path.lexists(Path(path).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _inside_brackets(value: str) -> str | None:
+    """What a list holds, as it was typed; None for what is none, such as ``[1999] Band/[12]*.mp3``."""
+    text = value.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    depth = 0
+    for place, letter in _outside_quotes(text):
+        depth += (letter == "[") - (letter == "]")
+        if depth == 0:
+            return text[1:-1] if place == len(text) - 1 else None
+    return None
+
+
+def split_at_commas(text: str) -> list[str]:
+    """The parts of a text between commas that lie neither in quotes nor in brackets, without the blanks around them.
+
+    Example:
+        >>> split_at_commas("[a,b], 'c,d',${when:e,f}")
+        ['[a,b]', "'c,d'", '${when:e,f}']
+    """
+    ends, parts, first = [], [], 0
+    for place, letter in _outside_quotes(text):
+        if letter in PAIRS and PAIRS[letter] in text[place:]:
+            ends.append(PAIRS[letter])
+        elif ends and letter == ends[-1]:
+            ends.pop()
+        elif letter == "," and not ends:
+            parts.append(text[first:place].strip())
+            first = place + 1
+    return [*parts, text[first:].strip()]
+
+
+def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
+    """The letters of a text, and their places, but for items in quotes: an apostrophe within a word opens none."""
+    place = 0
+    while place < len(text):
+        begins = place == 0 or text[:place].rstrip()[-1:] in (",", "[", "(", "")
+        if begins and (match := QUOTED.match(text, place)) and text[match.end() :].lstrip()[:1] in (",", "]", ")", ""):
+            place = match.end()
+            continue
+        yield place, text[place]
+        place += 1
+
+
+def literal(value: Any) -> Any:
+    """Plain values for OmegaConf, which reads ``${…}`` in a text as another setting's name: here it is but text."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${", value)
+    if isinstance(value, Mapping):
+        return {name: literal(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [literal(each) for each in value]
+    return value
+
+
+# -- after it has ------------------------------------------------------------------------------------------------------
+
+
+def check(config: DictConfig, settings: Settings) -> None:
+    """See that every setting is of its type; whole numbers where text is expected, of a file, become text.
+
+    Args:
+        config: composed, and changed so.
+        settings: of the verb.
+
+    Raises:
+        ArtistidError: the first that is not, or is missing.
+    """
+    for name in settings.required:
+        if name not in config:
+            raise ArtistidError(f"{name} is missing: {_wanted(settings, name)}, and nothing else stands for it")
+    _check_below(config, "", config, settings)
+
+
+def _check_below(part: DictConfig, above: str, config: DictConfig, settings: Settings) -> None:
+    for key in list(part):
+        name = f"{above}{key}"
+        if name == "hydra":
+            continue
+        value = _resolved(part, key, name)
+        hint = settings.hint(name, config)
+        if isinstance(value, DictConfig) and (hint is None or not fits({}, hint)):
+            if hint is not None:
+                raise ArtistidError(f"{name}={shown(value)}: expected {in_words(hint)}")
+            _check_below(value, f"{name}.", config, settings)
+            continue
+        if hint is None:
+            if below := settings.sections(name):
+                raise ArtistidError(f"{name}={shown(value)}: expected settings of its own: {', '.join(below)}")
+            continue
+        plain = OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
+        converted = _as_text(plain, hint)
+        if not fits(converted, hint):
+            raise ArtistidError(f"{name}={shown(plain)}: expected {in_words(hint)}")
+        if converted != plain or type(converted) is not type(plain):
+            part[key] = literal(converted)
+
+
+def _resolved(part: DictConfig, key: Any, name: str) -> Any:
+    if OmegaConf.is_missing(part, key):
+        raise ArtistidError(f"{name}=??? stands for a setting that is still to come: say what it is")
+    try:
+        return part[key]
+    except OmegaConfBaseException as error:
+        written = OmegaConf.to_container(part, resolve=False)[key]  # type: ignore[index,call-overload]
+        raise ArtistidError(f"{name}={shown(written)} cannot be made out: {first_line(error)}") from error
+
+
+def _as_text(value: Any, hint: Any) -> Any:
+    """Whole numbers as text where nothing but text is expected."""
+    if type(value) is int and is_text(hint):
+        return str(value)
+    if isinstance(value, list) and (items := text_items(hint)) is not None:
+        return [_as_text(each, items) for each in value]
+    return value
+
+
+def _wanted(settings: Settings, name: str) -> str:
+    if below := settings.sections(name):
+        return f"it has settings of its own ({', '.join(below)})"
+    if settings.is_group(name):
+        return f"expected {name}=NAME, such as {settings.groups.get(name)}"
+    hint = settings.hint(name)
+    return f"expected {in_words(hint)}" if hint is not None else "expected a value"
+
+
+def shown(value: Any) -> str:
+    """A value as it might be typed, and not too much of it."""
+    plain = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
+    if plain is None or isinstance(plain, bool):
+        text = str(plain).lower().replace("none", "null")
+    elif isinstance(plain, list):
+        text = f"[{', '.join(map(shown, plain))}]"
+    elif isinstance(plain, dict):
+        text = f"{{{', '.join(f'{name}: {shown(each)}' for name, each in plain.items())}}}"
+    else:
+        text = repr(plain)
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without the lines that it adds for programmers."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def closest(name: str, names: Sequence[str]) -> str:
+    """A hint at what may have been meant; nothing where nothing is alike."""
+    alike = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {alike[0]}?" if alike else ""
+
+
+# What Hydra says of a setting or choice that it can't place.
+UNKNOWN = re.compile(r"Could not (?:override|append to) '([^']+)'")
+NO_CHOICE = re.compile(r"Could not find '([^']+)'")
+AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=']+=.*?)'\n", re.DOTALL)
+
+
+def composing(error: Exception, settings: Settings) -> str:
+    """What kept Hydra from composing the configuration, in a sentence."""
+    told = str(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read: expected setting=value, and quotes of its own around text with signs "
+            "or other letters in it, as in '+notes=\"…\"'"
+        )
+    if match := AMBIGUOUS.search(told):
+        return f"{match[1]}: expected one value; -m runs each of several in turn"
+    if match := UNKNOWN.search(told):
+        alike = closest(match[1], settings.names)
+        return f"{match[1]} is no setting of {settings.verb}{alike}; +{match[1]}=… would add it"
+    if match := NO_CHOICE.search(told):
+        group, _, choice = match[1].rpartition("/")
+        return f"{group}={choice} is none of {', '.join(settings.choices(group)) or 'the files in conf/'}"
+    return re.sub(r"\s*\n\s*", "; ", told.strip())
