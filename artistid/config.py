@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,7 +29,7 @@ from artistid.errors import ArtistidError
 from artistid.interruption import Interrupted, interruptible, tell_interruption
 from artistid.places import expanded, name_user
 from artistid.printing import format_warning, say, show_any_text
-from artistid.settings import Settings, check, composing, first_line, literal, quoted
+from artistid.settings import Settings, check, composing, first_line, literal, typed
 from artistid.writing import write_text
 
 # What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
@@ -86,9 +87,7 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
             os.environ["HYDRA_FULL_ERROR"] = "1"  # instead of printing what went wrong, Hydra is to raise it
             try:
                 with interruptible():
-                    settings = settings_of(config_name)
-                    sweeping = bool({"-m", "--multirun"} & set(sys.argv))
-                    sys.argv[1:] = [quoted(argument, settings, sweeping) for argument in sys.argv[1:]]
+                    sys.argv[1:] = typed(sys.argv[1:], settings_of(config_name))
                     hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
             except Interrupted as interrupted:
                 tell_interruption(kept)
@@ -181,6 +180,25 @@ def make_data_absolute(config: DictConfig) -> None:
 def plain(config: Any) -> Any:
     """A configuration as plain, resolved dicts, lists and scalars."""
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def build(settings: Any, name: str, **arguments: Any) -> Any:
+    """What a part of the configuration describes under ``_target_``.
+
+    Args:
+        settings: that part; plain ones are taken as they are, without interpolations.
+        name: of the part, for the error.
+        arguments: in addition.
+
+    Raises:
+        ArtistidError: it can't be made of these settings.
+    """
+    try:
+        return instantiate(settings if isinstance(settings, DictConfig) else literal(settings), **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ArtistidError):
+            raise error.__cause__ from error
+        raise ArtistidError(f"{name}: {first_line(error.__cause__ or error)}") from error
 
 
 def _basename(path: str | None) -> str:

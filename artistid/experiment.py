@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, open_dict
 
-from artistid.config import in_sweep, plain
+from artistid.config import build, in_sweep, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leaks, check_policy, part_duplicates
-from artistid.data.features import Features
 from artistid.data.sound import Sound
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store
@@ -35,7 +33,7 @@ from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import check_fine_tuning
 from artistid.learning.loggers import log_results, open_loggers
-from artistid.learning.networks import Network, predict, set_up
+from artistid.learning.networks import Network, check_trainer, predict, set_up
 from artistid.learning.specification import targets_of
 from artistid.places import below, expanded
 from artistid.preparation import prepare_data, prepare_described
@@ -60,6 +58,10 @@ class System(Protocol):
     seconds: float
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None: ...
+
+    @classmethod
+    def check_settings(cls, config: DictConfig) -> None:
+        """Raises ArtistidError for settings of which no such system can be made, whatever the data."""
 
     def check_unchanged(self, folder: RunFolder) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
@@ -101,8 +103,7 @@ def train(config: DictConfig) -> float:
 def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "prepare"):
-        features: Features = instantiate(config.features)
-        catalog, store, left_out = prepare_data(config, features)
+        catalog, store, left_out = prepare_data(config, build(config.features, "features"))
     if len(catalog.artists) < 2:
         raise ArtistidError(
             f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
@@ -112,11 +113,10 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
         log.info("unknown artists, not trained on: %s: %d songs", ", ".join(unknown.artists), len(unknown))
     with stopwatch(seconds, "split"):
         split, leaks = draw_split(config, catalog, store)
-    clipping = instantiate(config.clip)
+    clipping = build(config.clip, "clip")
     parts = {part: split.select(catalog, part) for part in PARTS}
     data = ClipData(parts, store, catalog.artists, clipping, config.batch_size)
-    learner: type[System] = Baseline if "estimator" in config.model else Network
-    system = learner(config, data, split)
+    system = learner_of(config)(config, data, split)
     levels = levels_of(clipping.whole_songs)
     if resume:
         system.check_unchanged(folder)
@@ -193,7 +193,7 @@ def draw_split(config: DictConfig, catalog: Catalog, store: Store) -> tuple[Spli
 
 def split_rule(config: DictConfig) -> Any:
     """What draws the split: ``config.split`` without what concerns every rule."""
-    return instantiate({name: value for name, value in plain(config.split).items() if name != "duplicates"})
+    return build({name: value for name, value in plain(config.split).items() if name != "duplicates"}, "split")
 
 
 def evaluate(config: DictConfig) -> dict[str, Score]:
@@ -211,6 +211,8 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     config.vote = config.vote or specification.vote
     config.part = config.part or ("all" if elsewhere else "test")
     check_vote(config.vote)
+    set_up()
+    check_trainer(plain(config.trainer))
     if config.part not in (*PARTS, "all"):
         raise ArtistidError(f"part={config.part!r} is none of {', '.join(PARTS)}, all")
     path = expanded(config.checkpoint).resolve()
@@ -253,7 +255,6 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     data = ClipData({part: catalog}, store, specification.artists, specification.clipping(), specification.batch_size)
     folder.write_setup(config, catalog)
 
-    set_up()
     trainer_settings = plain(config.trainer)
     if trainer_settings["precision"] == "auto":
         trainer_settings["precision"] = specification.precision
@@ -286,16 +287,19 @@ def check_settings(config: DictConfig) -> None:
     for name, choices in (("clips_on", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
         if config[name] not in choices:
             raise ArtistidError(f"{name}={config[name]} is none of {', '.join(choices)}")
-    for name, lowest, highest in (("seed", 0, 2**32 - 1), ("batch_size", 1, 2**31)):
-        value = config[name]
-        if not isinstance(value, int) or not lowest <= value <= highest:
-            raise ArtistidError(f"{name}={value}: expected a whole number from {lowest} to {highest}")
     check_foreign(config)
     check_unknown(plain(config)["unknown_artists"], "estimator" in config.model, config.model.name)
-    if not isinstance(config.early_stopping.patience, int) or config.early_stopping.patience < 1:
-        raise ArtistidError(f"early_stopping.patience={config.early_stopping.patience}: expected 1 epoch or more")
     if "init_from" in config:
         check_fine_tuning(config)
+    for part in ("features", "data", "clip"):
+        build(config[part], part)
+    split_rule(config)
+    learner_of(config).check_settings(config)
+
+
+def learner_of(config: DictConfig) -> type[System]:
+    """The kind of system that ``model`` describes."""
+    return Baseline if "estimator" in config.model else Network
 
 
 def check_foreign(config: DictConfig) -> None:
@@ -317,10 +321,7 @@ def check_foreign(config: DictConfig) -> None:
 
 
 def check_unknown(unknown: Any, is_baseline: bool, model: str) -> None:
-    """Raises ArtistidError for unknown artists that are no number and no list, or of a baseline."""
-    is_number = isinstance(unknown, int) and not isinstance(unknown, bool) and unknown >= 0
-    if not is_number and not isinstance(unknown, list):
-        raise ArtistidError(f"unknown_artists={unknown}: expected how many, 0 or more, or a list of names")
+    """Raises ArtistidError for unknown artists of a baseline."""
     if unknown and is_baseline:
         raise ArtistidError(
             f"unknown_artists={unknown}: model={model} is a baseline, which knows no threshold; a network does"

@@ -32,7 +32,7 @@ def below(folder: Path, name: object, setting: str) -> Path:
     return folder / str(name)
 
 
-def expanded(path: str | Path) -> Path:
+def expanded(path: str | os.PathLike[str]) -> Path:
     """A path whose leading ``~`` stands for a home.
 
     Raises:

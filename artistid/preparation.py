@@ -9,10 +9,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
 
-from artistid.config import plain
+from artistid.config import build, plain
 from artistid.data.catalog import Catalog
 from artistid.data.features import Features
 from artistid.data.shards import Shard
@@ -35,7 +34,7 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
     if config.verify not in (False, True, "repair"):
         raise ArtistidError(f"verify={config.verify!r} is none of false, true, repair")
     shard = None if config.shard is None else Shard(config.shard, config.shards)
-    features: Features = instantiate(config.features)
+    features: Features = build(config.features, "features")
     catalog, store, _ = prepare_data(config, features, shard)
     if not config.verify:
         return catalog, store
@@ -101,7 +100,7 @@ def prepare_data(
         left_out: track ids that could not be decoded (``on_error=skip``).
     """
     if source is None:
-        source = instantiate(config.data)
+        source = build(config.data, "data")
     folder = below(expanded(config.cache_dir), source.name, "data.name")
     found = source.catalog()
     log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))

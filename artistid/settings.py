@@ -277,6 +277,12 @@ def _bounded(name: str, hint: Any) -> Any:
 # -- before Hydra composes ---------------------------------------------------------------------------------------------
 
 
+def typed(arguments: Sequence[str], settings: Settings) -> list[str]:
+    """The arguments of a command line as Hydra is to be given them."""
+    sweeping = not {"-m", "--multirun"}.isdisjoint(arguments)
+    return [each for argument in arguments if (each := quoted(argument, settings, sweeping)) or not argument]
+
+
 def quoted(argument: str, settings: Settings, sweeping: bool = False) -> str:
     """A setting as it was typed, quoted for Hydra where it takes text or a path: what was typed is what it is.
 
@@ -303,8 +309,8 @@ def quoted(argument: str, settings: Settings, sweeping: bool = False) -> str:
 
 def _chosen(group: str, choice: str, settings: Settings, sweeping: bool) -> str:
     """A choice of a group, which is a file's name whatever it looks like; null takes away what is chosen by default."""
-    if choice == "null" and not sweeping and settings.groups.get(group) is not None:
-        return f"~{group}"
+    if choice == "null" and not sweeping and group in settings.groups:
+        return f"~{group}" if settings.groups[group] is not None else ""
     number = isinstance(_read(choice), int | float)
     return f"{group}='{choice}'" if number else f"{group}={choice}"
 
@@ -486,7 +492,7 @@ def _resolved(part: DictConfig, key: Any, name: str) -> Any:
     try:
         return part[key]
     except OmegaConfBaseException as error:
-        written = OmegaConf.to_container(part, resolve=False)[key]  # type: ignore[index,call-overload]
+        written = OmegaConf.to_container(part, resolve=False)[key]  # type: ignore[index]
         raise ArtistidError(f"{name}={shown(written)} cannot be made out: {first_line(error)}") from error
 
 
@@ -510,7 +516,7 @@ def _wanted(settings: Settings, name: str) -> str:
 
 def shown(value: Any) -> str:
     """A value as it might be typed, and not too much of it."""
-    plain = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
+    plain: Any = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
     if plain is None or isinstance(plain, bool):
         text = str(plain).lower().replace("none", "null")
     elif isinstance(plain, list):

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 from omegaconf import DictConfig
@@ -20,7 +18,7 @@ from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import ParameterGrid
 
-from artistid.config import plain
+from artistid.config import build, plain
 from artistid.data.clips import Clipping, Clips, cut
 from artistid.data.datamodule import ClipData
 from artistid.data.descriptors import Descriptors
@@ -32,6 +30,7 @@ from artistid.evaluation.scores import leading_f1, levels_of, score_levels
 from artistid.learning.logits import predictions_from_logits
 from artistid.models.scoring import class_scores
 from artistid.runs import RunFolder
+from artistid.settings import first_line
 from artistid.writing import write_csv
 
 log = logging.getLogger(__name__)
@@ -81,21 +80,9 @@ class Baseline:
             raise ArtistidError(f"model={self.name} is given features=descriptors, found features={features.name}")
         self.vote = config.vote
         self.levels = levels_of(data.clipping.whole_songs)
-        try:
-            self.estimator: BaseEstimator = instantiate(config.model.estimator)
-            self.summary: Summary = instantiate(config.model.summary)
-        except (InstantiationException, TypeError, ValueError) as error:
-            raise ArtistidError(f"model.estimator or model.summary: {error}") from error
+        self.estimator, self.summary, self.grid = described_by(config)
         drawn = [name for name in self.estimator.get_params() if name.split("__")[-1] == "random_state"]
         self.estimator.set_params(**dict.fromkeys(drawn, config.seed))
-        self.grid = list(ParameterGrid(plain(config.model.grid) or {}))
-        if unknown := sorted({name for point in self.grid for name in point} - set(self.estimator.get_params())):
-            raise ArtistidError(
-                f"model.grid: {', '.join(unknown)} is no parameter of {type(self.estimator).__name__}; it has "
-                f"{', '.join(sorted(self.estimator.get_params()))}"
-            )
-        if config.model.fit_on not in ("clips", "songs"):
-            raise ArtistidError(f"model.fit_on={config.model.fit_on!r} is none of clips, songs")
         self.fit_on = config.model.fit_on
         alike = data.clipping.whole_songs or getattr(self.estimator, "any_length", False)
         if self.fit_on == "songs" and not alike:
@@ -105,10 +92,13 @@ class Baseline:
                 "it on such clips, which is another system than its source's)"
             )
         self.most_clips_per_song = config.model.most_clips_per_song
-        if self.most_clips_per_song is not None and self.most_clips_per_song < 1:
-            raise ArtistidError(f"model.most_clips_per_song={self.most_clips_per_song}: expected 1 or more, or null")
         self.temperature = 1.0
         self.seconds = 0.0
+
+    @classmethod
+    def check_settings(cls, config: DictConfig) -> None:
+        """Raises ArtistidError for settings of which no baseline can be made, whatever the data."""
+        described_by(config)
 
     def check_unchanged(self, folder: RunFolder) -> None:
         """Nothing to check: a baseline that was interrupted begins anew."""
@@ -175,6 +165,27 @@ class Baseline:
         except (ValueError, TypeError) as error:
             settings = ", ".join(f"{name}={value}" for name, value in point.items())
             raise ArtistidError(f"model={self.name} cannot be fitted ({settings}): {error}") from error
+
+
+def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[str, Any]]]:
+    """What ``model`` names: the classifier, what it is given of a clip, and the points of its grid.
+
+    Raises:
+        ArtistidError: what cannot be made of these settings, or is no parameter of the classifier.
+    """
+    if config.model.fit_on not in ("clips", "songs"):
+        raise ArtistidError(f"model.fit_on={config.model.fit_on!r} is none of clips, songs")
+    estimator, summary = (build(config.model[part], f"model.{part}") for part in ("estimator", "summary"))
+    try:
+        grid = list(ParameterGrid(plain(config.model.grid) or {}))
+    except (TypeError, ValueError) as error:
+        raise ArtistidError(f"model.grid: {first_line(error)}") from error
+    if unknown := sorted({name for point in grid for name in point} - set(estimator.get_params())):
+        raise ArtistidError(
+            f"model.grid: {', '.join(unknown)} is no parameter of {type(estimator).__name__}; it has "
+            f"{', '.join(sorted(estimator.get_params()))}"
+        )
+    return estimator, summary, grid
 
 
 def spread(clips: Clips, most: int | None) -> Clips:

@@ -9,9 +9,11 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch
+from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import score_levels
 from artistid.learning.classifier import ArtistClassifier
@@ -83,6 +85,16 @@ class SongVote(Callback):
         index = module.all_gather(torch.cat(self._index)).flatten()  # type: ignore[union-attr]  # (clips,)
         self._logits.clear()
         self._index.clear()
+        if module.trainer.state.fn == TrainerFn.FITTING and not logits.isfinite().all():
+            raise ArtistidError(_divergence(module))
         rows, first = np.unique(index.cpu().numpy(), return_index=True)
         assert isinstance(module, ArtistClassifier)
         return predictions_from_logits(logits.cpu()[first], rows, self.clips[part], tuple(module.specification.artists))
+
+
+def _divergence(module: L.LightningModule) -> str:
+    rates = sorted({float(group["lr"]) for each in module.trainer.optimizers for group in each.param_groups})
+    return (
+        f"training diverged in epoch {module.current_epoch}: what the network gives is not finite (NaN or infinite); "
+        f"a lower optimizer.lr (it is {', '.join(f'{rate:g}' for rate in rates)}) or trainer.gradient_clip_val helps"
+    )

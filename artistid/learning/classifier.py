@@ -13,9 +13,18 @@ from artistid.data.datamodule import Batch
 from artistid.errors import ArtistidError
 from artistid.learning.acceleration import prepare_network
 from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_network
+from artistid.settings import first_line
 from artistid.trust import Trust
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+def make_optimizer(factory: OptimizerFactory, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of some parameters; raises ArtistidError for settings that it does not take."""
+    try:
+        return factory(parameters)
+    except Exception as error:  # one of any package may be named
+        raise ArtistidError(f"optimizer.*: {first_line(error)}") from error
 
 
 class ArtistClassifier(L.LightningModule):
@@ -98,10 +107,7 @@ class ArtistClassifier(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.optimizer is None:
             raise ValueError("this classifier was made without an optimizer: it can't be trained")
-        try:
-            return self.optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
-        except (ValueError, TypeError) as error:
-            raise ArtistidError(f"optimizer.*: {error}") from error
+        return make_optimizer(self.optimizer, (each for each in self.parameters() if each.requires_grad))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CHECKPOINT_KEY] = self.specification.plain()

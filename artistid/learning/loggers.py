@@ -36,7 +36,7 @@ def open_loggers(config: DictConfig, resume: bool) -> Iterator[list[Logger]]:
         config: ``logger.*`` are the loggers.
         resume: whether the run goes on; its run of wandb then does so as well.
     """
-    settings = {name: plain(logger) for name, logger in config.logger.items()}
+    settings = {name: plain(logger) for name, logger in (config.get("logger") or {}).items()}
     if "wandb" in settings:
         settings["wandb"]["id"] = _wandb_id(Path(settings["wandb"]["save_dir"]), resume)
         if "WANDB_MODE" not in os.environ and not _has_wandb_account():

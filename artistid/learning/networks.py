@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra.utils import instantiate
+import torch
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
+from torch import nn
 
-from artistid.config import plain
+from artistid.config import build, plain
 from artistid.data.datamodule import ClipData
 from artistid.data.features import LogMel
 from artistid.data.recordings import kept_fingerprints
@@ -35,17 +37,22 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.archive import load_archive, readable
 from artistid.learning.callbacks import SongVote
-from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
 from artistid.learning.specification import CHECKPOINT_KEY, NOTHING_BEFORE, Specification, load_checkpoint, named
 from artistid.runs import RunFolder
+from artistid.settings import first_line
 from artistid.trust import Trust, trusted
 
 log = logging.getLogger(__name__)
 
 # A best epoch in the last tenth of all epochs allowed: training would have gone on.
 UNDERTRAINED = 0.9
+
+
+# Settings of the trainer of which 0 would leave nothing to be chosen by validation, or to be tested.
+NEEDED_OF_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches")
 
 
 class Network:
@@ -100,7 +107,7 @@ class Network:
         self.specification.check()
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         self.classifier = ArtistClassifier(
-            self.specification, instantiate(config.optimizer), config.batch_norm_warm_up, self.memory_format
+            self.specification, build(config.optimizer, "optimizer"), config.batch_norm_warm_up, self.memory_format
         )
         self.thawing: Thawing | None = None
         self.begun_with: dict[str, Any] = {}
@@ -118,6 +125,19 @@ class Network:
             }
         self.parameters: int | None = sum(parameter.numel() for parameter in self.classifier.network.parameters())
         self.seconds = 0.0
+
+    @classmethod
+    def check_settings(cls, config: DictConfig) -> None:
+        """Raises ArtistidError for settings of which no network can be built and trained, whatever the data."""
+        set_up()
+        settings = plain(config.trainer)
+        for name in NEEDED_OF_TRAINER:
+            if settings.get(name) == 0 and not settings.get("fast_dev_run"):
+                raise ArtistidError(f"trainer.{name}={settings[name]} leaves nothing to train, to validate or to test")
+        check_trainer(settings)
+        make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
+        with torch.device("meta"):
+            build(config.model.network, "model.network", n_artists=2)
 
     def check_unchanged(self, folder: RunFolder) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
@@ -217,6 +237,18 @@ def predict(
     return votes.predictions["test"]
 
 
+def check_trainer(settings: dict[str, Any]) -> None:
+    """Raises ArtistidError for settings of which no trainer can be made here; ``auto`` as precision is any."""
+    precision = settings.get("precision", "auto")
+    tried = {**settings, "precision": "32-true" if precision == "auto" else precision, "enable_progress_bar": False}
+    trainer = make_trainer(tried, [], logger=False)
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
+        raise ArtistidError(
+            f"trainer.devices={settings['devices']}: expected a process for each of {cores} cores at most"
+        )
+
+
 def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: Any) -> L.Trainer:
     """Lightning's Trainer from ``trainer.*``."""
     if settings.get("enable_progress_bar", True):
@@ -230,8 +262,8 @@ def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: An
         plugins += [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
     try:
         return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger, plugins=plugins)
-    except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
-        raise ArtistidError(f"trainer.*: {error}") from error
+    except Exception as error:  # Lightning asserts some, and looks others up
+        raise ArtistidError(f"trainer.*: {first_line(error)}") from error
 
 
 def set_up() -> None:

@@ -52,7 +52,7 @@ class JackknifeSplit:
 
     def _listed(self, catalog: Catalog) -> dict[str, int]:
         """Track id to fold, by the lists."""
-        folder = expanded(self.lists)
+        folder = expanded(str(self.lists))
         lists = sorted(path.name for path in folder.glob("a20-cut*-tracks.list"))
         if len(lists) > self.n_folds:
             raise ArtistidError(
