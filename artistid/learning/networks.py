@@ -244,9 +244,7 @@ def check_trainer(settings: dict[str, Any]) -> None:
     trainer = make_trainer(tried, [], logger=False)
     cores = os.cpu_count() or 1
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
-        raise ArtistidError(
-            f"trainer.devices={settings['devices']}: expected a process for each of {cores} cores at most"
-        )
+        raise ArtistidError(f"trainer.devices={settings['devices']}: each is a process, and there are {cores} cores")
 
 
 def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: Any) -> L.Trainer:
@@ -273,6 +271,7 @@ def set_up() -> None:
     """
     set_up_process()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # what trainer.profiler was asked for
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the loaders need none, see ClipData
     warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # a cluster's login node, see make_trainer

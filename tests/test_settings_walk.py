@@ -1,0 +1,132 @@
+"""Every setting of every verb with values of the wrong type or range: each is taken, or told in one sentence."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from copy import deepcopy
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from artistid.config import config_dir
+from artistid.errors import ArtistidError
+from artistid.settings import Settings, check, composing, typed
+
+VERBS = (
+    *("app", "benchmark", "choose", "doctor", "embed", "evaluate", "export"),
+    *("predict", "prepare", "report", "similar", "train"),
+)
+CHOICES = {
+    "train": (
+        (),
+        ("data=folder", "logger=wandb", "split=song"),
+        ("data=library", "logger=tensorboard", "split=jackknife"),
+        ("data=csv", "model=statistics_svm", "split=file"),
+        ("data=fma", "model=mandel_gmm"),
+        ("data=mtg_jamendo", "model=random_labels", "split=canonical"),
+        ("data=artist20", "clip=song", "model=ellis_gaussian"),
+    ),
+    "prepare": ((), ("data=folder",), ("data=library", "features=descriptors")),
+    "embed": ((), ("data=folder",)),
+    "evaluate": ((), ("data=folder",)),
+}
+WRONG = ("two", "-1", "0", "1", "0.5", "nan", "inf", "1e400", "null", "true", "[a,1]", "{a: 1}", "", "'${nothing}'", "~")
+SAMPLED = 400
+
+
+@cache
+def composed(verb: str, choices: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose(verb, list(choices))
+
+
+@cache
+def settings(verb: str) -> Settings:
+    return Settings(verb, [config_dir()])
+
+
+def leaves(config: DictConfig, above: str = "") -> list[str]:
+    """The dotted names of all settings, and of what holds some."""
+    names = []
+    for key in config:
+        names.append(f"{above}{key}")
+        inner = config._get_node(key)
+        if isinstance(inner, DictConfig) and not inner._is_none() and not inner._is_interpolation():
+            names += leaves(inner, f"{above}{key}.")
+    return names
+
+
+CASES = [
+    (verb, choices, name, wrong)
+    for verb in VERBS
+    for choices in CHOICES.get(verb, ((),))
+    for name in leaves(composed(verb, choices))
+    if not settings(verb).is_group(name)
+    for wrong in WRONG
+]
+
+
+def outcome(verb: str, choices: tuple[str, ...], name: str, wrong: str, folder: Path) -> str:
+    """What becomes of a setting: ``accepted``, or the sentence that refuses it; anything else is raised."""
+    config = deepcopy(composed(verb, choices))
+    argument = f"~{name}" if wrong == "~" else f"{name}={wrong}"
+    try:
+        overrides = OverridesParser.create().parse_overrides(typed([argument], settings(verb)))
+        ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
+        check(config, settings(verb))
+        if verb in ("train", "evaluate"):
+            build_all(verb, config)
+    except (HydraException, OmegaConfBaseException) as error:
+        return composing(error, settings(verb))
+    except ArtistidError as error:
+        return str(error)
+    return "accepted"
+
+
+def build_all(verb: str, config: DictConfig) -> None:
+    """What the verb builds before it reads any song."""
+    if verb == "train":
+        import_module("artistid.experiment").check_settings(config)
+    else:
+        import_module("artistid.learning.networks").check_trainer(import_module("artistid.config").plain(config.trainer))
+
+
+def walk(cases: list[Any], folder: Path) -> Counter[str]:
+    """Counts what became of the cases; a sentence is one, and names its setting."""
+    counts: Counter[str] = Counter()
+    faults = []
+    for verb, choices, name, wrong in cases:
+        case = f"{verb} {' '.join(choices)} {name}={wrong}"
+        try:
+            told = outcome(verb, choices, name, wrong, folder)
+        except Exception as error:
+            faults.append(f"{case}: {type(error).__name__}: {str(error)[:200]}")
+            counts["tracebacks"] += 1
+            continue
+        counts["accepted" if told == "accepted" else "sentences"] += 1
+        if told != "accepted" and (name.split(".")[0] not in told or "\n" in told.split("  ")[0]):
+            faults.append(f"{case}: {told!r}")
+    assert not faults, "\n".join(faults)
+    return counts
+
+
+def test_a_sample_of_wrong_values(tmp_path: Path) -> None:
+    counts = walk(random.Random(0).sample(CASES, SAMPLED), tmp_path)
+    assert counts["sentences"] > counts["accepted"] > 0
+
+
+@pytest.mark.slow
+def test_every_setting_with_wrong_values(tmp_path: Path) -> None:
+    counts = walk(CASES, tmp_path)
+    print(f"\n{len(CASES)} wrong values of all settings of {len(VERBS)} verbs:", dict(counts))
+    assert counts["tracebacks"] == 0
