@@ -186,7 +186,7 @@ def build(settings: Any, name: str, **arguments: Any) -> Any:
     """What a part of the configuration describes under ``_target_``.
 
     Args:
-        settings: that part; plain ones are taken as they are, without interpolations.
+        settings: that part, or plain settings, which are taken as they are.
         name: of the part, for the error.
         arguments: in addition.
 
@@ -194,7 +194,7 @@ def build(settings: Any, name: str, **arguments: Any) -> Any:
         ArtistidError: it can't be made of these settings.
     """
     try:
-        return instantiate(settings if isinstance(settings, DictConfig) else literal(settings), **arguments)
+        return instantiate(literal(plain(settings) if OmegaConf.is_config(settings) else settings), **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, ArtistidError):
             raise error.__cause__ from error

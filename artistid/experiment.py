@@ -88,9 +88,6 @@ def train(config: DictConfig) -> float:
     Returns:
         The validation's weighted F1, at frame level where there is one.
     """
-    if not config.init_from:
-        with open_dict(config):  # what has no effect is no setting of the run
-            del config.init_from, config.fine_tuning
     check_settings(config)
     folder = RunFolder(config.run_dir)
     if in_sweep() and not config.overwrite and (scores := folder.finished(config)):
@@ -281,7 +278,10 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
 
 
 def check_settings(config: DictConfig) -> None:
-    """Before the work, not after it; raises ArtistidError."""
+    """Before the work, not after it; raises ArtistidError. What has no effect is then no setting of the run."""
+    if not config.init_from:
+        with open_dict(config):
+            del config.init_from, config.fine_tuning
     check_vote(config.vote)
     check_policy(config.split.duplicates)
     for name, choices in (("clips_on", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):

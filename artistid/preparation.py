@@ -20,6 +20,7 @@ from artistid.data.sources.described import opened, redirected
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
 from artistid.places import below, expanded
+from artistid.settings import literal
 from artistid.trust import Trust
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def prepare_described(
     settings = redirected(description, config.cache_dir, config.workers)
     source = opened(settings, trust)
     with open_dict(config):
-        config.data = settings
+        config.data = literal(settings)
     return prepare_data(config, features, source=source)
 
 

@@ -38,6 +38,7 @@ from artistid.interruption import Interrupted
 from artistid.learning.acceleration import device_name, threads
 from artistid.places import expanded
 from artistid.printing import Formatter
+from artistid.settings import literal
 from artistid.writing import sweep, whole, write_csv, write_text
 
 PACKAGES = (
@@ -239,7 +240,7 @@ class RunFolder:
             self._kept_log.flush()
             self._kept_log.flushLevel = logging.NOTSET  # from now on line by line
             with whole(self.config) as config_file:
-                OmegaConf.save(config, config_file, resolve=True)
+                OmegaConf.save(OmegaConf.create(literal(plain(config))), config_file)
             catalog.to_csv(self.catalog)
             if split is not None:
                 split.to_csv(self.split)

@@ -127,6 +127,7 @@ class Settings:
     def __init__(self, verb: str, folders: Sequence[Path]) -> None:
         self.verb = verb
         self._folders = folders
+        self._documents: dict[str, list[dict[str, Any]]] = {}
 
     @cached_property
     def roots(self) -> list[dict[str, Any]]:
@@ -155,23 +156,18 @@ class Settings:
         groups = [name for name, choice in self.groups.items() if choice is not None and name not in DISPENSABLE]
         return list(dict.fromkeys([*own, *groups]))
 
-    def _read(self, pattern: str) -> Iterator[dict[str, Any]]:
-        for folder in self._folders:
-            for path in sorted(folder.glob(pattern)):
-                try:
-                    document = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
-                except (OSError, ValueError, yaml.YAMLError):
-                    continue  # Hydra will tell
-                if isinstance(document, dict):
-                    yield document
+    def _read(self, pattern: str) -> list[dict[str, Any]]:
+        if pattern not in self._documents:
+            paths = [path for folder in self._folders for path in sorted(folder.glob(pattern))]
+            self._documents[pattern] = [document for path in paths if isinstance(document := _document(path), dict)]
+        return self._documents[pattern]
 
     @property
     def names(self) -> list[str]:
         """All dotted names of settings, in any choice of the groups."""
-        below = [(f"{group}.", each) for group in self.groups for each in _read(f"{group}/*.yaml")]
-        return [
-            name for above, document in [("", each) for each in self.roots] + below for name in _names(document, above)
-        ]
+        documents = [("", each) for each in self.roots]
+        documents += [(f"{group}.", each) for group in self.groups for each in self._read(f"{group}/*.yaml")]
+        return [name for above, document in documents for name in _names(document, above)]
 
     def choices(self, group: str) -> list[str]:
         """What a group can be."""
@@ -189,12 +185,12 @@ class Settings:
             found += [known for document in self._read(f"{first}/*.yaml") if (known := _at(document, rest))]
         return found
 
-    def hint(self, name: str, config: DictConfig | None = None) -> Any:
+    def hint(self, name: str, config: Mapping[str, Any] | None = None) -> Any:
         """The type of a setting; None: nothing is known of it.
 
         Args:
             name: dotted.
-            config: composed; without it, any class counts that the setting may be of.
+            config: composed, and plain; without it, any class counts that the setting may be of.
         """
         known = self.known(name)
         by_default_null = any(each.default is None for each in known)
@@ -215,6 +211,14 @@ class Settings:
         return list(
             dict.fromkeys(key for each in self.known(name) if isinstance(each.default, dict) for key in each.default)
         )
+
+
+def _document(path: Path) -> Any:
+    """What a file of settings holds; None where it can't be read, which Hydra will tell."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
 
 
 def _names(document: Mapping[str, Any], above: str) -> Iterator[str]:
@@ -239,8 +243,8 @@ def _hint_in(config: Any, path: list[str]) -> Any:
     """The hint of the class that a composed configuration names at a place; None: of none."""
     *parents, name = path
     for parent in parents:
-        config = config._get_node(parent) if isinstance(config, DictConfig) else None
-    return _parameter(config.get("_target_"), name) if isinstance(config, DictConfig) else None
+        config = config.get(parent) if isinstance(config, Mapping) else None
+    return _parameter(config.get("_target_"), name) if isinstance(config, Mapping) else None
 
 
 def _parameter(target: Any, name: str) -> Any:
@@ -459,41 +463,53 @@ def check(config: DictConfig, settings: Settings) -> None:
     for name in settings.required:
         if name not in config:
             raise ArtistidError(f"{name} is missing: {_wanted(settings, name)}, and nothing else stands for it")
-    _check_below(config, "", config, settings)
-
-
-def _check_below(part: DictConfig, above: str, config: DictConfig, settings: Settings) -> None:
-    for key in list(part):
-        name = f"{above}{key}"
-        if name == "hydra":
-            continue
-        value = _resolved(part, key, name)
-        hint = settings.hint(name, config)
-        if isinstance(value, DictConfig) and (hint is None or not fits({}, hint)):
-            if hint is not None:
-                raise ArtistidError(f"{name}={shown(value)}: expected {in_words(hint)}")
-            _check_below(value, f"{name}.", config, settings)
-            continue
-        if hint is None:
-            if below := settings.sections(name):
-                raise ArtistidError(f"{name}={shown(value)}: expected settings of its own: {', '.join(below)}")
-            continue
-        plain = OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
-        converted = _as_text(plain, hint)
-        if not fits(converted, hint):
-            raise ArtistidError(f"{name}={shown(plain)}: expected {in_words(hint)}")
-        if converted != plain or type(converted) is not type(plain):
-            part[key] = literal(converted)
-
-
-def _resolved(part: DictConfig, key: Any, name: str) -> Any:
-    if OmegaConf.is_missing(part, key):
-        raise ArtistidError(f"{name}=??? stands for a setting that is still to come: say what it is")
     try:
-        return part[key]
+        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        written = OmegaConf.to_container(part, resolve=False)[key]  # type: ignore[index]
-        raise ArtistidError(f"{name}={shown(written)} cannot be made out: {first_line(error)}") from error
+        raise ArtistidError(f"{_culprit(config, error)}: {first_line(error)}") from error
+    for name, value in _leaves(plain, settings, plain):
+        hint = settings.hint(name, plain)
+        converted = _as_text(value, hint)
+        if not fits(converted, hint):
+            raise ArtistidError(f"{name}={shown(value)}: expected {in_words(hint)}")
+        if converted != value:
+            OmegaConf.update(config, name, literal(converted))
+
+
+def _leaves(part: Mapping[str, Any], settings: Settings, plain: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of which a type is known, and their values; raises ArtistidError for one that is to have some."""
+    for key, value in part.items():
+        name = f"{above}{key}"
+        hint = settings.hint(name, plain)
+        if hint is not None:
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield from _leaves(value, settings, plain, f"{name}.")
+        elif below := settings.sections(name):
+            raise ArtistidError(f"{name}={shown(value)}: expected settings of its own: {', '.join(below)}")
+
+
+def _culprit(config: DictConfig, error: OmegaConfBaseException) -> str:
+    """The setting that can't be made out, as it was written: where the interpolation stands that leads nowhere."""
+    wanted = re.search(r"key '([^']+)' not found", str(error))
+    written: Any = OmegaConf.to_container(config, resolve=False)
+    texts = [(name, value) for name, value in _flat(written) if isinstance(value, str)]
+    marks = ["${" + wanted[1]] if wanted else []
+    for name, text in texts:
+        if any(mark in text for mark in marks) or text == "???":
+            return f"{name}={text}"
+    return error.full_key or "the settings"
+
+
+def _flat(part: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            yield from _flat(value, f"{above}.{key}" if above else str(key))
+    elif isinstance(part, list):
+        for value in part:
+            yield from _flat(value, above)
+    else:
+        yield above, part
 
 
 def _as_text(value: Any, hint: Any) -> Any:

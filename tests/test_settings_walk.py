@@ -15,12 +15,12 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from artistid.config import config_dir
+from artistid.config import config_dir, plain
 from artistid.errors import ArtistidError
-from artistid.settings import Settings, check, composing, typed
+from artistid.settings import Settings, check, composing, literal, typed
 
 VERBS = (
     *("app", "benchmark", "choose", "doctor", "embed", "evaluate", "export"),
@@ -40,14 +40,22 @@ CHOICES = {
     "embed": ((), ("data=folder",)),
     "evaluate": ((), ("data=folder",)),
 }
-WRONG = ("two", "-1", "0", "1", "0.5", "nan", "inf", "1e400", "null", "true", "[a,1]", "{a: 1}", "", "'${nothing}'", "~")
-SAMPLED = 400
+WRONG = (
+    *("two", "-1", "0", "1", "0.5", "nan", "inf", "1e400", "null", "true"),
+    *("[a,1]", "{a: 1}", "", "'${nothing}'", "~"),
+)
+BUILT = ("trainer", "optimizer", "model", "features", "clip", "split", "data")  # as far as no song is needed
+SAMPLED = 200
 
 
 @cache
 def composed(verb: str, choices: tuple[str, ...]) -> DictConfig:
+    import_module("artistid.config")  # which has resolvers
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose(verb, list(choices))
+        config = compose(verb, list(choices))
+    settled = OmegaConf.create(literal(plain(config)))  # resolved once, which takes a tenth of a second
+    OmegaConf.set_struct(settled, True)
+    return settled
 
 
 @cache
@@ -66,14 +74,15 @@ def leaves(config: DictConfig, above: str = "") -> list[str]:
     return names
 
 
-CASES = [
-    (verb, choices, name, wrong)
+# Each setting of a verb once, in the first choice of groups that has it.
+PLACES = {
+    (verb, name): choices
     for verb in VERBS
-    for choices in CHOICES.get(verb, ((),))
+    for choices in reversed(CHOICES.get(verb, ((),)))
     for name in leaves(composed(verb, choices))
     if not settings(verb).is_group(name)
-    for wrong in WRONG
-]
+}
+CASES = [(verb, choices, name, wrong) for (verb, name), choices in PLACES.items() for wrong in WRONG]
 
 
 def outcome(verb: str, choices: tuple[str, ...], name: str, wrong: str, folder: Path) -> str:
@@ -84,7 +93,7 @@ def outcome(verb: str, choices: tuple[str, ...], name: str, wrong: str, folder: 
         overrides = OverridesParser.create().parse_overrides(typed([argument], settings(verb)))
         ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
         check(config, settings(verb))
-        if verb in ("train", "evaluate"):
+        if verb in ("train", "evaluate") and name.split(".")[0] in BUILT:
             build_all(verb, config)
     except (HydraException, OmegaConfBaseException) as error:
         return composing(error, settings(verb))
@@ -98,7 +107,9 @@ def build_all(verb: str, config: DictConfig) -> None:
     if verb == "train":
         import_module("artistid.experiment").check_settings(config)
     else:
-        import_module("artistid.learning.networks").check_trainer(import_module("artistid.config").plain(config.trainer))
+        import_module("artistid.learning.networks").check_trainer(
+            import_module("artistid.config").plain(config.trainer)
+        )
 
 
 def walk(cases: list[Any], folder: Path) -> Counter[str]:
@@ -114,7 +125,8 @@ def walk(cases: list[Any], folder: Path) -> Counter[str]:
             counts["tracebacks"] += 1
             continue
         counts["accepted" if told == "accepted" else "sentences"] += 1
-        if told != "accepted" and (name.split(".")[0] not in told or "\n" in told.split("  ")[0]):
+        named = name in told or name.split(".")[-1] in told or name.split(".")[0] in told
+        if told != "accepted" and (not named or "\n" in told):
             faults.append(f"{case}: {told!r}")
     assert not faults, "\n".join(faults)
     return counts

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import nn
 
+from artistid.bounds import check_plain
 from artistid.config import build, plain
 from artistid.data.datamodule import ClipData
 from artistid.data.features import LogMel
@@ -104,6 +105,7 @@ class Network:
             grew_from=pretrained.plain() if pretrained else None,
             fingerprints=kept_fingerprints(data.parts["train"], data.store),
         )
+        check_plain(self.specification.plain(), "what a checkpoint is to keep")
         self.specification.check()
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         self.classifier = ArtistClassifier(
