@@ -103,18 +103,19 @@ def diagnose(config: DictConfig) -> list[Finding]:
     Args:
         config: ``cache_dir``, and ``data`` if a collection is to be looked for.
     """
-    cache = expanded(config.cache_dir)
     chapters: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("packages", packages),
         ("decoders", decoders),
         ("device", device),
-        ("cache", lambda: cache_findings(cache)),
+        ("cache", lambda: cache_findings(expanded(config.cache_dir))),
         ("data", lambda: data_sources(config.get("data"))),
     )
     findings: list[Finding] = []
     for name, look in chapters:
         try:
             findings += look()
+        except ArtistidError as error:
+            findings.append(Finding(name, name, "broken", str(error)))
         except Exception as error:  # a broken installation fails in any way
             findings.append(Finding(name, name, "broken", _words(error), "python -m pip install -e . again"))
     return findings

@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 from wandb.proto.wandb_internal_pb2 import Record
 
 from artistid.config import config_dir
+from artistid.errors import ArtistidError
+from artistid.learning import loggers
 from tests.verbs import read_scores, run_verb, train
 
 BLOCK, FILE_HEADER, CHUNK_HEADER = 32_768, 7, 7
@@ -115,7 +117,7 @@ def test_resumed_run_goes_on_in_the_same_run_of_wandb(corpus: Path, tmp_path: Pa
 @pytest.mark.usefixtures("offline")
 def test_run_that_fails_is_closed_as_failed(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        train(corpus, tmp_path / "run", "logger=wandb", "optimizer.lr=-1")
+        train(corpus, tmp_path / "run", "logger=wandb", "optimizer.lr=1e10")
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     assert Told(folder).exit_code == 1
 
@@ -147,3 +149,70 @@ def test_wandb_s_sweep_makes_commands_that_compose(capsys: pytest.CaptureFixture
     assert composed["optimizer"]["lr"] == definition["parameters"]["optimizer.lr"]["min"]
     assert "wandb" in composed["logger"]
     assert definition["metric"] == {"name": "val/frame/f1_weighted", "goal": "maximize"}
+
+
+class TestWandbWithoutNetwork:
+    """There is nobody at this address."""
+
+    NOWHERE = "http://127.0.0.1:9"
+
+    @pytest.fixture(autouse=True)
+    def keyed(self, offline: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_BASE_URL", self.NOWHERE)
+
+    def test_works_offline_and_says_so(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        monkeypatch.setattr(loggers, "_wandb_address", lambda: self.NOWHERE)
+        assert loggers._wandb_mode({}) == "offline"
+        assert "does not answer within 10 s, so it works offline" in caplog.text
+
+    def test_is_refused_where_it_was_told_to_be_online(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(loggers, "_wandb_address", lambda: self.NOWHERE)
+        with pytest.raises(ArtistidError, match=r"^wandb was told to be online, but .* does not answer"):
+            loggers._wandb_mode({"mode": "online"})
+
+    def test_a_key_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WANDB_API_KEY", "abc")
+        with pytest.raises(ArtistidError, match=r"^wandb: its key .* is no key: "):
+            loggers._wandb_mode({})
+
+
+@pytest.mark.usefixtures("offline")
+def test_wandb_online_without_an_account_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with pytest.raises(ArtistidError, match=r"^wandb was told to be online, but no account is set up"):
+        loggers._wandb_mode({})
+
+
+def test_texts_are_cut_to_wandb_s_limits() -> None:
+    long = "ä" * 200
+    settings = {"name": long, "group": long, "project": "a/b#" + long, "tags": [long, f"{long}b", "", "x", "x"]}
+    fitted = loggers._fitted(settings)
+    assert [len(fitted[name]) for name in ("name", "group", "project")] == [128, 128, 128]
+    assert fitted["project"].startswith("a-b-ä")
+    assert [len(tag) for tag in fitted["tags"]] == [64, 64, 1]
+    assert len(set(fitted["tags"])) == 3
+    assert loggers._fitted({"name": "short\udcff"})["name"] == "short\ufffd"
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("logger", ["wandb", "tensorboard", "csv"])
+def test_a_collection_with_a_long_odd_name(corpus: Path, tmp_path: Path, logger: str) -> None:
+    name = "坂本 \U0001f3a4 #%: " + "a" * 80
+    train(corpus, tmp_path / "run", f"logger={logger}", f"data.name={name}")
+    assert read_scores(tmp_path / "run")["condition"]["data"] == name
+
+
+def test_the_profiler_s_report_is_printed(corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train(corpus, tmp_path / "run", "trainer.profiler=simple")
+    out, err = capfd.readouterr()
+    assert "FIT Profiler Report" in out + err
+
+
+def test_divergence_is_called_so(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train(corpus, tmp_path / "run", "optimizer.lr=1e10")
+    told = capsys.readouterr().err
+    assert "training diverged in epoch 0" in told
+    assert "optimizer.lr (it is 1e+10)" in told
+    assert "track" not in told
