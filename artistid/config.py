@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from artistid.errors import ArtistidError
-from artistid.interruption import Interrupted, interruptible, tell_interruption
+from artistid.interruption import Interrupted, interruptible, started_module, tell_interruption
 from artistid.places import expanded, name_user
 from artistid.printing import format_warning, say, show_any_text
 from artistid.settings import Settings, check, composing, first_line, literal, typed
@@ -82,6 +82,7 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
         def command() -> None:
             gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
             warnings.formatwarning = format_warning
+            begin_in_utf8()
             show_any_text()
             name_user()
             os.environ["HYDRA_FULL_ERROR"] = "1"  # instead of printing what went wrong, Hydra is to raise it
@@ -99,6 +100,12 @@ def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]],
         return command
 
     return decorate
+
+
+def begin_in_utf8() -> None:
+    """Begin anew in Python's UTF-8 mode where names of files would be read as ASCII or another narrow encoding."""
+    if sys.getfilesystemencoding() != "utf-8" and started_module() and os.environ.get("PYTHONUTF8") != "1":
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
 
 
 class SweepReport(Callback):
