@@ -201,7 +201,10 @@ def build(settings: Any, name: str, **arguments: Any) -> Any:
         ArtistidError: it can't be made of these settings.
     """
     try:
-        return instantiate(literal(plain(settings) if OmegaConf.is_config(settings) else settings), **arguments)
+        plain_settings = plain(settings) if OmegaConf.is_config(settings) else settings
+        return instantiate(
+            literal(literal(plain_settings)), **arguments
+        )  # Hydra resolves twice: in place, and as it reads
     except InstantiationException as error:
         if isinstance(error.__cause__, ArtistidError):
             raise error.__cause__ from error
