@@ -16,8 +16,8 @@ from tests.verbs import run_verb
     [
         ([], "checkpoint=PATH is missing"),
         (["checkpoint=a.ckpt", "max_minutes=0"], "max_minutes=0: expected a number above 0"),
-        (["checkpoint=a.ckpt", "max_upload_mb=many"], "max_upload_mb=many: expected a number above 0"),
-        (["checkpoint=a.ckpt", "top=0"], "top=0: expected 1 or more"),
+        (["checkpoint=a.ckpt", "max_upload_mb=many"], "max_upload_mb='many': expected a number from 0"),
+        (["checkpoint=a.ckpt", "top=0"], "top=0: expected a whole number from 1"),
         (["checkpoint=a.ckpt", "port=70000"], "port=70000: expected 0 to 65535"),
         (["checkpoint=a.ckpt", "names=studio"], "names=studio: expected a [list] of host names"),
         (["checkpoint=a.ckpt", "proxies=[nginx]"], "'nginx' is no address"),

@@ -260,7 +260,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("on_error=ignore",), "on_error='ignore' is none of raise, skip"),
         (("split=file",), "split.path is not set"),
         (("unknown_artists=2",), "unknown_artists=2 leaves 1 of 3 artists"),
-        (("unknown_artists=-1",), "unknown_artists=-1: expected how many"),
+        (("unknown_artists=-1",), "unknown_artists=-1: expected a whole number from 0"),
         (("unknown_artists=[nobody]",), "unknown_artists names artists that the collection does not have"),
         (("unknown_artists=1", "model=majority"), "unknown_artists=1: model=majority is a baseline"),
         (("split=file", "split.path=nowhere.csv"), "split.path=nowhere.csv does not exist"),
