@@ -115,6 +115,24 @@ def test_files_folders_patterns_and_lists(
     assert names(answers(checkpoint, audio.format(root=music), capsys), music) == expected
 
 
+def test_a_song_beyond_any_scale_costs_itself(
+    checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One click is enough for features that overflow."""
+    samples = make_song(1, np.random.default_rng(50), 3.0)
+    samples[100] = 1e30
+    write_audio(music / "click.wav", samples, subtype="FLOAT")
+    write_audio(music / "large.wav", 32768 * make_song(1, np.random.default_rng(50), 3.0), subtype="FLOAT")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        predict(checkpoint, music, "format=json")
+    out, err = capsys.readouterr()
+    found = {Path(answer["name"]).name: answer for answer in json.loads(out)}
+    assert list(found) == ["a.flac", "b.mp3", "large.wav", "c.ogg"]
+    assert "click.wav: samples as large as 5e+29 are no sound: expected [-1, 1]" in err
+    assert ["its samples reach" in warning for warning in found["large.wav"]["warnings"]].count(True) == 1
+
+
 def test_a_playlist(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ["#EXTM3U", "#EXTINF:3,Somebody - b", "b.mp3", "", r"more [live]\c.ogg", str(music / "a.flac"), "b.mp3"]
     (music / "party.m3u8").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")

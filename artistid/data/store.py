@@ -38,7 +38,7 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features
 from artistid.data.shards import Array, Rows, Shard, joined
 from artistid.data.sound import Limits, crashed, read_sound, start_decoders
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 from artistid.processes import WorkerDiedError, lock
 from artistid.terminal import progress
 from artistid.writing import whole, write_text
@@ -46,7 +46,7 @@ from artistid.writing import whole, write_text
 log = logging.getLogger(__name__)
 
 # Part of a store's key: raise it when decoding or features change what they give for the same settings.
-VERSION = 3
+VERSION = 4
 
 # Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
 WINDOW = 4
@@ -72,6 +72,7 @@ class Entry:
         duration_s: seconds of decoded audio.
         floor: the smallest value of its features; of log-mel in dB.
         error: why it could not be decoded; empty if it could.
+        remark: what is odd about it; empty where nothing is.
     """
 
     path: str
@@ -85,6 +86,7 @@ class Entry:
     duration_s: float = 0.0
     floor: float = 0.0
     error: str = ""
+    remark: str = ""
 
     @property
     def stop(self) -> int:
@@ -286,10 +288,12 @@ class _Index:
             raise ArtistidError(f"changed while they were read: {', '.join(changed)}; start again when they are whole")
         if failed := len(self.found) - len(entries):
             lists = ", ".join(str(journal.failed_path) for journal in self.journals if journal.failed)
-            listing = f"{failed} of {len(self.found)} tracks cannot be decoded, see {lists}"
+            sentence = f"{failed} of {len(self.found)} tracks cannot be decoded, see {lists}"
             if not entries and not of_shard:  # which may be as small as one track
-                raise ArtistidError(listing)
-            log.warning("left out: %s", listing)
+                raise ArtistidError(sentence)
+            log.warning("left out: %s", sentence)
+        if odd := [f"{entry.path} ({entry.remark})" for entry in entries.values() if entry.remark]:
+            log.warning("warning: %d of %d songs are odd, though decoded: %s", len(odd), len(entries), listing(odd))
         arrays = [journal.array() for journal in self.journals if journal.frames]
         array = joined(arrays or [np.empty((0, self.width), np.float16)])
         facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in entries.items()}
@@ -468,6 +472,7 @@ def _make(path: Path, features: Features, known: frozenset[str], limits: Limits)
         duration_s=sound.duration_s,
         crc32=zlib.crc32(sound.array.data),
         floor=sound.floor,
+        remark="; ".join(sound.remarks),
     )
     return entry, sound.array
 

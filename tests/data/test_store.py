@@ -262,6 +262,20 @@ def test_nothing_that_can_be_decoded_is_an_error(tmp_path: Path, cache: Path) ->
         open_store(tmp_path / "music", cache, "skip")
 
 
+def test_what_is_odd_is_listed_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
+    for name, level in (("fine", 1), ("large", 32768)):
+        path = write_song(tmp_path / "music" / name / "album" / "song.wav", 0)
+        write_audio(path, level * noise, RATE, subtype="FLOAT")
+    for _ in range(2):  # of the second, nothing is decoded
+        caplog.clear()
+        open_store(tmp_path / "music", tmp_path / "cache")
+        assert [record.message for record in caplog.records if "odd" in record.message] == [
+            f"warning: 1 of 2 songs are odd, though decoded: {tmp_path}/music/large/album/song.wav "
+            "(its samples reach 1.64e+04, not 1, as if at another scale: other levels are heard)"
+        ]
+
+
 @pytest.mark.parametrize(("argument", "value"), [("on_error", "ignore"), ("workers", -1)])
 def test_a_bad_argument(music: Path, cache: Path, argument: str, value: object) -> None:
     with pytest.raises(ArtistidError, match=f"{argument}="):
