@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, folded, nfc
-from artistid.data.sources.base import Card, Source, absolute, audio_files
+from artistid.data.sources.base import Card, Source, absolute
 from artistid.data.sources.catalog_file import VARIOUS, CatalogFile, Row, tracks_of
+from artistid.data.sources.walk import audio_files
 from artistid.data.tags import Tags, read_all_tags
 from artistid.errors import ArtistidError, listing
 from artistid.places import below, expanded
