@@ -8,6 +8,7 @@ identifiers where there are any.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from artistid.data.catalog import folded
 from artistid.data.tags import Tags
+from artistid.errors import listing
+
+log = logging.getLogger(__name__)
 
 # What a compilation's artist is called, and by which MusicBrainz knows them.
 VARIOUS = frozenset(
@@ -80,6 +84,31 @@ class Credits:
     doubtful: list[str]
     spellings: list[list[str]]
     namesakes: list[str]
+
+    def tell(self) -> None:
+        """Say whose songs went to whom other than by the letters of their tags."""
+        for went, what in (
+            (self.guests, "joint names of artists are taken for one of them with guests"),
+            (self.several, "tags name several artists, and the album's artist, or else the first, is taken"),
+        ):
+            if went:
+                log.info("%d %s: %s", len(went), what, listing([f"{name} → {host}" for name, host in went.items()]))
+        if self.doubtful:
+            log.warning(
+                "%d names begin with another artist's, and may name guests; they are taken for artists of their own "
+                "(data.csv=… changes them): %s",
+                *(len(self.doubtful), listing(self.doubtful)),
+            )
+        if self.spellings:
+            log.info(
+                "%d artists have several names, and one MusicBrainz identifier: %s",
+                *(len(self.spellings), listing([" = ".join(names) for names in self.spellings])),
+            )
+        if self.namesakes:
+            log.warning(
+                "%d names are several artists' by MusicBrainz' identifiers, whose first letters tell them apart: %s",
+                *(len(self.namesakes), listing(self.namesakes)),
+            )
 
 
 def credits_of(tags: Mapping[Path, Tags]) -> Credits:

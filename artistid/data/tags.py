@@ -19,7 +19,7 @@ from mutagen.id3 import ID3, Encoding, ID3NoHeaderError, TextFrame
 from mutagen.wave import WAVE
 
 from artistid.data.catalog import clean
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
 from artistid.places import no_file
 from artistid.processes import WorkerDiedError, Workers
 from artistid.terminal import progress
@@ -282,6 +282,12 @@ def read_all_tags(
         known |= zip(map(str, unread), _read_many(unread, encoding, workers), strict=True)
         _save(cache, encoding, {name: (*state, known[name]) for name, state in states.items()})
     return [Tags(*known[str(path)]) for path in paths]
+
+
+def tell_unread(tags: Mapping[str, Tags]) -> None:
+    """Say which files' tags cannot be read; by the names that the files are to have."""
+    if bad := [f"{name} ({each.error})" for name, each in tags.items() if each.error]:
+        log.warning("the tags of %d files cannot be read: %s", len(bad), listing(bad))
 
 
 def _state(path: Path) -> State:

@@ -16,7 +16,7 @@ from artistid.data.credits import Credits, credits_of
 from artistid.data.sources.base import Card, Source, absolute
 from artistid.data.sources.catalog_file import CatalogFile, Row, tracks_of
 from artistid.data.sources.walk import audio_files
-from artistid.data.tags import Tags, read_all_tags
+from artistid.data.tags import Tags, read_all_tags, tell_unread
 from artistid.errors import ArtistidError, listing
 from artistid.places import below, expanded
 from artistid.writing import whole
@@ -114,7 +114,7 @@ class Library(CatalogFile):
         tags = dict(zip(files, read, strict=True))
         _report(tags, root)
         credits = credits_of(tags)
-        report_credits(credits)
+        credits.tell()
         if not self.keep_compilations:
             _report_guesses(credits, tags, root)
         rows = {
@@ -135,39 +135,12 @@ class Library(CatalogFile):
 
 def _report(tags: Mapping[Path, Tags], root: Path) -> None:
     """Say which tags cannot be read, or hardly mean what they say."""
-    if bad := [f"{nfc(path.relative_to(root).as_posix())} ({each.error})" for path, each in tags.items() if each.error]:
-        log.warning("the tags of %d files cannot be read: %s", len(bad), listing(bad))
+    tell_unread({nfc(path.relative_to(root).as_posix()): each for path, each in tags.items()})
     if doubtful := sorted({each.artist or each.title for each in tags.values() if each.doubtful}):
         log.warning(
             "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "
             "them), of %d artists: %s",
             *(len(doubtful), listing(doubtful)),
-        )
-
-
-def report_credits(credits: Credits) -> None:
-    """Say whose songs went to whom other than by the letters of their tags."""
-    for went, what in (
-        (credits.guests, "joint names of artists are taken for one of them with guests"),
-        (credits.several, "tags name several artists, and the album's artist, or else the first, is taken"),
-    ):
-        if went:
-            log.info("%d %s: %s", len(went), what, listing([f"{name} → {host}" for name, host in went.items()]))
-    if credits.doubtful:
-        log.warning(
-            "%d names begin with another artist's, and may name guests of theirs; they are taken for artists of their "
-            "own (data.csv=… changes them): %s",
-            *(len(credits.doubtful), listing(credits.doubtful)),
-        )
-    if credits.spellings:
-        log.info(
-            "%d artists have several names, and one MusicBrainz identifier: %s",
-            *(len(credits.spellings), listing([" = ".join(names) for names in credits.spellings])),
-        )
-    if credits.namesakes:
-        log.warning(
-            "%d names are several artists' by MusicBrainz' identifiers, whose first letters tell them apart: %s",
-            *(len(credits.namesakes), listing(credits.namesakes)),
         )
 
 

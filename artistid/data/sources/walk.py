@@ -62,7 +62,7 @@ class AudioSearch:
         others: files that are no audio, and their endings.
         sounds: files of formats that are not searched for, and their endings.
         no_files: pipes, sockets and devices, in words: to read one might never end.
-        closed: folders that can't be read, and why.
+        closed: folders, and links to files, that can't be read, and why.
         systems: folders that a system keeps for itself.
     """
 
@@ -84,9 +84,15 @@ class AudioSearch:
             path = Path(entry.path)
             if not self.takes(path, entry.is_file(follow_symlinks=False)):
                 continue
-            found.append(path)
-            if entry.is_symlink() and not os.path.exists(path):  # noqa: PTH110  # pathlib's raises where nobody may look
+            try:
+                if entry.is_symlink():
+                    path.stat()
+            except PermissionError as error:
+                self.closed[path] = error.strerror
+            except OSError:
                 broken.append(entry.path)
+            else:
+                found.append(path)
         if broken:
             raise ArtistidError(f"{len(broken)} links lead nowhere: {listing(broken, 5)}")
         return sorted(found)
@@ -129,7 +135,7 @@ class AudioSearch:
             )
         for places, what in (
             (self.no_files, "what is no file to be read"),
-            (self.closed, "folders that cannot be read"),
+            (self.closed, "what may not be read"),
             (self.systems, "folders that a system keeps for itself"),
         ):
             if places:
