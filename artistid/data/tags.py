@@ -218,7 +218,7 @@ def _texts(value: Any, encoding: str | None) -> list[str]:
         texts = []
     else:
         texts = [_text(each) for each in value]
-    return [text for text in map(clean, texts) if text]
+    return list(dict.fromkeys(filter(None, map(clean, texts))))  # Windows Media has some in two places
 
 
 def _text(value: Any) -> str:
