@@ -299,7 +299,7 @@ def _state(path: Path) -> State:
 
 
 def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return str(error) or f"{type(error).__module__}.{type(error).__name__}"
 
 
 def _read_many(paths: list[Path], encoding: str | None, workers: int | None) -> list[Tags]:

@@ -122,11 +122,13 @@ def test_ape_tags_complete_those_that_come_before(tmp_path: Path) -> None:
 
 def test_ape_tags_count_before_thirty_letters_at_the_files_end(tmp_path: Path) -> None:
     path = tagged(tmp_path / "x.mp3")
-    path.write_bytes(path.read_bytes() + OLD.ljust(128, b"\0"))
+    sound = path.read_bytes()
+    path.write_bytes(sound + OLD.ljust(128, b"\0"))
     assert read_tags(path).artist == "The Presidents of the United S"
+    path.write_bytes(sound)
     name = "The Presidents of the United States of America"
-    tags = read_tags(with_ape(path, Artist=name))
-    assert (tags.artist, tags.title) == (name, "Title")
+    path.write_bytes(with_ape(path, Artist=name).read_bytes() + OLD.ljust(128, b"\0"))
+    assert read_tags(path) == Tags(name, title="Title")
 
 
 def test_tags_of_a_file_whose_sound_is_broken(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class AudioSearch:
                 if entry.is_symlink():
                     path.stat()
             except PermissionError as error:
-                self.closed[path] = error.strerror
+                self.closed[path] = _reason(error)
             except OSError:
                 broken.append(entry.path)
             else:
@@ -160,7 +160,7 @@ class AudioSearch:
         except (OSError, RuntimeError) as error:  # of links that lead in circles
             if not above:
                 raise
-            self.closed[folder] = getattr(error, "strerror", None) or str(error)
+            self.closed[folder] = _reason(error)
             return
         for entry in listed:
             if not _is_folder(entry):
@@ -173,6 +173,10 @@ class AudioSearch:
 
 def _by_ending(endings: Iterable[str]) -> str:
     return ", ".join(f"{ending} {count}" for ending, count in sorted(Counter(endings).items()))
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
