@@ -3,16 +3,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import mutagen
 import mutagen.id3
+import numpy as np
 import pytest
 from mutagen.apev2 import BINARY, APEv2, APEValue
 
+from artistid.data.credits import credits_of
 from artistid.data.tags import Tags, read_all_tags, read_tags
 from artistid.errors import ArtistidError
+from tests.data.test_mutants import MUTATIONS
 from tests.tagging import tag_id3, tagged
 
 FIELDS = {"artist": "Anna feat. B", "album_artist": "Anna", "album": "One", "title": "X", "disc": "2", "number": "7"}
@@ -380,3 +384,30 @@ def test_many_files_are_read_by_several_processes(tmp_path: Path) -> None:
     for each in paths[1:]:
         each.symlink_to(path)
     assert {tags.artist for tags in read_all_tags(paths, tmp_path / "tags.json", workers=2)} == {"a"}
+
+
+FULL = {**FIELDS, "compilation": "1"}
+MUTANTS = int(os.environ.get("ARTISTID_MUTANTS", "84"))  # of each format
+
+
+@pytest.mark.slow
+def test_whatever_is_broken_is_that_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Thousands of broken tags: each file's are read, or say why not, and can be kept and asked whose songs they are."""
+    generator = np.random.default_rng(0)
+    paths, errors = [], Counter[str]()
+    for ending in ("mp3", "flac", "ogg", "wav", "aiff", "m4a", "ape"):
+        content = tagged(tmp_path / f"whole.{ending}", **FULL).read_bytes()[:4000]
+        for number in range(10 * MUTANTS):
+            broken = content
+            for _ in range(generator.integers(1, 4)):
+                mutation = MUTATIONS[generator.integers(len(MUTATIONS))]
+                broken = mutation(broken, generator) if len(broken) > 1 else broken
+            paths.append(tmp_path / f"{number}.{ending}")
+            paths[-1].write_bytes(broken[:100_000])
+    read = read_all_tags(paths, tmp_path / "tags.json", workers=0)
+    assert read_all_tags(paths, tmp_path / "tags.json", workers=0) == read
+    assert set(credits_of(dict(zip(paths, read, strict=True))).artists) == set(paths)
+    for path, tags in zip(paths, read, strict=True):
+        errors[path.suffix] += bool(tags.error)
+    print(f"{len(paths)} files, tags that cannot be read by format: {dict(errors)}")
+    assert 0 < errors.total() < len(paths)

@@ -34,6 +34,21 @@ SYSTEM_FOLDERS = frozenset(
     }
 )
 
+# How names begin that are never an album's or a song's: Apple's shadows of files, and folders of programs.
+NEVER_MUSIC = (
+    "._",
+    ".DS_Store",
+    ".git",
+    ".Trash",
+    ".st",
+    ".sync",
+    ".thumb",
+    ".cache",
+    ".Spotlight",
+    ".fseventsd",
+    ".AppleD",
+)
+
 CUE = ".cue"
 MOST_CUE_BYTES = 2**20  # of a hundred tracks it has a few thousand
 CUE_LINE = re.compile(r'^\s*(?:FILE\s+"?(?P<file>[^"\r\n]+?)"?\s+\w+|TRACK\s+\d+\s+AUDIO)\s*$', re.I | re.M)
@@ -64,6 +79,7 @@ class AudioSearch:
         no_files: pipes, sockets and devices, in words: to read one might never end.
         closed: folders, and links to files, that can't be read, and why.
         systems: folders that a system keeps for itself.
+        hidden: audio files and folders whose names begin with a dot.
     """
 
     others: dict[Path, str] = field(default_factory=dict)
@@ -71,6 +87,7 @@ class AudioSearch:
     no_files: dict[Path, str] = field(default_factory=dict)
     closed: dict[Path, str] = field(default_factory=dict)
     systems: dict[Path, str] = field(default_factory=dict)
+    hidden: dict[Path, str] = field(default_factory=dict)
 
     def below(self, root: Path) -> list[Path]:
         """Every audio file below a folder, sorted.
@@ -137,6 +154,7 @@ class AudioSearch:
             (self.no_files, "what is no file to be read"),
             (self.closed, "what may not be read"),
             (self.systems, "folders that a system keeps for itself"),
+            (self.hidden, "what is hidden by a dot before its name"),
         ):
             if places:
                 told = [f"{path} ({why})" if why else str(path) for path, why in places.items()]
@@ -156,14 +174,18 @@ class AudioSearch:
             if real in above:  # a link that leads back up
                 return
             with os.scandir(folder) as entries:
-                listed = [entry for entry in entries if not entry.name.startswith(".")]
+                listed = [entry for entry in entries if not entry.name.startswith(NEVER_MUSIC)]
         except (OSError, RuntimeError) as error:  # of links that lead in circles
             if not above:
                 raise
             self.closed[folder] = _reason(error)
             return
         for entry in listed:
-            if not _is_folder(entry):
+            is_folder = _is_folder(entry)
+            if entry.name.startswith("."):  # which some albums and songs do, too
+                if is_folder or Path(entry.name).suffix.lower() in AUDIO_SUFFIXES:
+                    self.hidden[Path(entry.path)] = ""
+            elif not is_folder:
                 yield entry
             elif entry.name.lower() in SYSTEM_FOLDERS:
                 self.systems[Path(entry.path)] = ""

@@ -84,6 +84,17 @@ def test_a_folder_of_nothing_else_says_what_there_is(tmp_path: Path) -> None:
         find_audio(f"{tmp_path}/*/*/*")
 
 
+def test_music_that_is_hidden_by_its_name_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An album called ".5: The Gray Chapter", a song called "...Baby One More Time"; but not what systems hide."""
+    touch(tmp_path, "A/1/x.mp3", "A/.5 The Gray Chapter/y.mp3", "A/1/...Baby One More Time.flac", "A/1/.nomedia")
+    touch(tmp_path, "A/1/._x.mp3", ".Trash-1000/files/x.mp3", ".stfolder/x.mp3", "A/.DS_Store", ".git/x.mp3")
+    assert ids(tmp_path) == ["A/1/x"]
+    [message] = warnings(caplog)
+    assert message.startswith(f"left out of {tmp_path}, what is hidden by a dot before its name: 2: ")
+    assert f"{tmp_path}/A/.5 The Gray Chapter" in message
+    assert f"{tmp_path}/A/1/...Baby One More Time.flac" in message
+
+
 # --- what is no file ---
 
 
