@@ -92,12 +92,12 @@ class Credits:
             (self.several, "tags name several artists, and the album's artist, or else the first, is taken"),
         ):
             if went:
-                log.info("%d %s: %s", len(went), what, listing([f"{name} → {host}" for name, host in went.items()]))
+                log.info("%d %s: %s", len(went), what, listing([f'"{name}" → {host}' for name, host in went.items()]))
         if self.doubtful:
             log.warning(
                 "%d names begin with another artist's, and may name guests; they are taken for artists of their own "
                 "(data.csv=… changes them): %s",
-                *(len(self.doubtful), listing(self.doubtful)),
+                *(len(self.doubtful), listing([f'"{name}"' for name in self.doubtful])),
             )
         if self.spellings:
             log.info(
@@ -236,10 +236,12 @@ class Album:
         """Whether tracks by several artists are of one album, and not of as many albums of that title."""
         if all(each.album_id for each in self.tags.values()):
             return True
+        if COMMON_TITLE.search(self.title):
+            return False
         numbers = [each.number for each in self.tags.values()]
         if sorted(numbers, key=_as_number) == [str(number) for number in range(1, len(numbers) + 1)]:
             return True
-        if COMMON_TITLE.search(self.title) or (all(numbers) and 2 * len(set(numbers)) < len(numbers)):
+        if all(numbers) and 2 * len(set(numbers)) < len(numbers):
             return False
         with_one = sum(count == 1 for count in self.leaders.values())
         return 2 * with_one > len(self.leaders)

@@ -115,12 +115,13 @@ def test_what_was_decided_is_said(caplog: pytest.LogCaptureFixture) -> None:
     tags[Path("two.mp3")] = Tags("Alice; Bob", artists=("Alice", "Bob"))
     with caplog.at_level("INFO"):
         credits_of(tags).tell()
-    assert "1 joint names of artists are taken for one of them with guests: Alice & Bob → Alice" in caplog.text
-    assert "1 tags name several artists, and the album's artist, or else the first, is taken: Alice; Bob → Alice" in (
-        caplog.text
+    assert '1 joint names of artists are taken for one of them with guests: "Alice & Bob" → Alice' in caplog.text
+    assert (
+        '1 tags name several artists, and the album\'s artist, or else the first, is taken: "Alice; Bob" → Alice'
+        in (caplog.text)
     )
     assert "1 names begin with another artist's, and may name guests" in caplog.text
-    assert "data.csv=… changes them): Dora & Emil" in caplog.text
+    assert 'data.csv=… changes them): "Dora & Emil"' in caplog.text
 
 
 # --- several artists in one tag ---
@@ -163,6 +164,7 @@ def test_one_title_by_several_artists_in_one_folder_is_an_album_of_each(title: s
     artists = [name for name in FOUR for _ in range(each)]
     assert who(flat(title, artists)) == artists
     assert who(flat(title, artists, [number + 1 for _ in FOUR for number in range(each)])) == artists
+    assert who(flat(title, artists, [*range(1, len(artists) + 1)])) == artists
 
 
 def test_any_title_is_an_album_of_each_if_all_are_numbered_apart_or_have_several_tracks() -> None:
@@ -178,7 +180,6 @@ def test_any_title_is_an_album_of_each_if_all_are_numbered_apart_or_have_several
     [
         ("Hits of 1999", FOUR, None),
         ("Hits of 1999", [*FOUR, "Alice"], [3, 7, 11, 2, 19]),
-        ("Greatest Hits", FOUR, [1, 2, 3, 4]),
         ("Home", FOUR * 2, [2, 1, 4, 3, 6, 5, 8, 7]),
         ("Hits of 1999", [f"Artist {n}" for n in range(20)], [*range(1, 11), *range(1, 11)]),
         ("Hits", ["Alice & Bob", "Carl", "Dora", "Emil", "Alice"], None),

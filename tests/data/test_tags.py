@@ -392,7 +392,7 @@ MUTANTS = int(os.environ.get("ARTISTID_MUTANTS", "84"))  # of each format
 
 @pytest.mark.slow
 def test_whatever_is_broken_is_that_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Thousands of broken tags: each file's are read, or say why not, and can be kept and asked whose songs they are."""
+    """Thousands of broken tags: each file's are read, or say why not, and can be asked whose songs they are."""
     generator = np.random.default_rng(0)
     paths, errors = [], Counter[str]()
     for ending in ("mp3", "flac", "ogg", "wav", "aiff", "m4a", "ape"):
