@@ -13,14 +13,17 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-from artistid.data.catalog import folded
+from artistid.data import catalog
 from artistid.data.tags import Tags
 from artistid.errors import listing
 
 log = logging.getLogger(__name__)
+
+MANY = 2**16  # names in a library, of each of which it is asked again and again what it is
+folded = lru_cache(MANY)(catalog.folded)
 
 # What a compilation's artist is called, and by which MusicBrainz knows them.
 VARIOUS = frozenset(
@@ -141,6 +144,7 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
     )
 
 
+@lru_cache(MANY)
 def main_artist(credit: str) -> str:
     """A credit without what says plainly that it is a guest; nothing of what stands for an unknown artist.
 
@@ -167,6 +171,12 @@ def _parts(credit: str) -> list[str]:
     return [part.strip(" )]") for part in JOINT.sub("\0", credit).split("\0")]
 
 
+@lru_cache(MANY)
+def _names_in(credit: str) -> list[str]:
+    """All names that a credit may be, the likeliest first."""
+    return list(dict.fromkeys([*joint_names(credit), *_parts(credit)]))
+
+
 def candidates(tags: Tags) -> list[str]:
     """Whose song it may be by its own tags, the likeliest first."""
     if tags.album_artist and not _is_by_various(tags):
@@ -174,7 +184,7 @@ def candidates(tags: Tags) -> list[str]:
     if tags.artists:
         return list(dict.fromkeys(map(main_artist, tags.artists)))
     credit = "" if _is_various(tags.artist) else main_artist(tags.artist)
-    return [credit] if len(tags.artist_ids) == 1 else list(dict.fromkeys([*joint_names(credit), *_parts(credit)]))
+    return [credit] if len(tags.artist_ids) == 1 else _names_in(credit)
 
 
 def _is_various(name: str) -> bool:
