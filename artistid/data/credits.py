@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -50,7 +50,7 @@ FEATURING = re.compile(r"\s+[(\[]?(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECAS
 # Between two names, or within one. "&" and its like are in many names; of the others a guest is all that they can mean.
 JOINT = re.compile(
     r"\s+[(\[]?(?P<guest>with|w/|x|×|vs\.?|versus|meets|presents|pres\.)\s+|(?P<list>\s*[;、]\s*|\s+/\s+)"
-    r"|\s+(?:&|\+|and|und|et|y|e|og|och|en)\s+|/|,\s+",
+    r"|\s+(?:&|\+|and|und|et|y|e|og|och|en)\s+|(?P<slash>/)|,\s+",
     re.IGNORECASE,
 )
 BAND = re.compile(r"(?:the|his|her|their|die|das|der|les|los|las)\s", re.IGNORECASE)  # as in "… and the Heartbreakers"
@@ -61,7 +61,7 @@ COMMON_TITLE = re.compile(
     r"|essential|live|unplugged|singles?|demos?|b-?sides|remix(?:es)?|bootleg|untitled|self[- ]titled|ep)\b",
     re.IGNORECASE,
 )
-OWN_TRACKS = 3  # of one album, all under a joint name: it is a band's
+OWN_TRACKS = 3  # under a joint name, and it is a band's; under another, and its artist is one who may have guests
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
     """Whose songs some files are, by the tags of them all."""
     chosen = {path: candidates(each)[0] for path, each in tags.items()}
     compilations = {path: "by various artists" for path, each in tags.items() if _is_by_various(each)}
-    albums = _albums({path: each for path, each in tags.items() if not each.album_artist and path not in compilations})
     guessed: set[Path] = set()
-    for album in albums:
+    for album in _albums({path: each for path, each in tags.items() if path not in compilations}):
         chosen |= album.chosen
         if marked := album.marked():
             compilations |= dict.fromkeys(marked, "marked as a compilation")
@@ -128,20 +127,16 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
             guessed |= album.tags.keys()
             why = f"{len(album.tags)} tracks by {len(album.leaders)} artists, none of whom has most"
             compilations |= dict.fromkeys(album.tags, why)
-    hosts, doubtful = _hosts(tags, chosen, albums)
+    hosts, doubtful = _hosts(tags, chosen)
     named = {path: hosts.get(name, name) for path, name in chosen.items()}
     artists, spellings, namesakes = _by_identifiers(tags, named)
-    went: dict[bool, dict[str, str]] = {
-        False: {},
-        True: {},
-    }  # by whether the artists are several in the tags themselves
+    guests: dict[str, str] = {}
+    several: dict[str, str] = {}
     for path, each in tags.items():
         credit = "; ".join(each.artists) or main_artist(each.artist)
         if not each.album_artist and credit and named[path] != credit:
-            went[bool(each.artists)][credit] = named[path]
-    return Credits(
-        artists, compilations, frozenset(guessed), went[False], went[True], sorted(doubtful), spellings, namesakes
-    )
+            (several if each.artists else guests)[credit] = named[path]
+    return Credits(artists, compilations, frozenset(guessed), guests, several, sorted(doubtful), spellings, namesakes)
 
 
 @lru_cache(MANY)
@@ -264,53 +259,54 @@ def _as_number(text: str) -> int:
 def _albums(tags: Mapping[Path, Tags]) -> list[Album]:
     found: dict[tuple[object, str], dict[Path, Tags]] = defaultdict(dict)
     for path, each in tags.items():
-        if each.album:
+        if each.album and not each.album_artist:
             found[("", each.album_id) if each.album_id else (path.parent, folded(each.album))][path] = each
     return [Album(next(iter(album.values())).album, album) for album in found.values()]
 
 
-def _hosts(
-    tags: Mapping[Path, Tags], chosen: Mapping[Path, str], albums: Iterable[Album]
-) -> tuple[dict[str, str], set[str]]:
+def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[str, str], set[str]]:
     """Of joint names that are no band's: whose guests they name, and those that are doubtful.
 
-    They go to the artist whose name they begin with, if the library has that artist without the guest, and if the other
-    one is known as well or the words between them can mean nothing else.
+    They go to an artist whose name they begin with, and whom the library knows without the guest, if it is a guest.
     """
-    bands = {
-        folded(name)
-        for album in albums
-        for name, count in Counter(album.chosen.values()).items()
-        if count >= OWN_TRACKS
-    }
-    alone: dict[str, str] = {}  # artists that are known without guests, by folded name
-    joint: set[str] = set()
+    alone: Counter[str] = Counter()  # artists that are known without guests, by folded name, and their tracks
+    joint: Counter[str] = Counter()
+    spelled: dict[str, str] = {}
     for path, name in chosen.items():
         names = candidates(tags[path])
-        if tags[path].artists:
-            alone |= {folded(each): each for each in names}
-        elif len(names) == 1 or name != names[0]:
-            alone[folded(name)] = name
-        elif folded(name) not in bands:
-            joint.add(name)
+        if tags[path].artists or len(names) == 1 or name != names[0]:
+            one = names if tags[path].artists else [name]
+            alone.update(map(folded, one))
+            spelled |= {folded(each): each for each in one}
+        else:
+            joint[name] += 1
     hosts: dict[str, str] = {}
     doubtful: set[str] = set()
-    for name in joint - set(alone.values()):
+    for name, count in joint.items():
+        if count >= OWN_TRACKS or folded(name) in alone:  # it is a band's
+            continue
         known = [host for host in joint_names(name)[1:] if folded(host) in alone]
-        if guested := [host for host in known if _names_guest(name[len(host) :], alone)]:
-            hosts[name] = alone[folded(guested[0])]
+        if guested := [host for host in known if _names_guest(host, name[len(host) :], alone)]:
+            hosts[name] = spelled[folded(guested[0])]
         elif known:
             doubtful.add(name)
     return hosts, doubtful
 
 
-def _names_guest(rest: str, known: Container[str]) -> bool:
-    """Whether what follows an artist's name, such as " & Bob", is a guest, and no part of the name."""
+def _names_guest(host: str, rest: str, alone: Mapping[str, int]) -> bool:
+    """Whether what follows an artist's name, such as " & Bob", is a guest, and no part of the name.
+
+    It is if it is somebody whom the library knows, too, or if the word between them can mean nothing else; and after an
+    artist of some tracks, if it is one name, such as no band has that was called after one of them.
+    """
     first = JOINT.match(rest)
     assert first
-    if any(folded(name) in known for name in _parts(rest[first.end() :])):
+    others = _parts(rest[first.end() :])
+    if any(folded(name) in alone for name in others):
         return True
-    return bool(first["guest"] or first["list"]) and not BAND.match(rest[first.end() :])
+    if BAND.match(others[0]) or first["slash"]:
+        return False
+    return bool(first["guest"] or first["list"]) or (len(others) == 1 and alone[folded(host)] >= OWN_TRACKS)
 
 
 def _by_identifiers(

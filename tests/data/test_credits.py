@@ -91,7 +91,11 @@ def test_a_name_that_holds_such_words_is_one_name(band: str, guest: str) -> None
         ("Alice/Bob", ["Alice", "Bob"], "Alice"),
         ("Alice & Bob", ["Bob"], "Alice & Bob"),
         ("Alice & Bob", [], "Alice & Bob"),
-        ("Alice & Bob", ["Alice"], "Alice & Bob"),
+        ("Alice & Bob", ["Alice"], "Alice"),
+        ("Alice, Bob", ["Alice"], "Alice"),
+        ("Alice, Bob & Carl", ["Alice"], "Alice, Bob & Carl"),
+        ("Alice, Bob & Carl", ["Alice", "Carl"], "Alice"),
+        ("Tyler, the Creator", ["Tyler"], "Tyler, the Creator"),
         ("Alice with Bob", ["Alice"], "Alice"),
         ("Alice x Bob", ["Alice"], "Alice"),
         ("Alice vs. Bob", ["Alice"], "Alice"),
@@ -109,9 +113,17 @@ def test_a_single_song_goes_by_who_else_there_is(album: str, credit: str, others
     assert who(tags)[0] == artist
 
 
+def test_a_joint_name_with_songs_of_its_own_is_a_name() -> None:
+    tags = library(("Songs", ["Simon"] * 5)) | {Path(f"{n}.mp3"): Tags("Simon & Garfunkel") for n in range(3)}
+    assert who(tags) == ["Simon"] * 5 + ["Simon & Garfunkel"] * 3
+    assert (
+        who(library(("Songs", ["Simon"] * 2)) | {Path("x.mp3"): Tags("Simon & Garfunkel")})[-1] == "Simon & Garfunkel"
+    )
+
+
 def test_what_was_decided_is_said(caplog: pytest.LogCaptureFixture) -> None:
     tags = library(("One", ["Alice", "Alice", "Alice & Bob"]), ("Three", ["Dora"] * 3))
-    tags[Path("loose.mp3")] = Tags("Dora & Emil")
+    tags[Path("loose.mp3")] = Tags("Dora & the Wonders")
     tags[Path("two.mp3")] = Tags("Alice; Bob", artists=("Alice", "Bob"))
     with caplog.at_level("INFO"):
         credits_of(tags).tell()
@@ -121,7 +133,7 @@ def test_what_was_decided_is_said(caplog: pytest.LogCaptureFixture) -> None:
         in (caplog.text)
     )
     assert "1 names begin with another artist's, and may name guests" in caplog.text
-    assert 'data.csv=… changes them): "Dora & Emil"' in caplog.text
+    assert 'data.csv=… changes them): "Dora & the Wonders"' in caplog.text
 
 
 # --- several artists in one tag ---
