@@ -196,18 +196,39 @@ def test_texts_of_a_wav_file(tmp_path: Path, chunk: bytes) -> None:
     assert read_tags(path, "cp1251") == Tags("Кино", album="Björk", title="X")
 
 
-def test_what_other_taggers_write(tmp_path: Path) -> None:
-    path = tagged(tmp_path / "x.flac")
-    run("metaflac", "--set-tag=ARTIST=A", "--set-tag=ARTIST=B", "--set-tag=ALBUM=One", path)
-    assert (read_tags(path).artists, read_tags(path).album) == (("A", "B"), "One")
-    path = tagged(tmp_path / "x.ogg")
-    run("vorbiscomment", "-w", "-t", "ARTIST=A", "-t", "artist=B", path)
-    assert read_tags(path).artists == ("A", "B")
-    wav = tagged(tmp_path / "y.wav")
-    run("lame", "--quiet", "--ta", "Björk", "--tl", "One", "--tt", "X", wav, tmp_path / "y.mp3")
-    assert read_tags(tmp_path / "y.mp3")[:4] == ("Björk", "", "One", "X")
-    run("opusenc", "--artist", "A", "--artist", "B", "--album", "One", wav, tmp_path / "y.opus")
-    assert read_tags(tmp_path / "y.opus").artists == ("A", "B")
+A_AND_B = Tags("A; B", album="One", number="7", artists=("A", "B"))
+
+
+@pytest.mark.parametrize(
+    ("ending", "words", "tags"),
+    [
+        (
+            "flac",
+            "metaflac --set-tag=ARTIST=A --set-tag=ARTIST=B --set-tag=ALBUM=One --set-tag=TRACKNUMBER=07",
+            A_AND_B,
+        ),
+        ("ogg", "vorbiscomment -w -t ARTIST=A -t artist=B -t Album=One -t TRACKNUMBER=7/9", A_AND_B),
+        ("mp3", "id3v2 -2 -a A/B -A One -T 7/9", Tags("A/B", album="One", number="7")),
+        ("mp3", "id3v2 -1 -a A -A One -T 7", Tags("A", album="One", number="7")),
+        (
+            "mp3",
+            f"eyeD3 -Q -a A -b B -A One --user-text-frame MUSICBRAINZ_ALBUMID:{IDS['album']}",
+            Tags("A", "B", "One", album_id=IDS["album"]),
+        ),
+    ],
+)
+def test_what_taggers_write(tmp_path: Path, ending: str, words: str, tags: Tags) -> None:
+    path = tagged(tmp_path / f"x.{ending}")
+    run(*words.split(), path)
+    assert read_tags(path) == tags
+
+
+def test_what_encoders_write(tmp_path: Path) -> None:
+    wav = tagged(tmp_path / "x.wav")
+    run("opusenc", "--artist", "A", "--artist", "B", "--album", "One", "--tracknumber", "7", wav, tmp_path / "x.opus")
+    assert read_tags(tmp_path / "x.opus") == A_AND_B
+    run("lame", "--quiet", "--ta", "Bj\xf6rk", "--tl", "One", "--tt", "X", wav, tmp_path / "x.mp3")
+    assert read_tags(tmp_path / "x.mp3") == Tags("Bj\xf6rk", album="One", title="X")
 
 
 @pytest.mark.parametrize("encoding", [0, 1, 2, 3])

@@ -99,15 +99,13 @@ class Source(ABC):
     def _without_excluded(self, tracks: Iterable[Track], root: Path) -> tuple[list[Track], list[str]]:
         """The tracks but for those whose files or folders are to be left out, and what else ``exclude`` names."""
         require_list(self.exclude, "data.exclude")
-        names = {nfc(name): root / name for name in self.exclude}
-        files = {name for name, path in names.items() if path.is_file()}
-        folders = tuple(name for name, path in names.items() if name.endswith("/") and path.is_dir())
-        left = [
-            track
-            for track in tracks
-            if (place := nfc(os.path.relpath(track.path, root))) not in files and not place.startswith(folders)
-        ]
-        return left, [name for name in names if name not in files and name not in folders]
+        names = {nfc(name) for name in self.exclude}
+        placed = [(nfc(os.path.relpath(track.path, root)), track) for track in tracks]
+        files = names & {place for place, _ in placed}
+        folders = {name for name in names if name.endswith("/") and any(place.startswith(name) for place, _ in placed)}
+        below = tuple(folders)
+        left = [track for place, track in placed if place not in files and not place.startswith(below)]
+        return left, sorted(names - files - folders)
 
     def _one_of_each(self, tracks: Iterable[Track]) -> list[Track]:
         """The tracks, and of those that share an id, being one song in several formats, the one that is preferred."""
