@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ OTHER_SOUND = frozenset(
 SYSTEM_FOLDERS = frozenset(
     {
         *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot", "lost+found"),
-        *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "__macosx"),
+        *("$recycle.bin", "system volume information", "found.000", "__macosx"),
     }
 )
 
@@ -99,7 +99,7 @@ class AudioSearch:
         found, broken = [], []
         for entry in self._entries(root):
             path = Path(entry.path)
-            if not self.takes(path, entry.is_file(follow_symlinks=False)):
+            if not self.takes(path, _is(entry.is_file, follow_symlinks=False)):
                 continue
             try:
                 if entry.is_symlink():
@@ -181,7 +181,7 @@ class AudioSearch:
             self.closed[folder] = _reason(error)
             return
         for entry in listed:
-            is_folder = _is_folder(entry)
+            is_folder = _is(entry.is_dir)
             if entry.name.startswith("."):  # which some albums and songs do, too
                 if is_folder or Path(entry.name).suffix.lower() in AUDIO_SUFFIXES:
                     self.hidden[Path(entry.path)] = ""
@@ -201,10 +201,11 @@ def _reason(error: OSError | RuntimeError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is(what: Callable[..., bool], **how: bool) -> bool:
+    """What an entry says of itself; no, where nobody may look at what it leads to."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link to where nobody may look
+        return what(**how)
+    except OSError:
         return False
 
 
