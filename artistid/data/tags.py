@@ -10,12 +10,13 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mutagen
 from mutagen.apev2 import APEBinaryValue, APENoHeaderError, APEv2
-from mutagen.id3 import ID3, Encoding, ID3NoHeaderError, TextFrame
+from mutagen.id3 import ID3, BitPaddedInt, Encoding, ID3NoHeaderError, TextFrame
 from mutagen.wave import WAVE
 
 from artistid.data.catalog import clean
@@ -64,6 +65,7 @@ NAMES = {
 NAMED = ("artist", "album_artist", "album", "title")  # of these, what people have written
 IDENTIFIER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
+MOST_APPENDED_BYTES = 2**20  # of an ID3 tag at a file's end
 MOST_CHUNKS, MOST_INFO_BYTES = 1000, 2**16  # of a WAV file; of its texts
 
 State = tuple[int, int, int]  # of a file: size, time of change, and the file system's own time of that in ns
@@ -170,10 +172,23 @@ def _all_tags(path: Path, encoding: str | None) -> tuple[list[Fields], list[str]
     elif (ape := read(APEv2)) is not None:
         tags = [read(ID3, load_v1=False), ape, file.tags]
     else:
-        tags = [file.tags]
+        tags = [file.tags or read(_appended_id3)]
     if file is None or isinstance(file, WAVE):
         tags.append(read(_riff_info, encoding=encoding))
     return [{name.casefold(): value for name, value in each.items()} for each in tags if each], errors
+
+
+def _appended_id3(path: Path) -> ID3 | None:
+    """An ID3 tag that stands at a file's end, as Audacious puts it there; None where there is none."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 10))
+        footer = file.read()
+        length = 20 + BitPaddedInt(footer[-4:])
+        if footer[:3] != b"3DI" or length > min(end, MOST_APPENDED_BYTES):
+            return None
+        file.seek(end - length)
+        return ID3(BytesIO(file.read()), load_v1=False)
 
 
 def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:

@@ -135,6 +135,18 @@ def test_ape_tags_count_before_thirty_letters_at_the_files_end(tmp_path: Path) -
     assert read_tags(path) == Tags(name, title="Title")
 
 
+def test_an_id3_tag_at_the_files_end(tmp_path: Path) -> None:
+    """As Audacious writes it: with a footer that is the header with its letters turned round."""
+    tag = tagged(tmp_path / "x.mp3", artist="A", title="X").read_bytes()
+    tag = tag[: mutagen.id3.ID3(tmp_path / "x.mp3").size]
+    header = tag[:3] + b"\4\0\x10" + tag[6:10]
+    path = tagged(tmp_path / "y.mp3")
+    path.write_bytes(path.read_bytes() + header + tag[10:] + b"3DI" + header[3:])
+    assert read_tags(path) == Tags("A", title="X")
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    assert read_tags(path).artist == ""
+
+
 def test_tags_of_a_file_whose_sound_is_broken(tmp_path: Path) -> None:
     path = tagged(tmp_path / "x.mp3", artist="A", title="X")
     path.write_bytes(path.read_bytes()[: 10 + mutagen.id3.ID3(path).size] + bytes(5000))
