@@ -133,6 +133,26 @@ def test_a_song_beyond_any_scale_costs_itself(
     assert ["its samples reach" in warning for warning in found["large.wav"]["warnings"]].count(True) == 1
 
 
+def test_what_a_folder_holds_beside_music_is_told_and_nothing_waited_for(
+    checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (music / "song.mid").write_bytes(b"MThd")
+    (music / "@eaDir").mkdir()
+    write_audio(music / "@eaDir" / "a.flac", make_song(1, np.random.default_rng(0), 3.0))
+    os.mkfifo(music / "pipe.mp3")
+    capsys.readouterr()
+    predict(checkpoint, music, "format=json")
+    out, err = capsys.readouterr()
+    assert names(json.loads(out), music) == ["a.flac", "b.mp3", "more [live]/c.ogg"]
+    told = " ".join(err.split())
+    assert f"left out 1 files of audio={music}, of formats that are not searched for: .mid 1" in told
+    assert f"what is no file to be read: 1: {music}/pipe.mp3 (a pipe)" in told
+    assert f"folders that a system keeps for itself: 1: {music}/@eaDir" in told
+    with pytest.raises(SystemExit):
+        predict(checkpoint, music / "pipe.mp3")
+    assert f"audio={music}/pipe.mp3 is a pipe: expected a file" in capsys.readouterr().err
+
+
 def test_a_playlist(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ["#EXTM3U", "#EXTINF:3,Somebody - b", "b.mp3", "", r"more [live]\c.ogg", str(music / "a.flac"), "b.mp3"]
     (music / "party.m3u8").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")

@@ -57,6 +57,8 @@ MOST_WEIGHTS = 2**22
 # Hz; beyond any converter, and a resampler's filters grow with the higher, as what it makes does with the lower.
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 
+TOO_MANY_PLANES = 8  # of a frame with a plane for each channel: PyAV reads one too many of these, and crashes
+
 Block = npt.NDArray[np.float32]  # of samples (n, channels)
 
 
@@ -368,6 +370,8 @@ def _emptied(held: av.AudioFifo) -> Iterator[tuple[int, Block]]:
 
 def _as_float(frame: av.AudioFrame) -> Block:
     """The samples ``(n, channels)`` of a frame, integers of full scale brought to [-1, 1]."""
+    if frame.format.is_planar and frame.layout.nb_channels >= TOO_MANY_PLANES:
+        (frame,) = av.AudioResampler(format=frame.format.packed).resample(frame)
     samples = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
     if samples.dtype.kind == "f":
