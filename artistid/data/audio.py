@@ -17,7 +17,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from artistid.data.promised import Decoded, missing
+from artistid.data.promised import Decoded, corrected_sizes, missing
 from artistid.errors import ArtistidError
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 AUDIO_SUFFIXES = frozenset(
     {
         *(".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".wave", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
-        *(".m4a", ".m4b", ".m4r", ".mp4", ".aac", ".3ga", ".wma", ".webm", ".mka", ".mp2", ".mpga", ".ac3", ".eac3"),
-        *(".ape", ".wv", ".mpc", ".tta", ".tak", ".w64", ".rf64", ".spx", ".dsf", ".dff", ".dts"),
+        *(".m4a", ".m4b", ".m4r", ".mp4", ".aac", ".3ga", ".wma", ".webm", ".weba", ".mka", ".mp1", ".mp2", ".mpga"),
+        *(".ac3", ".eac3", ".ec3", ".dts", ".ape", ".wv", ".mpc", ".tta", ".tak", ".w64", ".rf64", ".spx"),
+        *(".dsf", ".dff"),
     }
 )
 
@@ -290,22 +291,26 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    file = path.open("rb")
-    head = file.read(36)
-    file.seek(0)
-    if head.startswith((b"RF64", b"BW64")) and not int.from_bytes(head[28:], "little"):
-        file.close()
-        return _PipedRF64(path)
-    return file
+    with path.open("rb") as file:
+        corrections = corrected_sizes(file)
+    return _Corrected(path, corrections) if corrections else path.open("rb")
 
 
-class _PipedRF64(FileIO):
-    """An RF64 file that was written into a pipe, without its sizes: as the RIFF file that it is but for these."""
+class _Corrected(FileIO):
+    """A file with some of its bytes replaced."""
+
+    def __init__(self, path: Path, corrections: dict[int, bytes]) -> None:
+        super().__init__(path)
+        self._corrections = corrections
 
     def read(self, size: int | None = -1, /) -> bytes:
         start = self.tell()
-        content = super().read(size) or b""
-        return b"RIFF" + content[4:] if start == 0 and content else content
+        content = bytearray(super().read(size) or b"")
+        for place, replacement in self._corrections.items():
+            for at, value in enumerate(replacement, place - start):
+                if 0 <= at < len(content):
+                    content[at] = value
+        return bytes(content)
 
 
 def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded: Decoded) -> Iterator[av.AudioFrame]:

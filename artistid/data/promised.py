@@ -36,6 +36,8 @@ ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 ASF_SIZE, ASF_FLAGS, ASF_BROADCAST = 40, 88, 1  # offsets within these; the flag of a header without lengths
 ASF_HEADER = 2**16  # bytes in which to look for them
 
+RIFF_HEAD = 2**16  # bytes in which to look for where the sound begins
+
 OGG_PAGE = 2**16  # bytes; the longest has 65,307
 OGG_FLAGS, OGG_LAST_PAGE = 5, 4
 
@@ -69,6 +71,32 @@ def missing(file: BinaryIO, container: InputContainer, stream: AudioStream, deco
             digits = 1 if unit == "s" else 0
             return f"its header promises {promised:.{digits}f} {unit}, {found:.{digits}f} are there"
     return "" if promises else None
+
+
+def corrected_sizes(file: BinaryIO) -> dict[int, bytes]:
+    """What to replace in a header, by place, so that all of the sound is read; of WAV and its kin.
+
+    An RF64 header that went into a pipe has zeros for sizes: it is given as that of RIFF. And where a RIFF file goes on
+    behind its sound with what is no further chunk, its size is an old one: a recorder did not live to write the last.
+    """
+    head = _read(file, 0, RIFF_HEAD)
+    if head[:4] in (b"RF64", b"BW64") and not any(head[28:36]):
+        return {0: b"RIFF"}
+    if head[:4] != b"RIFF":
+        return {}
+    at = 12
+    while head[at : at + 4] not in (b"data", b""):
+        size = int.from_bytes(head[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    size, there = int.from_bytes(head[at + 4 : at + 8], "little"), file.seek(0, os.SEEK_END)
+    behind = at + 8 + size + size % 2
+    if not head[at : at + 4] or _is_placeholder(size) or there <= behind + TOLERATED["bytes"]:
+        return {}
+    name_and_size = _read(file, behind, behind + 8)
+    is_chunk = name_and_size[:4].isascii() and name_and_size[:4].decode("ascii").isprintable()
+    if is_chunk and behind + 8 + int.from_bytes(name_and_size[4:], "little") <= there + 1:
+        return {}
+    return {at + 4: b"\xff\xff\xff\xff"}
 
 
 def lacks_its_last_page(path: Path) -> bool:

@@ -20,8 +20,8 @@ from artistid.processes import Allowance, Call, Worker, WorkerDiedError, Workers
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # torch reads it when it is imported
 
-# Of a full scale of 1. What is clipped and then encoded comes out at 2 now and then; integers of 32 bits that were never
-# scaled reach 2e9; beyond is no sound, and its square no number.
+# Of a full scale of 1. What is clipped and then encoded comes out at 2 now and then. Integers of 32 bits that were
+# never scaled reach 2e9; what is beyond is no sound, and its square no number.
 LOUDEST, LARGEST = 4.0, 1e10
 SILENCE = 10 ** (-70 / 20)  # of a full scale of 1: the noise of 16 bits lies at -96 dB
 # More than this below the loudest bin there is nothing to hear; the features' own floor is at 80 dB.

@@ -288,6 +288,7 @@ def pcm_cells() -> Iterator[Cell]:
         yield Cell(f"{what}, whole", ending, content)
         yield Cell(f"{what}, cut", ending, partial(half_of, content), SECONDS / 2, cut=True)
         yield Cell(f"{what}, from a pipe", ending, partial(encoded, muxer, codec, piped=True, **options))
+    yield Cell("wav that grew since its header", ".wav", lambda: with_size(encoded("wav", "pcm_s16le"), 100_000))
     for size in PIPED_SIZES:
         yield Cell(f"wav that says {size:#x}", ".wav", lambda size=size: with_size(encoded("wav", "pcm_s16le"), size))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -259,3 +260,28 @@ def test_what_only_libsndfile_reads(tmp_path: Path) -> None:
     content[4:8], content[frames : frames + 4], content[sizes : sizes + 4] = bytes(4), bytes(4), bytes(4)
     (tmp_path / "x.aiff").write_bytes(content)
     assert len(decode(tmp_path / "x.aiff", RATE)) == RATE
+
+
+@pytest.mark.parametrize("channels", [5, 6, 8, 12])
+@pytest.mark.parametrize("ending", ["wv", "wav", "tta"])
+def test_many_channels(tmp_path: Path, channels: int, ending: str) -> None:
+    """Also where a frame has a plane for each."""
+    layout = {5: "5.0", 6: "5.1", 8: "7.1", 12: "7.1.4"}[channels]
+    codec = {"wv": "wavpack", "wav": "pcm_f32le", "tta": "tta"}[ending]
+    samples = np.stack([tone(RATE) / (1 + number) for number in range(channels)])
+    with av.open(tmp_path / f"x.{ending}", "w") as file:
+        stream = file.add_stream(codec, rate=RATE, layout=layout)
+        assert isinstance(stream, av.AudioStream)
+        for part in av.AudioResampler(stream.format, layout, RATE, 1024).resample(_frame(samples, layout)):
+            file.mux(stream.encode(part))
+        file.mux(stream.encode(None))
+    found = decode(tmp_path / f"x.{ending}", RATE)
+    n = min(len(found), len(samples[0]))
+    assert n > 0.9 * RATE
+    np.testing.assert_allclose(found[:n], samples.mean(axis=0)[:n], atol=1e-2)
+
+
+def _frame(samples: np.ndarray, layout: str) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T).reshape(1, -1), format="flt", layout=layout)
+    frame.sample_rate = RATE
+    return frame

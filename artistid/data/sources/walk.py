@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 OTHER_SOUND = frozenset(
     {
         *(".mid", ".midi", ".kar", ".rmi", ".mod", ".xm", ".s3m", ".it", ".sid", ".nsf", ".spc", ".vgm"),
-        *(".ofr", ".ofs", ".shn", ".la", ".wsd", ".mlp", ".thd", ".dts", ".mp1", ".mp+", ".mpp", ".vqf", ".ec3"),
-        *(".m4p", ".aa", ".aax", ".aaxc", ".ra", ".rm", ".ram", ".amr", ".awb", ".3ga", ".qcp", ".voc", ".gsm"),
-        *(".adx", ".xwma", ".at3", ".oma", ".aa3", ".weba"),
+        *(".ofr", ".ofs", ".shn", ".la", ".wsd", ".mlp", ".thd", ".mp+", ".mpp", ".vqf"),
+        *(".m4p", ".aa", ".aax", ".aaxc", ".ra", ".rm", ".ram", ".amr", ".awb", ".qcp", ".voc", ".gsm"),
+        *(".adx", ".xwma", ".at3", ".oma", ".aa3"),
     }
 )
 
