@@ -15,7 +15,6 @@ import pytest
 
 from artistid.inference.collection import Collection
 from tests.corpus import make_song, write_audio
-from tests.verbs import train
 
 CHECKOUT = Path(__file__).parents[1]
 # An FFmpeg with a fatal flaw, for files that hold a certain word.
@@ -32,11 +31,9 @@ av.open = open
 TOLD = "deadly.wav: cannot be decoded: its decoder was killed by SIGSEGV"
 
 
-@pytest.fixture(scope="module")
-def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "run"
-    train(corpus, run, "split=album", "optimizer.lr=1e-3")
-    return run / "checkpoints" / "best.ckpt"
+@pytest.fixture
+def checkpoint(trained: Path) -> Path:
+    return trained / "checkpoints" / "best.ckpt"
 
 
 @pytest.fixture

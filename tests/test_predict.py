@@ -17,14 +17,12 @@ import pytest
 import soundfile
 
 from tests.corpus import make_song, write_audio
-from tests.verbs import run_verb, train
+from tests.verbs import run_verb
 
 
-@pytest.fixture(scope="module")
-def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "run"
-    train(corpus, run, "split=album", "optimizer.lr=1e-3")
-    return run / "checkpoints" / "best.ckpt"
+@pytest.fixture
+def checkpoint(trained: Path) -> Path:
+    return trained / "checkpoints" / "best.ckpt"
 
 
 @pytest.fixture

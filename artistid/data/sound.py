@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -85,7 +85,7 @@ class Sound:
     remarks: tuple[str, ...] = ()
 
     @classmethod
-    def of_blocks(cls, name: str, blocks: Iterable[npt.NDArray[np.float32]], features: Features, *remarks: str) -> Self:
+    def of_blocks(cls, name: str, blocks: Iterable[npt.NDArray[np.float32]], features: Features) -> Self:
         """The song whose samples come in blocks ``(n,)``, mono, at the rate of the features.
 
         Raises:
@@ -106,10 +106,11 @@ class Sound:
         array, floor = features.stored(measured())
         if not np.isfinite(array).all():
             raise ArtistidError(f"{name}: its features are not finite (samples reach {peak:.3g})")
+        remarks = []
         if peak > LOUDEST:
-            remarks = (*remarks, f"its samples reach {peak:.3g}, not 1, as if at another scale: other levels are heard")
+            remarks.append(f"its samples reach {peak:.3g}, not 1, as if at another scale: other levels are heard")
         seconds = n_samples / features.sample_rate
-        return cls(name, array, floor, seconds, sha1.hexdigest(), silent=peak < SILENCE, remarks=remarks)
+        return cls(name, array, floor, seconds, sha1.hexdigest(), silent=peak < SILENCE, remarks=tuple(remarks))
 
     def bandwidth(self, features: LogMel) -> float:
         """The highest frequency in Hz at which there is anything to hear."""
@@ -130,9 +131,8 @@ def read_sound(path: Path, features: Features, limits: Limits) -> Sound:
             error.
     """
     try:
-        remarks = [CUT_OGG] if lacks_its_last_page(path) else []
-        blocks = decode_blocks(path, features.sample_rate, limits.hours)
-        return Sound.of_blocks(str(path), blocks, features, *remarks)
+        sound = Sound.of_blocks(str(path), decode_blocks(path, features.sample_rate, limits.hours), features)
+        return replace(sound, remarks=(CUT_OGG, *sound.remarks)) if lacks_its_last_page(path) else sound
     except DecodingError:
         raise
     except ArtistidError as error:
