@@ -177,7 +177,7 @@ def decoders() -> Iterator[Finding]:
                 soundfile.write(path, tone, TONE_RATE, subtype, format=container)
                 seconds = len(decode(path, FEATURES_RATE)) / FEATURES_RATE
             except Exception as error:
-                remedy = "pip install --force-reinstall soundfile: its wheels bring a libsndfile that reads this"
+                remedy = "pip install --force-reinstall av soundfile: their wheels bring what reads and writes this"
                 yield Finding("decoders", ending, "broken", _words(error), remedy)
             else:
                 yield Finding("decoders", ending, "works", f"{seconds:g} s at {TONE_RATE} Hz, resampled")

@@ -1,9 +1,10 @@
-"""Names that become parts of paths: one component each, wherever they come from."""
+"""Places on disk: names that become parts of paths, wherever they come from, and what is no file to be read."""
 
 from __future__ import annotations
 
 import getpass
 import os
+import stat
 from pathlib import Path, PureWindowsPath
 
 from artistid.errors import ArtistidError
@@ -74,6 +75,19 @@ def _fault(name: object) -> str:
     except UnicodeError:
         return "what is no text"
     return ""
+
+
+def no_file(path: Path) -> str:
+    """What a path leads to that is neither a file nor a folder; nothing of these, and of what cannot be looked at.
+
+    To read a pipe may take for ever, as may a device, and neither can be read again.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    return kinds.get(stat.S_IFMT(mode), "")
 
 
 def user_cache() -> Path:

@@ -12,12 +12,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers share the cores
 
 from tests.corpus import make_corpus
+from tests.verbs import train
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three artists with three albums of two songs of 4 s, in wav, flac, mp3 and ogg; to be left as it is."""
     return make_corpus(tmp_path_factory.mktemp("corpora") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def trained(corpus: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a network that heard a clip or two; to be left as it is."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(corpus, folder, "split=album", "optimizer.lr=1e-3")
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

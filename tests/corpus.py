@@ -54,10 +54,12 @@ def make_song(artist: int, generator: np.random.Generator, seconds: float) -> np
     return (0.5 * song / np.abs(song).max()).astype(np.float32)
 
 
-def write_audio(path: Path, samples: npt.NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> None:
+def write_audio(
+    path: Path, samples: npt.NDArray[np.float32], sample_rate: int = SAMPLE_RATE, subtype: str | None = None
+) -> None:
     """Write samples ``(n,)`` or ``(n, channels)`` in the format that the ending names."""
     channels = 1 if samples.ndim == 1 else samples.shape[1]
-    with soundfile.SoundFile(path, "w", sample_rate, channels) as file:
+    with soundfile.SoundFile(path, "w", sample_rate, channels, subtype) as file:
         for second in range(0, len(samples), sample_rate):  # libvorbis overflows its stack on a long song in one go
             file.write(samples[second : second + sample_rate])
 

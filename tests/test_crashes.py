@@ -15,30 +15,25 @@ import pytest
 
 from artistid.inference.collection import Collection
 from tests.corpus import make_song, write_audio
-from tests.verbs import train
 
 CHECKOUT = Path(__file__).parents[1]
-# A libsndfile with a fatal flaw, for files that hold a certain word.
+# An FFmpeg with a fatal flaw, for files that hold a certain word.
 FLAWED = """
-import os, signal, soundfile
-class SoundFile(soundfile.SoundFile):
-    def __init__(self, file, *args, **kwargs):
-        content = file.read() if hasattr(file, "read") else b""
-        if b"deadly" in content:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if content:
-            file.seek(0)
-        super().__init__(file, *args, **kwargs)
-soundfile.SoundFile = SoundFile
+import os, signal, av
+sound_open = av.open
+def open(file, *args, **kwargs):
+    if b"deadly" in file.read():
+        os.kill(os.getpid(), signal.SIGSEGV)
+    file.seek(0)
+    return sound_open(file, *args, **kwargs)
+av.open = open
 """
 TOLD = "deadly.wav: cannot be decoded: its decoder was killed by SIGSEGV"
 
 
-@pytest.fixture(scope="module")
-def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "run"
-    train(corpus, run, "split=album", "optimizer.lr=1e-3")
-    return run / "checkpoints" / "best.ckpt"
+@pytest.fixture
+def checkpoint(trained: Path) -> Path:
+    return trained / "checkpoints" / "best.ckpt"
 
 
 @pytest.fixture

@@ -81,6 +81,30 @@ def test_tags_say_what_files_are_called(checkpoint: Path, tmp_path: Path) -> Non
     assert list(songs["title"]) == ["Untitled 1", untagged.stem]
 
 
+def test_guests_and_damaged_tags_among_good_ones(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose songs they are is decided as data=library does; what cannot be read costs one file's tags."""
+    from mutagen.apev2 import APEv2
+    from mutagen.flac import FLAC
+
+    music = make_corpus(tmp_path / "music", artists=1, albums=1, songs=5, endings=("flac",) * 4 + ("mp3",))
+    *paths, damaged = sorted(music.rglob("*.*"))
+    for path, artist in zip(paths, ("Alice", "Alice", "Alice & Bob", "Alice feat. Carl"), strict=True):
+        file = FLAC(path)
+        file.update({"artist": artist, "album": "One"})
+        file.save()
+    tags = APEv2()
+    tags["Artist"] = "Alice"
+    tags.save(damaged)
+    damaged.write_bytes(damaged.read_bytes().replace(b"Artist", b"Art\xffst"))
+    songs = embed(checkpoint, tmp_path / "c.parquet", f"audio={music}").songs
+    assert list(songs["artist"]) == ["Alice"] * 4 + ["artist1"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"the tags of 1 files cannot be read: {damaged} (" in said
+    assert '1 joint names of artists are taken for one of them with guests: "Alice & Bob" → Alice' in said
+
+
 def test_folders_say_what_tags_do_not(
     checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,14 +17,6 @@ from tests.verbs import read_scores, run_verb, train
 QUIET = ("trainer.enable_progress_bar=false", "workers=0")
 
 
-@pytest.fixture(scope="module")
-def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a trained network."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(corpus, folder, "split=album", "optimizer.lr=1e-3")
-    return folder
-
-
 def evaluate(run: Path, run_dir: Path, *overrides: str) -> dict:
     checkpoint = run / "checkpoints" / "best.ckpt"
     run_verb("evaluate", f"checkpoint={checkpoint}", f"run_dir={run_dir}", *QUIET, *overrides)

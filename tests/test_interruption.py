@@ -74,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("verb", "number"), zip(VERBS, cycle(SIGNALS), strict=False))
+@pytest.mark.parametrize(("verb", "number"), list(zip(VERBS, cycle(SIGNALS), strict=False)))
 def test_every_verb_ends_with_one_line(verb: str, number: int, folder: Path) -> None:
     seconds = random.Random(f"{verb} {number}").uniform(0, 6)
     with start(verb, *VERBS[verb], cwd=folder) as process:

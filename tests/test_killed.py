@@ -1,6 +1,7 @@
 """Commands that are killed at any of their file operations: the same command then completes, and nothing differs.
 
-By default an operation of each command is drawn; ``ARTISTID_KILLS=100 pytest -m slow -s tests/test_killed.py``
+By default an operation of some commands is drawn; ``ARTISTID_THOROUGH=1`` takes all commands, and with
+``ARTISTID_KILLS=100 pytest -m slow -s tests/test_killed.py``
 draws a hundred of each, ``ARTISTID_KILLS=all`` kills at every single one.
 """
 
@@ -25,6 +26,7 @@ from omegaconf import OmegaConf
 
 from tests.corpus import make_corpus
 from tests.operations import Commands, Ended
+from tests.thorough import some
 
 pytestmark = [
     pytest.mark.slow,
@@ -230,7 +232,7 @@ def faults(workplace: Workplace, command: Command, expected: dict[str, Any]) -> 
     return differences(contents(workplace.folder), expected)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", some(COMMANDS, 5))
 def test_killed_at_any_file_operation_it_is_completed(
     name: str, workplace: Workplace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,7 +251,7 @@ def test_killed_at_any_file_operation_it_is_completed(
     assert not lost, "\n".join(lost)
 
 
-@pytest.mark.parametrize("name", INTERRUPTED)
+@pytest.mark.parametrize("name", some(INTERRUPTED, 2))
 def test_interrupted_at_any_moment_it_tells_and_is_completed(
     name: str, workplace: Workplace, capsys: pytest.CaptureFixture[str]
 ) -> None:

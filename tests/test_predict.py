@@ -17,14 +17,12 @@ import pytest
 import soundfile
 
 from tests.corpus import make_song, write_audio
-from tests.verbs import run_verb, train
+from tests.verbs import run_verb
 
 
-@pytest.fixture(scope="module")
-def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "run"
-    train(corpus, run, "split=album", "optimizer.lr=1e-3")
-    return run / "checkpoints" / "best.ckpt"
+@pytest.fixture
+def checkpoint(trained: Path) -> Path:
+    return trained / "checkpoints" / "best.ckpt"
 
 
 @pytest.fixture
@@ -113,6 +111,44 @@ def test_files_folders_patterns_and_lists(
 ) -> None:
     monkeypatch.setenv("HOME", str(music.parent))
     assert names(answers(checkpoint, audio.format(root=music), capsys), music) == expected
+
+
+def test_a_song_beyond_any_scale_costs_itself(
+    checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One click is enough for features that overflow."""
+    samples = make_song(1, np.random.default_rng(50), 3.0)
+    samples[100] = 1e30
+    write_audio(music / "click.wav", samples, subtype="FLOAT")
+    write_audio(music / "large.wav", 32768 * make_song(1, np.random.default_rng(50), 3.0), subtype="FLOAT")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        predict(checkpoint, music, "format=json")
+    out, err = capsys.readouterr()
+    found = {Path(answer["name"]).name: answer for answer in json.loads(out)}
+    assert list(found) == ["a.flac", "b.mp3", "large.wav", "c.ogg"]
+    assert "click.wav: samples as large as 5e+29 are no sound: expected [-1, 1]" in err
+    assert ["its samples reach" in warning for warning in found["large.wav"]["warnings"]].count(True) == 1
+
+
+def test_what_a_folder_holds_beside_music_is_told_and_nothing_waited_for(
+    checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (music / "song.mid").write_bytes(b"MThd")
+    (music / "@eaDir").mkdir()
+    write_audio(music / "@eaDir" / "a.flac", make_song(1, np.random.default_rng(0), 3.0))
+    os.mkfifo(music / "pipe.mp3")
+    capsys.readouterr()
+    predict(checkpoint, music, "format=json")
+    out, err = capsys.readouterr()
+    assert names(json.loads(out), music) == ["a.flac", "b.mp3", "more [live]/c.ogg"]
+    told = " ".join(err.split())
+    assert f"left out 1 files of audio={music}, of formats that are not searched for: .mid 1" in told
+    assert f"what is no file to be read: 1: {music}/pipe.mp3 (a pipe)" in told
+    assert f"folders that a system keeps for itself: 1: {music}/@eaDir" in told
+    with pytest.raises(SystemExit):
+        predict(checkpoint, music / "pipe.mp3")
+    assert f"audio={music}/pipe.mp3 is a pipe: expected a file" in capsys.readouterr().err
 
 
 def test_a_playlist(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from mutagen.flac import FLAC
 
 import artistid
 from artistid.inference.collection import Collection
@@ -89,6 +90,13 @@ def test_without_the_same_artist(ask: Any, tmp_path: Path) -> None:
     assert {each["artist"] for each in answer["songs"]} == {"artist1", "artist3"}
     assert [each["artist"] for each in answer["artists"]] != []
     assert "artist2" not in {each["artist"] for each in answer["artists"]}
+    guest = tmp_path / "guest.flac"
+    write_audio(guest, make_song(2, np.random.default_rng(97), 4))
+    tags = FLAC(guest)
+    tags["artist"] = "artist2 & Somebody"
+    tags.save()
+    [answer] = ask(f"audio={guest}", "same_artist=false", "top=50")
+    assert {each["artist"] for each in answer["songs"]} == {"artist1", "artist3"}, "as of artist2, whom all know"
     unknown = tmp_path / "untagged.wav"
     write_audio(unknown, make_song(2, np.random.default_rng(98), 4))
     [answer] = ask(f"audio={unknown}", "same_artist=false", "top=3")

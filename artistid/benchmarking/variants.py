@@ -33,8 +33,9 @@ SONGS_OF_A_TRIAL = 240  # enough for any batch, in memory that all trials share
 LONGEST_WAIT = 600  # s that a trial waits for the others
 RUNS_OF_A_LENGTH = 6  # two splits, three trials
 
-# How far a gradient may be from that of single precision, relative to its norm.
-TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 0.3}
+# How far a gradient may be from that of single precision, relative to its norm. Of single precision as well: one near
+# tie in a max pool that is rounded the other way changes a small batch's by 2e-3.
+TOLERANCE = {"float32": 1e-2, "tf32": 2e-2, "bfloat16": 0.3}
 
 
 @dataclass(frozen=True)

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain
+from io import FileIO
+from itertools import chain, groupby
 from math import inf, isqrt
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+import av
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
+from artistid.data.promised import Decoded, corrected_sizes, missing
 from artistid.errors import ArtistidError
 
 if TYPE_CHECKING:
-    from av import AudioFrame, AudioStream
+    from av import AudioStream
     from av.container import InputContainer
     from torchaudio.transforms import Resample
 
-# The endings that count as audio when a folder is scanned: those that soundfile reads by itself, and FFmpeg's.
+# The endings that count as audio when a folder is scanned.
 AUDIO_SUFFIXES = frozenset(
     {
         *(".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".wave", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
-        *(".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".ape", ".wv", ".mpc", ".ac3"),
+        *(".m4a", ".m4b", ".m4r", ".mp4", ".aac", ".3ga", ".wma", ".webm", ".weba", ".mka", ".mp1", ".mp2", ".mpga"),
+        *(".ac3", ".eac3", ".ec3", ".dts", ".ape", ".wv", ".mpc", ".tta", ".tak", ".w64", ".rf64", ".spx"),
+        *(".dsf", ".dff"),
     }
 )
 
@@ -37,21 +42,23 @@ FFMPEG_FORMATS = (
     *("oma", "rm", "avi", "flv", "mpeg", "mpegts", "voc", "adx", "xwma", "nut"),
 )
 
-# Of these, those whose header says how long the sound is; for others FFmpeg guesses.
-KNOW_THEIR_LENGTH = frozenset(
-    {"flac", "wav", "w64", "aiff", "mov,mp4,m4a,3gp,3g2,mj2", "asf", "ape", "wv", "tta", "mpc8"}
-)
-
-# A header may promise a little more than there is (encoder padding, a rounded length); a file cut short lacks more.
-TOLERATED_LOSS, TOLERATED_LOSS_S = 0.01, 0.1
+# Of the packets in the midst of a file, that cannot be decoded. Where nothing but the frames themselves says where each
+# begins, what is between them is taken for such, too: the cover in the tag of a file that was joined to another.
+TOLERATED_LOSS, TOLERATED_JUNK = 0.01, 1.0
+WITHOUT_CONTAINER = frozenset({"mp3", "aac", "ac3", "eac3", "dts"})
+# Of rate or channels, and as many as there are seconds. Files that were joined have one at each joint.
+MOST_CHANGES = 3
 
 # Samples, of all channels, that are decoded at a time: a minute and a half of stereo at 44.1 kHz, 32 MiB.
 BLOCK_VALUES = 2**23
+SHORTEST_BLOCK = 2**17  # samples; longer than any window
 
 # Weights of all filters of a resampler. Rates that share too small a divisor would need thousands, each as long.
 MOST_WEIGHTS = 2**22
 # Hz; beyond any converter, and a resampler's filters grow with the higher, as what it makes does with the lower.
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
+
+TOO_MANY_PLANES = 8  # of a frame with a plane for each channel: PyAV reads one too many of these, and crashes
 
 Block = npt.NDArray[np.float32]  # of samples (n, channels)
 
@@ -88,7 +95,7 @@ def decode(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
 def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iterator[npt.NDArray[np.float32]]:
     """Decode a file a part at a time, so that hours of sound need no more memory than some minutes do.
 
-    soundfile comes first (mp3, flac, ogg, wav); FFmpeg reads what soundfile cannot.
+    The song is as long as what is decoded; what a header says of it only tells whether something is missing.
 
     Args:
         path: see :func:`decode`.
@@ -101,32 +108,18 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
     Raises:
         DecodingError: a file that can't be read, no audio (:class:`NoAudioError`), audio cut short or too long
             (:class:`TooLongError`), or samples that are not finite; names the file, and may come after the last block.
-            An Ogg file, or an mp3 without a Xing header, that was cut short looks like a shorter one and cannot be told
-            apart.
+            An mp3 without a Xing header that was cut short, for one, looks like a shorter one and cannot be told apart.
     """
-    n_samples = n_bad = 0
+    tally = _Tally(path, most_hours)
     try:
         if path.stat().st_size == 0:
             raise DecodingError(f"{path}: the file is empty (0 bytes)")
-        rate, native = _open_native(path)
-        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-            raise DecodingError(f"{path}: its rate is {rate} Hz: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
-
-        # Of a low rate each sample becomes many: what is made of a block is no larger than a block.
-        most_at_once = max(1, BLOCK_VALUES * rate // max(rate, sample_rate))
-
-        def counted() -> Iterator[npt.NDArray[np.float32]]:
-            nonlocal n_samples, n_bad
-            for samples in native:
-                mono = _mean_of_channels(samples)
-                n_samples += mono.size
-                n_bad += mono.size - int(np.isfinite(mono).sum())
-                if n_samples > most_hours * 3600 * rate:
-                    raise TooLongError(f"{path}: lasts more than the {most_hours:g} hours that are taken")
-                for first in range(0, max(1, mono.size), most_at_once):
-                    yield mono[first : first + most_at_once]
-
-        yield from resample_blocks(counted(), rate, sample_rate)
+        blocks = _in_native_blocks(path)
+        parts = (
+            resample_blocks(_mono_blocks(part, rate, sample_rate, tally), rate, sample_rate)
+            for rate, part in groupby(blocks, key=itemgetter(0))
+        )
+        yield from _without_crumbs(chain.from_iterable(parts))
     except DecodingError:
         raise
     except OSError as error:
@@ -135,10 +128,57 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
         raise DecodingError(f"{path}: needs more memory than there is to decode it") from error
     except Exception as error:  # whatever a decoder raises, of the thousand things that are wrong with files
         raise DecodingError(f"{path}: cannot be decoded to its end ({_told(error)})") from error
-    if n_samples == 0:
+    if tally.n_samples == 0:
         raise DecodingError(f"{path}: holds no audio samples")
-    if n_bad:
-        raise DecodingError(f"{path}: {n_bad} of {n_samples} samples are not finite (NaN, infinite, too loud)")
+    if tally.n_bad:
+        raise DecodingError(
+            f"{path}: {tally.n_bad} of {tally.n_samples} samples are not finite (NaN, infinite, too loud)"
+        )
+
+
+@dataclass
+class _Tally:
+    """What was decoded of a file so far."""
+
+    path: Path
+    most_hours: float
+    n_samples: int = 0
+    n_bad: int = 0
+    seconds: float = 0.0
+
+    def count(self, mono: npt.NDArray[np.float32], rate: int) -> None:
+        self.n_samples += mono.size
+        self.n_bad += mono.size - int(np.isfinite(mono).sum())
+        self.seconds += mono.size / rate
+        if self.seconds > self.most_hours * 3600:
+            raise TooLongError(f"{self.path}: lasts more than the {self.most_hours:g} hours that are taken")
+
+
+def _mono_blocks(
+    part: Iterable[tuple[int, Block]], rate: int, sample_rate: int, tally: _Tally
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Blocks ``(n,)`` of a part that has one rate, to be resampled to ``sample_rate``."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise DecodingError(f"{tally.path}: its rate is {rate} Hz: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    # Of a low rate each sample becomes many: what is made of a block is no larger than a block.
+    most_at_once = max(1, BLOCK_VALUES * rate // max(rate, sample_rate))
+    for _, samples in part:
+        mono = _mean_of_channels(samples)
+        tally.count(mono, rate)
+        for first in range(0, mono.size, most_at_once):
+            yield mono[first : first + most_at_once]
+
+
+def _without_crumbs(blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+    """The blocks, none of them so short, but for the last, that a window of the features spans it."""
+    held = np.empty(0, np.float32)
+    for block in blocks:
+        held = np.concatenate([held, block]) if len(held) else block
+        if len(held) >= SHORTEST_BLOCK:
+            yield held
+            held = held[:0]
+    if len(held):
+        yield held
 
 
 def _mean_of_channels(samples: Block) -> npt.NDArray[np.float32]:
@@ -205,136 +245,159 @@ def _resampler(rate: int, sample_rate: int) -> Resample:
     )
 
 
-def _open_native(path: Path) -> tuple[int, Iterator[Block]]:
-    """A file's own rate in Hz, and its samples in blocks (n, channels)."""
+def _in_native_blocks(path: Path) -> Iterator[tuple[int, Block]]:
+    """A file's samples in blocks (n, channels), each with its own rate in Hz.
+
+    FFmpeg reads to the end whatever a header says. libsndfile, which believes headers, has what FFmpeg does not take.
+    """
     try:
-        return _begun(_by_soundfile(path))
-    except soundfile.SoundFileRuntimeError as error:
-        return _begun(_by_ffmpeg(path, f"soundfile: {_told(error)}"))
+        yield from _by_ffmpeg(path)
+    except NoAudioError as error:
+        try:
+            yield from _by_libsndfile(path)
+        except NoAudioError as other:
+            raise NoAudioError(f"{path}: cannot be decoded (FFmpeg: {error}; libsndfile: {other})") from None
 
 
-def _begun(blocks: Iterator[tuple[int, Block]]) -> tuple[int, Iterator[Block]]:
-    """The rate, and the blocks; the first is read, so that a file that a decoder does not read is left to the next."""
-    rate, first = next(blocks)
-    return rate, chain([first], (samples for _, samples in blocks))
-
-
-def _by_soundfile(path: Path) -> Iterator[tuple[int, Block]]:
-    """The file's own rate with each block; a file without samples gives one block of none."""
-    # Opened here: libsndfile would be handed the name in an encoding that some systems' file names do not have.
-    with path.open("rb") as file, soundfile.SoundFile(file) as sound:
-        promised, rate, n_read = sound.frames, sound.samplerate, 0
-        more = True
-        while more:
-            samples = sound.read(BLOCK_VALUES // sound.channels, dtype="float32", always_2d=True)
-            yield rate, samples
-            n_read += len(samples)
-            more = len(samples) > 0 and n_read < promised
-        whole = _promised_bytes(sound.extra_info)
-    if whole is not None and whole[1] < whole[0] * (1 - TOLERATED_LOSS):
-        raise DecodingError(f"{path}: cut short: its header promises {whole[0]} bytes of audio, {whole[1]} are there")
-    _check_whole(path, promised / rate, n_read / rate)
-
-
-def _check_whole(path: Path, promised_s: float, decoded_s: float) -> None:
-    """Raises DecodingError for a file that has less than its header promises, in seconds."""
-    if decoded_s < promised_s - max(TOLERATED_LOSS * promised_s, TOLERATED_LOSS_S):
-        raise DecodingError(
-            f"{path}: cut short: its header promises {promised_s:.1f} s, {decoded_s:.1f} s can be decoded"
-        )
-
-
-def _promised_bytes(libsndfile_log: str) -> tuple[int, int] | None:
-    """(promised, found) bytes of a WAV file's data chunk, where libsndfile's log says that they differ."""
-    match = re.search(r"^\s*data : (\d+) \(should be (\d+)\)", libsndfile_log, re.MULTILINE)
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def _by_ffmpeg(path: Path, why: str) -> Iterator[tuple[int, Block]]:
-    """As :func:`_by_soundfile`, frame by frame: what a header says of the length is not asked.
+def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
+    """The file's own rate with each block.
 
     Raises:
-        NoAudioError: what FFmpeg does not take for audio either; ``why`` says what soundfile made of it.
+        NoAudioError: before the first block, what FFmpeg does not take for audio: its reason alone.
     """
-    import av  # here, since most music does without
-
     # No protocol: a file is what it holds, and nothing that it names.
     options = {"format_whitelist": ",".join(FFMPEG_FORMATS), "protocol_whitelist": "none"}
-    with path.open("rb") as file:
+    with _opened(path) as file:
         try:
             container = av.open(file, "r", options=options, metadata_errors="replace")
-        except (av.FFmpegError, ValueError) as error:
-            raise NoAudioError(f"{path}: cannot be decoded ({why}; FFmpeg: {_told(error)})") from None
+        except (av.FFmpegError, OSError, ValueError) as error:  # the system's: a seek to where no file goes
+            raise NoAudioError(_told(error)) from None
         with container:
             if not container.streams.audio:
-                raise NoAudioError(f"{path}: cannot be decoded ({why}; FFmpeg: it has no audio)")
+                raise NoAudioError("it has no audio")
             stream = container.streams.audio[0]
-            n_read, rate = 0, stream.rate
-            for rate, samples in _in_blocks(path, _frames(path, container, stream)):
+            if stream.codec_context.name == "flac":  # else FFmpeg decodes damaged frames to noise
+                stream.codec_context.options = {"err_detect": "crccheck+explode"}
+            decoded = Decoded()
+            for rate, samples in _joined(path, _frames(path, container, stream, decoded)):
                 yield rate, samples
-                n_read += len(samples)
-            if n_read == 0:
-                raise NoAudioError(f"{path}: cannot be decoded ({why}; FFmpeg: it finds no sound)")
-            if container.format.name in KNOW_THEIR_LENGTH and stream.duration and stream.time_base:
-                _check_whole(path, float(stream.duration * stream.time_base), n_read / rate)
+                decoded.seconds += len(samples) / rate
+            if not decoded.seconds:
+                raise NoAudioError("it finds no sound")
+            if lacking := missing(file, container, stream, decoded):
+                raise DecodingError(f"{path}: cut short: {lacking}")
+            if lacking is None and decoded.broken_off:
+                raise DecodingError(f"{path}: cannot be decoded to its end ({decoded.broken_off})")
 
 
-def _frames(path: Path, container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+def _opened(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        corrections = corrected_sizes(file)
+    return _Corrected(path, corrections) if corrections else path.open("rb")
+
+
+class _Corrected(FileIO):
+    """A file with some of its bytes replaced."""
+
+    def __init__(self, path: Path, corrections: dict[int, bytes]) -> None:
+        super().__init__(path)
+        self._corrections = corrections
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        start = self.tell()
+        content = bytearray(super().read(size) or b"")
+        for place, replacement in self._corrections.items():
+            for at, value in enumerate(replacement, place - start):
+                if 0 <= at < len(content):
+                    content[at] = value
+        return bytes(content)
+
+
+def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded: Decoded) -> Iterator[av.AudioFrame]:
     """FFmpeg's frames, of some milliseconds each.
 
     Raises:
-        DecodingError: after the last frame, where more than a few could not be decoded.
+        DecodingError: after the last frame, where more than a few could not be decoded. What cannot be at the very end
+            is no part of the song: tags of a kind of their own, or padding.
     """
-    import av
-
-    n_packets = n_bad = 0
-    for packet in container.demux(stream):
-        n_packets += 1
+    n_bad = n_bad_since = 0
+    for packet in _packets(container, stream, decoded):
+        if decoded.first_at is None:
+            decoded.first_at = packet.pos
         try:
-            yield from packet.decode()
-        except av.InvalidDataError:  # players go on with the next one, too
-            n_bad += 1
-    if n_bad > max(1, TOLERATED_LOSS * n_packets):
-        raise DecodingError(f"{path}: damaged: {n_bad} of its {n_packets} packets cannot be decoded")
+            frames = packet.decode()
+        except (av.InvalidDataError, av.EOFError):  # players go on with the next one, too
+            n_bad_since += 1
+            continue
+        if packet.size:
+            decoded.n_packets += 1
+            n_bad, n_bad_since = n_bad + n_bad_since, 0
+        yield from frames
+    tolerated = TOLERATED_JUNK if container.format.name in WITHOUT_CONTAINER else TOLERATED_LOSS
+    if n_bad > max(1, tolerated * decoded.n_packets):
+        raise DecodingError(f"{path}: damaged: {n_bad} of its {n_bad + decoded.n_packets} packets cannot be decoded")
 
 
-def _in_blocks(path: Path, frames: Iterator[AudioFrame]) -> Iterator[tuple[int, Block]]:
-    """Frames as :func:`_by_soundfile` gives a file, with one rate and one number of channels.
+def _packets(container: InputContainer, stream: AudioStream, decoded: Decoded) -> Iterator[av.Packet[AudioStream]]:
+    try:
+        yield from container.demux(stream)
+    except av.InvalidDataError as error:  # junk behind the song, or a file that was cut: its header may tell
+        decoded.broken_off = _told(error)
+
+
+def _joined(path: Path, frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Block]]:
+    """Frames in blocks of one rate and number of channels each.
 
     Raises:
-        DecodingError: a frame that is unlike those before it.
+        DecodingError: a file in which they change all the time. Files that were joined have parts of their own rates.
     """
-    first: AudioFrame | None = None
-    held: list[Block] = []
-    n_values = 0
+    held, shape, n_changes, seconds = av.AudioFifo(), None, -1, 0.0
     for frame in frames:
-        first = first or frame
-        if (now := _shape(frame)) != (then := _shape(first)):
-            raise DecodingError(
-                f"{path}: changes from {then[0]} Hz and {then[1]} channels to {now[0]} Hz and {now[1]} at "
-                f"{frame.time or 0:.1f} s: expected the same throughout"
-            )
-        held.append(_as_float(frame))
-        n_values += held[-1].size
-        if n_values >= BLOCK_VALUES:
-            yield frame.sample_rate, np.concatenate(held)
-            held, n_values = [], 0
-    if first and held:
-        yield first.sample_rate, np.concatenate(held)
+        if shape != (shape := (frame.sample_rate, frame.layout.name, frame.format.name)):
+            yield from _emptied(held)
+            held, n_changes = av.AudioFifo(), n_changes + 1
+            if n_changes > MOST_CHANGES + seconds:
+                raise DecodingError(
+                    f"{path}: changes its rate or its channels {n_changes} times in {seconds:.1f} s: no music does"
+                )
+        seconds += frame.samples / frame.sample_rate
+        frame.pts = None  # of some formats they have gaps, which the queue would refuse
+        held.write(frame)
+        if held.samples * frame.layout.nb_channels >= BLOCK_VALUES:
+            yield from _emptied(held)
+    yield from _emptied(held)
 
 
-def _shape(frame: AudioFrame) -> tuple[int, int]:
-    return frame.sample_rate, frame.layout.nb_channels
+def _emptied(held: av.AudioFifo) -> Iterator[tuple[int, Block]]:
+    if frame := held.read() if held.samples else None:
+        yield frame.sample_rate, _as_float(frame)
 
 
-def _as_float(frame: AudioFrame) -> Block:
+def _as_float(frame: av.AudioFrame) -> Block:
     """The samples ``(n, channels)`` of a frame, integers of full scale brought to [-1, 1]."""
+    if frame.format.is_planar and frame.layout.nb_channels >= TOO_MANY_PLANES:
+        (frame,) = av.AudioResampler(format=frame.format.packed).resample(frame)
     samples = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
+        return samples.astype(np.float32, copy=False)
     middle = 128 if samples.dtype.kind == "u" else 0
     return ((samples - np.float32(middle)) / np.float32(2 ** (8 * samples.dtype.itemsize - 1))).astype(np.float32)
+
+
+def _by_libsndfile(path: Path) -> Iterator[tuple[int, Block]]:
+    """As :func:`_by_ffmpeg`."""
+    import soundfile  # here, since few files need it
+
+    # Opened here: libsndfile would be handed the name in an encoding that some systems' file names do not have.
+    with path.open("rb") as file:
+        try:
+            sound = soundfile.SoundFile(file.fileno(), closefd=False)
+        except soundfile.SoundFileRuntimeError as error:
+            raise NoAudioError(_told(error)) from None
+        with sound:
+            while len(samples := sound.read(BLOCK_VALUES // sound.channels, dtype="float32", always_2d=True)):
+                yield sound.samplerate, samples
 
 
 def _told(error: Exception) -> str:

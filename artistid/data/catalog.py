@@ -134,7 +134,7 @@ class Catalog(Sequence[Track]):
             ArtistidError: a name that the catalog does not have, or nothing left.
         """
         for names, setting in ((artists, "data.artists"), (exclude, "data.exclude")):
-            _require_list(names, setting)
+            require_list(names, setting)
         excluded = {nfc(name) for name in exclude}
         wanted = set(self.artists) if artists is None else {nfc(name) for name in artists}
         _require_known(excluded, {track.track_id for track in self}, "data.exclude", "track ids")
@@ -199,7 +199,8 @@ class Catalog(Sequence[Track]):
             raise ArtistidError(f"{path} is no catalog: a duration_s is not in seconds: {error}") from error
 
 
-def _require_list(names: object, setting: str) -> None:
+def require_list(names: object, setting: str) -> None:
+    """Raises ArtistidError for a single name where a list of them is expected."""
     if isinstance(names, str):
         raise ArtistidError(f"{setting}={names} is no list: write {setting}=[{names}]")
 

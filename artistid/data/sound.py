@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -13,14 +14,19 @@ import numpy.typing as npt
 
 from artistid.data.audio import DecodingError, decode_blocks
 from artistid.data.features import Features, LogMel
+from artistid.data.promised import lacks_its_last_page
 from artistid.errors import ArtistidError
 from artistid.processes import Allowance, Call, Worker, WorkerDiedError, Workers
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # torch reads it when it is imported
 
+# Of a full scale of 1. What is clipped and then encoded comes out at 2 now and then. Integers of 32 bits that were
+# never scaled reach 2e9; what is beyond is no sound, and its square no number.
+LOUDEST, LARGEST = 4.0, 1e10
 SILENCE = 10 ** (-70 / 20)  # of a full scale of 1: the noise of 16 bits lies at -96 dB
 # More than this below the loudest bin there is nothing to hear; the features' own floor is at 80 dB.
 AUDIBLE_DB = 75.0
+CUT_OGG = "its last page is missing: it was cut short, or recorded from a station"
 SAMPLED_FRAMES = 1000  # enough to tell what is in a song
 # Of the highest frequency that the network hears: sound that ends below has half of what it was trained on, as on the
 # telephone.
@@ -67,6 +73,7 @@ class Sound:
         duration_s: seconds of audio.
         sha1: of the decoded samples, as in a catalog; empty where they are not at hand.
         silent: whether there is nothing to hear.
+        remarks: what is odd about it, in sentences.
     """
 
     name: str
@@ -75,13 +82,14 @@ class Sound:
     duration_s: float
     sha1: str = ""
     silent: bool = False
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of_blocks(cls, name: str, blocks: Iterable[npt.NDArray[np.float32]], features: Features) -> Self:
         """The song whose samples come in blocks ``(n,)``, mono, at the rate of the features.
 
         Raises:
-            ArtistidError: samples so large that their features are not finite.
+            ArtistidError: samples so large that they are no sound, or features that are not finite.
         """
         n_samples, peak, sha1 = 0, 0.0, hashlib.sha1()
 
@@ -90,13 +98,19 @@ class Sound:
             for block in blocks:
                 n_samples += len(block)
                 peak = max(peak, float(block.max(initial=0)), -float(block.min(initial=0)))
+                if LARGEST < peak < math.inf:  # what is infinite is counted where it is decoded
+                    raise ArtistidError(f"{name}: samples as large as {peak:.0e} are no sound: expected [-1, 1]")
                 sha1.update(np.ascontiguousarray(block).data)
                 yield block
 
         array, floor = features.stored(measured())
         if not np.isfinite(array).all():
-            raise ArtistidError(f"{name}: samples as large as {peak:.0e} have no finite features: expected [-1, 1]")
-        return cls(name, array, floor, n_samples / features.sample_rate, sha1.hexdigest(), silent=peak < SILENCE)
+            raise ArtistidError(f"{name}: its features are not finite (samples reach {peak:.3g})")
+        remarks = []
+        if peak > LOUDEST:
+            remarks.append(f"its samples reach {peak:.3g}, not 1, as if at another scale: other levels are heard")
+        seconds = n_samples / features.sample_rate
+        return cls(name, array, floor, seconds, sha1.hexdigest(), silent=peak < SILENCE, remarks=tuple(remarks))
 
     def bandwidth(self, features: LogMel) -> float:
         """The highest frequency in Hz at which there is anything to hear."""
@@ -117,7 +131,8 @@ def read_sound(path: Path, features: Features, limits: Limits) -> Sound:
             error.
     """
     try:
-        return Sound.of_blocks(str(path), decode_blocks(path, features.sample_rate, limits.hours), features)
+        sound = Sound.of_blocks(str(path), decode_blocks(path, features.sample_rate, limits.hours), features)
+        return replace(sound, remarks=(CUT_OGG, *sound.remarks)) if lacks_its_last_page(path) else sound
     except DecodingError:
         raise
     except ArtistidError as error:

@@ -9,9 +9,10 @@ A store's folder holds::
     shards/<name>/   the same four files again, written by ``prepare shard=…``; all are opened as one
 
 The index is a journal: a line is written only when its frames are on disk, so what a killed run left half-written is
-never read, and the next run writes over it. Files are known by path, size and time of change, and by the SHA-1
-of their bytes: what was moved or touched is read once more, but not decoded again. A file whose content is there
-already, under another name or in another shard, has a line without frames of its own.
+never read, and the next run writes over it. Files are known by path, size, time of change and the time that the file
+system gives that change, and by the SHA-1 of their bytes: what was moved, touched or changed under its old date is read
+once more, and not decoded again unless it holds something else. A file whose content is there already, under another
+name or in another shard, has a line without frames of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features
 from artistid.data.shards import Array, Rows, Shard, joined
 from artistid.data.sound import Limits, crashed, read_sound, start_decoders
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
+from artistid.places import no_file
 from artistid.processes import WorkerDiedError, lock
 from artistid.terminal import progress
 from artistid.writing import whole, write_text
@@ -46,14 +48,14 @@ from artistid.writing import whole, write_text
 log = logging.getLogger(__name__)
 
 # Part of a store's key: raise it when decoding or features change what they give for the same settings.
-VERSION = 3
+VERSION = 4
 
 # Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
 WINDOW = 4
 
 SHARDS = "shards"  # the folder that has theirs
 
-File = tuple[str, int, int]  # path, size, time of change
+File = tuple[str, int, int, int]  # path, size, time of change, and the file system's own time of that
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +65,8 @@ class Entry:
     Attributes:
         path: absolute.
         size: of the file, in bytes.
-        mtime_ns: the file's time of change.
+        mtime_ns: the file's time of change, which any program may set.
+        ctime_ns: the file system's own; 0 in indexes of before it was kept: any will do.
         file_sha1: SHA-1 of the file's bytes; empty if they can't be read.
         audio_sha1: SHA-1 of the decoded samples.
         start: first row that holds its features: of its shard's array in the index, of the store's in an open store.
@@ -72,11 +75,13 @@ class Entry:
         duration_s: seconds of decoded audio.
         floor: the smallest value of its features; of log-mel in dB.
         error: why it could not be decoded; empty if it could.
+        remark: what is odd about it; empty where nothing is.
     """
 
     path: str
     size: int = 0
     mtime_ns: int = 0
+    ctime_ns: int = 0
     file_sha1: str = ""
     audio_sha1: str = ""
     start: int = 0
@@ -85,6 +90,7 @@ class Entry:
     duration_s: float = 0.0
     floor: float = 0.0
     error: str = ""
+    remark: str = ""
 
     @property
     def stop(self) -> int:
@@ -92,7 +98,7 @@ class Entry:
 
     @property
     def file(self) -> File:
-        return self.path, self.size, self.mtime_ns
+        return self.path, self.size, self.mtime_ns, self.ctime_ns
 
 
 @dataclass(frozen=True)
@@ -229,13 +235,25 @@ def _file(path: Path) -> File:
     try:
         stat = path.stat()
     except OSError:
-        return _key(path), 0, 0
-    return _key(path), stat.st_size, stat.st_mtime_ns
+        return _key(path), 0, 0, 0
+    return _key(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _identity(file: File) -> dict[str, Any]:
+    """What an entry keeps of what a file is known by."""
+    return dict(zip(("path", "size", "mtime_ns", "ctime_ns"), file, strict=True))
 
 
 def _parts(folder: Path) -> list[Path]:
     """The folders that make up a store, in an order that all processes agree on."""
     return [folder, *sorted(path.parent for path in folder.glob(f"{SHARDS}/*/index.jsonl"))]
+
+
+def _learn(by_file: dict[File, Entry], entry: Entry) -> None:
+    """Add what is known of a file; what says nothing of the file system's time gives way to what does."""
+    by_file[entry.file] = entry
+    if entry.ctime_ns:
+        by_file.pop((*entry.file[:3], 0), None)
 
 
 class _Index:
@@ -252,7 +270,7 @@ class _Index:
         for journal in self.journals:
             for file, entry in journal.by_file.items():
                 if not entry.error or file not in self.by_file:  # another shard may have had more luck
-                    self.by_file[file] = entry
+                    _learn(self.by_file, entry)
             for content, entry in journal.by_content.items():
                 if content not in self.by_content:
                     self.by_content[content] = replace(entry, start=first + entry.start) if first else entry
@@ -262,13 +280,13 @@ class _Index:
     def _find(self, path: Path) -> Entry | None:
         """What is known of a file; None if its features are missing."""
         file = _file(path)
-        entry = self.by_file.get(file)
+        entry = self.by_file.get(file) or self.by_file.get((*file[:3], 0))
         if entry is None or entry.error:
             return entry
         made = self.by_content.get(entry.file_sha1)
         if made is None or made.file == file:
             return made
-        return replace(made, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns)
+        return replace(made, **_identity(entry.file))
 
     def missing(self, retry_failed: bool) -> list[Track]:
         """The tracks whose files no journal knows."""
@@ -286,10 +304,12 @@ class _Index:
             raise ArtistidError(f"changed while they were read: {', '.join(changed)}; start again when they are whole")
         if failed := len(self.found) - len(entries):
             lists = ", ".join(str(journal.failed_path) for journal in self.journals if journal.failed)
-            listing = f"{failed} of {len(self.found)} tracks cannot be decoded, see {lists}"
+            sentence = f"{failed} of {len(self.found)} tracks cannot be decoded, see {lists}"
             if not entries and not of_shard:  # which may be as small as one track
-                raise ArtistidError(listing)
-            log.warning("left out: %s", listing)
+                raise ArtistidError(sentence)
+            log.warning("left out: %s", sentence)
+        if odd := [f"{entry.path} ({entry.remark})" for entry in entries.values() if entry.remark]:
+            log.warning("warning: %d of %d songs are odd, though decoded: %s", len(odd), len(entries), listing(odd))
         arrays = [journal.array() for journal in self.journals if journal.frames]
         array = joined(arrays or [np.empty((0, self.width), np.float16)])
         facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in entries.items()}
@@ -332,7 +352,7 @@ class _Journal:
             self.sound_bytes += len(line)
 
     def remember(self, entry: Entry) -> None:
-        self.by_file[entry.file] = entry
+        _learn(self.by_file, entry)
         if entry.frames:
             self.by_content.setdefault(entry.file_sha1, entry)
             self.frames = max(self.frames, entry.stop)
@@ -406,7 +426,7 @@ class _Appender:
         journal = self.journal
         changes_failed = entry.error or entry.path in journal.failed
         if entry.file_sha1 in self.known or entry.file_sha1 in journal.by_content:
-            entry = Entry(path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns, file_sha1=entry.file_sha1)
+            entry = Entry(**_identity(entry.file), file_sha1=entry.file_sha1)
         elif array is not None:
             entry = replace(entry, start=journal.frames, frames=len(array))
             self._write_frames(entry, array)
@@ -449,10 +469,10 @@ Made = tuple[Entry, Array | None]
 
 def _make(path: Path, features: Features, known: frozenset[str], limits: Limits) -> Made:
     """Decode one file, unless its content is known, and make its features."""
-    entry = Entry(path=_key(path))
+    entry = Entry(**_identity(_file(path)))
+    if what := no_file(path):
+        return replace(entry, error=f"{path}: it is {what}: expected a file"), None
     try:
-        stat = path.stat()
-        entry = replace(entry, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
         with path.open("rb") as file:
             entry = replace(entry, file_sha1=hashlib.file_digest(file, "sha1").hexdigest())
         if entry.file_sha1 in known:
@@ -468,6 +488,7 @@ def _make(path: Path, features: Features, known: frozenset[str], limits: Limits)
         duration_s=sound.duration_s,
         crc32=zlib.crc32(sound.array.data),
         floor=sound.floor,
+        remark="; ".join(sound.remarks),
     )
     return entry, sound.array
 
@@ -483,8 +504,7 @@ def _make_all(
             try:
                 yield made.result()
             except WorkerDiedError as error:
-                name, size, mtime_ns = _file(path)
-                yield Entry(path=name, size=size, mtime_ns=mtime_ns, error=str(crashed(path, error))), None
+                yield Entry(**_identity(_file(path)), error=str(crashed(path, error))), None
 
 
 def _set_up(*settings: Any) -> None:

@@ -6,16 +6,22 @@ import codecs
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+import re
+import struct
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mutagen
-from mutagen.id3 import Encoding, TextFrame
+from mutagen.apev2 import APEBinaryValue, APENoHeaderError, APEv2
+from mutagen.id3 import ID3, BitPaddedInt, Encoding, ID3NoHeaderError, TextFrame
+from mutagen.wave import WAVE
 
 from artistid.data.catalog import clean
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, listing
+from artistid.places import no_file
 from artistid.processes import WorkerDiedError, Workers
 from artistid.terminal import progress
 from artistid.writing import write_text
@@ -23,25 +29,47 @@ from artistid.writing import write_text
 log = logging.getLogger(__name__)
 
 # Part of the cache's key: raise it when the same file gives other tags.
-VERSION = 1
+VERSION = 2
 
 # Below so many files, starting processes takes longer than reading.
 WORTH_WORKERS = 2000
 BATCH = 100  # files at a time, for a worker
 
-# What each is called in ID3, Vorbis comments and APE, MP4, and Windows Media; the first that a file has is taken.
+# What each is called in ID3, Vorbis comments and APE, MP4, Windows Media, and RIFF; the first that a file has is taken.
 NAMES = {
-    "artist": ("TPE1", "artist", "\xa9ART", "Author"),
+    "artist": ("TPE1", "artist", "\xa9ART", "Author", "IART"),
     "album_artist": (
-        *("TPE2", "albumartist", "album artist", "aART", "WM/AlbumArtist"),
+        *("TPE2", "albumartist", "album artist", "album_artist", "aART", "WM/AlbumArtist"),
         *("TXXX:albumartist", "TXXX:album artist"),
     ),
-    "album": ("TALB", "album", "\xa9alb", "WM/AlbumTitle"),
-    "title": ("TIT2", "title", "\xa9nam"),
+    "album": ("TALB", "album", "\xa9alb", "WM/AlbumTitle", "IPRD"),
+    "title": ("TIT2", "title", "\xa9nam", "INAM"),
     "disc": ("TPOS", "discnumber", "disc", "disk", "WM/PartOfSet"),
-    "number": ("TRCK", "tracknumber", "track", "trkn", "WM/TrackNumber"),
+    "number": ("TRCK", "tracknumber", "track", "trkn", "WM/TrackNumber", "IPRT", "ITRK"),
     "compilation": ("TCMP", "compilation", "cpil", "WM/IsCompilation"),
+    # What has no frame or atom of its own is called the same everywhere, but for a prefix and how it is written.
+    "artists": ("artists", "TXXX:artists", "----:com.apple.iTunes:artists", "WM/ARTISTS"),
+    "artist_ids": (
+        *("musicbrainz_artistid", "TXXX:MusicBrainz Artist Id", "TXXX:musicbrainz_artistid"),
+        *("----:com.apple.iTunes:MusicBrainz Artist Id", "MusicBrainz/Artist Id"),
+    ),
+    "album_artist_ids": (
+        *("musicbrainz_albumartistid", "TXXX:MusicBrainz Album Artist Id", "TXXX:musicbrainz_albumartistid"),
+        *("----:com.apple.iTunes:MusicBrainz Album Artist Id", "MusicBrainz/Album Artist Id"),
+    ),
+    "album_id": (
+        *("musicbrainz_albumid", "TXXX:MusicBrainz Album Id", "TXXX:musicbrainz_albumid"),
+        *("----:com.apple.iTunes:MusicBrainz Album Id", "MusicBrainz/Album Id"),
+    ),
 }
+NAMED = ("artist", "album_artist", "album", "title")  # of these, what people have written
+IDENTIFIER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+MOST_APPENDED_BYTES = 2**20  # of an ID3 tag at a file's end
+MOST_CHUNKS, MOST_INFO_BYTES = 1000, 2**16  # of a WAV file; of its texts
+
+State = tuple[int, int, int]  # of a file: size, time of change, and the file system's own time of that in ns
+Fields = Mapping[str, Any]  # what a tag of any kind has: name, in lower case, to value
 
 
 class Tags(NamedTuple):
@@ -49,7 +77,7 @@ class Tags(NamedTuple):
 
     Attributes:
         artist: of the track; several are joined by "; ".
-        album_artist: of the whole album.
+        album_artist: of the whole album; of several the first.
         album: title, as it is.
         title: of the track.
         disc: its number in a set.
@@ -57,6 +85,10 @@ class Tags(NamedTuple):
         compilation: whether the album is said to be one.
         doubtful: the text claims to be Latin-1 and hardly is.
         error: why the tags cannot be read.
+        artists: of the track, where the tags name several, each for itself.
+        artist_ids: by which MusicBrainz knows the artists of the track.
+        album_artist_ids: likewise of the album.
+        album_id: of the release.
     """
 
     artist: str = ""
@@ -68,41 +100,127 @@ class Tags(NamedTuple):
     compilation: bool = False
     doubtful: bool = False
     error: str = ""
+    artists: tuple[str, ...] = ()
+    artist_ids: tuple[str, ...] = ()
+    album_artist_ids: tuple[str, ...] = ()
+    album_id: str = ""
 
 
 def read_tags(path: Path, encoding: str | None = None) -> Tags:
     """The tags of one file.
 
     Args:
-        path: an audio file of any format that mutagen knows; of another, all is empty.
+        path: an audio file of any format that mutagen knows, or a RIFF file; of another, all is empty.
         encoding: of ID3 text that claims to be Latin-1, as old taggers write whatever their system used. UTF-8 under
             that claim is recognised without it.
     """
     try:
+        if what := no_file(path):
+            return Tags(error=f"it is {what}")
         return _read_tags(path, encoding)
     except Exception as error:  # mutagen raises whatever a broken file makes it stumble over, MemoryError included
-        return Tags(error=str(error) or type(error).__name__)
+        return Tags(error=_words(error))
 
 
 def _read_tags(path: Path, encoding: str | None) -> Tags:
-    file = mutagen.File(path)
-    if file is None or not file.tags:
-        return Tags()
-    values = {name.casefold(): value for name, value in file.tags.items()}
-    found = {field: _first(values, names) for field, names in NAMES.items()}
-    texts = {field: "; ".join(_texts(value, encoding)) for field, value in found.items()}
-    disc, number = (texts.pop(field).partition("/")[0] for field in ("disc", "number"))
+    kinds, errors = _all_tags(path, encoding)
+    found = {field: _first(kinds, names) for field, names in NAMES.items()}
+    values = {field: _texts(value, encoding) for field, value in found.items()}
+    texts = {field: "; ".join(values[field]) for field in NAMED}
+    disc, number = ("".join(values[field][:1]).partition("/")[0].strip() for field in ("disc", "number"))
+    each = max(values["artists"], values["artist"], key=len)
+    album_id = _identifiers(values["album_id"])
     return Tags(
-        compilation=texts.pop("compilation").lower() in ("1", "true"),
-        doubtful=any(_is_doubtful(found[field], texts[field]) for field in texts),
+        artist=texts["artist"],
+        album_artist="".join(values["album_artist"][:1]),
+        album=texts["album"],
+        title=texts["title"],
         disc=disc.lstrip("0"),
         number=number.lstrip("0"),
-        **texts,
+        compilation="".join(values["compilation"]).lower() in ("1", "true"),
+        doubtful=any(_is_doubtful(found[field], text) for field, text in texts.items()),
+        error="" if any(kinds) else "".join(errors[:1]),
+        artists=tuple(each) if len(each) > 1 else (),
+        artist_ids=_identifiers(values["artist_ids"]),
+        album_artist_ids=_identifiers(values["album_artist_ids"]),
+        album_id=album_id[0] if album_id else "",
     )
 
 
-def _first(values: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return next((values[name.casefold()] for name in names if name.casefold() in values), ())
+def _all_tags(path: Path, encoding: str | None) -> tuple[list[Fields], list[str]]:
+    """All tags that a file has, the most trustworthy first, and what was wrong with those that cannot be read.
+
+    What one kind leaves out may be in another: an ID3 tag that names the title only, before an APE tag with the rest;
+    and the 30 letters of an old tag at the file's end come after what says the same in full.
+    """
+    errors: list[str] = []
+
+    def read(kind: Callable[..., Any], **settings: Any) -> Any:
+        try:
+            return kind(path, **settings)
+        except (ID3NoHeaderError, APENoHeaderError):
+            return None
+        except Exception as error:  # see read_tags
+            errors.append(_words(error))
+            return None
+
+    file = read(mutagen.File)
+    if file is None:  # of an unknown format, or its sound is broken: its tags need not be
+        tags = [read(ID3), read(APEv2)]
+    elif not isinstance(file.tags, ID3 | None):
+        tags = [file.tags]
+    elif (ape := read(APEv2)) is not None:
+        tags = [read(ID3, load_v1=False), ape, file.tags]
+    else:
+        tags = [file.tags or read(_appended_id3)]
+    if file is None or isinstance(file, WAVE):
+        tags.append(read(_riff_info, encoding=encoding))
+    return [{name.casefold(): value for name, value in each.items()} for each in tags if each], errors
+
+
+def _appended_id3(path: Path) -> ID3 | None:
+    """An ID3 tag that stands at a file's end, as Audacious puts it there; None where there is none."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 10))
+        footer = file.read()
+        length = 20 + BitPaddedInt(footer[-4:])
+        if footer[:3] != b"3DI" or length > min(end, MOST_APPENDED_BYTES):
+            return None
+        file.seek(end - length)
+        return ID3(BytesIO(file.read()), load_v1=False)
+
+
+def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:
+    """The texts in the INFO lists of a WAV file, by their names; nothing of any other file."""
+    found: dict[str, list[str]] = {}
+    with path.open("rb") as file:
+        if not re.fullmatch(rb"(?:RIFF|RF64)....WAVE", file.read(12), re.DOTALL):
+            return found
+        for _ in range(MOST_CHUNKS):
+            if len(header := file.read(8)) < 8:
+                break
+            name, size = struct.unpack("<4sI", header)
+            end = file.tell() + size + size % 2
+            if name == b"LIST" and file.read(4) == b"INFO":
+                content = file.read(min(size - 4, MOST_INFO_BYTES))
+                while len(content) > 8:
+                    name, size = struct.unpack("<4sI", content[:8])
+                    text = content[8 : 8 + size].split(b"\0")[0].decode("latin-1")
+                    found.setdefault(name.decode("latin-1"), [_decoded_again(text, encoding)])
+                    content = content[8 + size + size % 2 :]
+            file.seek(end)
+    return found
+
+
+def _first(kinds: Iterable[Fields], names: Iterable[str]) -> Any:
+    """The value of the first name that is in any of the tags, which are asked one after the other."""
+    named = [name.casefold() for name in names]
+    return next((fields[name] for fields in kinds for name in named if name in fields), ())
+
+
+def _identifiers(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(match.lower() for text in texts for match in IDENTIFIER.findall(text)))
 
 
 def _texts(value: Any, encoding: str | None) -> list[str]:
@@ -111,9 +229,17 @@ def _texts(value: Any, encoding: str | None) -> list[str]:
         texts = [_decoded_again(str(text), encoding) for text in value.text]
     elif isinstance(value, bool):  # MP4's flags
         texts = [str(value)]
+    elif isinstance(value, APEBinaryValue):  # a picture, under a name that ought to have a text
+        texts = []
     else:
-        texts = [str(each[0] if isinstance(each, tuple) else each) for each in value]  # MP4's (number, total)
-    return [text for text in map(clean, texts) if text]
+        texts = [_text(each) for each in value]
+    return list(dict.fromkeys(filter(None, map(clean, texts))))  # Windows Media has some in two places
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):  # MP4's freeform atoms
+        return value.decode("utf-8", "replace")
+    return str(value[0] if isinstance(value, tuple) else value)  # MP4's (number, total)
 
 
 def _claims_latin1(value: Any) -> bool:
@@ -139,15 +265,17 @@ def _is_doubtful(value: Any, text: str) -> bool:
 
 
 def read_all_tags(
-    paths: list[Path], cache: Path, encoding: str | None = None, workers: int | None = None
+    paths: list[Path], cache: Path, encoding: str | None = None, workers: int | None = None, reread: bool = False
 ) -> list[Tags]:
     """The tags of many files; those that are as they were when their tags were read last are not opened.
 
     Args:
         paths: audio files.
-        cache: JSON file that keeps what was read; files are known by path, size and time of change.
+        cache: JSON file that keeps what was read; files are known by path, size, time of change, and the time that the
+            file system gives each change, since a tagger may restore the other and write within a tag's padding.
         encoding: see :func:`read_tags`.
         workers: processes that read; None takes one per core, below 2 none but this one.
+        reread: whether to open all, whatever the cache knows.
 
     Raises:
         ArtistidError: an unknown encoding, or a cache that cannot be written.
@@ -157,9 +285,13 @@ def read_all_tags(
             codecs.lookup(encoding)
         except LookupError:
             raise ArtistidError(f"data.tag_encoding={encoding} is no encoding; expected one such as cp1251") from None
-    cached = _load(cache, encoding)
+    cached = {} if reread else _load(cache, encoding)
     states = {str(path): _state(path) for path in paths}
-    known = {name: tags for name, (*state, tags) in cached.items() if states.get(name) == tuple(state)}
+    known: dict[str, Any] = {
+        name: [tuple(each) if isinstance(each, list) else each for each in tags]  # JSON knows no tuples
+        for name, (*state, tags) in cached.items()
+        if states.get(name) == tuple(state)
+    }
     if unread := [path for path in paths if str(path) not in known]:
         log.info("reading the tags of %d files", len(unread))
         known |= zip(map(str, unread), _read_many(unread, encoding, workers), strict=True)
@@ -167,9 +299,22 @@ def read_all_tags(
     return [Tags(*known[str(path)]) for path in paths]
 
 
-def _state(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+def tell_unread(tags: Mapping[str, Tags]) -> None:
+    """Say which files' tags cannot be read; by the names that the files are to have."""
+    if bad := [f"{name} ({each.error})" for name, each in tags.items() if each.error]:
+        log.warning("the tags of %d files cannot be read: %s", len(bad), listing(bad))
+
+
+def _state(path: Path) -> State:
+    try:
+        stat = path.stat()
+    except OSError:  # what is wrong shows when its tags are read
+        return 0, 0, 0
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _words(error: Exception) -> str:
+    return str(error) or f"{type(error).__module__}.{type(error).__name__}"
 
 
 def _read_many(paths: list[Path], encoding: str | None, workers: int | None) -> list[Tags]:
@@ -200,7 +345,7 @@ def _read_apart(pool: Workers, path: Path, encoding: str | None) -> Tags:
 
 
 def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
-    """Path to size, time of change and tags; nothing if there is no cache, or one of other settings."""
+    """Path to state and tags; nothing if there is no cache, or one of other settings."""
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
         return content["files"] if content["made_by"] == [VERSION, encoding] else {}
@@ -208,7 +353,7 @@ def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
         return {}
 
 
-def _save(cache: Path, encoding: str | None, files: Mapping[str, tuple[int, int, Tags]]) -> None:
+def _save(cache: Path, encoding: str | None, files: Mapping[str, tuple[int, int, int, Tags]]) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_text(cache, json.dumps({"made_by": [VERSION, encoding], "files": files}))

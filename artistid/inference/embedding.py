@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,9 +13,10 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.data.catalog import Track, nfc
+from artistid.data.credits import credits_of
 from artistid.data.sound import Sound, SoundReader
 from artistid.data.sources.base import track_from_path
-from artistid.data.tags import read_tags
+from artistid.data.tags import Tags, read_tags, tell_unread
 from artistid.errors import ArtistidError, listing
 from artistid.inference.collection import Collection, Origin, absolute, as_text
 from artistid.inference.draft import EmbeddedSong, drafting, parts_folder
@@ -147,11 +148,20 @@ class Files:
 
     def track(self, path: Path) -> Track:
         """Its name is its path as it was given; without a title, the file's name is the title."""
-        tagged, placed = track_of_tags(path), self._placed(path)
+        tagged, placed = self._tagged[path], self._placed(path)
         artist, album = tagged.artist or placed.artist, tagged.album or placed.album
         by = "tags" if tagged.artist else "folders" if artist else "nothing"
         self._artists[by][path] = artist
         return replace(tagged, artist=artist, album=album)
+
+    @cached_property
+    def _tagged(self) -> dict[Path, Track]:
+        """What the tags of all say together."""
+        tags = {path: read_tags(path) for path in self.paths}
+        tell_unread({printable(path): each for path, each in tags.items()})
+        credits = credits_of(tags)
+        credits.tell()
+        return {path: _track(path, each, credits.artists[path]) for path, each in tags.items()}
 
     def tell_names(self) -> None:
         counts = {by: len(artists) for by, artists in self._artists.items()}
@@ -210,7 +220,10 @@ class Prepared:
 def track_of_tags(path: Path) -> Track:
     """What the tags of a file say; its name is the path as it was given, and the title of a song without one."""
     tags = read_tags(path)
-    artist = tags.album_artist or tags.artist
+    return _track(path, tags, credits_of({path: tags}).artists[path])
+
+
+def _track(path: Path, tags: Tags, artist: str) -> Track:
     return Track(as_text(path), artist, tags.album, tags.title or nfc(path.stem), path)
 
 

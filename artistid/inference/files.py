@@ -5,15 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from artistid.data.audio import AUDIO_SUFFIXES
 from artistid.data.catalog import nfc
-from artistid.data.sources.base import audio_files
+from artistid.data.sources.walk import AudioSearch
 from artistid.errors import ArtistidError
-from artistid.places import expanded
+from artistid.places import expanded, no_file
 
 PLAYLISTS = frozenset({".m3u", ".m3u8", ".pls"})
 
@@ -39,28 +38,42 @@ def find_audio(wanted: str | Sequence[str], setting: str = "audio") -> list[Path
     return list(dict.fromkeys(found))
 
 
-def _named(name: str, setting: str) -> Iterator[Path]:
-    path = expanded(name)
+def _named(name: str, setting: str) -> list[Path]:
+    path, where = expanded(name), f"{setting}={nfc(name)}"
     if path.is_dir():
-        if not (files := audio_files(path)):
-            raise ArtistidError(f"{setting}={nfc(name)} is a folder without audio files")
-        yield from files
-    elif path.exists():
-        yield from read_playlist(path) if path.suffix.lower() in PLAYLISTS else [path]
-    elif glob.has_magic(name):
-        yield from _matching(name, path, setting)
-    else:
-        raise ArtistidError(f"{setting}={nfc(name)} does not exist (seen from {Path.cwd()})")
+        return _search([path], where, "is a folder without audio files")
+    if what := no_file(path):
+        raise ArtistidError(
+            f"{where} is {what}: expected a file, which can be read from any place; write it to one first"
+        )
+    if path.exists():
+        path = _known_to_all(path)
+        return read_playlist(path) if path.suffix.lower() in PLAYLISTS else [path]
+    if glob.has_magic(name):
+        found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  # pathlib takes no absolute pattern
+        return _search(map(Path, found), where, "matches no audio file")
+    raise ArtistidError(f"{where} does not exist (seen from {Path.cwd()})")
 
 
-def _matching(name: str, pattern: Path, setting: str) -> Iterator[Path]:
-    """The audio files that a pattern matches, those in folders that it matches included."""
-    found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # pathlib takes no absolute pattern
-    matches = map(Path, found)
-    files = [path for match in matches for path in (audio_files(match) if match.is_dir() else [match])]
-    if not (audio := [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]):
-        raise ArtistidError(f"{setting}={nfc(name)} matches no audio file, and {len(files)} others")
-    yield from audio
+def _search(paths: Iterable[Path], where: str, nothing: str) -> list[Path]:
+    """The audio files among some paths, and below those that are folders.
+
+    Raises:
+        ArtistidError: there is none, which ``nothing`` says.
+    """
+    search, files = AudioSearch(), []
+    for path in paths:
+        files += search.below(path) if path.is_dir() else [path] if search.takes(path) else []
+    search.tell(where)
+    if not files:
+        passed = search.passed()
+        raise ArtistidError(f"{where} {nothing}" + (f", but files of these endings: {passed}" if passed else ""))
+    return files
+
+
+def _known_to_all(path: Path) -> Path:
+    """The same file by a name that is its own in all processes, as that of a descriptor (/dev/stdin) is not."""
+    return path.resolve() if path.absolute().parts[1:2] in (("dev",), ("proc",)) else path
 
 
 def read_playlist(path: Path) -> list[Path]:

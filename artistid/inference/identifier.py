@@ -264,6 +264,7 @@ class Identifier:
         features = self.features
         if sound.silent:
             yield "it is silence: nothing in it is loud enough to be heard"
+        yield from sound.remarks
         if clips.padded:
             yield (
                 f"its {sound.duration_s:.2g} s are less than the {self.clip_seconds:.3g} s that the network was "

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artistid.data.credits import candidates
 from artistid.data.sound import Sound
+from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, SimilarArtist, SimilarSong
 from artistid.inference.embedding import audible, track_of_tags
@@ -43,7 +45,7 @@ class Query:
         """
         hearing = audible(identifier.hear_sound(sound))
         own = tuple(map(int, collection.copies(sound.sha1, path)))
-        artist = collection.songs["artist"].iloc[own[0]] if own else track_of_tags(path).artist
+        artist = collection.songs["artist"].iloc[own[0]] if own else _artist_by_tags(path, collection)
         return cls(str(path), artist, song_vector(hearing.embedding), own, hearing.warnings)
 
     @classmethod
@@ -52,6 +54,12 @@ class Query:
         song = collection.songs.iloc[row]
         own = tuple(map(int, collection.copies(song["sha1"], song["path"])))
         return cls(song["track_id"], song["artist"], collection.vectors[row], own)
+
+
+def _artist_by_tags(path: Path, collection: Collection) -> str:
+    """Whose song a file is by its tags, which may name guests: rather somebody whom the collection knows."""
+    known = set(collection.songs["artist"])
+    return next(filter(known.__contains__, candidates(read_tags(path))), track_of_tags(path).artist)
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,12 @@ def save_whole(checkpoint: dict[str, Any], path: Path) -> None:
     """Write a checkpoint; there is always a whole one once there is one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path, "wb") as file:
-        torch.save(checkpoint, file)
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:  # what torch's archive says when it is closed hides why it could not be written
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def random_state() -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -51,8 +52,11 @@ def test_any_format_and_rate(tmp_path: Path, name: str, rate: int, subtype: str,
     soundfile.write(tmp_path / name, tone(rate), rate, subtype, format=container)
     samples = decode(tmp_path / name, RATE)
     assert samples.dtype == np.float32
-    assert len(samples) == RATE
-    np.testing.assert_allclose(inner(samples), inner(tone(RATE)), atol=tolerance)
+    # FFmpeg ends Vorbis at the end of a block.
+    assert len(samples) == pytest.approx(RATE, abs=RATE // 100 if subtype == "VORBIS" else 0)
+    ours, expected = inner(samples), inner(tone(RATE))
+    n = min(len(ours), len(expected))
+    np.testing.assert_allclose(ours[:n], expected[:n], atol=tolerance)
     assert Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
@@ -199,7 +203,7 @@ def test_a_file_cut_short(tmp_path: Path, ending: str, kept: float) -> None:
 @pytest.mark.parametrize("content", [b"This is no music. " * 200, bytes(5000), b"R"])
 def test_a_file_that_is_no_audio(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(NoAudioError, match=rf"{name}: cannot be decoded \(soundfile: .*; FFmpeg: .*\)"):
+    with pytest.raises(NoAudioError, match=rf"{name}: cannot be decoded \(FFmpeg: .*; libsndfile: .*\)"):
         decode(tmp_path / name, RATE)
 
 
@@ -220,3 +224,64 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for name in ("gone.mp3", "folder.mp3"):
         with pytest.raises(DecodingError, match=f"{name}: cannot be read"):
             decode(tmp_path / name, RATE)
+
+
+def test_rates_may_change_where_files_were_joined(tmp_path: Path) -> None:
+    """Each part at its own; a song that changes all the time is none."""
+    parts = []
+    for rate, channels in ((44100, 2), (22050, 1), (48000, 2)):
+        soundfile.write(tmp_path / "part.mp3", np.stack([tone(rate, 2.0)] * channels, axis=1), rate)
+        parts.append((tmp_path / "part.mp3").read_bytes())
+    (tmp_path / "x.mp3").write_bytes(b"".join(parts))
+    samples = decode(tmp_path / "x.mp3", RATE)
+    assert len(samples) == pytest.approx(6 * RATE, abs=0.2 * RATE)
+    for middle in (1, 3, 5):
+        spectrum = np.abs(np.fft.rfft(samples[middle * RATE : round((middle + 0.5) * RATE)]))
+        assert 2 * spectrum.argmax() == 440
+
+
+def test_a_hit_in_a_flac_costs_a_frame(tmp_path: Path) -> None:
+    """Damaged frames are known by their checksums, not decoded to noise."""
+    soundfile.write(tmp_path / "x.flac", np.stack([tone(44100, 20.0)] * 2, axis=1), 44100)
+    content = bytearray((tmp_path / "x.flac").read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 20] = bytes(20)
+    (tmp_path / "x.flac").write_bytes(content)
+    samples = decode(tmp_path / "x.flac", RATE)
+    assert 20 * RATE - 2 * 4608 < len(samples) < 20 * RATE
+    assert np.abs(samples).max() < 0.55
+
+
+def test_what_only_libsndfile_reads(tmp_path: Path) -> None:
+    """AIFF from a pipe, whose sizes are 0, is one."""
+    soundfile.write(tmp_path / "x.aiff", tone(44100), 44100)
+    content = bytearray((tmp_path / "x.aiff").read_bytes())
+    frames = content.index(b"COMM") + 10
+    sizes = content.index(b"SSND") + 4
+    content[4:8], content[frames : frames + 4], content[sizes : sizes + 4] = bytes(4), bytes(4), bytes(4)
+    (tmp_path / "x.aiff").write_bytes(content)
+    assert len(decode(tmp_path / "x.aiff", RATE)) == RATE
+
+
+@pytest.mark.parametrize("channels", [5, 6, 8, 12])
+@pytest.mark.parametrize("ending", ["wv", "wav", "tta"])
+def test_many_channels(tmp_path: Path, channels: int, ending: str) -> None:
+    """Also where a frame has a plane for each."""
+    layout = {5: "5.0", 6: "5.1", 8: "7.1", 12: "7.1.4"}[channels]
+    codec = {"wv": "wavpack", "wav": "pcm_f32le", "tta": "tta"}[ending]
+    samples = np.stack([tone(RATE) / (1 + number) for number in range(channels)])
+    with av.open(tmp_path / f"x.{ending}", "w") as file:
+        stream = file.add_stream(codec, rate=RATE, layout=layout)
+        assert isinstance(stream, av.AudioStream)
+        for part in av.AudioResampler(stream.format, layout, RATE, 1024).resample(_frame(samples, layout)):
+            file.mux(stream.encode(part))
+        file.mux(stream.encode(None))
+    found = decode(tmp_path / f"x.{ending}", RATE)
+    n = min(len(found), len(samples[0]))
+    assert n > 0.9 * RATE
+    np.testing.assert_allclose(found[:n], samples.mean(axis=0)[:n], atol=1e-2)
+
+
+def _frame(samples: np.ndarray, layout: str) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T).reshape(1, -1), format="flt", layout=layout)
+    frame.sample_rate = RATE
+    return frame

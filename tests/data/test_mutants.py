@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -19,13 +18,13 @@ from artistid.data.features import LogMel
 from artistid.data.sound import Limits, crashed, read_sound, start_decoders
 from artistid.processes import OverdueError, WorkerDiedError
 from tests.data.encoders import ENCODERS, encode
+from tests.thorough import THOROUGH
 
 Mutation = Callable[[bytes, np.random.Generator], bytes]
 
 LIMITS = Limits(hours=1, minutes=0.5, memory_gb=1)
 MOST_MIB = 1024
-# In full; CI and who is in a hurry have fewer by this variable.
-PER_FORMAT = int(os.environ.get("ARTISTID_MUTANTS", "84"))
+PER_FORMAT = 84 if THOROUGH else 8
 
 # By soundfile: ending, container if it is another, and subtype.
 NATIVE = (

@@ -19,7 +19,7 @@ from artistid.data.features import LogMel
 from artistid.data.shards import Joined, Shard
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
-from tests.data.test_store import catalog_of, contents, garble, open_store, snapshot, song, write_song
+from tests.data.test_store import catalog_of, contents, garble, know_as_they_are, open_store, snapshot, song, write_song
 
 FEATURES = LogMel()
 SHARDS = 3
@@ -112,9 +112,10 @@ def test_slices_of_several_arrays_are_views_of_one() -> None:
 def test_shards_are_opened_as_one_without_more_work(music: Path, cache: Path, order: tuple[int, ...]) -> None:
     parts = [prepare_shard(music, cache, number) for number in order]
     assert sum(len(part.entries) for part in parts) == 10
-    before = snapshot(cache)
     for path in music.rglob("*.wav"):
         garble(path)  # a store that is complete does not look into them
+    know_as_they_are(cache)
+    before = snapshot(cache)
     catalog, store = open_store(music, cache)
     assert snapshot(cache) == before
     assert not (store.folder / "features.npy").exists()
@@ -221,7 +222,7 @@ def test_a_file_repaired_for_one_shard_counts_for_all(music: Path, cache: Path) 
     (line,) = (line for line in next(made.folder.rglob("index.jsonl")).read_text().splitlines() if '/0.wav"' in line)
     path.write_text("no music")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    entry = json.loads(line) | {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    entry = json.loads(line) | {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ctime_ns": path.stat().st_ctime_ns}
     (source,) = made.folder.glob("shards/*")
     target = next(cache.iterdir()) / "shards" / "0-of-1"
     shutil.copytree(source, target)
@@ -259,6 +260,7 @@ def test_damage_is_found_by_its_song(music: Path, cache: Path, n_shards: int) ->
     for path in music.rglob("*.wav"):
         if path.stem not in ("2", "9", "copy"):
             garble(path)  # only the damaged songs are decoded
+    know_as_they_are(cache)
     store.forget(damaged)
     _, store = open_store(music, cache)
     assert store.damaged() == []

@@ -62,10 +62,19 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def garble(path: Path) -> None:
-    """Make a file undecodable without a trace in its size and time of change."""
+    """Make a file undecodable without a trace in its size and time of change, but for the file system's own."""
     stat = path.stat()
     path.write_bytes(b"x" * stat.st_size)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def know_as_they_are(cache: Path) -> None:
+    """Let stores take their files for unchanged, whatever the file system says of when they were changed."""
+    for index in cache.rglob("index.jsonl"):
+        entries = [json.loads(line) for line in index.read_bytes().splitlines()]
+        for entry in entries:
+            entry["ctime_ns"] = Path(entry["path"]).stat().st_ctime_ns
+        index.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
 @pytest.fixture
@@ -110,6 +119,7 @@ def test_a_warm_start_decodes_and_writes_nothing(music: Path, cache: Path) -> No
     cold_catalog, cold = open_store(music, cache)
     for track in cold_catalog:
         garble(track.path)
+    know_as_they_are(cache)
     before = snapshot(cache)
     catalog, warm = open_store(music, cache)
     assert snapshot(cache) == before
@@ -145,6 +155,36 @@ def test_what_was_touched_is_read_but_not_decoded(music: Path, cache: Path) -> N
     assert contents(touched) == before
     assert (store.folder / "features.npy").stat().st_size == size
     assert touched.entries["A/1/2"].mtime_ns == 1
+
+
+def test_what_was_changed_under_its_old_date_is_noticed(music: Path, cache: Path) -> None:
+    _, old = open_store(music, cache)
+    before = contents(old)
+    path, stat = song(music, 2), song(music, 2).stat()
+    write_song(path, seed=99, seconds=0.5)  # as long as before
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+    _, store = open_store(music, cache)
+    after = contents(store)
+    assert np.array_equal(store.track("A/1/2"), FEATURES(decode(path, RATE)).astype(np.float16))
+    assert after.pop("A/1/2") != before.pop("A/1/2")
+    assert after == before
+
+
+def test_an_index_of_before_the_file_systems_time_was_kept(music: Path, cache: Path) -> None:
+    _, store = open_store(music, cache)
+    before = contents(store)
+    index = store.folder / "index.jsonl"
+    entries = [json.loads(line) for line in index.read_bytes().splitlines()]
+    index.write_text("".join(json.dumps({k: e[k] for k in e if k != "ctime_ns"}) + "\n" for e in entries))
+    written = snapshot(cache)
+    assert contents(open_store(music, cache)[1]) == before
+    assert snapshot(cache) == written, "all are known"
+    with index.open("a") as file:  # a newer line counts, and the older one of the file no more
+        file.write(json.dumps({**entries[2], "start": 0, "frames": 0, "ctime_ns": 5}) + "\n")
+    lines = index.read_bytes().count(b"\n")
+    assert contents(open_store(music, cache)[1]) == before
+    assert index.read_bytes().count(b"\n") == lines + 1, "it was read again"
 
 
 def test_what_was_moved_is_not_decoded(music: Path, cache: Path) -> None:
@@ -262,6 +302,20 @@ def test_nothing_that_can_be_decoded_is_an_error(tmp_path: Path, cache: Path) ->
         open_store(tmp_path / "music", cache, "skip")
 
 
+def test_what_is_odd_is_listed_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
+    for name, level in (("fine", 1), ("large", 32768)):
+        path = write_song(tmp_path / "music" / name / "album" / "song.wav", 0)
+        write_audio(path, level * noise, RATE, subtype="FLOAT")
+    for _ in range(2):  # of the second, nothing is decoded
+        caplog.clear()
+        open_store(tmp_path / "music", tmp_path / "cache")
+        assert [record.message for record in caplog.records if "odd" in record.message] == [
+            f"warning: 1 of 2 songs are odd, though decoded: {tmp_path}/music/large/album/song.wav "
+            "(its samples reach 1.64e+04, not 1, as if at another scale: other levels are heard)"
+        ]
+
+
 @pytest.mark.parametrize(("argument", "value"), [("on_error", "ignore"), ("workers", -1)])
 def test_a_bad_argument(music: Path, cache: Path, argument: str, value: object) -> None:
     with pytest.raises(ArtistidError, match=f"{argument}="):
@@ -288,6 +342,7 @@ def replace_line(path: Path, number: int, line: bytes) -> None:
         {"path": None},
         {"size": "1"},
         {"mtime_ns": 1.5},
+        {"ctime_ns": "now"},
         {"file_sha1": ["x"]},
         {"audio_sha1": {}},
         {"start": -1},

@@ -19,6 +19,7 @@ from tests.corpus import make_corpus
 from tests.hostile.checkpoints import DESCRIBED, HOSTILE, TRACE
 from tests.inference.collections import random_songs, write_collection
 from tests.inference.networks import save_checkpoint
+from tests.thorough import THOROUGH, some
 
 # What one file may cost in memory, the bombs among them: its own bytes, its archive's directory, and what any error
 # costs. The largest honest file here has 2 MB.
@@ -143,12 +144,14 @@ VERBS = ("evaluate", "predict", "embed", "similar", "export", "init_from")
 
 
 def for_verb(verb: str) -> list[str]:
-    """The files that a verb is given: a sixth, another one for each verb; with ``HOSTILE=all`` in the environment all.
+    """The files that a verb is given: a twelfth, another one for each verb; or all.
 
     Of those that only lie about their data, verbs that would do much with a good network are given one.
     """
-    share = 1 if os.environ.get("HOSTILE") == "all" else len(VERBS)
-    described = sorted(DESCRIBED) if verb in OF_DATA or (share == 1 and verb not in SLOW) else sorted(DESCRIBED)[:1]
+    share = 1 if THOROUGH else 2 * len(VERBS)
+    described = some(sorted(DESCRIBED), len(DESCRIBED) // 2)
+    if verb not in OF_DATA and (verb in SLOW or not THOROUGH):
+        described = described[:1]
     return [*[name for name in HOSTILE if name not in DESCRIBED][VERBS.index(verb) % share :: share], *described]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, nfc
-from artistid.data.sources.base import Card, Source, audio_files, describe, track_from_path
+from artistid.data.sources.base import Card, Source, describe, track_from_path
+from artistid.data.sources.walk import audio_files
 from artistid.errors import ArtistidError, listing
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Artist20(Source):
 
 def listed_tracks(folder: Path) -> set[str]:
     """The track ids in all ``*.list`` files of a folder."""
-    return {track_id for path in sorted(folder.glob("*.list")) for track_id in read_track_list(path)}
+    return {track_id for path in sorted(folder.glob("*.list")) if path.is_file() for track_id in read_track_list(path)}
 
 
 def read_track_list(path: Path) -> set[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import ClassVar
 
-from artistid.data.audio import AUDIO_SUFFIXES
-from artistid.data.catalog import Catalog, Track, nfc, spellings
+from artistid.data.catalog import Catalog, Track, nfc, require_list, spellings
 from artistid.errors import ArtistidError, listing
 from artistid.places import expanded
 
@@ -48,7 +47,8 @@ class Source(ABC):
         artists: which to use, see :meth:`artistid.data.catalog.Catalog.select`, also for those that follow.
         min_albums: of an artist.
         min_songs: of an artist.
-        exclude: track ids.
+        exclude: track ids, files by their path below ``root``, and folders, with a slash at their end.
+        prefer: endings, the best first: of files that differ only in their ending, which one to take.
         albums_only: leave out tracks without an album, which an album split cannot place.
 
     Attributes:
@@ -61,6 +61,7 @@ class Source(ABC):
     min_albums: int = 0
     min_songs: int = 0
     exclude: Sequence[str] = ()
+    prefer: Sequence[str] = ()
     albums_only: bool = False
     read_only: bool = field(init=False, default=False)
 
@@ -89,10 +90,48 @@ class Source(ABC):
             raise ArtistidError(f"data.root={root} cannot be read: {error}") from error
         if not tracks:
             raise ArtistidError(f"data.root={root} holds no tracks: found {describe(root)}\n{self.expected()}")
-        catalog = Catalog(tracks)
-        selected = catalog.select(self.artists, self.min_albums, self.min_songs, self.exclude, self.albums_only)
+        tracks, exclude = self._without_excluded(tracks, root)
+        catalog = Catalog(self._one_of_each(tracks))
+        selected = catalog.select(self.artists, self.min_albums, self.min_songs, exclude, self.albums_only)
         _warn_of_spellings(catalog, selected)
         return selected
+
+    def _without_excluded(self, tracks: Iterable[Track], root: Path) -> tuple[list[Track], list[str]]:
+        """The tracks but for those whose files or folders are to be left out, and what else ``exclude`` names."""
+        require_list(self.exclude, "data.exclude")
+        names = {nfc(name) for name in self.exclude}
+        placed = [(nfc(os.path.relpath(track.path, root)), track) for track in tracks]
+        files = names & {place for place, _ in placed}
+        folders = {name for name in names if name.endswith("/") and any(place.startswith(name) for place, _ in placed)}
+        below = tuple(folders)
+        left = [track for place, track in placed if place not in files and not place.startswith(below)]
+        return left, sorted(names - files - folders)
+
+    def _one_of_each(self, tracks: Iterable[Track]) -> list[Track]:
+        """The tracks, and of those that share an id, being one song in several formats, the one that is preferred."""
+        require_list(self.prefer, "data.prefer")
+        endings = [f".{ending.lower().removeprefix('.')}" for ending in self.prefer]
+        of_each: dict[str, list[Track]] = defaultdict(list)
+        for track in tracks:
+            of_each[track.track_id].append(track)
+        chosen, others = [], []
+        for track_id, same in of_each.items():
+            ranked = ([track for track in same if track.path.suffix.lower() == ending] for ending in endings)
+            best = next(filter(None, ranked), same)
+            if len(best) > 1:
+                raise ArtistidError(
+                    f"the track {track_id!r} is there twice: {best[0].path} and {best[1].path}; data.prefer=[flac,mp3] "
+                    "says which ending to take, the best first, and data.exclude=[…] leaves out files, by their paths "
+                    "below data.root with their endings"
+                )
+            chosen += best
+            others += [str(track.path) for track in same if track is not best[0]]
+        if others:
+            log.info(
+                "left out %d files that are there in a preferred format (data.prefer): %s",
+                *(len(others), listing(others)),
+            )
+        return chosen
 
     def expected(self) -> str:
         """The card as a paragraph for an error message."""
@@ -161,46 +200,6 @@ def describe(root: Path) -> str:
     if not names:
         return "an empty folder"
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def audio_files(root: Path) -> list[Path]:
-    """Every audio file below ``root``, sorted; links are followed, hidden files and folders are ignored.
-
-    What is left out because its ending is no audio format's is counted in the log.
-
-    Raises:
-        ArtistidError: a link that leads nowhere.
-        OSError: a folder that can't be read.
-    """
-    found: list[os.DirEntry[str]] = []
-    other: Counter[str] = Counter()
-    for entry in _files(root):
-        suffix = Path(entry.name).suffix.lower()
-        if suffix in AUDIO_SUFFIXES:
-            found.append(entry)
-        else:
-            other[suffix or "no ending"] += 1
-    if other:
-        endings = ", ".join(f"{suffix} {count}" for suffix, count in sorted(other.items()))
-        log.info("left out %d files of %s that are not audio: %s", other.total(), root, endings)
-    if broken := [entry.path for entry in found if entry.is_symlink() and not Path(entry.path).exists()]:
-        raise ArtistidError(f"{len(broken)} links lead nowhere: {', '.join(broken[:5])}")
-    return sorted(Path(entry.path) for entry in found)
-
-
-def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[os.DirEntry[str]]:
-    """All files below a folder; ``above`` are the real paths of the folders that lead to it."""
-    real = folder.resolve()
-    if real in above:  # a link that leads back up
-        return
-    with os.scandir(folder) as entries:  # which know most of what a library's 100,000 paths would ask the disk for
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _files(Path(entry.path), above | {real})
-            else:
-                yield entry
 
 
 def track_from_path(path: Path, root: Path) -> Track:

@@ -8,21 +8,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, clean, folded, nfc, read_rows
+from artistid.data.credits import VARIOUS
 from artistid.data.sources.base import Card, Source, absolute, path_below
 from artistid.errors import ArtistidError, listing
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
-
-# What a compilation's artist is called.
-VARIOUS = frozenset(
-    folded(name)
-    for name in (
-        *("Various Artists", "Various", "V.A.", "VA", "V/A", "Verschiedene Interpreten", "Verschiedene", "Diverse"),
-        *("Artistes divers", "Artistes variés", "Varios artistas", "Vários artistas", "Artisti vari", "AA.VV."),
-        *("Diverse artister", "Diverse artiesten", "Разные исполнители", "群星"),
-    )
-)
 
 Row = dict[str, str]
 

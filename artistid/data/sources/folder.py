@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from artistid.data.catalog import Track
-from artistid.data.sources.base import Card, Source, audio_files, track_from_path
+from artistid.data.sources.base import Card, Source, track_from_path
+from artistid.data.sources.walk import audio_files
 
 
 @dataclass(kw_only=True)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, folded, nfc
-from artistid.data.sources.base import Card, Source, absolute, audio_files
-from artistid.data.sources.catalog_file import VARIOUS, CatalogFile, Row, tracks_of
-from artistid.data.tags import Tags, read_all_tags
+from artistid.data.credits import Credits, credits_of
+from artistid.data.sources.base import Card, Source, absolute
+from artistid.data.sources.catalog_file import CatalogFile, Row, tracks_of
+from artistid.data.sources.walk import audio_files
+from artistid.data.tags import Tags, read_all_tags, tell_unread
 from artistid.errors import ArtistidError, listing
 from artistid.places import below, expanded
 from artistid.writing import whole
@@ -26,7 +28,6 @@ COLUMNS = ("path", "artist", "album", "title", "disc", "number", "note")
 _DISC = r"(?:cd|dis[ck])\s*\.?\s*#?\s*(?P<{}>\d{{1,2}}|one|two|three|four|i{{1,3}}|iv)\b"
 # "Tago Mago (Disc 2: Peking O)", "Tago Mago, CD 2"; "Volume 2" is another album.
 DISC = re.compile(rf"\s*[(\[]{_DISC.format('bracketed')}[^)\]]*[)\]]$|[\s,;:–-]+{_DISC.format('bare')}$", re.IGNORECASE)
-FEATURING = re.compile(r"\s+[(\[]?(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECASE)
 
 _VERSION = (
     r"[^)\]]*\b(?:live|unplugged|re-?master(?:ed)?|mono|stereo|demo|acoustic|alternat(?:e|ive)|outtake|rehearsal"
@@ -40,17 +41,23 @@ VERSION = re.compile(rf"\s*[(\[]{_VERSION}[)\]]|\s+[–-]\s+{_VERSION}$", re.IGN
 class Library(CatalogFile):
     """Tracks by their tags: the album's artist first, compilations left out, the discs of a set joined to one album.
 
+    Whose songs they are is decided by the tags of all, see :mod:`artistid.data.credits`.
+
     Args:
         csv: a table to correct by hand. It is written if it is not there yet; if it is, it is read instead of the tags,
             and files that it does not name are left out and counted. To use a track under another name, or not at all,
             change or empty its artist.
+        keep_compilations: take the tracks of compilations, too, each as its own artist's.
         tag_encoding: see :func:`artistid.data.tags.read_tags`.
+        reread: read the tags of all files anew, where a file system does not tell that they were changed.
         cache_dir: what the tags say is kept below it, and read again only for files that have changed.
         workers: processes that read tags; None takes one per core.
     """
 
     csv: str | Path | None = None
+    keep_compilations: bool = False
     tag_encoding: str | None = None
+    reread: bool = False
     cache_dir: str | Path
     workers: int | None = None
 
@@ -103,19 +110,32 @@ class Library(CatalogFile):
 
     def _rows_by_tags(self, files: list[Path], root: Path) -> dict[Path, Row]:
         cache = below(expanded(self.cache_dir), self.name, "data.name") / "tags.json"
-        tags = dict(zip(files, read_all_tags(files, cache, self.tag_encoding, self.workers), strict=True))
+        read = read_all_tags(files, cache, self.tag_encoding, self.workers, self.reread)
+        tags = dict(zip(files, read, strict=True))
         _report(tags, root)
-        compilations = _unmarked_compilations(tags)
-        rows = {path: _row(path.relative_to(root), each, path in compilations) for path, each in tags.items()}
+        credits = credits_of(tags)
+        credits.tell()
+        if not self.keep_compilations:
+            _report_guesses(credits, tags, root)
+        rows = {
+            path: _row(path.relative_to(root), each, credits.artists[path], self._why_left_out(credits, path, each))
+            for path, each in tags.items()
+        }
         if joined := {(row["artist"], row["album"]) for path, row in rows.items() if tags[path].album != row["album"]}:
             log.info("joined the discs of %d albums: %s", len(joined), listing(sorted(map(" – ".join, joined))))
         return rows
 
+    def _why_left_out(self, credits: Credits, path: Path, tags: Tags) -> str:
+        """What puts a track on a compilation, and so out of the catalog; nothing of others."""
+        if self.keep_compilations or path not in credits.compilations:
+            return ""
+        by = f", by {tags.artist}" if tags.artist else ""
+        return f"on a compilation{by}" + (f": {credits.compilations[path]}" if path in credits.guessed else "")
+
 
 def _report(tags: Mapping[Path, Tags], root: Path) -> None:
     """Say which tags cannot be read, or hardly mean what they say."""
-    if bad := [f"{nfc(path.relative_to(root).as_posix())} ({each.error})" for path, each in tags.items() if each.error]:
-        log.warning("the tags of %d files cannot be read: %s", len(bad), listing(bad))
+    tell_unread({nfc(path.relative_to(root).as_posix()): each for path, each in tags.items()})
     if doubtful := sorted({each.artist or each.title for each in tags.values() if each.doubtful}):
         log.warning(
             "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "
@@ -124,30 +144,24 @@ def _report(tags: Mapping[Path, Tags], root: Path) -> None:
         )
 
 
-def _unmarked_compilations(tags: Mapping[Path, Tags]) -> set[Path]:
-    """Files of albums without an album artist, by three or more, none of whom has most of the tracks."""
-    albums: dict[tuple[Path, str], dict[Path, str]] = defaultdict(dict)
-    for path, each in tags.items():
-        if each.album and not each.album_artist:
-            albums[path.parent, folded(each.album)][path] = folded(_main_artist(each.artist))
-    counts = {key: Counter(artists.values()) for key, artists in albums.items()}
-    return {
-        path
-        for key, artists in albums.items()
-        for path in artists
-        if len(counts[key]) > 2 and 2 * max(counts[key].values()) <= len(artists)
+def _report_guesses(credits: Credits, tags: Mapping[Path, Tags], root: Path) -> None:
+    """Say which tracks are left out though no tag says that they are on a compilation, why, and how to keep them."""
+    albums = {
+        f"{tags[path].album} ({nfc(path.parent.relative_to(root).as_posix())}: {credits.compilations[path]})"
+        for path in credits.guessed
     }
+    if albums:
+        log.warning(
+            "%d tracks of %d albums that name no album artist are taken to be on compilations, and left out "
+            "(data.keep_compilations=true keeps all such tracks, data.csv=… or an album artist's tag these): %s",
+            *(len(credits.guessed), len(albums), listing(sorted(albums))),
+        )
 
 
-def _row(path: Path, tags: Tags, on_compilation: bool) -> Row:
+def _row(path: Path, tags: Tags, artist: str, left_out: str) -> Row:
     """A track's row in the table."""
-    artist, note = tags.album_artist or _main_artist(tags.artist), ""
-    if on_compilation or (tags.compilation and not tags.album_artist) or folded(artist) in VARIOUS:
-        artist, note = "Various Artists", f"on a compilation, by {tags.artist}" if tags.artist else "on a compilation"
-    elif tags.error:
-        note = f"tags cannot be read: {tags.error}"
-    elif not artist:
-        note = "no artist"
+    if left_out:
+        artist = "Various Artists"
     disc = DISC.search(tags.album)
     return {
         "path": path.as_posix(),
@@ -156,13 +170,8 @@ def _row(path: Path, tags: Tags, on_compilation: bool) -> Row:
         "title": tags.title,
         "disc": tags.disc or (disc["bracketed"] or disc["bare"] if disc else ""),
         "number": tags.number,
-        "note": note,
+        "note": left_out or (f"tags cannot be read: {tags.error}" if tags.error else "" if artist else "no artist"),
     }
-
-
-def _main_artist(artist: str) -> str:
-    """Without the guests."""
-    return FEATURING.sub("", artist)
 
 
 def versions(tracks: Iterable[Track]) -> list[list[Track]]:
@@ -170,7 +179,9 @@ def versions(tracks: Iterable[Track]) -> list[list[Track]]:
     groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
     for track in sorted(tracks, key=lambda track: track.track_id):
         title = "".join(filter(str.isalnum, folded(VERSION.sub("", track.title))))
-        groups[track.artist, title].append(track)
+        same = groups[track.artist, title]
+        if not same or same[-1].track_id != track.track_id:  # in another format, of which data.prefer takes one
+            same.append(track)
     return [group for (_, title), group in sorted(groups.items()) if title and len(group) > 1]
 
 

@@ -87,6 +87,118 @@ def test_a_compilation_that_is_not_marked_is_left_out(root: Path, caplog: pytest
     assert "left out 4 of 11 tracks that are on compilations" in caplog.text
 
 
+def flat(root: Path, title: str, artists: list[str], **fields: str) -> None:
+    for number, artist in enumerate(artists):
+        tagged(root / f"{title} {number:02} {artist.replace('/', '-')}.mp3", artist=artist, album=title, **fields)
+
+
+def test_one_title_by_several_artists_in_a_flat_folder(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As players' own folders are: who has a title in common has not made a compilation with the others."""
+    for title in ("Greatest Hits", "Live"):
+        flat(root, title, [artist for artist in ("Anna", "Bert", "Carl", "Dora") for _ in range(2)])
+    assert read(root).albums == dict.fromkeys(("Anna", "Bert", "Carl", "Dora"), ("Greatest Hits", "Live"))
+    assert "left out" not in caplog.text
+
+
+def test_albums_with_guests_are_the_artists_own(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    guests = ["Anna & Bert", "Anna x Carl", "Anna with Dora", "Anna, Emil", "Anna vs. Fritz"]
+    flat(root / "1", "One", ["Anna"] * 5 + guests)
+    flat(root / "2", "Two", ["Simon & Garfunkel"] * 3 + ["Simon & Garfunkel & Anna"])
+    flat(root / "3", "Three", ["Simon"] * 3)
+    with caplog.at_level("INFO"):
+        assert read(root).albums == {"Anna": ("One",), "Simon": ("Three",), "Simon & Garfunkel": ("Two",)}
+    assert '6 joint names of artists are taken for one of them with guests: "Anna & Bert" → Anna' in caplog.text
+
+
+def test_what_is_left_out_by_a_guess_is_listed_with_why_and_what_keeps_it(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flat(root / "party", "Hits", ["Anna", "Bert", "Carl", "Dora"])
+    flat(root / "own", "Own", ["Anna"] * 2)
+    table = root.parent / "music.csv"
+    assert len(read(root, csv=table)) == 2
+    assert "4 tracks of 1 albums that name no album artist are taken to be on compilations, and left out" in caplog.text
+    assert "(data.keep_compilations=true keeps all such tracks, data.csv=…" in caplog.text
+    assert "Hits (party: 4 tracks by 4 artists, none of whom has most)" in caplog.text
+    assert rows(table)["party/Hits 00 Anna.mp3"]["note"] == (
+        "on a compilation, by Anna: 4 tracks by 4 artists, none of whom has most"
+    )
+    caplog.clear()
+    kept = {"Anna": ("Hits", "Own"), **dict.fromkeys(("Bert", "Carl", "Dora"), ("Hits",))}
+    assert read(root, keep_compilations=True).albums == kept
+    assert "left out" not in caplog.text
+
+
+def test_marked_compilations_are_kept_if_asked_for(root: Path) -> None:
+    flat(root, "Hits", ["Anna", "Bert & Co", "Various Artists"], album_artist="Various Artists", compilation="1")
+    flat(root, "Own", ["Anna"], album_artist="Anna")
+    assert read(root).albums == {"Anna": ("Own",)}
+    assert read(root, keep_compilations=True).albums == {"Anna": ("Hits", "Own"), "Bert & Co": ("Hits",)}
+
+
+def test_a_best_of_that_is_marked_as_a_compilation(root: Path) -> None:
+    flat(root, "The Best", ["Anna"] * 3, compilation="1")
+    assert read(root).albums == {"Anna": ("The Best",)}
+
+
+def test_several_artists_in_one_tag(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tag_id3(root / "1.mp3", TPE1=["Anna", "Bert"])
+    tag_id3(root / "2.mp3", TPE1=["Bert", "Anna"], TPE2="Anna")
+    tagged(root / "3.mp3", artist="Anna")
+    with caplog.at_level("INFO"):
+        assert read(root).artists == ("Anna",)
+    assert '1 tags name several artists, and the album\'s artist, or else the first, is taken: "Anna; Bert" → Anna' in (
+        caplog.text
+    )
+
+
+def test_a_placeholder_is_no_artist(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    flat(root, "Unknown Album", ["Unknown Artist", "Anna"])
+    assert read(root).albums == {"Anna": ("Unknown Album",)}
+    assert "left out 1 of 2 tracks that name no artist: Unknown Album 00 Unknown Artist" in caplog.text
+
+
+def test_a_damaged_tag_costs_one_file(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for ending in ("ogg", "flac", "mp3", "m4a", "ape"):
+        tagged(root / f"good.{ending}", artist=f"Anna of {ending}", title=ending).rename(
+            root / f"good {ending}.{ending}"
+        )
+        path = tagged(root / f"bad {ending}.{ending}", artist="Bert", title="Y")
+        content = bytearray(path.read_bytes())
+        if ending != "ogg":
+            del content[len(content) // 2 :]
+        content[30:60] = b"\xff" * 30
+        path.write_bytes(content)
+    artists = read(root).artists
+    assert {f"Anna of {ending}" for ending in ("ogg", "flac", "mp3", "m4a", "ape")} <= set(artists)
+    [message] = [message for message in caplog.messages if "cannot be read" in message]
+    assert "bad flac.flac (" in message
+    assert "bad mp3.mp3 (" in message
+    assert "good" not in message
+
+
+def test_a_song_in_two_formats_is_taken_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for ending in ("mp3", "flac"):
+        tagged(root / f"x.{ending}", artist="Anna", title="X")
+    with pytest.raises(ArtistidError, match=r"'x' is there twice: .*data\.prefer=\[flac,mp3\]"):
+        read(root)
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        assert [track.path.name for track in read(root, prefer=["flac", "mp3"])] == ["x.flac"]
+    assert "left out 1 files that are there in a preferred format (data.prefer): " in caplog.text
+    assert "more than once" not in caplog.text
+
+
+@pytest.mark.parametrize("settings", [{}, {"reread": True}])
+def test_a_tag_corrected_within_its_padding_is_noticed(root: Path, settings: dict[str, bool]) -> None:
+    path = tagged(root / "x.flac", artist="Alicia")
+    assert read(root, **settings).artists == ("Alicia",)
+    stat = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"Alicia", b"Alison"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert read(root, **settings).artists == ("Alison",)
+
+
 @pytest.mark.parametrize(
     ("discs", "album"),
     [
