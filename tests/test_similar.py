@@ -167,7 +167,7 @@ def test_the_same_network_in_a_folder_is_welcome(ask: Any, checkpoint: Path, cor
         (("track=nobody",), "track=nobody is none of the 18 songs"),
         (("track=x", "view=map"), "view='map' is none of songs, matches, retrieval"),
         (("track=x", "format=xml"), "format='xml' is none of table, json, jsonl, csv"),
-        (("track=x", "top=0"), "top=0: expected 1 or more"),
+        (("track=x", "top=0"), "top=0: expected a whole number from 1"),
         (("view=retrieval", "track=x"), "view=retrieval takes its queries from the collection"),
     ],
 )

@@ -29,8 +29,6 @@ def answer(config: DictConfig) -> None:
         raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
     if config.format not in WRITERS:
         raise ArtistidError(f"format={config.format!r} is none of {', '.join(WRITERS)}")
-    if not isinstance(config.top, int) or config.top < 1:
-        raise ArtistidError(f"top={config.top}: expected 1 artist or more")
     paths = find_audio(plain(config)["audio"])
     reader = SoundReader(limits_of(config))
     identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))

@@ -61,8 +61,6 @@ def _check(config: DictConfig) -> None:
         raise ArtistidError(f"of audio=PATH and track=ID, one is needed as the query: {found} set")
     if not config.track and not config.checkpoint:
         raise ArtistidError("checkpoint=PATH is missing: the network that the collection was made with")
-    if not isinstance(config.top, int) or config.top < 1:
-        raise ArtistidError(f"top={config.top}: expected 1 or more")
 
 
 def _of_files(config: DictConfig, collection: Collection, done: Done) -> int:
