@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from artistid.data.promised import Decoded, corrected_sizes, missing
 from artistid.errors import ArtistidError
+from artistid.places import no_file
 
 if TYPE_CHECKING:
     from av import AudioStream
@@ -112,6 +113,8 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
     """
     tally = _Tally(path, most_hours)
     try:
+        if kind := no_file(path):
+            raise DecodingError(f"{path}: is {kind}: expected a file")
         if path.stat().st_size == 0:
             raise DecodingError(f"{path}: the file is empty (0 bytes)")
         blocks = _in_native_blocks(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -285,3 +286,10 @@ def _frame(samples: np.ndarray, layout: str) -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T).reshape(1, -1), format="flt", layout=layout)
     frame.sample_rate = RATE
     return frame
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    """To open it would wait for whoever writes into it."""
+    os.mkfifo(tmp_path / "x.mp3")
+    with pytest.raises(DecodingError, match=r"x\.mp3: is a pipe: expected a file"):
+        decode(tmp_path / "x.mp3", RATE)

@@ -37,7 +37,7 @@ def make_bad_files(folder: Path) -> dict[str, BadFile]:
             ": 2 of 44100 samples are not finite (NaN, infinite, too loud).",
         ),
         "no samples": ("none.wav", 422, ": holds no audio samples."),
-        "cut short": ("half.wav", 422, ": cut short: its header promises 88200 bytes of audio, 44078 are there."),
+        "cut short": ("half.wav", 422, ": cut short: its header promises 88200 bytes, 44078 are there."),
     }
     files = {what: BadFile(folder / name, status, sentence) for what, (name, status, sentence) in bad.items()}
     files["text"].path.write_text("There was a house in New Orleans\n" * 100, encoding="utf-8")
