@@ -471,7 +471,8 @@ def check(config: DictConfig, settings: Settings) -> None:
         hint = settings.hint(name, plain)
         converted = _as_text(value, hint)
         if not fits(converted, hint):
-            raise ArtistidError(f"{name}={shown(value)}: expected {in_words(hint)}")
+            remedy = f"; write {name}=[{value}]" if isinstance(value, str) and fits([value], hint) else ""
+            raise ArtistidError(f"{name}={shown(value)}: expected {in_words(hint)}{remedy}")
         if converted != value:
             OmegaConf.update(config, name, literal(converted))
 
