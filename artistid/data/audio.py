@@ -13,7 +13,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import av
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +21,7 @@ from artistid.errors import ArtistidError
 from artistid.places import no_file
 
 if TYPE_CHECKING:
+    import av
     from av import AudioStream
     from av.container import InputContainer
     from torchaudio.transforms import Resample
@@ -268,6 +268,8 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
     Raises:
         NoAudioError: before the first block, what FFmpeg does not take for audio: its reason alone.
     """
+    import av  # here and below, since what only names files can do without, also where FFmpeg cannot be loaded
+
     # No protocol: a file is what it holds, and nothing that it names.
     options = {"format_whitelist": ",".join(FFMPEG_FORMATS), "protocol_whitelist": "none"}
     with _opened(path) as file:
@@ -323,6 +325,8 @@ def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded:
         DecodingError: after the last frame, where more than a few could not be decoded. What cannot be at the very end
             is no part of the song: tags of a kind of their own, or padding.
     """
+    import av
+
     n_bad = n_bad_since = 0
     for packet in _packets(container, stream, decoded):
         if decoded.first_at is None:
@@ -342,6 +346,8 @@ def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded:
 
 
 def _packets(container: InputContainer, stream: AudioStream, decoded: Decoded) -> Iterator[av.Packet[AudioStream]]:
+    import av
+
     try:
         yield from container.demux(stream)
     except av.InvalidDataError as error:  # junk behind the song, or a file that was cut: its header may tell
@@ -354,6 +360,8 @@ def _joined(path: Path, frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, 
     Raises:
         DecodingError: a file in which they change all the time. Files that were joined have parts of their own rates.
     """
+    import av
+
     held, shape, n_changes, seconds = av.AudioFifo(), None, -1, 0.0
     for frame in frames:
         if shape != (shape := (frame.sample_rate, frame.layout.name, frame.format.name)):
@@ -379,6 +387,8 @@ def _emptied(held: av.AudioFifo) -> Iterator[tuple[int, Block]]:
 def _as_float(frame: av.AudioFrame) -> Block:
     """The samples ``(n, channels)`` of a frame, integers of full scale brought to [-1, 1]."""
     if frame.format.is_planar and frame.layout.nb_channels >= TOO_MANY_PLANES:
+        import av
+
         (frame,) = av.AudioResampler(format=frame.format.packed).resample(frame)
     samples = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
