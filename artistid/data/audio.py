@@ -284,9 +284,7 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
             if stream.codec_context.name == "flac":  # else FFmpeg decodes damaged frames to noise
                 stream.codec_context.options = {"err_detect": "crccheck+explode"}
             decoded = Decoded()
-            for rate, samples in _joined(path, _frames(path, container, stream, decoded)):
-                yield rate, samples
-                decoded.seconds += len(samples) / rate
+            yield from _joined(path, _frames(path, container, stream, decoded), decoded)
             if not decoded.seconds:
                 raise NoAudioError("it finds no sound")
             if lacking := missing(file, container, stream, decoded):
@@ -354,24 +352,25 @@ def _packets(container: InputContainer, stream: AudioStream, decoded: Decoded) -
         decoded.broken_off = _told(error)
 
 
-def _joined(path: Path, frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Block]]:
-    """Frames in blocks of one rate and number of channels each.
+def _joined(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) -> Iterator[tuple[int, Block]]:
+    """Frames in blocks of one rate and number of channels each; their seconds are counted.
 
     Raises:
         DecodingError: a file in which they change all the time. Files that were joined have parts of their own rates.
     """
     import av
 
-    held, shape, n_changes, seconds = av.AudioFifo(), None, -1, 0.0
+    held, shape, n_changes = av.AudioFifo(), None, -1
     for frame in frames:
         if shape != (shape := (frame.sample_rate, frame.layout.name, frame.format.name)):
             yield from _emptied(held)
             held, n_changes = av.AudioFifo(), n_changes + 1
-            if n_changes > MOST_CHANGES + seconds:
+            if n_changes > MOST_CHANGES + decoded.seconds:
                 raise DecodingError(
-                    f"{path}: changes its rate or its channels {n_changes} times in {seconds:.1f} s: no music does"
+                    f"{path}: changes its rate or its channels {n_changes} times in {decoded.seconds:.1f} s: no music "
+                    "does"
                 )
-        seconds += frame.samples / frame.sample_rate
+        decoded.seconds += frame.samples / frame.sample_rate
         frame.pts = None  # of some formats they have gaps, which the queue would refuse
         held.write(frame)
         if held.samples * frame.layout.nb_channels >= BLOCK_VALUES:
