@@ -181,7 +181,8 @@ def content(path: Path, folder: Path) -> Any:
         return "Hydra's"
     if name.startswith("cache/synthetic") and path.name == "index.jsonl":
         # A song that was composed anew has another time of change.
-        return [{**json.loads(line), "mtime_ns": 0} for line in path.read_text(encoding="utf-8").splitlines()]
+        anew = {"mtime_ns": 0, "ctime_ns": 0}
+        return [json.loads(line) | anew for line in path.read_text(encoding="utf-8").splitlines()]
     if path.name == "config.yaml":
         config: Any = OmegaConf.to_container(OmegaConf.load(path))
         config.get("run_names", {}).pop("time", None)  # what the run would be named after with run_by=time

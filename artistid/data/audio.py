@@ -13,7 +13,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import av
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +21,7 @@ from artistid.errors import ArtistidError
 from artistid.places import no_file
 
 if TYPE_CHECKING:
+    import av
     from av import AudioStream
     from av.container import InputContainer
     from torchaudio.transforms import Resample
@@ -268,6 +268,8 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
     Raises:
         NoAudioError: before the first block, what FFmpeg does not take for audio: its reason alone.
     """
+    import av  # here and below, since what only names files can do without, also where FFmpeg cannot be loaded
+
     # No protocol: a file is what it holds, and nothing that it names.
     options = {"format_whitelist": ",".join(FFMPEG_FORMATS), "protocol_whitelist": "none"}
     with _opened(path) as file:
@@ -282,9 +284,7 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
             if stream.codec_context.name == "flac":  # else FFmpeg decodes damaged frames to noise
                 stream.codec_context.options = {"err_detect": "crccheck+explode"}
             decoded = Decoded()
-            for rate, samples in _joined(path, _frames(path, container, stream, decoded)):
-                yield rate, samples
-                decoded.seconds += len(samples) / rate
+            yield from _joined(path, _frames(path, container, stream, decoded), decoded)
             if not decoded.seconds:
                 raise NoAudioError("it finds no sound")
             if lacking := missing(file, container, stream, decoded):
@@ -323,6 +323,8 @@ def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded:
         DecodingError: after the last frame, where more than a few could not be decoded. What cannot be at the very end
             is no part of the song: tags of a kind of their own, or padding.
     """
+    import av
+
     n_bad = n_bad_since = 0
     for packet in _packets(container, stream, decoded):
         if decoded.first_at is None:
@@ -342,28 +344,33 @@ def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded:
 
 
 def _packets(container: InputContainer, stream: AudioStream, decoded: Decoded) -> Iterator[av.Packet[AudioStream]]:
+    import av
+
     try:
         yield from container.demux(stream)
     except av.InvalidDataError as error:  # junk behind the song, or a file that was cut: its header may tell
         decoded.broken_off = _told(error)
 
 
-def _joined(path: Path, frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Block]]:
-    """Frames in blocks of one rate and number of channels each.
+def _joined(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) -> Iterator[tuple[int, Block]]:
+    """Frames in blocks of one rate and number of channels each; their seconds are counted.
 
     Raises:
         DecodingError: a file in which they change all the time. Files that were joined have parts of their own rates.
     """
-    held, shape, n_changes, seconds = av.AudioFifo(), None, -1, 0.0
+    import av
+
+    held, shape, n_changes = av.AudioFifo(), None, -1
     for frame in frames:
         if shape != (shape := (frame.sample_rate, frame.layout.name, frame.format.name)):
             yield from _emptied(held)
             held, n_changes = av.AudioFifo(), n_changes + 1
-            if n_changes > MOST_CHANGES + seconds:
+            if n_changes > MOST_CHANGES + decoded.seconds:
                 raise DecodingError(
-                    f"{path}: changes its rate or its channels {n_changes} times in {seconds:.1f} s: no music does"
+                    f"{path}: changes its rate or its channels {n_changes} times in {decoded.seconds:.1f} s: no music "
+                    "does"
                 )
-        seconds += frame.samples / frame.sample_rate
+        decoded.seconds += frame.samples / frame.sample_rate
         frame.pts = None  # of some formats they have gaps, which the queue would refuse
         held.write(frame)
         if held.samples * frame.layout.nb_channels >= BLOCK_VALUES:
@@ -379,6 +386,8 @@ def _emptied(held: av.AudioFifo) -> Iterator[tuple[int, Block]]:
 def _as_float(frame: av.AudioFrame) -> Block:
     """The samples ``(n, channels)`` of a frame, integers of full scale brought to [-1, 1]."""
     if frame.format.is_planar and frame.layout.nb_channels >= TOO_MANY_PLANES:
+        import av
+
         (frame,) = av.AudioResampler(format=frame.format.packed).resample(frame)
     samples = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)

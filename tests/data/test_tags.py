@@ -18,6 +18,7 @@ from artistid.data.tags import Tags, read_all_tags, read_tags
 from artistid.errors import ArtistidError
 from tests.data.test_mutants import MUTATIONS
 from tests.tagging import tag_id3, tagged
+from tests.thorough import THOROUGH
 
 FIELDS = {"artist": "Anna feat. B", "album_artist": "Anna", "album": "One", "title": "X", "disc": "2", "number": "7"}
 
@@ -420,7 +421,7 @@ def test_many_files_are_read_by_several_processes(tmp_path: Path) -> None:
 
 
 FULL = {**FIELDS, "compilation": "1"}
-MUTANTS = int(os.environ.get("ARTISTID_MUTANTS", "84"))  # of each format
+MUTANTS = 840 if THOROUGH else 84  # of each format
 
 
 @pytest.mark.slow
