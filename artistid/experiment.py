@@ -14,8 +14,10 @@ from omegaconf import DictConfig, open_dict
 
 from artistid.config import build, in_sweep, plain
 from artistid.data.catalog import Catalog
+from artistid.data.clips import Clipping
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leaks, check_policy, part_duplicates
+from artistid.data.features import Features
 from artistid.data.sound import Sound
 from artistid.data.splits import PARTS, Split
 from artistid.data.store import Store
@@ -60,7 +62,7 @@ class System(Protocol):
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None: ...
 
     @classmethod
-    def check_settings(cls, config: DictConfig) -> None:
+    def check_settings(cls, config: DictConfig, features: Features, clipping: Clipping) -> None:
         """Raises ArtistidError for settings of which no such system can be made, whatever the data."""
 
     def check_unchanged(self, folder: RunFolder) -> None:
@@ -291,10 +293,9 @@ def check_settings(config: DictConfig) -> None:
     check_unknown(plain(config)["unknown_artists"], "estimator" in config.model, config.model.name)
     if "init_from" in config:
         check_fine_tuning(config)
-    for part in ("features", "data", "clip"):
-        build(config[part], part)
+    features, _, clipping = (build(config[part], part) for part in ("features", "data", "clip"))
     split_rule(config)
-    learner_of(config).check_settings(config)
+    learner_of(config).check_settings(config, features, clipping)
 
 
 def learner_of(config: DictConfig) -> type[System]:

@@ -22,6 +22,7 @@ from artistid.config import build, plain
 from artistid.data.clips import Clipping, Clips, cut
 from artistid.data.datamodule import ClipData
 from artistid.data.descriptors import Descriptors
+from artistid.data.features import Features
 from artistid.data.splits import Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
@@ -75,30 +76,31 @@ class Baseline:
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         self.name = config.model.name
-        features = data.store.features
-        if not isinstance(features, Descriptors):
-            raise ArtistidError(f"model={self.name} is given features=descriptors, found features={features.name}")
         self.vote = config.vote
         self.levels = levels_of(data.clipping.whole_songs)
         self.estimator, self.summary, self.grid = described_by(config)
         drawn = [name for name in self.estimator.get_params() if name.split("__")[-1] == "random_state"]
         self.estimator.set_params(**dict.fromkeys(drawn, config.seed))
         self.fit_on = config.model.fit_on
-        alike = data.clipping.whole_songs or getattr(self.estimator, "any_length", False)
-        if self.fit_on == "songs" and not alike:
-            raise ArtistidError(
-                f"model={self.name} describes whole songs, and would be fitted on songs but tested on clips, which "
-                f"measure otherwise: found clip={data.clipping.name}, expected clip=song (model.fit_on=clips would fit "
-                "it on such clips, which is another system than its source's)"
-            )
         self.most_clips_per_song = config.model.most_clips_per_song
         self.temperature = 1.0
         self.seconds = 0.0
 
     @classmethod
-    def check_settings(cls, config: DictConfig) -> None:
+    def check_settings(cls, config: DictConfig, features: Features, clipping: Clipping) -> None:
         """Raises ArtistidError for settings of which no baseline can be made, whatever the data."""
-        described_by(config)
+        if not isinstance(features, Descriptors):
+            raise ArtistidError(
+                f"model={config.model.name} is given features=descriptors, found features={features.name}"
+            )
+        estimator, _, _ = described_by(config)
+        alike = clipping.whole_songs or getattr(estimator, "any_length", False)
+        if config.model.fit_on == "songs" and not alike:
+            raise ArtistidError(
+                f"model={config.model.name} describes whole songs, and would be fitted on songs but tested on clips, "
+                f"which measure otherwise: found clip={clipping.name}, expected clip=song (model.fit_on=clips would "
+                "fit it on such clips, which is another system than its source's)"
+            )
 
     def check_unchanged(self, folder: RunFolder) -> None:
         """Nothing to check: a baseline that was interrupted begins anew."""

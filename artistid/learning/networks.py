@@ -21,8 +21,9 @@ from torch import nn
 
 from artistid.bounds import check_plain
 from artistid.config import build, plain
+from artistid.data.clips import Clipping
 from artistid.data.datamodule import ClipData
-from artistid.data.features import LogMel
+from artistid.data.features import Features, LogMel
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
@@ -74,14 +75,6 @@ class Network:
     watchers: tuple[Callback, ...] = ()
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
-        features = data.store.features
-        if not isinstance(features, LogMel):
-            raise ArtistidError(f"model={config.model.name} hears log-mel: features={features.name} has none")
-        if data.clipping.whole_songs:
-            raise ArtistidError(
-                f"model={config.model.name} is given batches of clips, all of one length: clip={data.clipping.name} "
-                "has whole songs"
-            )
         set_up()
         L.seed_everything(config.seed, workers=True, verbose=False)
         self.trainer_settings = plain(config.trainer)
@@ -93,7 +86,7 @@ class Network:
         pretrained = Pretrained.of(config) if config.get("init_from") else None
         self.specification = Specification(
             artists=list(data.artists),
-            features=features.plain(),
+            features=data.store.features.plain(),
             clip=data.clipping.plain(),
             network=plain(config.model.network),
             vote=config.vote,
@@ -129,8 +122,15 @@ class Network:
         self.seconds = 0.0
 
     @classmethod
-    def check_settings(cls, config: DictConfig) -> None:
+    def check_settings(cls, config: DictConfig, features: Features, clipping: Clipping) -> None:
         """Raises ArtistidError for settings of which no network can be built and trained, whatever the data."""
+        if not isinstance(features, LogMel):
+            raise ArtistidError(f"model={config.model.name} hears log-mel: features={features.name} has none")
+        if clipping.whole_songs:
+            raise ArtistidError(
+                f"model={config.model.name} is given batches of clips, all of one length: clip={clipping.name} "
+                "has whole songs"
+            )
         set_up()
         settings = plain(config.trainer)
         for name in NEEDED_OF_TRAINER:
