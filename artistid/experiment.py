@@ -34,7 +34,7 @@ from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
 from artistid.learning.baselines import Baseline
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import check_fine_tuning
-from artistid.learning.loggers import log_results, open_loggers
+from artistid.learning.loggers import check_loggers, log_results, open_loggers
 from artistid.learning.networks import Network, check_trainer, predict, set_up
 from artistid.learning.specification import targets_of
 from artistid.places import below, expanded
@@ -290,6 +290,7 @@ def check_settings(config: DictConfig) -> None:
         if config[name] not in choices:
             raise ArtistidError(f"{name}={config[name]} is none of {', '.join(choices)}")
     check_foreign(config)
+    check_loggers(config)
     check_unknown(plain(config)["unknown_artists"], "estimator" in config.model, config.model.name)
     if "init_from" in config:
         check_fine_tuning(config)

@@ -70,6 +70,13 @@ def open_loggers(config: DictConfig, resume: bool) -> Iterator[list[Logger]]:
                 logger.experiment.finish(exit_code=int(status == "failed"))
 
 
+def check_loggers(config: DictConfig) -> None:
+    """Raises ArtistidError where wandb was told to be online and cannot be: before the work, not after it."""
+    wandb_settings = (config.get("logger") or {}).get("wandb")
+    if wandb_settings is not None and (wandb_settings.get("mode") or os.environ.get("WANDB_MODE")) == "online":
+        _wandb_mode(plain(wandb_settings))
+
+
 class CSVLogger(Logger):
     """Writes ``metrics.csv``: a row per epoch, and one of the test. The file is always whole.
 

@@ -17,9 +17,8 @@ from omegaconf import OmegaConf
 from wandb.proto.wandb_internal_pb2 import Record
 
 from artistid.config import config_dir
-from artistid.errors import ArtistidError
 from artistid.learning import loggers
-from tests.verbs import read_scores, run_verb, train
+from tests.verbs import QUICK, read_scores, run_verb, train
 
 BLOCK, FILE_HEADER, CHUNK_HEADER = 32_768, 7, 7
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
@@ -154,41 +153,48 @@ def test_wandb_s_sweep_makes_commands_that_compose(capsys: pytest.CaptureFixture
     assert definition["metric"] == {"name": "val/frame/f1_weighted", "goal": "maximize"}
 
 
-class TestWandbWithoutNetwork:
-    """There is nobody at this address."""
-
-    NOWHERE = "http://127.0.0.1:9"
-
-    @pytest.fixture(autouse=True)
-    def keyed(self, offline: None, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        monkeypatch.setenv("WANDB_BASE_URL", self.NOWHERE)
-
-    def test_works_offline_and_says_so(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        monkeypatch.setattr(loggers, "_wandb_address", lambda: self.NOWHERE)
-        assert loggers._wandb_mode({}) == "offline"
-        assert "does not answer within 10 s, so it works offline" in caplog.text
-
-    def test_is_refused_where_it_was_told_to_be_online(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(loggers, "_wandb_address", lambda: self.NOWHERE)
-        with pytest.raises(ArtistidError, match=r"^wandb was told to be online, but .* does not answer"):
-            loggers._wandb_mode({"mode": "online"})
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("environment", "told"),
-    [
-        ({"WANDB_API_KEY": "abc"}, "wandb: its key (WANDB_API_KEY, or wandb login) is no key: "),
-        ({"WANDB_MODE": "online"}, "wandb was told to be online, but no account is set up on this machine"),
-    ],
-)
-@pytest.mark.usefixtures("offline")
-def test_wandb_without_a_good_key_is_a_sentence(environment: dict[str, str], told: str) -> None:
-    code = "from artistid.learning import loggers; print(loggers._wandb_mode({}))"
-    command = [sys.executable, "-c", code]  # a process of its own, since wandb remembers who is logged in
-    ended = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    assert f"artistid.errors.ArtistidError: {told}" in ended.stderr
+class TestWandbWithoutNetwork:
+    """There is nobody at its address; in processes of their own, since wandb remembers its settings."""
+
+    @pytest.fixture
+    def environment(self, offline: None) -> dict[str, str]:
+        return {**os.environ, "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+
+    @pytest.fixture
+    def command(self, corpus: Path, tmp_path: Path) -> list[str]:
+        settings = (*QUICK, "logger=wandb", "data=folder", f"data.root={corpus}", f"run_dir={tmp_path / 'run'}")
+        return [sys.executable, "-m", "artistid.train", *settings]
+
+    def test_works_offline_and_says_so(self, command: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "http://127.0.0.1:9 does not answer within 10 s, so it works offline" in done.stdout + done.stderr
+        assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
+
+    @pytest.mark.parametrize(
+        ("variables", "told"),
+        [
+            ({"WANDB_MODE": "online"}, "wandb was told to be online, but http://127.0.0.1:9 does not answer"),
+            (
+                {"WANDB_MODE": "online", "WANDB_API_KEY": ""},
+                "wandb was told to be online, but no account is set up on this machine",
+            ),
+            (
+                {"WANDB_MODE": "online", "WANDB_API_KEY": "abc"},
+                "wandb: its key (WANDB_API_KEY, or wandb login) is no key: ",
+            ),
+        ],
+    )
+    def test_is_refused_before_the_work(
+        self, command: list[str], environment: dict[str, str], variables: dict[str, str], told: str, tmp_path: Path
+    ) -> None:
+        done = subprocess.run(
+            command, env={**environment, **variables}, capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == 1
+        assert [line for line in done.stderr.splitlines() if line.startswith(f"error: {told}")], done.stderr
+        assert not (tmp_path / "run").exists()
 
 
 def test_texts_are_cut_to_wandb_s_limits() -> None:
