@@ -31,9 +31,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "clip.seconds": (0, 3600),
     "batch_size": (1, 65_536),
     "artists": (1, 100_000),  # how many
-    "rejection.threshold": (0, 1),
-    "rejection.accepted": (0, 1),
-    "rejection.n_songs": (0, 1e9),
+    "open_set.threshold": (0, 1),
+    "open_set.accepted": (0, 1),
+    "open_set.n_songs": (0, 1e9),
     "data.min_albums": (0, 1e9),
     "data.min_songs": (0, 1e9),
     "data.n_artists": (1, 100_000),

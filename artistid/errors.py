@@ -9,11 +9,11 @@ class ArtistidError(Exception):
     """Bad input or setting; the message names it, says what was expected and what was found."""
 
 
-def listing(names: Sequence[str], most: int = 10) -> str:
+def abbreviate(names: Sequence[str], most: int = 10) -> str:
     """The first of many names, for a message that gives their number elsewhere.
 
     Example:
-        >>> listing(["a", "b", "c"], most=2)
+        >>> abbreviate(["a", "b", "c"], most=2)
         'a, b, …'
     """
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

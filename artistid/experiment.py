@@ -14,20 +14,20 @@ from omegaconf import DictConfig, open_dict
 
 from artistid.config import build, in_sweep, plain
 from artistid.data.catalog import Catalog
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
-from artistid.data.duplicates import Leaks, check_policy, part_duplicates
+from artistid.data.duplicates import Leakage, check_policy, find_leakage
 from artistid.data.features import Features
-from artistid.data.sound import Sound
-from artistid.data.splits import PARTS, Split
+from artistid.data.song import SongFeatures
+from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Store
-from artistid.data.unknown import set_aside
+from artistid.data.unknown import hold_out_artists
 from artistid.errors import ArtistidError
+from artistid.evaluation.open_set import OpenSetScores, OpenSetThreshold, max_softmax_probability, score_open_set
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.rejection import Rejection, Separation, familiarity, separation
-from artistid.evaluation.scores import Score, leading_f1, levels_of, score_levels
+from artistid.evaluation.scores import Score, levels_of, monitored_score, score_levels
 from artistid.evaluation.tables import scores_table
-from artistid.evaluation.tally import METHODS
+from artistid.evaluation.votes import METHODS
 from artistid.evaluation.voting import vote
 from artistid.inference.identifier import Identifier
 from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
@@ -62,21 +62,21 @@ class System(Protocol):
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None: ...
 
     @classmethod
-    def check_settings(cls, config: DictConfig, features: Features, clipping: Clipping) -> None:
+    def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
         """Raises ArtistidError for settings of which no such system can be made, whatever the data."""
 
     def check_unchanged(self, folder: RunFolder) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
 
     def fit(self, data: ClipData, folder: RunFolder, loggers: list[Logger], resume: bool) -> dict[str, Any]:
-        """Learn from the training part, choose by validation; returns how it went, for the scores file."""
+        """Learn from the training subset, choose by validation; returns how it went, for the scores file."""
         ...
 
-    def predict(self, data: ClipData, part: str) -> Predictions:
-        """The probabilities of all clips of a part."""
+    def predict(self, data: ClipData, subset: str) -> Predictions:
+        """The probabilities of all clips of a subset."""
         ...
 
-    def calibrate(self, validation: Predictions, folder: RunFolder) -> Rejection | None:
+    def calibrate(self, validation: Predictions, folder: RunFolder) -> OpenSetThreshold | None:
         """When a song is by none of the artists, kept in the run's best checkpoint; None: the system cannot say."""
         ...
 
@@ -94,7 +94,7 @@ def train(config: DictConfig) -> float:
     folder = RunFolder(config.run_dir)
     if in_sweep() and not config.overwrite and (scores := folder.finished(config)):
         log.info("%s: finished already, left as it is", folder.path)
-        return leading_f1(scores["val"])
+        return monitored_score(scores["val"])
     with folder.begin(config.overwrite):
         return _train(config, folder, resume=not config.overwrite and folder.interrupted(config))
 
@@ -107,27 +107,27 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
         raise ArtistidError(
             f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
         )
-    catalog, unknown = set_aside(catalog, plain(config)["unknown_artists"], config.seed)
+    catalog, unknown = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
     if unknown:
         log.info("unknown artists, not trained on: %s: %d songs", ", ".join(unknown.artists), len(unknown))
     with stopwatch(seconds, "split"):
-        split, leaks = draw_split(config, catalog, store)
-    clipping = build(config.clip, "clip")
-    parts = {part: split.select(catalog, part) for part in PARTS}
-    data = ClipData(parts, store, catalog.artists, clipping, config.batch_size)
+        split, leakage = draw_split(config, catalog, store)
+    clip_spec = build(config.clip, "clip")
+    subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
+    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size)
     system = learner_of(config)(config, data, split)
-    levels = levels_of(clipping.whole_songs)
+    levels = levels_of(clip_spec.whole_songs)
     if resume:
         system.check_unchanged(folder)
-    folder.write_setup(config, catalog, split, leaks, resume=resume)
+    folder.write_setup(config, catalog, split, leakage, resume=resume)
     with open_loggers(config, resume) as loggers:
         training = system.fit(data, folder, loggers, resume)
         seconds["fit"] = system.seconds
         with stopwatch(seconds, "test"):
-            predictions = {part: system.predict(data, part) for part in ("val", "test")}
-            rejection = system.calibrate(predictions["val"], folder)
-            unlike = judge_unknown(folder, predictions["test"], unknown, store, config) if unknown else None
-        scores = {part: score_levels(clips, config.vote, levels) for part, clips in predictions.items()}
+            predictions = {subset: system.predict(data, subset) for subset in ("val", "test")}
+            open_set = system.calibrate(predictions["val"], folder)
+            unlike = score_unknown_artists(folder, predictions["test"], unknown, store, config) if unknown else None
+        scores = {subset: score_levels(clips, config.vote, levels) for subset, clips in predictions.items()}
         folder.write_results(predictions, config.vote, scores)
         log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
 
@@ -137,57 +137,61 @@ def _train(config: DictConfig, folder: RunFolder, resume: bool) -> float:
             **scores,
             "condition": condition,
             "artists": list(catalog.artists),
-            "counts": {part: clips.counts for part, clips in data.clips.items()},
+            "counts": {subset: clips.counts for subset, clips in data.clips.items()},
             "left_out": left_out,
-            "duplicates": leaks.plain,
+            "duplicates": leakage.plain,
             "parameters": system.parameters,
             "training": training,
-            "rejection": rejection.plain() if rejection else None,
+            "open_set": open_set.plain() if open_set else None,
             "unknown": unlike,
             "precision": system.precision,
             **provenance(seconds),
         }
     )
     show(scores["test"], condition, folder)
-    return leading_f1(scores["val"])
+    return monitored_score(scores["val"])
 
 
-def judge_unknown(
+def score_unknown_artists(
     folder: RunFolder, known: Predictions, unknown: Catalog, store: Store, config: DictConfig
 ) -> dict[str, Any]:
     """How the best checkpoint, at work, tells songs of unknown artists from the test songs.
 
     Returns:
-        The unknown artists, and their :class:`artistid.evaluation.rejection.Separation`.
+        The unknown artists, and their :class:`artistid.evaluation.open_set.OpenSetScores`.
     """
     identifier = Identifier.from_checkpoint(folder.checkpoints / "best.ckpt", trust=trusted(config))
     sounds = (
-        Sound(track.track_id, store.track(track.track_id), store.entries[track.track_id].floor, track.duration_s or 0)
+        SongFeatures(
+            track.track_id, store.track(track.track_id), store.entries[track.track_id].pad_value, track.duration_s or 0
+        )
         for track in unknown
     )
-    scores = [identifier.identify(identifier.hear_sound(sound)).score for sound in sounds]
-    rejection = identifier.specification.rejects()
-    assert rejection is not None, "a network is calibrated before it is tested"
-    found: Separation = separation(familiarity(vote(known, config.vote).probability), scores, rejection)
+    scores = [identifier.identify(identifier.infer(sound)).score for sound in sounds]
+    open_set = identifier.specification.open_set_threshold()
+    assert open_set is not None, "a network is calibrated before it is tested"
+    found: OpenSetScores = score_open_set(
+        max_softmax_probability(vote(known, config.vote).probability), scores, open_set
+    )
     log.info(
         "unknown artists: AUROC %.3f of %d songs against %d test songs; at the threshold %.3f, %.0f %% of the unknown "
         "and %.0f %% of the known are accepted",
         found["auroc"],
         found["unknown"],
         found["known"],
-        rejection.threshold,
+        open_set.threshold,
         100 * found["unknown_accepted"],
         100 * found["known_accepted"],
     )
     return {"artists": list(unknown.artists), **found}
 
 
-def draw_split(config: DictConfig, catalog: Catalog, store: Store) -> tuple[Split, Leaks]:
-    """The split that ``config.split`` draws, checked, and the recordings that it has in two parts."""
+def draw_split(config: DictConfig, catalog: Catalog, store: Store) -> tuple[Split, Leakage]:
+    """The split that ``config.split`` draws, checked, and the recordings that it has in two subsets."""
     split = split_rule(config).draw(catalog, config.seed)
-    split, leaks = part_duplicates(split, catalog, store, config.split.duplicates)
+    split, leakage = find_leakage(split, catalog, store, config.split.duplicates)
     split.check(catalog)
-    return split, leaks
+    return split, leakage
 
 
 def split_rule(config: DictConfig) -> Any:
@@ -208,38 +212,40 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     elsewhere = config.get("data") is not None
     data = config.data if elsewhere else specification.data
     config.vote = config.vote or specification.vote
-    config.part = config.part or ("all" if elsewhere else "test")
+    config.subset = config.subset or ("all" if elsewhere else "test")
     check_vote(config.vote)
     set_up()
     check_trainer(plain(config.trainer))
-    if config.part not in (*PARTS, "all"):
-        raise ArtistidError(f"part={config.part!r} is none of {', '.join(PARTS)}, all")
+    if config.subset not in (*SUBSETS, "all"):
+        raise ArtistidError(f"subset={config.subset!r} is none of {', '.join(SUBSETS)}, all")
     path = expanded(config.checkpoint).resolve()
     in_run = path.parent.name == RunFolder.checkpoints_name
     beside = RunFolder(path.parent.parent if in_run else path.parent).evaluations
-    name = f"{path.stem}-{data.get('name')}-{config.part}-{config.vote}"
+    name = f"{path.stem}-{data.get('name')}-{config.subset}-{config.vote}"
     folder = RunFolder(config.run_dir or below(beside, name, "data.name in the evaluation's"))
     with folder.begin(config.overwrite):
         return _evaluate(config, classifier, folder)
 
 
 def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
-    specification, part = classifier.specification, config.part
+    specification, subset = classifier.specification, config.subset
     seconds: dict[str, float] = {}
     catalog, store, left_out = prepare_described(config, specification.data, specification.log_mel(), trusted(config))
-    if part != "all":
+    if subset != "all":
         if not specification.split:
-            raise ArtistidError(f"the checkpoint does not say how its data was split: part={part} is not known, all is")
-        catalog = Split(**specification.split).select(catalog, part)
+            raise ArtistidError(
+                f"the checkpoint does not say how its data was split: subset={subset} is not known, all is"
+            )
+        catalog = Split(**specification.split).select(catalog, subset)
         if not len(catalog):
             raise ArtistidError(
-                f"none of the tracks of data={config.data.name} is in part={part} of the network's split"
+                f"none of the tracks of data={config.data.name} is in subset={subset} of the network's split"
             )
-    trained_on, before = specification.trained_on(), specification.trained_on_before()
+    trained_on, before = specification.trained_on(), specification.pretraining_recordings()
     for recordings, whose in ((trained_on, "the checkpoint"), (before, "what the checkpoint grew from")):
         recordings.warn_if_deaf(whose)
     seen = trained_on.among(catalog, store)
-    if seen and part != "train":
+    if seen and subset != "train":
         log.warning(
             "the network was trained on %d of these %d recordings: %s", len(seen), len(catalog), ", ".join(seen)
         )
@@ -251,23 +257,25 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
             len(catalog),
             ", ".join(seen_before),
         )
-    data = ClipData({part: catalog}, store, specification.artists, specification.clipping(), specification.batch_size)
+    data = ClipData(
+        {subset: catalog}, store, specification.artists, specification.clip_spec(), specification.batch_size
+    )
     folder.write_setup(config, catalog)
 
     trainer_settings = plain(config.trainer)
     if trainer_settings["precision"] == "auto":
         trainer_settings["precision"] = specification.precision
     with stopwatch(seconds, "test"):
-        predictions = predict(classifier, data, part, trainer_settings)
+        predictions = predict(classifier, data, subset, trainer_settings)
     scores = score_levels(predictions, config.vote)
     folder.write_results({"test": predictions}, config.vote, {"test": scores})
-    condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "part": part, "vote": config.vote}
+    condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "subset": subset, "vote": config.vote}
     folder.finish(
         {
             "test": scores,
             "condition": condition,
             "artists": specification.artists,
-            "counts": {part: data.clips[part].counts},
+            "counts": {subset: data.clips[subset].counts},
             "left_out": left_out,
             "seen_in_training": seen,
             "seen_in_pretraining": seen_before,
@@ -286,7 +294,7 @@ def check_settings(config: DictConfig) -> None:
             del config.init_from, config.fine_tuning
     check_vote(config.vote)
     check_policy(config.split.duplicates)
-    for name, choices in (("clips_on", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
+    for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
         if config[name] not in choices:
             raise ArtistidError(f"{name}={config[name]} is none of {', '.join(choices)}")
     check_foreign(config)
@@ -294,9 +302,9 @@ def check_settings(config: DictConfig) -> None:
     check_unknown(plain(config)["unknown_artists"], "estimator" in config.model, config.model.name)
     if "init_from" in config:
         check_fine_tuning(config)
-    features, _, clipping = (build(config[part], part) for part in ("features", "data", "clip"))
+    features, _, clip_spec = (build(config[subset], subset) for subset in ("features", "data", "clip"))
     split_rule(config)
-    learner_of(config).check_settings(config, features, clipping)
+    learner_of(config).check_settings(config, features, clip_spec)
 
 
 def learner_of(config: DictConfig) -> type[System]:
@@ -312,12 +320,15 @@ def check_foreign(config: DictConfig) -> None:
     trust = trusted(config)
     if "estimator" in config.model:  # which leaves no checkpoint
         return
-    for part, targets in (("model.network", targets_of(plain(config.model.network))), ("data", [config.data._target_])):
+    for subset, targets in (
+        ("model.network", targets_of(plain(config.model.network))),
+        ("data", [config.data._target_]),
+    ):
         for target in targets:
             package = str(target).partition(".")[0]
             if package != "artistid" and not is_within(str(target), trust):
                 raise ArtistidError(
-                    f"{part} calls {target}, which is no part of artistid: its checkpoints could not be opened; if "
+                    f"{subset} calls {target}, which is no part of artistid: its checkpoints could not be opened; if "
                     f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/own-network.md)"
                 )
 

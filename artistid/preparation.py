@@ -15,7 +15,7 @@ from artistid.config import build, plain
 from artistid.data.catalog import Catalog
 from artistid.data.features import Features
 from artistid.data.shards import Shard
-from artistid.data.sound import Limits
+from artistid.data.song import Limits
 from artistid.data.sources.described import opened, redirected
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError

@@ -23,10 +23,10 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from artistid import __version__
+from artistid import __version__, old_names
 from artistid.config import jobs_at_once, origin, plain
 from artistid.data.catalog import Catalog
-from artistid.data.duplicates import Leaks
+from artistid.data.duplicates import Leakage
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation import figures
@@ -36,6 +36,7 @@ from artistid.evaluation.tables import UNITS
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted
 from artistid.learning.acceleration import device_name, threads
+from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import Formatter
 from artistid.settings import literal
@@ -78,7 +79,7 @@ WITHOUT_EFFECT = (
     "data.cache_dir",
     "logger",
     "trainer.enable_progress_bar",
-    "clips_on",
+    "data_device",
     "trust",
 )
 
@@ -93,13 +94,13 @@ class RunFolder:
         log: what was logged.
         config: the composed configuration, YAML.
         catalog: the tracks used, with duration and SHA-1, CSV.
-        split: part of every track, CSV.
-        duplicates: near-identical recordings in two parts of the split, CSV.
+        split: subset of every track, CSV.
+        duplicates: near-identical recordings in two subsets of the split, CSV.
         checkpoints: folder of ``best.ckpt`` and ``last.ckpt``.
         last: the state after the last epoch, from which training can go on.
         metrics: curves over epochs, CSV.
         grid: what each choice of a baseline's parameters scored in validation, CSV.
-        predictions: folder of the clips' probabilities by part, Parquet.
+        predictions: folder of the clips' probabilities by subset, Parquet.
         scores: of both levels, and where they come from, JSON; its presence says that the run is finished.
         evaluations: folder of later evaluations of the checkpoints.
     """
@@ -153,7 +154,9 @@ class RunFolder:
         return True
 
     def _check_settings(self, config: DictConfig, what: str) -> None:
-        before, now = (by_dotted_name(settings) for settings in (OmegaConf.load(self.config), config))
+        before, now = (
+            renamed(by_dotted_name(settings), old_names.SETTINGS) for settings in (OmegaConf.load(self.config), config)
+        )
         changed = [
             f"{name} was {before.get(name)}, is {now.get(name)}"
             for name in sorted(before.keys() | now.keys())
@@ -210,7 +213,7 @@ class RunFolder:
         config: DictConfig,
         catalog: Catalog,
         split: Split | None = None,
-        leaks: Leaks | None = None,
+        leakage: Leakage | None = None,
         *,
         resume: bool = False,
     ) -> None:
@@ -221,8 +224,8 @@ class RunFolder:
         Args:
             config: to be kept.
             catalog: the tracks used.
-            split: their parts, if any.
-            leaks: what the split has in two parts.
+            split: their subsets, if any.
+            leakage: what the split has in two subsets.
             resume: keep what is there, and go on with its log.
 
         Raises:
@@ -244,8 +247,8 @@ class RunFolder:
             catalog.to_csv(self.catalog)
             if split is not None:
                 split.to_csv(self.split)
-            if leaks is not None:
-                leaks.to_csv(self.duplicates)
+            if leakage is not None:
+                leakage.to_csv(self.duplicates)
         except Timeout:
             raise ArtistidError(f"run_dir={self.path}: another process is writing a run there") from None
         except OSError as error:
@@ -272,11 +275,11 @@ class RunFolder:
     def write_results(
         self, predictions: Mapping[str, Predictions], method: str, scores: Mapping[str, Mapping[str, Score]]
     ) -> None:
-        """Write the predictions and song votes of each part, and the figures and per-artist report of the test."""
-        songs = {part: vote(clips, method) for part, clips in predictions.items()}
-        for part, clips in predictions.items():
-            clips.to_parquet(self.predictions / f"{part}.parquet")
-            write_csv(self.path / f"songs_{part}.csv", songs[part].to_frame())
+        """Write the predictions and song votes of each subset, and the figures and per-artist report of the test."""
+        songs = {subset: vote(clips, method) for subset, clips in predictions.items()}
+        for subset, clips in predictions.items():
+            clips.to_parquet(self.predictions / f"{subset}.parquet")
+            write_csv(self.path / f"songs_{subset}.csv", songs[subset].to_frame())
         tested, votes = predictions["test"], songs["test"]
         levels = tuple(scores["test"])
         write_csv(self.path / "per_artist.csv", per_artist(tested, votes, levels))

@@ -90,7 +90,7 @@ DECLARED: Mapping[str, Any] = {
 }
 
 # Sections that are the arguments of a class without naming it.
-SECTIONS: Mapping[str, str] = {"trainer": "lightning.pytorch.Trainer", "limits": "artistid.data.sound.Limits"}
+SECTIONS: Mapping[str, str] = {"trainer": "lightning.pytorch.Trainer", "limits": "artistid.data.song.Limits"}
 
 # Packages whose classes are looked at for the types of their settings: those that are imported anyway.
 LOOKED_AT = ("artistid", "lightning", "torch", "sklearn")

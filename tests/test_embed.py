@@ -12,7 +12,7 @@ import pytest
 
 import artistid
 from artistid.inference.collection import Collection, Origin, absolute
-from artistid.inference.draft import drafting, parts_folder
+from artistid.inference.collection_writer import chunks_folder, drafting
 from artistid.inference.embedding import embed_song, track_of_tags
 from tests.corpus import make_corpus, write_audio
 from tests.verbs import run_verb, train
@@ -52,11 +52,11 @@ def test_the_data_that_it_was_trained_with(checkpoint: Path, corpus: Path, tmp_p
     identifier = artistid.load(checkpoint)
     assert collection.origin == Origin.of(identifier)
     assert collection.vectors[0] == pytest.approx(identifier.embed(song["path"]), abs=1e-4)
-    hearing = identifier.hear(song["path"])
+    outputs = identifier.hear(song["path"])
     clips = collection.clips_of(0)
-    assert clips.vectors == pytest.approx(hearing.embedding, abs=1e-3)
-    assert np.array_equal(clips.start_s, hearing.start_s)
-    assert song["sha1"] == hearing.sha1
+    assert clips.vectors == pytest.approx(outputs.embedding, abs=1e-3)
+    assert np.array_equal(clips.start_s, outputs.start_s)
+    assert song["sha1"] == outputs.sha1
 
 
 def test_files_and_sources_give_the_same(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
@@ -248,13 +248,13 @@ def test_songs_are_kept_after_some_seconds_and_the_file_is_the_same(
 ) -> None:
     paths = sorted((corpus / "artist1").rglob("*.*"))
     embed(checkpoint, tmp_path / "at once.parquet", f"audio=[{','.join(map(str, paths))}]")
-    monkeypatch.setattr("artistid.inference.draft.SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr("artistid.inference.collection_writer.SECONDS_AT_ONCE", 0.0)
     out = tmp_path / "one by one.parquet"
     identifier = artistid.load(checkpoint)
     with drafting(out, Origin.of(identifier), paths, keep=False) as draft:
         for number, path in enumerate(paths, start=1):
             draft.add(embed_song(identifier, path, identifier.read(path)))
-            assert len(list(parts_folder(out).glob("*.parquet"))) == number, "each is kept"
+            assert len(list(chunks_folder(out).glob("*.parquet"))) == number, "each is kept"
         draft.finish({absolute(path): track_of_tags(path) for path in paths})
     assert pq.ParquetFile(out).num_row_groups == 1
     assert out.read_bytes() == (tmp_path / "at once.parquet").read_bytes()
@@ -263,9 +263,9 @@ def test_songs_are_kept_after_some_seconds_and_the_file_is_the_same(
 def test_row_groups_are_as_large_however_many_parts_there_were(
     checkpoint: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artistid.inference.draft.SONGS_AT_ONCE", 4)
+    monkeypatch.setattr("artistid.inference.collection_writer.SONGS_AT_ONCE", 4)
     for seconds in (0.0, 1000.0):
-        monkeypatch.setattr("artistid.inference.draft.SECONDS_AT_ONCE", seconds)
+        monkeypatch.setattr("artistid.inference.collection_writer.SECONDS_AT_ONCE", seconds)
         embed(checkpoint, tmp_path / f"{seconds}.parquet", f"audio={corpus}/artist1")
     file = pq.ParquetFile(tmp_path / "0.0.parquet")
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [4, 2]

@@ -30,7 +30,7 @@ def test_same_scores_as_at_the_end_of_training(trained: Path, tmp_path: Path) ->
 
 
 def test_other_parts_and_votes(trained: Path, tmp_path: Path) -> None:
-    assert evaluate(trained, tmp_path / "val", "part=val")["test"] == read_scores(trained)["val"]
+    assert evaluate(trained, tmp_path / "val", "subset=val")["test"] == read_scores(trained)["val"]
     scores = evaluate(trained, tmp_path / "vote", "vote=mean_logprob")
     assert scores["condition"]["vote"] == "mean_logprob"
 
@@ -64,7 +64,7 @@ def test_another_catalog_of_the_same_artists(trained: Path, tmp_path: Path) -> N
     assert scores["condition"] == {
         "checkpoint": str(trained / "checkpoints" / "best.ckpt"),
         "data": "new",
-        "part": "all",
+        "subset": "all",
         "vote": "majority",
     }
     assert scores["counts"]["all"]["songs"] == 12
@@ -122,8 +122,8 @@ def test_files_that_are_no_checkpoints(trained: Path, tmp_path: Path, capsys: py
 
 def test_unknown_part(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        evaluate(trained, tmp_path / "out", "part=dev")
-    assert "part='dev' is none of train, val, test, all" in capsys.readouterr().err
+        evaluate(trained, tmp_path / "out", "subset=dev")
+    assert "subset='dev' is none of train, val, test, all" in capsys.readouterr().err
 
 
 def test_prepare_alone(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

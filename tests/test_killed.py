@@ -40,7 +40,7 @@ COLLECTION = ("checkpoint=crnn/checkpoints/best.ckpt", "out=songs.parquet")
 SWEEP = ("-m", BASELINE[0], "seed=0,1", "run_dir=sweep/${seed}", "hydra.sweep.dir=sweep")
 # What a command says that finds everything done: it was killed after its last file was in place.
 DONE = ("holds a finished run", "out=songs.parquet exists")
-AT_EACH_SONG = {"artistid.inference.draft.SECONDS_AT_ONCE": 0.0}
+AT_EACH_SONG = {"artistid.inference.collection_writer.SECONDS_AT_ONCE": 0.0}
 
 
 @dataclass(frozen=True)

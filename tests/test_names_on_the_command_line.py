@@ -95,7 +95,7 @@ def test_every_verb_takes_numbers_for_names(
     run_verb("train", *shared, *QUICK, "run_dir=8", "split=song", "unknown_artists=[1e5]", "logger.csv.save_dir=8")
     assert read_scores(odd / "8")["artists"] == ["311", "null"]
     shutil.copy("7/checkpoints/best.ckpt", "112")
-    run_verb("evaluate", "checkpoint=112", "part=test", "run_dir=2024-01-01", "workers=0", "cache_dir=1e5")
+    run_verb("evaluate", "checkpoint=112", "subset=test", "run_dir=2024-01-01", "workers=0", "cache_dir=1e5")
     assert read_scores(odd / "2024-01-01")["counts"]["test"]["songs"] == 3
     run_verb("embed", "checkpoint=112", "audio=1999", "out=nan", "device=cpu")
     capsys.readouterr()

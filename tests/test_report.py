@@ -288,7 +288,7 @@ def test_folders_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     broken.write_text("{")
     elsewhere = make_run(tmp_path / "evaluation", seed=1) / "scores.json"
     scores = json.loads(elsewhere.read_text())
-    scores["condition"] = {"checkpoint": "best.ckpt", "data": "music", "part": "test", "vote": "majority"}
+    scores["condition"] = {"checkpoint": "best.ckpt", "data": "music", "subset": "test", "vote": "majority"}
     elsewhere.write_text(json.dumps(scores))
     run_verb("report", f"runs={tmp_path}", f"out={tmp_path}/report")
     reasons = table(tmp_path / "report", "left_out").set_index("folder")["reason"]

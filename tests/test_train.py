@@ -93,11 +93,11 @@ def test_split_keeps_albums_apart(album_run: Run) -> None:
     folder, _ = album_run
     with (folder / "split.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    parts: dict[str, set[str]] = {}
+    subsets: dict[str, set[str]] = {}
     for row in rows:
-        parts.setdefault(row["track_id"].rsplit("/", 1)[0], set()).add(row["part"])
-    assert len(parts) == 9
-    assert all(len(found) == 1 for found in parts.values())
+        subsets.setdefault(row["track_id"].rsplit("/", 1)[0], set()).add(row["subset"])
+    assert len(subsets) == 9
+    assert all(len(found) == 1 for found in subsets.values())
     assert {(row["rule"], row["seed"]) for row in rows} == {("album", "0")}
 
 
@@ -144,7 +144,7 @@ def test_one_seed_gives_one_result(album_run: Run, corpus: Path, tmp_path: Path)
 def test_where_the_clips_are_kept_changes_nothing(album_run: Run, corpus: Path, tmp_path: Path) -> None:
     _, scores = album_run
     again = train(
-        corpus, tmp_path / "run", "split=album", "trainer.max_epochs=2", "optimizer.lr=1e-3", "clips_on=device"
+        corpus, tmp_path / "run", "split=album", "trainer.max_epochs=2", "optimizer.lr=1e-3", "data_device=device"
     )
     assert again["test"] == scores["test"]
     assert again["training"] == scores["training"]
@@ -196,10 +196,10 @@ def test_unknown_artists_are_not_trained_on_and_are_told_apart(tmp_path: Path) -
     assert (unknown["known"], unknown["unknown"]) == (6, 6)
     assert 0 <= unknown["auroc"] <= 1
     songs = pd.read_csv(tmp_path / "run" / "songs_test.csv")
-    assert unknown["known_accepted"] == np.mean(songs["confidence"] >= scores["rejection"]["threshold"])
+    assert unknown["known_accepted"] == np.mean(songs["confidence"] >= scores["open_set"]["threshold"])
     assert "artist2" not in (tmp_path / "run" / "catalog.csv").read_text()
     specification = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["artistid"]
-    assert specification["rejection"] == scores["rejection"]
+    assert specification["open_set"] == scores["open_set"]
 
 
 def test_undecodable_files_are_listed(corpus: Path, tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("seed=5000000000",), "seed=5000000000"),
         (("batch_size=0",), "batch_size=0"),
         (("memory_format=rows",), "memory_format=rows is none of auto, channels_last, contiguous"),
-        (("clips_on=disk",), "clips_on=disk is none of auto, device, host"),
+        (("data_device=disk",), "data_device=disk is none of auto, device, host"),
         (("early_stopping.patience=-1",), "early_stopping.patience=-1"),
         (("optimizer.lr=-1",), "optimizer.*: Invalid learning rate"),
         (("trainer.precision=foo",), "trainer.*: Precision 'foo' is invalid"),
@@ -324,7 +324,7 @@ def test_run_folder_that_cannot_be_used(corpus: Path, tmp_path: Path, capsys: py
     [
         ((), True),
         ((".artistid-run",), True),
-        ((".artistid-run", ".lock", "run.log", ".config.yaml.elsewhere-1-0.part"), True),
+        ((".artistid-run", ".lock", "run.log", ".config.yaml.elsewhere-1-0.subset"), True),
         (("run.log", "config.yaml"), True),  # of a version without marks
         ((".lock",), False),
         (("run.log",), False),

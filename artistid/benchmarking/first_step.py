@@ -23,7 +23,7 @@ def main(config: DictConfig) -> float:
         def on_train_batch_end(self, *_: Any) -> None:
             os._exit(0)
 
-    Network.watchers = (EndOfFirstStep(),)
+    Network.extra_callbacks = (EndOfFirstStep(),)
     return train(config)
 
 

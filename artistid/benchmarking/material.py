@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from artistid.data.catalog import Catalog, Track
 from artistid.data.datamodule import ClipData
 from artistid.data.features import Features
-from artistid.data.splits import PARTS, Split
+from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Entry, Store
 from artistid.experiment import split_rule
 from artistid.inference.collection import SONG_COLUMNS, Collection, Origin
@@ -38,17 +38,17 @@ def random_store(folder: Path, songs: int, frames: int, features: Features) -> t
         artist, album = f"artist {number % ARTISTS:02}", f"album {number // ARTISTS % ALBUMS}"
         track = Track(f"{artist}/{album}/{number:05}", artist, album, f"{number:05}", path)
         tracks.append(track)
-        entries[track.track_id] = Entry(path=track.track_id, start=number * frames, frames=frames, floor=-80.0)
+        entries[track.track_id] = Entry(path=track.track_id, start=number * frames, frames=frames, pad_value=-80.0)
     mapped = np.load(path, mmap_mode="r")
     return Catalog(tracks), Store(folder, mapped, entries, features)
 
 
 def random_clips(config: DictConfig, folder: Path) -> tuple[ClipData, Split]:
-    """Clips of all parts of a random store of ``config.size``, split and cut as the other settings say."""
+    """Clips of all subsets of a random store of ``config.size``, split and cut as the other settings say."""
     catalog, store = random_store(folder, config.size.songs, config.size.frames, instantiate(config.features))
     split = split_rule(config).draw(catalog, config.seed)
-    parts = {part: split.select(catalog, part) for part in PARTS}
-    return ClipData(parts, store, catalog.artists, instantiate(config.clip), config.batch_size), split
+    subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
+    return ClipData(subsets, store, catalog.artists, instantiate(config.clip), config.batch_size), split
 
 
 def random_collection(songs: int) -> Collection:

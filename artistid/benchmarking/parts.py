@@ -108,9 +108,9 @@ def measure_predict(config: DictConfig, folder: Path) -> list[Figure]:
     """Probabilities of clips as ``evaluate`` has them, beside Keras; and a song from MP3 to answer."""
     data, split = random_clips(config, folder)
     network = Network(config, data, split)
-    per_song = len(data.clips["test"]) / len(data.parts["test"])
-    some = Catalog(itertools.islice(data.parts["test"], max(1, round(config.size.clips / per_song))))
-    clips = ClipData({"test": some}, data.store, data.artists, data.clipping, config.batch_size)
+    per_song = len(data.clips["test"]) / len(data.subsets["test"])
+    some = Catalog(itertools.islice(data.subsets["test"], max(1, round(config.size.clips / per_song))))
+    clips = ClipData({"test": some}, data.store, data.artists, data.clip_spec, config.batch_size)
 
     def ours() -> float:
         return len(clips.clips["test"]) / seconds_of(lambda: network.predict(clips, "test"))
@@ -210,7 +210,7 @@ class FixedBatch(ClipData):
     """The first training batch again and again, as often as there are batches; all else as it was."""
 
     def __init__(self, data: ClipData) -> None:
-        super().__init__(data.parts, data.store, data.artists, data.clipping, data.batch_size)
+        super().__init__(data.subsets, data.store, data.artists, data.clip_spec, data.batch_size)
 
     def train_dataloader(self) -> Any:
         dataset = self.datasets["train"]
@@ -243,7 +243,7 @@ def training_rate(config: DictConfig, data: ClipData, split: Split, folder: Path
         }
         config = OmegaConf.merge(config, {"run_dir": run, "trainer": one_epoch})  # type: ignore[assignment]
         network = Network(config, data, split)
-        network.watchers = (timer,)
+        network.extra_callbacks = (timer,)
         with open_loggers(config, resume=False) as loggers:
             network.fit(data, RunFolder(run), loggers, resume=False)
     if not timer.seconds:

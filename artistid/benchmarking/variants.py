@@ -227,7 +227,7 @@ def _clips(data: ClipData, variant: Variant, device: torch.device) -> ClipDatase
     if not variant.kept:
         return ClipDataset(data.store, data.clips["train"])
     clips = data.datasets["train"]
-    clips.keep_on(device)
+    clips.cache_on_device(device)
     return clips
 
 

@@ -12,12 +12,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import overload
 
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.writing import whole
 
 log = logging.getLogger(__name__)
+
+NOTHING_RENAMED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ class Catalog(Sequence[Track]):
     def _without_loose_tracks(self) -> Catalog:
         loose = [track.track_id for track in self if not track.album]
         if loose:
-            log.info("left out %d tracks without an album (data.albums_only=true): %s", len(loose), listing(loose))
+            log.info("left out %d tracks without an album (data.albums_only=true): %s", len(loose), abbreviate(loose))
         return Catalog(track for track in self if track.album)
 
     def with_facts(self, facts: Mapping[str, tuple[float, str]]) -> Catalog:
@@ -242,7 +245,9 @@ def spellings(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str, str]]:
+def read_rows(
+    path: Path, required: Collection[str], what: str, earlier_names: Mapping[str, str] = NOTHING_RENAMED
+) -> list[dict[str, str]]:
     """The rows of a CSV or TSV file by column name, as people's spreadsheets write them.
 
     Args:
@@ -250,6 +255,7 @@ def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str
             or tabs, lines ended in any way. Names of columns may be in capitals; rows of empty cells are passed over.
         required: columns that must be there; others may be.
         what: the file ought to be, for the errors.
+        earlier_names: today's name of a column, by one that it had before.
 
     Raises:
         ArtistidError: no such file, columns missing or there twice, a row with fewer or more cells than the first, or
@@ -259,13 +265,15 @@ def read_rows(path: Path, required: Collection[str], what: str) -> list[dict[str
         raise ArtistidError(f"the {what} {path} is no file (seen from {Path.cwd()})")
     encoding = _encoding(path)
     try:
-        return _rows(path, encoding, required, what)
+        return _rows(path, encoding, required, what, earlier_names)
     except UnicodeError as error:  # UTF-8 can't raise it: its bytes that are no text are kept
         reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
         raise ArtistidError(f"{path} is no {what}: it is no whole {encoding.upper()} text: {reason}") from error
 
 
-def _rows(path: Path, encoding: str, required: Collection[str], what: str) -> list[dict[str, str]]:
+def _rows(
+    path: Path, encoding: str, required: Collection[str], what: str, earlier_names: Mapping[str, str]
+) -> list[dict[str, str]]:
     # Kept bytes of UTF-16 would set all that follows off by one.
     errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
     with path.open(encoding=encoding, errors=errors, newline="") as file:
@@ -274,6 +282,7 @@ def _rows(path: Path, encoding: str, required: Collection[str], what: str) -> li
         reader = csv.reader(file, delimiter=delimiter)
         try:
             columns = [name.strip().lower() for name in next(reader, [])]
+            columns = [earlier_names.get(name, name) for name in columns]
             _require_columns(columns, required, f"{path} is no {what}")
             rows = []
             for cells in reader:
@@ -304,5 +313,5 @@ def _require_columns(columns: list[str], required: Collection[str], where: str) 
 def _require_known(names: Collection[str], known: Collection[str], setting: str, what: str) -> None:
     if unknown := sorted(set(names) - set(known)):
         raise ArtistidError(
-            f"{setting} names {what} that the collection does not have: {unknown}; it has {listing(sorted(known))}"
+            f"{setting} names {what} that the collection does not have: {unknown}; it has {abbreviate(sorted(known))}"
         )

@@ -19,7 +19,7 @@ FRAME_MS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clipping:
+class ClipSpec:
     """How tracks are cut into clips.
 
     Every full clip of a track is used, and a track shorter than one clip is one clip, filled up with its own floor.
@@ -80,7 +80,7 @@ class Clips:
         label: ``(clips,)`` index of the artist.
         start: ``(clips,)`` first row in the store's array.
         length: ``(clips,)`` rows to read, fewer than ``rows`` for a padded clip.
-        floor: ``(clips,)`` what a padded clip is filled up with; of log-mel in dB.
+        pad_value: ``(clips,)`` what a padded clip is filled up with; of log-mel in dB.
         rows: of every clip, padding included; None where clips are songs, each as long as it is.
         dropped: track ids without a clip.
         padded: track ids of padded clips.
@@ -92,7 +92,7 @@ class Clips:
     label: npt.NDArray[np.int64]
     start: npt.NDArray[np.int64]
     length: npt.NDArray[np.int64]
-    floor: npt.NDArray[np.float32]
+    pad_value: npt.NDArray[np.float32]
     rows: int | None
     dropped: tuple[str, ...]
     padded: tuple[str, ...]
@@ -102,7 +102,7 @@ class Clips:
 
     def select(self, chosen: npt.NDArray[np.integer]) -> Clips:
         """Some of the clips, by their rows."""
-        per_clip = ("track", "clip", "label", "start", "length", "floor")
+        per_clip = ("track", "clip", "label", "start", "length", "pad_value")
         return replace(self, **{name: getattr(self, name)[chosen] for name in per_clip})
 
     def read(self, array: Rows, chosen: Sequence[int]) -> npt.NDArray[np.float16]:
@@ -117,7 +117,7 @@ class Clips:
         for place, row in enumerate(chosen):
             start, length = self.start[row], self.length[row]
             features[place, :length] = array[start : start + length]
-            features[place, length:] = self.floor[row]
+            features[place, length:] = self.pad_value[row]
         return features
 
     @property
@@ -131,14 +131,14 @@ class Clips:
         }
 
 
-def cut(catalog: Catalog, store: Store, artists: Sequence[str], clipping: Clipping) -> Clips:
+def index_clips(catalog: Catalog, store: Store, artists: Sequence[str], clip_spec: ClipSpec) -> Clips:
     """Cut all tracks of a catalog.
 
     Args:
         catalog: tracks, all of them in the store.
         store: where their frames are.
         artists: the labels' names.
-        clipping: how to cut.
+        clip_spec: how to cut.
 
     Raises:
         ArtistidError: if no track gives a clip.
@@ -150,20 +150,20 @@ def cut(catalog: Catalog, store: Store, artists: Sequence[str], clipping: Clippi
     if rows_per_frame != 1:  # clips begin and end where they would on the paper's log-mel
         n_samples = np.array([entry.duration_s for entry in entries]) * store.features.sample_rate
         n_frames = 1 + np.rint(n_samples).astype(np.int64) * 1000 // (FRAME_MS * store.features.sample_rate)
-    n_clips = clipping.count(n_frames)
+    n_clips = clip_spec.count(n_frames)
     if not n_clips.sum():
         raise ArtistidError(
-            f"none of {len(catalog)} tracks gives a clip of clip={clipping.name} ({clipping.frames} frames): "
-            f"the longest has {n_frames.max(initial=0)} frames of {FRAME_MS} ms (clip.keep_last={clipping.keep_last}, "
-            f"clip.pad_short={clipping.pad_short})"
+            f"none of {len(catalog)} tracks gives a clip of clip={clip_spec.name} ({clip_spec.frames} frames): "
+            f"the longest has {n_frames.max(initial=0)} frames of {FRAME_MS} ms (clip.keep_last={clip_spec.keep_last}, "
+            f"clip.pad_short={clip_spec.pad_short})"
         )
     track = np.repeat(np.arange(len(catalog)), n_clips)
     clip = np.arange(len(track)) - np.repeat(np.cumsum(n_clips) - n_clips, n_clips)
     label_of = {artist: label for label, artist in enumerate(artists)}
     labels = np.array([label_of[track.artist] for track in catalog])
-    rows = None if clipping.frames is None else round(clipping.frames * rows_per_frame)
-    first = np.rint(clip * ((clipping.frames or 0) * rows_per_frame)).astype(np.int64)  # within the track
-    short = clipping.frames is not None and n_frames < clipping.frames
+    rows = None if clip_spec.frames is None else round(clip_spec.frames * rows_per_frame)
+    first = np.rint(clip * ((clip_spec.frames or 0) * rows_per_frame)).astype(np.int64)  # within the track
+    short = clip_spec.frames is not None and n_frames < clip_spec.frames
     ids = tuple(track.track_id for track in catalog)
     return Clips(
         track_ids=ids,
@@ -172,7 +172,7 @@ def cut(catalog: Catalog, store: Store, artists: Sequence[str], clipping: Clippi
         label=labels[track],
         start=np.array([entry.start for entry in entries])[track] + first,
         length=n_rows[track] if rows is None else np.minimum(n_rows[track] - first, rows),
-        floor=np.array([entry.floor for entry in entries], np.float32)[track],
+        pad_value=np.array([entry.pad_value for entry in entries], np.float32)[track],
         rows=rows,
         dropped=tuple(np.array(ids, dtype=object)[n_clips == 0]),
         padded=tuple(np.array(ids, dtype=object)[(n_clips > 0) & short]),

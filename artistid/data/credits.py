@@ -18,7 +18,7 @@ from pathlib import Path
 
 from artistid.data import catalog
 from artistid.data.tags import Tags
-from artistid.errors import listing
+from artistid.errors import abbreviate
 
 log = logging.getLogger(__name__)
 
@@ -95,22 +95,24 @@ class Credits:
             (self.several, "tags name several artists, and the album's artist, or else the first, is taken"),
         ):
             if went:
-                log.info("%d %s: %s", len(went), what, listing([f'"{name}" → {host}' for name, host in went.items()]))
+                log.info(
+                    "%d %s: %s", len(went), what, abbreviate([f'"{name}" → {host}' for name, host in went.items()])
+                )
         if self.doubtful:
             log.warning(
                 "%d names begin with another artist's, and may name guests; they are taken for artists of their own "
                 "(data.csv=… changes them): %s",
-                *(len(self.doubtful), listing([f'"{name}"' for name in self.doubtful])),
+                *(len(self.doubtful), abbreviate([f'"{name}"' for name in self.doubtful])),
             )
         if self.spellings:
             log.info(
                 "%d artists have several names, and one MusicBrainz identifier: %s",
-                *(len(self.spellings), listing([" = ".join(names) for names in self.spellings])),
+                *(len(self.spellings), abbreviate([" = ".join(names) for names in self.spellings])),
             )
         if self.namesakes:
             log.warning(
                 "%d names are several artists' by MusicBrainz' identifiers, whose first letters tell them apart: %s",
-                *(len(self.namesakes), listing(self.namesakes)),
+                *(len(self.namesakes), abbreviate(self.namesakes)),
             )
 
 

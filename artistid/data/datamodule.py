@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from artistid.data.catalog import Catalog
-from artistid.data.clips import Clipping, Clips, cut
+from artistid.data.clips import Clips, ClipSpec, index_clips
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 
@@ -28,7 +28,7 @@ class Batch(TypedDict):
     Keys:
         log_mel: ``(batch, mel, time)`` float16, dB.
         label: ``(batch,)`` int64.
-        index: ``(batch,)`` int64, row of the clip in its part's :class:`Clips`.
+        index: ``(batch,)`` int64, row of the clip in its subset's :class:`Clips`.
     """
 
     log_mel: torch.Tensor
@@ -37,10 +37,10 @@ class Batch(TypedDict):
 
 
 class ClipDataset(Dataset[Batch]):
-    """The clips of one part; a whole batch is read at once, since reading one is too little work to do singly.
+    """The clips of one subset; a whole batch is read at once, since reading one is too little work to do singly.
 
-    They are slices of the store's memory map, until :meth:`keep_on` copies them to a device: a batch is then gathered
-    there, by index.
+    Batches are slices of the store's memory map, until :meth:`cache_on_device` copies all clips to a device; they are
+    then gathered there, by index.
     """
 
     def __init__(self, store: Store, clips: Clips) -> None:
@@ -69,7 +69,7 @@ class ClipDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
 
-    def keep_on(self, device: torch.device) -> None:
+    def cache_on_device(self, device: torch.device) -> None:
         """Copy all clips to a device, some at a time."""
         if self.kept is not None and self.kept.device == device:
             return
@@ -88,13 +88,13 @@ class ClipDataset(Dataset[Batch]):
 
 
 class ClipData(L.LightningDataModule):
-    """The clips of some parts of a catalog, as Lightning's loaders.
+    """The clips of some subsets of a catalog, as Lightning's loaders.
 
     Args:
-        parts: tracks of each part, of ``train``, ``val`` and ``test`` those that are wanted.
+        subsets: tracks of each subset, of ``train``, ``val`` and ``test`` those that are wanted.
         store: holds all of them.
         artists: the labels' names.
-        clipping: how tracks are cut.
+        clip_spec: how tracks are cut.
         batch_size: clips.
 
     Raises:
@@ -102,27 +102,29 @@ class ClipData(L.LightningDataModule):
     """
 
     def __init__(
-        self, parts: Mapping[str, Catalog], store: Store, artists: Sequence[str], clipping: Clipping, batch_size: int
+        self, subsets: Mapping[str, Catalog], store: Store, artists: Sequence[str], clip_spec: ClipSpec, batch_size: int
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise ArtistidError(f"batch_size={batch_size}: expected 1 or more clips")
-        self.parts = dict(parts)
+        self.subsets = dict(subsets)
         self.store = store
-        self.clipping = clipping
+        self.clip_spec = clip_spec
         self.artists = tuple(artists)
         self.batch_size = batch_size
-        for part, catalog in parts.items():
+        for subset, catalog in subsets.items():
             if unknown := sorted(set(catalog.artists) - set(artists)):
                 raise ArtistidError(
-                    f"the {part} tracks are by artists that the model does not know: {', '.join(unknown)}; "
+                    f"the {subset} tracks are by artists that the model does not know: {', '.join(unknown)}; "
                     f"it knows {', '.join(self.artists)}"
                 )
-        self.clips = {part: cut(catalog, store, self.artists, clipping) for part, catalog in parts.items()}
-        self.datasets = {part: ClipDataset(store, clips) for part, clips in self.clips.items()}
+        self.clips = {
+            subset: index_clips(catalog, store, self.artists, clip_spec) for subset, catalog in subsets.items()
+        }
+        self.datasets = {subset: ClipDataset(store, clips) for subset, clips in self.clips.items()}
         self.prefetching = False
-        for part, clips in self.clips.items():
-            self._report(part, clips)
+        for subset, clips in self.clips.items():
+            self._report(subset, clips)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.loader("train", shuffle=True)
@@ -133,13 +135,13 @@ class ClipData(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         return self.loader("test")
 
-    def loader(self, part: str, shuffle: bool = False) -> DataLoader[Batch]:
-        """Batches of a part, in order or shuffled."""
+    def loader(self, subset: str, shuffle: bool = False) -> DataLoader[Batch]:
+        """Batches of a subset, in order or shuffled."""
         # No worker processes unless a GPU waits for the batches: one is a few slices of mapped memory, sooner read than
         # sent between processes.
         workers = PREFETCHERS if self.prefetching else 0
         return DataLoader(
-            self.datasets[part],
+            self.datasets[subset],
             self.batch_size,
             shuffle=shuffle,
             collate_fn=_as_it_is,
@@ -150,24 +152,24 @@ class ClipData(L.LightningDataModule):
 
     @property
     def nbytes(self) -> int:
-        """What the clips of all parts would take on a device; 0 once they are there."""
+        """What the clips of all subsets would take on a device; 0 once they are there."""
         return sum(dataset.nbytes for dataset in self.datasets.values())
 
-    def keep_on(self, device: torch.device) -> None:
+    def cache_on_device(self, device: torch.device) -> None:
         """Copy all clips to a device, where batches are gathered from now on."""
         for dataset in self.datasets.values():
-            dataset.keep_on(device)
+            dataset.cache_on_device(device)
 
     def prefetch(self) -> None:
         """Read batches ahead, in worker processes, into memory that a GPU can copy from by itself."""
         self.prefetching = True
 
-    def _report(self, part: str, clips: Clips) -> None:
-        log.info("%s: %d songs, %d clips", part, len(clips.track_ids), len(clips))
+    def _report(self, subset: str, clips: Clips) -> None:
+        log.info("%s: %d songs, %d clips", subset, len(clips.track_ids), len(clips))
         if padded := clips.padded:
-            log.info("%s: %d songs shorter than a clip are filled up: %s", part, len(padded), ", ".join(padded))
+            log.info("%s: %d songs shorter than a clip are filled up: %s", subset, len(padded), ", ".join(padded))
         if dropped := clips.dropped:
-            log.warning("%s: %d songs give no clip and are left out: %s", part, len(dropped), ", ".join(dropped))
+            log.warning("%s: %d songs give no clip and are left out: %s", subset, len(dropped), ", ".join(dropped))
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -108,26 +108,26 @@ class Fingerprints:
         """The bits of one track, see :func:`fingerprint`."""
         return self._codes[self._starts[number] : self._starts[number + 1]]
 
-    def matches(self, parts: Sequence[int] | Numbers) -> Iterator[Match]:
+    def matches(self, subsets: Sequence[int] | Numbers) -> Iterator[Match]:
         """The best match of any two tracks that have enough equal frames.
 
         Args:
-            parts: a number per track; tracks with the same one are not compared.
+            subsets: a number per track; tracks with the same one are not compared.
         """
-        for first, second, shift in self._elected(np.asarray(parts)):
+        for first, second, shift in self._elected(np.asarray(subsets)):
             yield max(
                 (self._compare(first, second, frames) for frames in range(shift, shift + self._span)),
                 key=lambda match: (match.score, -abs(match.shift)),
             )
 
-    def _elected(self, parts: Numbers) -> Iterator[tuple[int, int, int]]:
+    def _elected(self, subsets: Numbers) -> Iterator[tuple[int, int, int]]:
         """Two tracks and the shift with most votes; it stands for as many shifts as frames are averaged over."""
-        n_tracks = len(parts)
+        n_tracks = len(subsets)
         places = 2 * (len(self._codes) // self._span + 1)  # for shifts, the negative ones included
         ballots, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for frame, later in self._equal_frames():
             first, second = (np.searchsorted(self._starts, frames, "right") - 1 for frames in (frame, later))
-            apart = parts[first] != parts[second]
+            apart = subsets[first] != subsets[second]
             first, second = first[apart], second[apart]
             shift = (later[apart] - self._starts[second]) - (frame[apart] - self._starts[first])
             place = shift // self._span + places // 2

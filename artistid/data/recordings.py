@@ -132,10 +132,10 @@ class Recordings:
         telling = np.flatnonzero((codes != 0) & (codes != np.append(0, codes[:-1])))
         first = np.searchsorted(known, codes[telling], "left")
         n_equal = np.minimum(np.searchsorted(known, codes[telling], "right") - first, NEIGHBOURS)
-        of_sound = np.repeat(telling, n_equal)
+        of_song = np.repeat(telling, n_equal)
         begins = np.cumsum(n_equal) - n_equal
         of_known = np.repeat(first - begins, n_equal) + np.arange(n_equal.sum())
-        place = (frame[of_known] - of_sound) // self._span
+        place = (frame[of_known] - of_song) // self._span
         if not len(place):
             return []
         lowest, places = int(place.min()), int(np.ptp(place)) + 1

@@ -66,7 +66,7 @@ class Rows(Protocol):
     def __getitem__(self, rows: slice, /) -> Array: ...
 
 
-class Joined:
+class ConcatenatedArray:
     """Several arrays ``(rows, width)``, their rows counted through.
 
     A slice is a view of the array that it lies in; none may reach from one into the next, as no track does.
@@ -93,4 +93,4 @@ class Joined:
 
 def joined(arrays: Sequence[Array]) -> Rows:
     """One array as it is, several as one."""
-    return arrays[0] if len(arrays) == 1 else Joined(arrays)
+    return arrays[0] if len(arrays) == 1 else ConcatenatedArray(arrays)

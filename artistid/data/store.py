@@ -38,8 +38,9 @@ from artistid.data.audio import DecodingError
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features
 from artistid.data.shards import Array, Rows, Shard, joined
-from artistid.data.sound import Limits, crashed, read_sound, start_decoders
-from artistid.errors import ArtistidError, listing
+from artistid.data.song import Limits, crashed, read_song, start_decoders
+from artistid.errors import ArtistidError, abbreviate
+from artistid.old_names import STORE_ENTRY, renamed
 from artistid.places import no_file
 from artistid.processes import WorkerDiedError, lock
 from artistid.terminal import progress
@@ -73,7 +74,7 @@ class Entry:
         frames: number of rows; 0 in the index where another line has the same content.
         crc32: checksum of those rows' bytes.
         duration_s: seconds of decoded audio.
-        floor: the smallest value of its features; of log-mel in dB.
+        pad_value: the smallest value of its features; of log-mel in dB.
         error: why it could not be decoded; empty if it could.
         remark: what is odd about it; empty where nothing is.
     """
@@ -88,7 +89,7 @@ class Entry:
     frames: int = 0
     crc32: int = 0
     duration_s: float = 0.0
-    floor: float = 0.0
+    pad_value: float = 0.0
     error: str = ""
     remark: str = ""
 
@@ -309,7 +310,7 @@ class _Index:
                 raise ArtistidError(sentence)
             log.warning("left out: %s", sentence)
         if odd := [f"{entry.path} ({entry.remark})" for entry in entries.values() if entry.remark]:
-            log.warning("warning: %d of %d songs are odd, though decoded: %s", len(odd), len(entries), listing(odd))
+            log.warning("warning: %d of %d songs are odd, though decoded: %s", len(odd), len(entries), abbreviate(odd))
         arrays = [journal.array() for journal in self.journals if journal.frames]
         array = joined(arrays or [np.empty((0, self.width), np.float16)])
         facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in entries.items()}
@@ -396,8 +397,8 @@ class _Journal:
 def _parse(line: bytes) -> Entry | None:
     """The entry of a line of the index; None if the line is torn or is no entry."""
     try:
-        entry = Entry(**json.loads(line.decode())) if line.endswith(b"\n") else None
-    except (ValueError, TypeError, RecursionError):
+        entry = Entry(**renamed(json.loads(line.decode()), STORE_ENTRY)) if line.endswith(b"\n") else None
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     return entry if entry and _is_sound(entry) else None
 
@@ -409,7 +410,7 @@ def _is_sound(entry: Entry) -> bool:
     if any(type(value) not in allowed for value, allowed in values):  # not isinstance: true and false are no numbers
         return False
     counts = (entry.start, entry.frames, entry.size, entry.crc32)
-    return min(counts) >= 0 and 0 <= entry.duration_s < math.inf and math.isfinite(entry.floor)
+    return min(counts) >= 0 and 0 <= entry.duration_s < math.inf and math.isfinite(entry.pad_value)
 
 
 class _Appender:
@@ -477,7 +478,7 @@ def _make(path: Path, features: Features, known: frozenset[str], limits: Limits)
             entry = replace(entry, file_sha1=hashlib.file_digest(file, "sha1").hexdigest())
         if entry.file_sha1 in known:
             return entry, None
-        sound = read_sound(path, features, limits)
+        sound = read_song(path, features, limits)
     except OSError as error:
         return replace(entry, error=f"{path}: cannot be read: {error.strerror or error}"), None
     except DecodingError as error:
@@ -487,7 +488,7 @@ def _make(path: Path, features: Features, known: frozenset[str], limits: Limits)
         audio_sha1=sound.sha1,
         duration_s=sound.duration_s,
         crc32=zlib.crc32(sound.array.data),
-        floor=sound.floor,
+        pad_value=sound.pad_value,
         remark="; ".join(sound.remarks),
     )
     return entry, sound.array

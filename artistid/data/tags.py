@@ -20,7 +20,7 @@ from mutagen.id3 import ID3, BitPaddedInt, Encoding, ID3NoHeaderError, TextFrame
 from mutagen.wave import WAVE
 
 from artistid.data.catalog import clean
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.places import no_file
 from artistid.processes import WorkerDiedError, Workers
 from artistid.terminal import progress
@@ -302,7 +302,7 @@ def read_all_tags(
 def tell_unread(tags: Mapping[str, Tags]) -> None:
     """Say which files' tags cannot be read; by the names that the files are to have."""
     if bad := [f"{name} ({each.error})" for name, each in tags.items() if each.error]:
-        log.warning("the tags of %d files cannot be read: %s", len(bad), listing(bad))
+        log.warning("the tags of %d files cannot be read: %s", len(bad), abbreviate(bad))
 
 
 def _state(path: Path) -> State:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from artistid.data.catalog import Catalog, nfc
 from artistid.data.splits.drawing import generator_of
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 
 
-def set_aside(catalog: Catalog, unknown: int | Sequence[str], seed: int) -> tuple[Catalog, Catalog]:
+def hold_out_artists(catalog: Catalog, unknown: int | Sequence[str], seed: int) -> tuple[Catalog, Catalog]:
     """Part a catalog by artists.
 
     Args:
@@ -27,7 +27,7 @@ def set_aside(catalog: Catalog, unknown: int | Sequence[str], seed: int) -> tupl
     if strangers := sorted(names - set(catalog.artists)):
         raise ArtistidError(
             f"unknown_artists names artists that the collection does not have: {strangers}; it has "
-            + listing(catalog.artists)
+            + abbreviate(catalog.artists)
         )
     if len(catalog.artists) - len(names) < 2:
         raise ArtistidError(

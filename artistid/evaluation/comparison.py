@@ -52,7 +52,7 @@ def compare(
     Args:
         first: of one system.
         second: of the other.
-        method: of the song vote, see :func:`artistid.evaluation.voting.tally`.
+        method: of the song vote, see :func:`artistid.evaluation.voting.count_votes`.
         draws: of the bootstrap.
         seed: of the bootstrap.
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.writing import whole
 
 KEY_COLUMNS = ("track_id", "clip", "artist")
@@ -137,17 +137,18 @@ class Predictions:
             raise ArtistidError(f"{path}: {error}") from error
 
     @classmethod
-    def pooled(cls, parts: Sequence[Predictions]) -> Predictions:
+    def pooled(cls, subsets: Sequence[Predictions]) -> Predictions:
         """Predictions for different tracks as one, such as the folds of a jackknife: one test of all their tracks.
 
         Raises:
-            ArtistidError: the parts name different artists, or two of them have the same clip.
+            ArtistidError: the subsets name different artists, or two of them have the same clip.
         """
-        first = parts[0]
-        if any(part.artists != first.artists for part in parts):
+        first = subsets[0]
+        if any(subset.artists != first.artists for subset in subsets):
             raise ArtistidError("predictions are pooled where all are of the same artists, in the same order")
         columns = {
-            name: np.concatenate([getattr(part, name) for part in parts]) for name in (*KEY_COLUMNS, "probability")
+            name: np.concatenate([getattr(subset, name) for subset in subsets])
+            for name in (*KEY_COLUMNS, "probability")
         }
         return cls(first.artists, **columns)
 
@@ -178,7 +179,7 @@ class Predictions:
             row = unknown.argmax()
             raise ArtistidError(
                 f"{self._where(row)}: the true artist {self.artist[row]!r} is not among the {len(self.artists)} "
-                f"artists of these predictions ({listing(self.artists, 5)})"
+                f"artists of these predictions ({abbreviate(self.artists, 5)})"
             )
         same_track = ~self._starts_track[1:]
         twice = same_track & (self.clip[1:] == self.clip[:-1])

@@ -139,7 +139,7 @@ def levels_of(whole_songs: bool) -> tuple[str, ...]:
     return ("song",) if whole_songs else LEVELS
 
 
-def leading_f1(scores: Mapping[str, Score]) -> float:
+def monitored_score(scores: Mapping[str, Score]) -> float:
     """The weighted F1 that systems are chosen by: at frame level where there is one, else at song level."""
     return scores["frame" if "frame" in scores else "song"]["f1_weighted"]
 

@@ -1,4 +1,4 @@
-"""From clips to songs: the clips of a song vote on its artist, see :mod:`artistid.evaluation.tally` for the rules."""
+"""From clips to songs: the clips of a song vote on its artist, see :mod:`artistid.evaluation.votes` for the rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.tally import tally
+from artistid.evaluation.votes import count_votes
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class SongVotes:
         artist: ``(songs,)`` str, the true artist.
         label: ``(songs,)`` int64, its index in ``artists``.
         n_clips: ``(songs,)`` int64, clips of the song, counted in the vote or not.
-        votes, ranking, probability: ``(songs, artists)``, see :class:`artistid.evaluation.tally.Tally`.
+        votes, ranking, probability: ``(songs, artists)``, see :class:`artistid.evaluation.votes.VoteCount`.
     """
 
     artists: tuple[str, ...]
@@ -68,7 +68,7 @@ class SongVotes:
 
 
 def vote(predictions: Predictions, method: str = "majority") -> SongVotes:
-    """Let the clips of every song vote; ``method`` is one of those of :func:`artistid.evaluation.tally.tally`.
+    """Let the clips of every song vote; ``method`` is one of those of :func:`artistid.evaluation.votes.count_votes`.
 
     Raises:
         ArtistidError: if the method is unknown.
@@ -80,5 +80,5 @@ def vote(predictions: Predictions, method: str = "majority") -> SongVotes:
         artist=predictions.artist[first],
         label=predictions.label[first],
         n_clips=np.diff(first, append=len(predictions)),
-        **tally(predictions.probability, predictions.track_index, method)._asdict(),
+        **count_votes(predictions.probability, predictions.track_index, method)._asdict(),
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from artistid.config import plain
-from artistid.data.sound import Sound, SoundReader
+from artistid.data.song import SongFeatures, SongReader
 from artistid.errors import ArtistidError
+from artistid.inference.batch import answering, process_songs, read_ahead
 from artistid.inference.files import find_audio
 from artistid.inference.identification import Identification
 from artistid.inference.identifier import Identifier
-from artistid.inference.songs import answering, read_ahead, work_through
 from artistid.inference.writers import WRITERS, Table
 from artistid.preparation import limits_of
 from artistid.trust import trusted
@@ -30,15 +30,15 @@ def answer(config: DictConfig) -> None:
     if config.format not in WRITERS:
         raise ArtistidError(f"format={config.format!r} is none of {', '.join(WRITERS)}")
     paths = find_audio(plain(config)["audio"])
-    reader = SoundReader(limits_of(config))
+    reader = SongReader(limits_of(config))
     identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
     writer = Table(sys.stdout, config.timeline) if config.format == "table" else WRITERS[config.format](sys.stdout)
 
-    def identified(path: Path, sound: Sound) -> Identification:
-        return identifier.identify(identifier.hear_sound(sound), config.top)
+    def identified(path: Path, sound: SongFeatures) -> Identification:
+        return identifier.identify(identifier.infer(sound), config.top)
 
     with answering():
-        failed = work_through(read_ahead(reader, identifier.features, paths), len(paths), identified, writer.write)
+        failed = process_songs(read_ahead(reader, identifier.features, paths), len(paths), identified, writer.write)
         writer.close()
     if failed:
         raise ArtistidError(f"{failed} of {len(paths)} songs could not be answered, see above")

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from artistid import __version__
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.inference.identifier import Identifier
 from artistid.places import expanded
 from artistid.printing import printable
@@ -215,7 +215,7 @@ class Collection:
         rows = np.flatnonzero(self.songs["track_id"].to_numpy() == track_id)
         if not len(rows):
             near = [name for name in self.songs["track_id"] if track_id.casefold() in name.casefold()]
-            hint = f"; near it are {listing(near, 5)}" if near else ""
+            hint = f"; near it are {abbreviate(near, 5)}" if near else ""
             raise ArtistidError(
                 f"track={track_id} is none of the {len(self)} songs of collection={printable(self.path)}{hint}"
             )
@@ -332,7 +332,7 @@ def as_text(name: str | Path) -> str:
 
 
 def _fault_of(file: pq.ParquetFile, n_bytes: int) -> str:
-    """What in a file's schema and counts is not as :mod:`artistid.inference.draft` writes it; nothing where all is."""
+    """How a file differs in schema or counts from what :class:`CollectionWriter` writes; empty if it does not."""
     schema = file.schema_arrow
     units = schema.field("embedding").type
     if not _is_vector(units) or not units.list_size:

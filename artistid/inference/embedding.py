@@ -14,16 +14,16 @@ from omegaconf import DictConfig
 from artistid.config import plain
 from artistid.data.catalog import Track, nfc
 from artistid.data.credits import credits_of
-from artistid.data.sound import Sound, SoundReader
+from artistid.data.song import SongFeatures, SongReader
 from artistid.data.sources.base import track_from_path
 from artistid.data.tags import Tags, read_tags, tell_unread
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
+from artistid.inference.batch import Songs, process_songs, read_ahead
 from artistid.inference.collection import Collection, Origin, absolute, as_text
-from artistid.inference.draft import EmbeddedSong, drafting, parts_folder
+from artistid.inference.collection_writer import EmbeddedSong, chunks_folder, drafting
 from artistid.inference.files import find_audio
-from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
-from artistid.inference.songs import Songs, read_ahead, work_through
+from artistid.inference.outputs import ClipOutputs
 from artistid.places import expanded
 from artistid.preparation import limits_of, prepare_described
 from artistid.printing import printable, say
@@ -57,12 +57,12 @@ def embed(config: DictConfig) -> Path:
         if there := len(source.paths) - len(new):
             log.info("%d of %d songs are there already", there, len(source.paths))
 
-        def embedded(path: Path, sound: Sound) -> EmbeddedSong:
+        def embedded(path: Path, sound: SongFeatures) -> EmbeddedSong:
             return embed_song(identifier, path, sound)
 
         failed = source.n_lost
         if new:
-            failed += work_through(source.songs(new), len(new), embedded, draft.add)
+            failed += process_songs(source.songs(new), len(new), embedded, draft.add)
         n_songs = draft.finish({absolute(path): source.track(path) for path in source.paths})
     source.tell_names()
     if not n_songs:
@@ -75,33 +75,33 @@ def embed(config: DictConfig) -> Path:
     return out
 
 
-def embed_song(identifier: Identifier, path: Path, sound: Sound) -> EmbeddedSong:
+def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> EmbeddedSong:
     """What a collection says of one song.
 
     Raises:
         ArtistidError: there is nothing to hear.
     """
-    hearing = audible(identifier.hear_sound(sound))
-    for warning in hearing.warnings:
+    outputs = audible(identifier.infer(sound))
+    for warning in outputs.warnings:
         log.warning("warning: %s: %s", printable(path), warning)
     return EmbeddedSong(
         path=path,
         sha1=sound.sha1,
         duration_s=sound.duration_s,
-        vector=song_vector(hearing.embedding),
-        start_s=hearing.start_s,
-        end_s=hearing.end_s,
-        clip_vectors=hearing.embedding,
+        vector=song_vector(outputs.embedding),
+        start_s=outputs.start_s,
+        end_s=outputs.end_s,
+        clip_vectors=outputs.embedding,
     )
 
 
-def audible(hearing: Hearing) -> Hearing:
+def audible(outputs: ClipOutputs) -> ClipOutputs:
     """The same; raises ArtistidError where nothing was heard that could be compared with anything."""
-    if hearing.silent:
+    if outputs.silent:
         raise ArtistidError("it is silence: there is nothing to embed")
-    if not song_vector(hearing.embedding).any():
+    if not song_vector(outputs.embedding).any():
         raise ArtistidError("its clips' embeddings cancel out: it has none of its own")
-    return hearing
+    return outputs
 
 
 class Source(Protocol):
@@ -144,7 +144,7 @@ class Files:
         self._artists: dict[str, dict[Path, str]] = {"tags": {}, "folders": {}, "nothing": {}}
 
     def songs(self, paths: list[Path]) -> Songs:
-        return read_ahead(SoundReader(self._limits), self._identifier.features, paths)
+        return read_ahead(SongReader(self._limits), self._identifier.features, paths)
 
     def track(self, path: Path) -> Track:
         """Its name is its path as it was given; without a title, the file's name is the title."""
@@ -170,13 +170,13 @@ class Files:
             log.warning(
                 "%d files whose tags name no artist are named by their folders, artist/album/track below %s, as by %d "
                 "artists: %s",
-                *(counts["folders"], listing([printable(folder) for folder in self._folders]), len(named)),
-                listing(named),
+                *(counts["folders"], abbreviate([printable(folder) for folder in self._folders]), len(named)),
+                abbreviate(named),
             )
         if nameless := self._artists["nothing"]:
             log.warning(
                 "%d of %d files have no artist, neither by their tags nor by a folder below one that audio names: %s",
-                *(len(nameless), len(self.paths), listing([printable(path) for path in nameless])),
+                *(len(nameless), len(self.paths), abbreviate([printable(path) for path in nameless])),
             )
 
     def _placed(self, path: Path) -> Track:
@@ -211,10 +211,10 @@ class Prepared:
     def tell_names(self) -> None:
         """The source has said it, if there is anything to say."""
 
-    def _sound(self, track: Track) -> Sound:
+    def _sound(self, track: Track) -> SongFeatures:
         entry = self._store.entries[track.track_id]
         array = self._store.track(track.track_id)
-        return Sound(str(track.path), array, entry.floor, entry.duration_s, entry.audio_sha1)
+        return SongFeatures(str(track.path), array, entry.pad_value, entry.duration_s, entry.audio_sha1)
 
 
 def track_of_tags(path: Path) -> Track:
@@ -233,7 +233,7 @@ def _checked_out(config: DictConfig) -> Path:
     out = expanded(config.out)
     if out.is_dir():
         raise ArtistidError(f"out={printable(out)} is a folder: expected a Parquet file, such as songs.parquet in it")
-    interrupted = parts_folder(out).exists()
+    interrupted = chunks_folder(out).exists()
     if out.exists() and not (config.overwrite or config["update"] or interrupted):
         raise ArtistidError(
             f"out={printable(out)} exists: overwrite=true replaces it, update=true keeps the songs in it that have not "

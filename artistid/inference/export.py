@@ -76,7 +76,7 @@ def write(network: nn.Module, specification: Specification, path: Path) -> None:
         path: of the file.
     """
     features = specification.log_mel()
-    song = SongNetwork(network, features, specification.clipping()).eval()
+    song = SongNetwork(network, features, specification.clip_spec()).eval()
     outputs = OUTPUTS if isinstance(network, EmbeddingNetwork) else OUTPUTS[:-1]
     samples = torch.randn(round(TRACED_SECONDS * features.sample_rate), generator=torch.Generator().manual_seed(0))
     with _quiet(), torch.no_grad():
@@ -116,8 +116,8 @@ def metadata(specification: Specification) -> dict[str, str]:
     likeliest artist's probability, below which the song is by none of them; left out where none is known),
     ``artistid_version``.
     """
-    rejection = specification.rejects()
-    threshold = {} if rejection is None else {"threshold": str(rejection.threshold)}
+    open_set = specification.open_set_threshold()
+    threshold = {} if open_set is None else {"threshold": str(open_set.threshold)}
     return {
         **threshold,
         "artists": json.dumps(specification.artists, ensure_ascii=False),
@@ -156,10 +156,10 @@ def check(network: nn.Module, specification: Specification, path: Path) -> float
 def expect(network: nn.Module, specification: Specification, samples: npt.NDArray[np.float32]) -> Song:
     """What an exported network must say of a song ``(n,)``: what the package itself does, in single precision."""
     identifier = Identifier(specification, network, "cpu", "32-true")
-    hearing = identifier.hear(samples, identifier.sample_rate)
-    song = {"probability": hearing.probability.mean(axis=0), "clip_probability": hearing.probability}
+    outputs = identifier.hear(samples, identifier.sample_rate)
+    song = {"probability": outputs.probability.mean(axis=0), "clip_probability": outputs.probability}
     if isinstance(network, EmbeddingNetwork):
-        song["embedding"] = song_vector(hearing.embedding)
+        song["embedding"] = song_vector(outputs.embedding)
     return song
 
 

@@ -1,9 +1,9 @@
 """From a song's samples to what a network says of it, in operations that ONNX has.
 
-What this computes is defined elsewhere: :class:`artistid.data.features.LogMel`, :func:`artistid.data.clips.cut`, and
-the store's rounding to float16. Here it is said once more in torch, without branches that depend on the song, so that
-it can be traced for songs of any length. Blocks of frames, and then clips, are taken one after the other (ONNX's
-``Scan``): the memory is that of one block and one clip, however long the song is.
+What this computes is defined elsewhere: :class:`artistid.data.features.LogMel`,
+:func:`artistid.data.clips.index_clips`, and the store's rounding to float16. This module repeats it in torch, without
+branches that depend on the song, so that it can be traced for songs of any length. Blocks of frames, and then clips,
+are taken one after the other (ONNX's ``Scan``): the memory is that of one block and one clip, however long the song is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 from torch._higher_order_ops import scan
 from torch.nn import functional
 
-from artistid.data.clips import FRAME_MS, Clipping
+from artistid.data.clips import FRAME_MS, ClipSpec
 from artistid.data.features import FRAMES_PER_BLOCK, LogMel
 from artistid.errors import ArtistidError
 from artistid.models.embedding import EmbeddingNetwork
@@ -30,14 +30,14 @@ class SongNetwork(nn.Module):
     Args:
         network: from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
         features: that it was trained with.
-        clipping: how songs are cut for it.
+        clip_spec: how songs are cut for it.
     """
 
-    def __init__(self, network: nn.Module, features: LogMel, clipping: Clipping) -> None:
+    def __init__(self, network: nn.Module, features: LogMel, clip_spec: ClipSpec) -> None:
         super().__init__()
         self.network = network
         self.log_mel = SongLogMel(features)
-        self.cut = Cut(features, clipping)
+        self.cut = Cut(features, clip_spec)
 
     def forward(self, samples: torch.Tensor) -> Vectors:
         """What the network says of a song ``(n,)``.
@@ -154,21 +154,21 @@ class PowerSpectrum(nn.Module):
 
 
 class Cut(nn.Module):
-    """Cuts a song as :func:`artistid.data.clips.cut` does; of a song that would have no clip there it gives the first.
+    """Cuts a song as :func:`artistid.data.clips.index_clips` does; a song without a clip there gives its first.
 
     Raises:
         ArtistidError: whole songs for clips.
     """
 
-    def __init__(self, features: LogMel, clipping: Clipping) -> None:
+    def __init__(self, features: LogMel, clip_spec: ClipSpec) -> None:
         super().__init__()
-        if clipping.frames is None:
-            raise ArtistidError(f"clip={clipping.name}: a network is given clips of one length")
+        if clip_spec.frames is None:
+            raise ArtistidError(f"clip={clip_spec.name}: a network is given clips of one length")
         self.sample_rate = features.sample_rate
-        self.frames = clipping.frames
-        self.left_out = 0 if clipping.keep_last else 1
+        self.frames = clip_spec.frames
+        self.left_out = 0 if clip_spec.keep_last else 1
         self.time = (
-            clipping.frames * features.sample_rate * FRAME_MS / (1000 * features.hop_length)
+            clip_spec.frames * features.sample_rate * FRAME_MS / (1000 * features.hop_length)
         )  # frames of log-mel
 
     def forward(self, log_mel: torch.Tensor, n_samples: int) -> torch.Tensor:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from artistid.evaluation.rejection import Rejection, familiarity
-from artistid.evaluation.tally import Tally, tally
-from artistid.inference.hearing import Hearing
+from artistid.evaluation.open_set import OpenSetThreshold, max_softmax_probability
+from artistid.evaluation.votes import VoteCount, count_votes
+from artistid.inference.outputs import ClipOutputs
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """Neighbouring clips that sound like one artist.
 
     Attributes:
@@ -54,7 +54,7 @@ class Identification:
         duration_s: seconds of audio.
         artist: who made it; None: none of the artists that the network knows, or silence.
         top: the likeliest artists, by the vote that the network was trained for.
-        score: how much the song is like its likeliest artist's, see :mod:`artistid.evaluation.rejection`.
+        score: how much the song is like its likeliest artist's, see :mod:`artistid.evaluation.open_set`.
         threshold: of the score, below which a song is by none of the artists; None: the checkpoint has none.
         timeline: which seconds sound like whom; what is left after the last full clip is not heard.
         warnings: what there is to know of this sound, in sentences.
@@ -66,7 +66,7 @@ class Identification:
     top: tuple[Candidate, ...]
     score: float
     threshold: float | None
-    timeline: tuple[Stretch, ...]
+    timeline: tuple[Segment, ...]
     warnings: tuple[str, ...]
 
     def plain(self) -> dict[str, Any]:
@@ -75,34 +75,34 @@ class Identification:
 
 
 def identify(
-    hearing: Hearing, artists: Sequence[str], vote: str, rejection: Rejection | None, top: int
+    outputs: ClipOutputs, artists: Sequence[str], vote: str, open_set: OpenSetThreshold | None, top: int
 ) -> Identification:
     """Let the clips of a song vote.
 
     Args:
-        hearing: what the network made of each clip.
+        outputs: what the network made of each clip.
         artists: names of the columns of its probabilities.
-        vote: one of the methods of :func:`artistid.evaluation.tally.tally`.
-        rejection: when it is none of them, if that is known.
+        vote: one of the methods of :func:`artistid.evaluation.votes.count_votes`.
+        open_set: when it is none of them, if that is known.
         top: how many artists to list.
     """
-    counted = tally(hearing.probability, np.zeros(len(hearing), np.int64), vote)
-    score = float(familiarity(counted.probability)[0])
+    counted = count_votes(outputs.probability, np.zeros(len(outputs), np.int64), vote)
+    score = float(max_softmax_probability(counted.probability)[0])
     candidates = tuple(_candidates(counted, artists))
-    nobody = hearing.silent or (rejection is not None and score < rejection.threshold)
+    nobody = outputs.silent or (open_set is not None and score < open_set.threshold)
     return Identification(
-        name=hearing.name,
-        duration_s=hearing.duration_s,
+        name=outputs.name,
+        duration_s=outputs.duration_s,
         artist=None if nobody else candidates[0].artist,
         top=candidates[:top],
         score=score,
-        threshold=None if rejection is None else rejection.threshold,
-        timeline=tuple(_timeline(hearing, artists)),
-        warnings=hearing.warnings,
+        threshold=None if open_set is None else open_set.threshold,
+        timeline=tuple(_timeline(outputs, artists)),
+        warnings=outputs.warnings,
     )
 
 
-def _candidates(counted: Tally, artists: Sequence[str]) -> Iterator[Candidate]:
+def _candidates(counted: VoteCount, artists: Sequence[str]) -> Iterator[Candidate]:
     """All artists from the first to the last."""
     votes = counted.votes[0].sum()
     for place in np.argsort(-counted.ranking[0]):
@@ -110,10 +110,10 @@ def _candidates(counted: Tally, artists: Sequence[str]) -> Iterator[Candidate]:
         yield Candidate(artists[place], float(counted.probability[0, place]), share)
 
 
-def _timeline(hearing: Hearing, artists: Sequence[str]) -> Iterator[Stretch]:
-    named = hearing.probability.argmax(axis=1)
-    for place, clips in groupby(range(len(hearing)), key=named.__getitem__):
+def _timeline(outputs: ClipOutputs, artists: Sequence[str]) -> Iterator[Segment]:
+    named = outputs.probability.argmax(axis=1)
+    for place, clips in groupby(range(len(outputs)), key=named.__getitem__):
         first, *others = clips
         last = others[-1] if others else first
-        probability = float(hearing.probability[first : last + 1, place].mean())
-        yield Stretch(float(hearing.start_s[first]), float(hearing.end_s[last]), artists[place], probability)
+        probability = float(outputs.probability[first : last + 1, place].mean())
+        yield Segment(float(outputs.start_s[first]), float(outputs.end_s[last]), artists[place], probability)

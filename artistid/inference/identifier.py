@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from artistid.data.catalog import Catalog, Track
-from artistid.data.clips import FRAME_MS, Clips, cut
+from artistid.data.clips import FRAME_MS, Clips, index_clips
 from artistid.data.features import LogMel
-from artistid.data.sound import Sound, SoundReader
+from artistid.data.song import SongFeatures, SongReader
 from artistid.data.store import Entry, Store
 from artistid.errors import ArtistidError
-from artistid.inference.hearing import Hearing
 from artistid.inference.identification import Identification, identify
-from artistid.inference.sound import Audio, sound_of_samples
+from artistid.inference.outputs import ClipOutputs
+from artistid.inference.samples import Audio, features_of_samples
 from artistid.learning.acceleration import (
     autocast,
     choose_memory_format,
@@ -72,8 +72,8 @@ class Identifier:
         memory_format = choose_memory_format("auto", self.device.type)
         self._network = prepare_network(network.to(self.device).eval(), memory_format)
         self.features: LogMel = specification.log_mel()
-        self._clipping = specification.clipping()
-        self._rejection = specification.rejects()
+        self._clipping = specification.clip_spec()
+        self._rejection = specification.open_set_threshold()
         self._trained_on = specification.trained_on()
 
     @classmethod
@@ -173,36 +173,36 @@ class Identifier:
         if not isinstance(self._network, EmbeddingNetwork):
             raise ArtistidError(f"{type(self._network).__name__} has no bottleneck: it cannot embed songs")
 
-    def hear(self, audio: Audio, rate: int | None = None) -> Hearing:
+    def hear(self, audio: Audio, rate: int | None = None) -> ClipOutputs:
         """Probabilities and embeddings of every clip of a song, in one pass through the network.
 
         Args:
             audio, rate: see :meth:`predict`.
         """
-        return self.hear_sound(self.read(audio, rate))
+        return self.infer(self.read(audio, rate))
 
-    def read(self, audio: Audio, rate: int | None = None) -> Sound:
+    def read(self, audio: Audio, rate: int | None = None) -> SongFeatures:
         """The features of a song, without the network; safe to call in another thread.
 
         Files are decoded in a process apart, which is started with the first of them: see
-        :class:`artistid.data.sound.Limits` for what one may take.
+        :class:`artistid.data.song.Limits` for what one may take.
         """
         if not isinstance(audio, str | os.PathLike):
-            return sound_of_samples(audio, rate, self.features)
+            return features_of_samples(audio, rate, self.features)
         if rate is not None:
             raise ArtistidError(f"{printable(audio)}: rate={rate} is for samples; a file knows its own")
         return self._reader.read(expanded(audio), self.features)
 
     @cached_property
-    def _reader(self) -> SoundReader:
-        return SoundReader()
+    def _reader(self) -> SongReader:
+        return SongReader()
 
-    def hear_sound(self, sound: Sound, before_batch: Callable[[], object] | None = None) -> Hearing:
+    def infer(self, sound: SongFeatures, before_batch: Callable[[], object] | None = None) -> ClipOutputs:
         """What the network makes of a song's features.
 
         Args:
             sound: the song.
-            before_batch: called before each batch of clips; what it raises ends the hearing.
+            before_batch: called before each batch of clips; what it raises ends the inference.
         """
         clips = self._cut(sound)
         hop_s = self.features.hop_length / self.features.sample_rate
@@ -210,7 +210,7 @@ class Identifier:
         probability, embedding = (np.concatenate(parts) for parts in batches)
         if not (np.isfinite(probability).all() and np.isfinite(embedding).all()):
             raise ArtistidError("what the network makes of it is not finite (NaN or infinite): it cannot be relied on")
-        return Hearing(
+        return ClipOutputs(
             name=sound.name,
             duration_s=sound.duration_s,
             start_s=clips.start.astype(np.float64) * hop_s,
@@ -223,23 +223,23 @@ class Identifier:
             trained_on=self._trained_on.knows(sound.sha1, sound.array),
         )
 
-    def identify(self, hearing: Hearing, top: int = TOP) -> Identification:
+    def identify(self, outputs: ClipOutputs, top: int = TOP) -> Identification:
         """The answer, from what was made of a song's clips."""
-        hearing = replace(hearing, warnings=(*hearing.warnings, *self._doubts(hearing)))
-        return identify(hearing, self.artists, self.specification.vote, self._rejection, top)
+        outputs = replace(outputs, warnings=(*outputs.warnings, *self._doubts(outputs)))
+        return identify(outputs, self.artists, self.specification.vote, self._rejection, top)
 
-    def _cut(self, sound: Sound) -> Clips:
+    def _cut(self, sound: SongFeatures) -> Clips:
         """The clips of a song: those that it would have in training, and at least one."""
-        clipping = self._clipping
-        if not clipping.count(np.array([len(sound.array)])):
-            clipping = replace(clipping, keep_last=True, pad_short=True)
+        clip_spec = self._clipping
+        if not clip_spec.count(np.array([len(sound.array)])):
+            clip_spec = replace(clip_spec, keep_last=True, pad_short=True)
         name = "song"
-        entry = Entry(path=sound.name, frames=len(sound.array), duration_s=sound.duration_s, floor=sound.floor)
+        entry = Entry(path=sound.name, frames=len(sound.array), duration_s=sound.duration_s, pad_value=sound.pad_value)
         store = Store(Path(), sound.array, {name: entry}, self.features)
-        return cut(Catalog([Track(name, "", "", "", Path(sound.name))]), store, [""], clipping)
+        return index_clips(Catalog([Track(name, "", "", "", Path(sound.name))]), store, [""], clip_spec)
 
     def _batches(
-        self, sound: Sound, clips: Clips, before_batch: Callable[[], object] | None
+        self, sound: SongFeatures, clips: Clips, before_batch: Callable[[], object] | None
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Probabilities (batch, artists) and bottlenecks (batch, units)."""
         assert clips.rows is not None
@@ -260,7 +260,7 @@ class Identifier:
             return self._network.classify(vectors).float(), vectors
         return self._network(log_mel).float(), log_mel.new_empty(len(log_mel), 0)
 
-    def _warnings(self, sound: Sound, clips: Clips) -> Iterator[str]:
+    def _warnings(self, sound: SongFeatures, clips: Clips) -> Iterator[str]:
         features = self.features
         if sound.silent:
             yield "it is silence: nothing in it is loud enough to be heard"
@@ -276,8 +276,8 @@ class Identifier:
                 f"was trained to hear up to {features.f_max / 1000:.1f} kHz"
             )
 
-    def _doubts(self, hearing: Hearing) -> Iterator[str]:
-        if hearing.trained_on:
+    def _doubts(self, outputs: ClipOutputs) -> Iterator[str]:
+        if outputs.trained_on:
             yield "the network was trained on this very recording: that it knows it says little"
         if self._rejection is None:
             yield "the checkpoint has no threshold for unknown artists: it always names one that it knows"

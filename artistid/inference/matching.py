@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from artistid.data.sound import Sound
+from artistid.data.song import SongFeatures
 from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.identifier import Identifier
 from artistid.inference.neighbours import Query, songs_to_leave_out
@@ -141,7 +141,7 @@ class Runs(NamedTuple):
         return Runs._make(np.concatenate([getattr(self, name), getattr(others, name)]) for name in self._fields)
 
 
-def grids_of_sound(identifier: Identifier, sound: Sound) -> list[ClipTable]:
+def grids_of_song(identifier: Identifier, sound: SongFeatures) -> list[ClipTable]:
     """The clips of a query, cut several times, each time a little later."""
     features = identifier.specification.log_mel()
     frame_s = features.hop_length / features.sample_rate
@@ -151,10 +151,10 @@ def grids_of_sound(identifier: Identifier, sound: Sound) -> list[ClipTable]:
     return [_grid(identifier, sound, shift, shift * frame_s) for shift in shifts]
 
 
-def _grid(identifier: Identifier, sound: Sound, shift: int, shift_s: float) -> ClipTable:
-    hearing = identifier.hear_sound(replace(sound, array=sound.array[shift:], duration_s=sound.duration_s - shift_s))
-    row = np.zeros(len(hearing), np.int64)
-    return ClipTable(row, hearing.start_s + shift_s, hearing.end_s + shift_s, hearing.embedding)
+def _grid(identifier: Identifier, sound: SongFeatures, shift: int, shift_s: float) -> ClipTable:
+    outputs = identifier.infer(replace(sound, array=sound.array[shift:], duration_s=sound.duration_s - shift_s))
+    row = np.zeros(len(outputs), np.int64)
+    return ClipTable(row, outputs.start_s + shift_s, outputs.end_s + shift_s, outputs.embedding)
 
 
 class Matcher:

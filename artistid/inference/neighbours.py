@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artistid.data.credits import candidates
-from artistid.data.sound import Sound
+from artistid.data.song import SongFeatures
 from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, SimilarArtist, SimilarSong
@@ -37,16 +37,16 @@ class Query:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of_sound(cls, identifier: Identifier, collection: Collection, path: Path, sound: Sound) -> Query:
+    def of_song(cls, identifier: Identifier, collection: Collection, path: Path, sound: SongFeatures) -> Query:
         """A file's; its artist is what the collection says, or else its tags.
 
         Raises:
             ArtistidError: there is nothing to hear.
         """
-        hearing = audible(identifier.hear_sound(sound))
+        outputs = audible(identifier.infer(sound))
         own = tuple(map(int, collection.copies(sound.sha1, path)))
         artist = collection.songs["artist"].iloc[own[0]] if own else _artist_by_tags(path, collection)
-        return cls(str(path), artist, song_vector(hearing.embedding), own, hearing.warnings)
+        return cls(str(path), artist, song_vector(outputs.embedding), own, outputs.warnings)
 
     @classmethod
     def of_row(cls, collection: Collection, row: int) -> Query:

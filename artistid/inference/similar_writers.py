@@ -7,10 +7,10 @@ from typing import Any, Protocol, TextIO
 
 from rich.text import Text
 
-from artistid.errors import ArtistidError, listing
-from artistid.inference.finding import Findings
+from artistid.errors import ArtistidError, abbreviate
 from artistid.inference.matching import Matches
 from artistid.inference.neighbours import Similar
+from artistid.inference.retrieval_scores import RetrievalScores
 from artistid.inference.writers import CsvRows, Json, JsonLines, clock, open_console, table_of
 from artistid.printing import printable
 from artistid.terminal import Console
@@ -24,7 +24,7 @@ MATCH_COLUMNS = (
     *("artist", "album", "title", "track_id", "path", "alike", "left_out", "warnings"),
 )
 FINDING_COLUMNS = ("queries", "measure", "value", "low95", "high95", "chance", "n")
-TEST_QUERIES = "songs of the test part, of albums that were not trained on, find their artist"
+TEST_QUERIES = "songs of the test subset, of albums that were not trained on, find their artist"
 UNKNOWN_QUERIES = "songs of artists that were not trained on find their artist"
 
 
@@ -105,7 +105,7 @@ class FindingsTable:
     def __init__(self, stream: TextIO) -> None:
         self._console = open_console(stream)
 
-    def write(self, answer: Findings) -> None:
+    def write(self, answer: RetrievalScores) -> None:
         for title, found in ((TEST_QUERIES, answer.test), (UNKNOWN_QUERIES, answer.unknown)):
             if found is None:
                 continue
@@ -129,7 +129,7 @@ class FindingsTable:
         """Nothing to end."""
 
 
-def finding_rows(answer: Findings) -> Iterator[Sequence[object]]:
+def finding_rows(answer: RetrievalScores) -> Iterator[Sequence[object]]:
     """A row per kind of queries and measure."""
     for kind, found in (("test", answer.test), ("unknown", answer.unknown)):
         if found:
@@ -140,7 +140,7 @@ def finding_rows(answer: Findings) -> Iterator[Sequence[object]]:
 def _write_head(console: Console, answer: Similar | Matches) -> None:
     console.print(Text(printable(answer.query), style="bold"))
     if answer.left_out:
-        console.print(Text(f"  left out, as its own recording: {listing(answer.left_out)}"))
+        console.print(Text(f"  left out, as its own recording: {abbreviate(answer.left_out)}"))
     for warning in answer.warnings:
         console.print(Text(f"  warning: {warning}", style="yellow"))
 

@@ -11,16 +11,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from artistid.config import plain
-from artistid.data.sound import Sound, SoundReader
+from artistid.data.song import SongFeatures, SongReader
 from artistid.errors import ArtistidError
+from artistid.inference.batch import answering, process_songs, read_ahead
 from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.files import find_audio
-from artistid.inference.finding import judge
 from artistid.inference.identifier import Identifier
-from artistid.inference.matching import Matcher, grids_of_sound
+from artistid.inference.matching import Matcher, grids_of_song
 from artistid.inference.neighbours import Query, find_similar
+from artistid.inference.retrieval_scores import evaluate_retrieval
 from artistid.inference.similar_writers import open_writer
-from artistid.inference.songs import answering, read_ahead, work_through
 from artistid.preparation import limits_of
 from artistid.trust import trusted
 
@@ -66,15 +66,15 @@ def _check(config: DictConfig) -> None:
 def _of_files(config: DictConfig, collection: Collection, done: Done) -> int:
     """Answer the queries that are files; returns how many failed."""
     paths = find_audio(plain(config)["audio"])
-    reader = SoundReader(limits_of(config))
+    reader = SongReader(limits_of(config))
     identifier = _identifier(config, collection)
     answer = _answerer(config, collection)
 
-    def answered(path: Path, sound: Sound) -> Any:
-        query = Query.of_sound(identifier, collection, path, sound)
-        return answer(query, partial(grids_of_sound, identifier, sound))
+    def answered(path: Path, sound: SongFeatures) -> Any:
+        query = Query.of_song(identifier, collection, path, sound)
+        return answer(query, partial(grids_of_song, identifier, sound))
 
-    return work_through(read_ahead(reader, identifier.features, paths), len(paths), answered, done)
+    return process_songs(read_ahead(reader, identifier.features, paths), len(paths), answered, done)
 
 
 def _of_tracks(config: DictConfig, collection: Collection, done: Done) -> int:
@@ -100,7 +100,7 @@ def _answerer(config: DictConfig, collection: Collection) -> Callable[[Query, Ca
 
 def _judge(config: DictConfig, collection: Collection, done: Done) -> int:
     """Let held-out songs find their artists; returns 0."""
-    done(judge(collection, _identifier(config, collection).specification))
+    done(evaluate_retrieval(collection, _identifier(config, collection).specification))
     return 0
 
 

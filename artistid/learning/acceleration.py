@@ -50,7 +50,7 @@ def choose_precision(precision: str, accelerator: str) -> str:
     return chosen
 
 
-def place_clips(data: ClipData, device: torch.device, where: str = "auto") -> None:
+def cache_on_device(data: ClipData, device: torch.device, where: str = "auto") -> None:
     """Have batches gathered where that costs least.
 
     Args:
@@ -67,7 +67,7 @@ def place_clips(data: ClipData, device: torch.device, where: str = "auto") -> No
         if on_gpu:
             log.info("clips: %.1f GB, %.1f GB free on the GPU: kept on the %s", data.nbytes / 1e9, free / 1e9, where)
     if where == "device":
-        data.keep_on(device)
+        data.cache_on_device(device)
     elif on_gpu:
         data.prefetch()
 

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import ParameterGrid
 
 from artistid.config import build, plain
-from artistid.data.clips import Clipping, Clips, cut
+from artistid.data.clips import Clips, ClipSpec, index_clips
 from artistid.data.datamodule import ClipData
 from artistid.data.descriptors import Descriptors
 from artistid.data.features import Features
@@ -27,7 +27,7 @@ from artistid.data.splits import Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import leading_f1, levels_of, score_levels
+from artistid.evaluation.scores import levels_of, monitored_score, score_levels
 from artistid.learning.logits import predictions_from_logits
 from artistid.models.scoring import class_scores
 from artistid.runs import RunFolder
@@ -36,7 +36,7 @@ from artistid.writing import write_csv
 
 log = logging.getLogger(__name__)
 
-WHOLE_SONGS = Clipping(name="song", seconds=None, frames=None)
+WHOLE_SONGS = ClipSpec(name="song", seconds=None, frames=None)
 # Within which a temperature is looked for: e to the power of these.
 LOG_TEMPERATURES = (-12.0, 12.0)
 
@@ -64,8 +64,8 @@ class Baseline:
             ``fit_on``, ``clips`` like those that it names or whole ``songs``, and how many, ``most_clips_per_song``
             (null: all). What is fitted on songs names songs only, unless the estimator says ``any_length``: that its
             scores are of single rows, and so of clips of any length.
-        data: the clips of all parts.
-        split: unused; the parts say it all.
+        data: the clips of all subsets.
+        split: unused; the subsets say it all.
 
     Raises:
         ArtistidError: settings that don't fit together.
@@ -77,7 +77,7 @@ class Baseline:
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         self.name = config.model.name
         self.vote = config.vote
-        self.levels = levels_of(data.clipping.whole_songs)
+        self.levels = levels_of(data.clip_spec.whole_songs)
         self.estimator, self.summary, self.grid = described_by(config)
         drawn = [name for name in self.estimator.get_params() if name.split("__")[-1] == "random_state"]
         self.estimator.set_params(**dict.fromkeys(drawn, config.seed))
@@ -87,18 +87,18 @@ class Baseline:
         self.seconds = 0.0
 
     @classmethod
-    def check_settings(cls, config: DictConfig, features: Features, clipping: Clipping) -> None:
+    def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
         """Raises ArtistidError for settings of which no baseline can be made, whatever the data."""
         if not isinstance(features, Descriptors):
             raise ArtistidError(
                 f"model={config.model.name} is given features=descriptors, found features={features.name}"
             )
         estimator, _, _ = described_by(config)
-        alike = clipping.whole_songs or getattr(estimator, "any_length", False)
+        alike = clip_spec.whole_songs or getattr(estimator, "any_length", False)
         if config.model.fit_on == "songs" and not alike:
             raise ArtistidError(
                 f"model={config.model.name} describes whole songs, and would be fitted on songs but tested on clips, "
-                f"which measure otherwise: found clip={clipping.name}, expected clip=song (model.fit_on=clips would "
+                f"which measure otherwise: found clip={clip_spec.name}, expected clip=song (model.fit_on=clips would "
                 "fit it on such clips, which is another system than its source's)"
             )
 
@@ -114,8 +114,8 @@ class Baseline:
         start = time.perf_counter()
         clips = data.clips["train"]
         if self.fit_on == "songs":
-            clips = cut(data.parts["train"], data.store, data.artists, WHOLE_SONGS)
-        clips = spread(clips, self.most_clips_per_song)
+            clips = index_clips(data.subsets["train"], data.store, data.artists, WHOLE_SONGS)
+        clips = subsample_clips(clips, self.most_clips_per_song)
         train = self.describe(data.store, clips)
         validation = self._validation = self.describe(data.store, data.clips["val"])
         log.info("%s: fitted to %d samples of %d columns", self.name, *train.X.shape)
@@ -131,7 +131,7 @@ class Baseline:
             told = ", ".join(f"{name} {value}" for name, value in point.items()) or "no parameters to choose"
             figures = ", ".join(f"{name} {value:.3f}" for name, value in {"val/loss": loss, **f1}.items())
             log.info("grid %d/%d: %s: %s", number, len(self.grid), told, figures)
-            rank = leading_f1(levels), -round(loss, 6)  # beyond are rounding errors, which differ between machines
+            rank = monitored_score(levels), -round(loss, 6)  # beyond are rounding errors, which differ between machines
             if rank > best:
                 best = rank
                 self.fitted, self.temperature, chosen = candidate, temperature, point
@@ -139,11 +139,11 @@ class Baseline:
         self.seconds = time.perf_counter() - start
         return {"chosen": chosen, "temperature": self.temperature, "grid_points": len(self.grid)}
 
-    def predict(self, data: ClipData, part: str) -> Predictions:
-        """The probabilities of all clips of a part."""
-        samples = self._validation if part == "val" else self.describe(data.store, data.clips[part])
+    def predict(self, data: ClipData, subset: str) -> Predictions:
+        """The probabilities of all clips of a subset."""
+        samples = self._validation if subset == "val" else self.describe(data.store, data.clips[subset])
         scores = clip_scores(self.fitted, samples, len(data.artists))
-        return to_predictions(scores, self.temperature, data.clips[part], data.artists)[1]
+        return to_predictions(scores, self.temperature, data.clips[subset], data.artists)[1]
 
     def calibrate(self, validation: Predictions, folder: RunFolder) -> None:
         """Nothing to keep it in: a baseline leaves no checkpoint."""
@@ -177,7 +177,7 @@ def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[
     """
     if config.model.fit_on not in ("clips", "songs"):
         raise ArtistidError(f"model.fit_on={config.model.fit_on!r} is none of clips, songs")
-    estimator, summary = (build(config.model[part], f"model.{part}") for part in ("estimator", "summary"))
+    estimator, summary = (build(config.model[subset], f"model.{subset}") for subset in ("estimator", "summary"))
     try:
         grid = list(ParameterGrid(plain(config.model.grid) or {}))
     except (TypeError, ValueError) as error:
@@ -190,8 +190,8 @@ def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[
     return estimator, summary, grid
 
 
-def spread(clips: Clips, most: int | None) -> Clips:
-    """At most so many clips of each song, evenly spread over it."""
+def subsample_clips(clips: Clips, most: int | None) -> Clips:
+    """At most so many clips of each song, evenly subsample_clips over it."""
     if most is None:
         return clips
     n_clips = np.bincount(clips.track, minlength=len(clips.track_ids))

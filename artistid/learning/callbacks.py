@@ -29,11 +29,11 @@ class SongVote(Callback):
     fill up the last batch are counted once, so that every process has the scores of one process alone.
 
     Args:
-        clips: of each part; a test predicts ``clips["test"]``.
+        clips: of each subset; a test predicts ``clips["test"]``.
         vote: method of the song level.
 
     Attributes:
-        predictions: of the last validation and of the last test, by part.
+        predictions: of the last validation and of the last test, by subset.
     """
 
     def __init__(self, clips: dict[str, Clips], vote: str) -> None:
@@ -79,7 +79,7 @@ class SongVote(Callback):
         self._logits.append(logits.detach())
         self._index.append(batch["index"])
 
-    def _gather(self, module: L.LightningModule, part: str) -> tuple[float, Predictions]:
+    def _gather(self, module: L.LightningModule, subset: str) -> tuple[float, Predictions]:
         """Mean cross-entropy and predictions of all clips, those of the other processes included."""
         logits = module.all_gather(torch.cat(self._logits)).flatten(0, -2)  # type: ignore[union-attr]  # (clips, artists)
         index = module.all_gather(torch.cat(self._index)).flatten()  # type: ignore[union-attr]  # (clips,)
@@ -89,7 +89,9 @@ class SongVote(Callback):
             raise ArtistidError(_divergence(module))
         rows, first = np.unique(index.cpu().numpy(), return_index=True)
         assert isinstance(module, ArtistClassifier)
-        return predictions_from_logits(logits.cpu()[first], rows, self.clips[part], tuple(module.specification.artists))
+        return predictions_from_logits(
+            logits.cpu()[first], rows, self.clips[subset], tuple(module.specification.artists)
+        )
 
 
 def _divergence(module: L.LightningModule) -> str:

@@ -26,7 +26,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.features import LogMel
 from artistid.data.recordings import Recordings
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.specification import WEIGHTS_FILE, Specification, load_checkpoint, misfit
 from artistid.places import expanded
@@ -113,19 +113,19 @@ class Pretrained:
             **self.specification.heard(),
         }
 
-    def heard_of(self, parts: Mapping[str, Catalog], store: Store) -> dict[str, list[str]]:
+    def recordings_seen(self, subsets: Mapping[str, Catalog], store: Store) -> dict[str, list[str]]:
         """Track ids in validation and test that it was trained on, under whatever label; warns of them."""
         told = self.specification.heard()
         heard = Recordings(told["recordings"], told["fingerprints"], self.specification.log_mel())
         heard.warn_if_deaf("init_from")
-        seen = {part: heard.among(parts[part], store) for part in ("val", "test")}
-        for part, track_ids in seen.items():
+        seen = {subset: heard.among(subsets[subset], store) for subset in ("val", "test")}
+        for subset, track_ids in seen.items():
             if track_ids:
                 log.warning(
                     "%s: init_from was trained on %d of these %d recordings, so that scores flatter it: %s",
-                    part,
+                    subset,
                     len(track_ids),
-                    len(parts[part]),
+                    len(subsets[subset]),
                     ", ".join(track_ids),
                 )
         return seen
@@ -145,7 +145,7 @@ class Pretrained:
             others = sorted(set(self.specification.artists) ^ set(now.artists))
             raise ArtistidError(
                 f"fine_tuning.head=keep needs the artists of init_from={self.path}; in one only of the two are "
-                f"{len(others)}: {listing(others)}; fine_tuning.head=fresh takes any"
+                f"{len(others)}: {abbreviate(others)}; fine_tuning.head=fresh takes any"
             )
         self.load_into(network, now.network, _head_weights(network) if head == "fresh" else {})
         log.info(

@@ -21,20 +21,20 @@ from torch import nn
 
 from artistid.bounds import check_plain
 from artistid.config import build, plain
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
 from artistid.data.features import Features, LogMel
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
+from artistid.evaluation.open_set import OpenSetThreshold, calibrate, max_softmax_probability
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.rejection import Rejection, calibrate, familiarity
 from artistid.evaluation.voting import vote
 from artistid.learning.acceleration import (
+    cache_on_device,
     choose_memory_format,
     choose_precision,
     device_name,
-    place_clips,
     set_up_process,
 )
 from artistid.learning.archive import load_archive, readable
@@ -62,17 +62,17 @@ class Network:
 
     Args:
         config: ``model``, ``optimizer``, ``trainer`` and the other settings of ``train``.
-        data: the clips of all parts.
-        split: that the parts are of.
+        data: the clips of all subsets.
+        split: that the subsets are of.
 
     Attributes:
-        watchers: more callbacks of training, for whoever measures it.
+        extra_callbacks: more callbacks of training, for whoever measures it.
 
     Raises:
         ArtistidError: settings that don't fit together.
     """
 
-    watchers: tuple[Callback, ...] = ()
+    extra_callbacks: tuple[Callback, ...] = ()
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         set_up()
@@ -81,22 +81,22 @@ class Network:
         self.precision: str = choose_precision(config.trainer.precision, config.trainer.accelerator)
         self.trainer_settings["precision"] = self.precision
         self.trust = trusted(config)
-        self.clips_on = config.clips_on
+        self.data_device = config.data_device
         self.patience = config.early_stopping.patience
         pretrained = Pretrained.of(config) if config.get("init_from") else None
         self.specification = Specification(
             artists=list(data.artists),
             features=data.store.features.plain(),
-            clip=data.clipping.plain(),
+            clip=data.clip_spec.plain(),
             network=plain(config.model.network),
             vote=config.vote,
             batch_size=config.batch_size,
             precision=self.precision,
             data=plain(config.data),
-            split={"rule": split.rule, "seed": split.seed, "parts": dict(split.parts)},
-            recordings=sorted({track.sha1 for track in data.parts["train"] if track.sha1}),
-            grew_from=pretrained.plain() if pretrained else None,
-            fingerprints=kept_fingerprints(data.parts["train"], data.store),
+            split={"rule": split.rule, "seed": split.seed, "subsets": dict(split.subsets)},
+            recordings=sorted({track.sha1 for track in data.subsets["train"] if track.sha1}),
+            pretrained_from=pretrained.plain() if pretrained else None,
+            fingerprints=kept_fingerprints(data.subsets["train"], data.store),
         )
         check_plain(self.specification.plain(), "what a checkpoint is to keep")
         self.specification.check()
@@ -116,19 +116,19 @@ class Network:
             self.begun_with = {
                 **told,
                 "thawed_at": epochs,
-                "seen_in_pretraining": pretrained.heard_of(data.parts, data.store),
+                "seen_in_pretraining": pretrained.recordings_seen(data.subsets, data.store),
             }
         self.parameters: int | None = sum(parameter.numel() for parameter in self.classifier.network.parameters())
         self.seconds = 0.0
 
     @classmethod
-    def check_settings(cls, config: DictConfig, features: Features, clipping: Clipping) -> None:
+    def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
         """Raises ArtistidError for settings of which no network can be built and trained, whatever the data."""
         if not isinstance(features, LogMel):
             raise ArtistidError(f"model={config.model.name} hears log-mel: features={features.name} has none")
-        if clipping.whole_songs:
+        if clip_spec.whole_songs:
             raise ArtistidError(
-                f"model={config.model.name} is given batches of clips, all of one length: clip={clipping.name} "
+                f"model={config.model.name} is given batches of clips, all of one length: clip={clip_spec.name} "
                 "has whole songs"
             )
         set_up()
@@ -162,13 +162,13 @@ class Network:
         stop = EarlyStopping("val/loss", patience=self.patience)
         last = LastState(folder.last, self.trust)
         votes = SongVote(data.clips, self.specification.vote)
-        callbacks: list[Callback] = [*self.watchers, votes]
+        callbacks: list[Callback] = [*self.extra_callbacks, votes]
         if self.thawing:
             stop = StopOnceThawed("val/loss", self.patience, begin=self.thawing.last_epoch)
             callbacks.append(self.thawing)
         callbacks += [stop, best, last]
         trainer = make_trainer(self.trainer_settings, callbacks, logger=loggers)
-        place_clips(data, trainer.strategy.root_device, self.clips_on)
+        cache_on_device(data, trainer.strategy.root_device, self.data_device)
         if self.thawing:
             self.thawing.check(trainer)
         log.info("training on %s in %s, %s", device_name(), self.precision, self.memory_format.replace("_", " "))
@@ -197,45 +197,45 @@ class Network:
             **({"init_from": self.begun_with} if self.begun_with else {}),
         }
 
-    def predict(self, data: ClipData, part: str) -> Predictions:
-        """The probabilities of all clips of a part."""
-        return predict(self.classifier, data, part, self.trainer_settings, self.clips_on)
+    def predict(self, data: ClipData, subset: str) -> Predictions:
+        """The probabilities of all clips of a subset."""
+        return predict(self.classifier, data, subset, self.trainer_settings, self.data_device)
 
-    def calibrate(self, validation: Predictions, folder: RunFolder) -> Rejection:
+    def calibrate(self, validation: Predictions, folder: RunFolder) -> OpenSetThreshold:
         """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
         votes = vote(validation, self.specification.vote)
-        rejection = calibrate(familiarity(votes.probability))
-        log.info("none of them: below %.3f, by %d validation songs", rejection.threshold, rejection.n_songs)
-        keep_rejection(folder.checkpoints / "best.ckpt", rejection, self.trust)
-        return rejection
+        open_set = calibrate(max_softmax_probability(votes.probability))
+        log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
+        keep_rejection(folder.checkpoints / "best.ckpt", open_set, self.trust)
+        return open_set
 
 
 def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:
     """Those of a specification; fingerprints follow from the recordings, and runs of before have none."""
-    grew_from = settings["grew_from"] and {**settings["grew_from"], "fingerprints": None}
-    return {**settings, "fingerprints": None, "grew_from": grew_from}
+    pretrained_from = settings["pretrained_from"] and {**settings["pretrained_from"], "fingerprints": None}
+    return {**settings, "fingerprints": None, "pretrained_from": pretrained_from}
 
 
 @rank_zero_only
-def keep_rejection(path: Path, rejection: Rejection, trust: Trust = ()) -> None:
+def keep_rejection(path: Path, open_set: OpenSetThreshold, trust: Trust = ()) -> None:
     """Write into a checkpoint when a song is by none of its artists."""
     checkpoint = load_archive(path, named(path), trust)
-    checkpoint[CHECKPOINT_KEY]["rejection"] = rejection.plain()
+    checkpoint[CHECKPOINT_KEY]["open_set"] = open_set.plain()
     save_whole(checkpoint, path)
 
 
 def predict(
     classifier: ArtistClassifier,
     data: ClipData,
-    part: str,
+    subset: str,
     trainer_settings: dict[str, Any],
-    clips_on: str = "auto",
+    data_device: str = "auto",
 ) -> Predictions:
-    """The probabilities of all clips of a part."""
-    votes = SongVote({"test": data.clips[part]}, classifier.specification.vote)
+    """The probabilities of all clips of a subset."""
+    votes = SongVote({"test": data.clips[subset]}, classifier.specification.vote)
     trainer = make_trainer(trainer_settings, [votes], logger=False)
-    place_clips(data, trainer.strategy.root_device, clips_on)
-    trainer.test(classifier, data.loader(part), verbose=False)
+    cache_on_device(data, trainer.strategy.root_device, data_device)
+    trainer.test(classifier, data.loader(subset), verbose=False)
     return votes.predictions["test"]
 
 

@@ -13,17 +13,18 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from artistid import __version__
+from artistid import __version__, old_names
 from artistid.bounds import BOUNDS, LONGEST_NAME, MOST_MEL_VALUES, check_bound, check_plain, shown
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.features import LogMel
 from artistid.data.recordings import Recordings
 from artistid.data.sources.described import check_description
-from artistid.data.splits import PARTS
+from artistid.data.splits import SUBSETS
 from artistid.errors import ArtistidError
-from artistid.evaluation.rejection import Rejection
-from artistid.evaluation.tally import METHODS
+from artistid.evaluation.open_set import OpenSetThreshold
+from artistid.evaluation.votes import METHODS
 from artistid.learning.archive import load_archive
+from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import printable
 from artistid.trust import Trust, find_class
@@ -55,18 +56,18 @@ class Specification:
     Attributes:
         artists: names of the labels, in their order.
         features: settings of :class:`artistid.data.features.LogMel`.
-        clip: settings of :class:`artistid.data.clips.Clipping`.
+        clip: settings of :class:`artistid.data.clips.ClipSpec`.
         network: Hydra configuration of the network.
         vote: method of the song level.
         batch_size: clips.
         precision: that it was trained in, in Lightning's words.
         data: Hydra configuration of the source trained on.
-        split: track id to part, and the rule and seed that drew it.
+        split: track id to subset, and the rule and seed that drew it.
         recordings: SHA-1 of the decoded samples of the tracks trained on.
-        grew_from: of a fine-tuned network, the checkpoint that it began with: its path, ``sha256``, data, artists, and
-            the recordings that it and what it grew from itself were trained on, with fingerprints as below.
-        rejection: settings of :class:`artistid.evaluation.rejection.Rejection`; None: songs by nobody that it knows are
-            not told apart.
+        pretrained_from: of a fine-tuned network, the checkpoint that it began with: its path, ``sha256``, data,
+            artists, and the recordings that it and its own predecessor were trained on, with fingerprints as below.
+        open_set: settings of :class:`artistid.evaluation.open_set.OpenSetThreshold`; None: songs by unknown artists
+            are not rejected.
         fingerprints: of the recordings trained on, by their SHA-1, see :mod:`artistid.data.recordings`; None, as in
             checkpoints of before: copies of them that have other samples are not known again.
     """
@@ -81,8 +82,8 @@ class Specification:
     data: dict[str, Any]
     split: dict[str, Any]
     recordings: list[str]
-    grew_from: dict[str, Any] | None = None
-    rejection: dict[str, Any] | None = None
+    pretrained_from: dict[str, Any] | None = None
+    open_set: dict[str, Any] | None = None
     fingerprints: dict[str, str] | None = None
 
     @classmethod
@@ -97,6 +98,7 @@ class Specification:
         Raises:
             ArtistidError: other entries than this version's, or what :meth:`check` says.
         """
+        plain = _with_todays_names(plain)
         expected = {field.name: field.default is MISSING for field in fields(cls)}
         found = set(plain) if isinstance(plain, Mapping) else set()
         unknown = sorted(map(shown, found - set(expected)))
@@ -108,7 +110,7 @@ class Specification:
             )
         try:
             check_plain(plain, "its specification")
-            checktargets_of(plain["network"], plain["data"], trust)
+            check_targets(plain["network"], plain["data"], trust)
         except ArtistidError as error:
             raise ArtistidError(f"{where} is not safe to use: {error}") from error
         try:
@@ -139,51 +141,51 @@ class Specification:
             if getattr(self, name) not in choices:
                 names = ", ".join(dict.fromkeys(map(str, choices)))
                 raise ArtistidError(f"{name}={shown(getattr(self, name))} is none of {names}")
-        for part, settings in (("features", self.features), ("clip", self.clip), ("rejection", self.rejection or {})):
+        for subset, settings in (("features", self.features), ("clip", self.clip), ("open_set", self.open_set or {})):
             for name, value in settings.items():
-                if f"{part}.{name}" in BOUNDS and value is not None:
-                    check_bound(f"{part}.{name}", value)
-        features, clipping = self.log_mel(), self.clipping()
-        self.rejects()
+                if f"{subset}.{name}" in BOUNDS and value is not None:
+                    check_bound(f"{subset}.{name}", value)
+        features, clip_spec = self.log_mel(), self.clip_spec()
+        self.open_set_threshold()
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
             _check_whole(getattr(features, name), f"features.{name}")
         if features.n_mels * features.sample_rate > MOST_MEL_VALUES * features.hop_length:
             raise ArtistidError(f"features has more than {MOST_MEL_VALUES} values for a second of sound")
-        _check_whole(clipping.frames, "clip.frames")  # whole songs have none, and are not for networks
-        if not isinstance(clipping.name, str) or {type(clipping.keep_last), type(clipping.pad_short)} != {bool}:
+        _check_whole(clip_spec.frames, "clip.frames")  # whole songs have none, and are not for networks
+        if not isinstance(clip_spec.name, str) or {type(clip_spec.keep_last), type(clip_spec.pad_short)} != {bool}:
             raise ArtistidError(
                 "clip is to have a name that is text, and keep_last and pad_short that are true or false"
             )
         self._check_split()
         self._check_origin()
-        self.trained_on(), self.trained_on_before()
+        self.trained_on(), self.pretraining_recordings()
 
     def _check_split(self) -> None:
         if not self.split:  # nothing is known of it
             return
-        if self.split.keys() != {"rule", "seed", "parts"} or not isinstance(self.split["parts"], dict):
-            raise ArtistidError("split is to have a rule, a seed and parts")
-        if others := [part for part in self.split["parts"].values() if part not in PARTS]:
-            raise ArtistidError(f"split has a part {shown(others[0])}, expected one of {', '.join(PARTS)}")
+        if self.split.keys() != {"rule", "seed", "subsets"} or not isinstance(self.split["subsets"], dict):
+            raise ArtistidError("split is to have a rule, a seed and subsets")
+        if others := [subset for subset in self.split["subsets"].values() if subset not in SUBSETS]:
+            raise ArtistidError(f"split has a subset {shown(others[0])}, expected one of {', '.join(SUBSETS)}")
 
     def _check_origin(self) -> None:
-        if self.grew_from is None:
+        if self.pretrained_from is None:
             return
         for name in ("artists", "recordings"):
-            _check_texts(self.grew_from.get(name), f"grew_from.{name}")
+            _check_texts(self.pretrained_from.get(name), f"pretrained_from.{name}")
 
     def trained_on(self) -> Recordings:
         """The recordings trained on."""
         return Recordings(self.recordings, self.fingerprints, self.log_mel())
 
-    def trained_on_before(self) -> Recordings:
+    def pretraining_recordings(self) -> Recordings:
         """The recordings trained on before fine-tuning, under whatever labels; the features were the same."""
-        before = self.grew_from or NOTHING_BEFORE
+        before = self.pretrained_from or NOTHING_BEFORE
         return Recordings(before["recordings"], before.get("fingerprints"), self.log_mel())
 
     def heard(self) -> dict[str, Any]:
         """All that the weights have learned from: SHA-1 of the recordings, and the fingerprints that are kept."""
-        before = self.grew_from or NOTHING_BEFORE
+        before = self.pretrained_from or NOTHING_BEFORE
         return {
             "recordings": sorted({*self.recordings, *before["recordings"]}),
             "fingerprints": {**(before.get("fingerprints") or {}), **(self.fingerprints or {})},
@@ -196,11 +198,11 @@ class Specification:
     def log_mel(self) -> LogMel:
         return LogMel(**self.features)
 
-    def clipping(self) -> Clipping:
-        return Clipping(**self.clip)
+    def clip_spec(self) -> ClipSpec:
+        return ClipSpec(**self.clip)
 
-    def rejects(self) -> Rejection | None:
-        return Rejection(**self.rejection) if self.rejection is not None else None
+    def open_set_threshold(self) -> OpenSetThreshold | None:
+        return OpenSetThreshold(**self.open_set) if self.open_set is not None else None
 
     def build(self) -> nn.Module:
         """The network, with fresh weights."""
@@ -223,7 +225,17 @@ def _check_whole(value: Any, name: str) -> None:
         raise ArtistidError(f"{name}={shown(value)} is no whole number")
 
 
-def checktargets_of(network: Any, data: Any, trust: Trust) -> None:
+def _with_todays_names(plain: Any) -> Any:
+    """What was found, if it is what an earlier version wrote; the same otherwise."""
+    if not isinstance(plain, Mapping):
+        return plain
+    plain = renamed(plain, old_names.CHECKPOINT)
+    if isinstance(split := plain.get("split"), Mapping):
+        plain["split"] = renamed(split, old_names.SPLIT)
+    return plain
+
+
+def check_targets(network: Any, data: Any, trust: Trust) -> None:
     """Raises ArtistidError where a network's configuration or a description of data would call something foreign.
 
     Args:

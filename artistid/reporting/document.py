@@ -15,7 +15,7 @@ from artistid.trust import trusted
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class ReportContext:
     """What sections are made from.
 
     Attributes:

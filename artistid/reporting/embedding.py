@@ -19,7 +19,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import make_trainer, set_up
 from artistid.models.embedding import EmbeddingNetwork
@@ -143,7 +143,7 @@ def open_run(
     if gone := sorted(recorded - {track.track_id for track in found}):
         raise ArtistidError(
             f"{run.path}: data={config.data.name} no longer has {len(gone)} of the run's {len(recorded)} tracks: "
-            + listing(gone, 5)
+            + abbreviate(gone, 5)
         )
     return classifier, Catalog(track for track in found if track.track_id in recorded), store
 
@@ -165,7 +165,9 @@ def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embed
             f"{type(network).__name__} has no method bottleneck(log_mel), which gives the vectors (batch, d) of clips "
             "(batch, mel, time): its clips cannot be put on a map"
         )
-    data = ClipData({"test": catalog}, store, specification.artists, specification.clipping(), specification.batch_size)
+    data = ClipData(
+        {"test": catalog}, store, specification.artists, specification.clip_spec(), specification.batch_size
+    )
     settings = {
         "devices": 1,
         "precision": specification.precision,

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, vote
@@ -189,7 +189,7 @@ class Results:
         for run in self.runs:
             if path == run.name or place == run.folder.path.resolve():
                 return run
-        known = listing([run.name for run in self.runs], 5)
+        known = abbreviate([run.name for run in self.runs], 5)
         raise ArtistidError(f"{setting} names {path}, which is no finished run below runs=…; there are {known}")
 
 

@@ -10,38 +10,38 @@ from pathlib import Path
 from artistid.data.splits import PROTOCOLS
 from artistid.errors import ArtistidError
 from artistid.reporting import figures, published, tables
-from artistid.reporting.document import Material, Picture, Section
+from artistid.reporting.document import Picture, ReportContext, Section
 from artistid.reporting.maps import LEVELS, read_genres, write_map
 from artistid.reporting.results import SPLITS, Run, Study, differing_settings
 from artistid.reporting.spectrograms import write_spectrograms
 
 
-def report_sections(material: Material) -> list[Section]:
+def report_sections(context: ReportContext) -> list[Section]:
     """All sections of the report; their figures are drawn on the way.
 
     Raises:
         ArtistidError: a setting that is not as expected.
     """
-    check_settings(material)
-    return [section for make in SECTIONS for section in make(material)]
+    check_settings(context)
+    return [section for make in SECTIONS for section in make(context)]
 
 
-def check_settings(material: Material) -> None:
+def check_settings(context: ReportContext) -> None:
     """Before the work, not after it; raises ArtistidError."""
     for name, lowest in (("draws", 1), ("seed", 0)):
-        value = material.config[name]
+        value = context.config[name]
         if not isinstance(value, int) or value < lowest:
             raise ArtistidError(f"{name}={value}: expected a whole number from {lowest}")
-    tables.chosen_pairs(material.results, material.config.compare or ())
-    if material.config.maps:
-        _mapped(material)
-    if material.config.genres:
-        read_genres(material.config.genres)
+    tables.chosen_pairs(context.results, context.config.compare or ())
+    if context.config.maps:
+        _mapped(context)
+    if context.config.genres:
+        read_genres(context.config.genres)
 
 
-def summary(material: Material) -> Iterator[Section]:
+def summary(context: ReportContext) -> Iterator[Section]:
     """What is here, and how much of the paper's study."""
-    results = material.results
+    results = context.results
     n_cells = len(published.CLIPS) * len(SPLITS) * len(published.TABLES)
     others = f"; {len(results.left_out)} more run folders are listed under “Left out”" if results.left_out else ""
     blocks = [
@@ -68,13 +68,13 @@ def _coverage(study: Study) -> str:
     )
 
 
-def studies(material: Material) -> Iterator[Section]:
+def studies(context: ReportContext) -> Iterator[Section]:
     """Of each network on each data set: the paper's tables, figures over clip lengths, and each condition."""
-    draws, seed = material.config.draws, material.config.seed
-    for study in material.results.studies:
+    draws, seed = context.config.draws, context.config.seed
+    for study in context.results.studies:
         if study.is_baseline:
             continue
-        folder = material.figures / tables.slug(study.title)
+        folder = context.figures / tables.slug(study.title)
         blocks: list[str] = []
         if names := differing_settings(study.runs):
             blocks.append(f"Between these runs, further settings differ as well: {', '.join(names)}.")
@@ -166,20 +166,20 @@ def _suffix(number: int) -> str:
     return f"-{number + 1}" if number else ""
 
 
-def _by_data(material: Material) -> Iterator[tuple[str, list[Study]]]:
-    for data, of_data in groupby(material.results.studies, key=lambda study: study.data):
+def _by_data(context: ReportContext) -> Iterator[tuple[str, list[Study]]]:
+    for data, of_data in groupby(context.results.studies, key=lambda study: study.data):
         yield data, list(of_data)
 
 
-def systems(material: Material) -> Iterator[Section]:
+def systems(context: ReportContext) -> Iterator[Section]:
     """Table III as published, and as measured on each data set."""
     blocks: list[str | tables.Table | Picture] = [tables.published_systems_table()]
-    for data, group in _by_data(material):
+    for data, group in _by_data(context):
         scores = tables.system_scores(group)
         table = tables.system_table(data, group, scores)
         blocks.append(table)
         if len(group) > 1:
-            path = material.figures / tables.slug(data) / "systems.png"
+            path = context.figures / tables.slug(data) / "systems.png"
             figures.systems(scores, path)
             caption = (
                 f"Systems side by side on {data}: weighted F1, test; mean over trials, bars one standard deviation. "
@@ -189,30 +189,30 @@ def systems(material: Material) -> Iterator[Section]:
     yield Section("Table III: systems", blocks)
 
 
-def comparisons(material: Material) -> Iterator[Section]:
+def comparisons(context: ReportContext) -> Iterator[Section]:
     """Systems tested on the same songs."""
-    draws, seed = material.config.draws, material.config.seed
+    draws, seed = context.config.draws, context.config.seed
     how = (
         "Difference of weighted F1 at song level, mean over trials, with a 95 % interval for which songs are "
         "redrawn within each trial, the same for both systems; and McNemar's exact test on the songs of all trials "
         "that one system alone names rightly. A song that several trials test counts in each, so p is somewhat too "
         "small where their test songs overlap. Holm's p holds for all comparisons of a table together."
     )
-    if material.config.compare:
-        pairs = tables.chosen_pairs(material.results, material.config.compare)
+    if context.config.compare:
+        pairs = tables.chosen_pairs(context.results, context.config.compare)
         found = [tables.comparison_table("chosen pairs", pairs, draws, seed)]
     else:
         how += (
             " Every condition is compared with the one of the highest mean F1 on its split, in the trials that both "
             "have. That one was picked by these same scores, which flatters it."
         )
-        by_data = {data: tables.pairs_with_the_best(group) for data, group in _by_data(material)}
+        by_data = {data: tables.pairs_with_the_best(group) for data, group in _by_data(context)}
         found = [tables.comparison_table(data, pairs, draws, seed) for data, pairs in by_data.items() if pairs]
     if found:
         yield Section("Paired comparisons", [how, *found])
 
 
-def method(material: Material) -> Iterator[Section]:
+def method(context: ReportContext) -> Iterator[Section]:
     """What the numbers mean."""
     yield Section(
         "How to read this",
@@ -220,11 +220,11 @@ def method(material: Material) -> Iterator[Section]:
             "Weighted F1: the artists' F1, weighted by how many samples each has. Frame level: every clip is a sample. "
             "Song level: the clips of a song vote. Song split: other songs of the tested albums were trained on. Album "
             "split: the tested albums are new.",
-            *_protocols(material),
+            *_protocols(context),
             "Average, best and standard deviation (of the sample) are over trials, which differ in the seed: it draws "
             "the split and the initialisation. The best of some trials grows with their number.",
-            f"The 95 % intervals are of the mean over trials ({material.config.draws:,} bootstrap draws, seed "
-            f"{material.config.seed}): songs are redrawn within each trial, with all their clips, and the interval "
+            f"The 95 % intervals are of the mean over trials ({context.config.draws:,} bootstrap draws, seed "
+            f"{context.config.seed}): songs are redrawn within each trial, with all their clips, and the interval "
             "is Wilson's for as many independent songs as would spread as much. They speak of the choice of test "
             "songs, not of the spread between trainings.",
             f"The published figures are worked out from the single trials that the authors of the paper released; "
@@ -233,28 +233,28 @@ def method(material: Material) -> Iterator[Section]:
     )
 
 
-def _protocols(material: Material) -> Iterator[str]:
+def _protocols(context: ReportContext) -> Iterator[str]:
     """What the splits do, where others than the paper's are among them."""
-    names = sorted({run.condition["split"] for run in material.results.runs})
+    names = sorted({run.condition["split"] for run in context.results.runs})
     if set(names) - set(SPLITS):
         words = "; ".join(f"{name}: {PROTOCOLS[name].words}" for name in names if name in PROTOCOLS)
         yield f"Scores of different protocols are not comparable. {words}."
 
 
-def left_out(material: Material) -> Iterator[Section]:
+def left_out(context: ReportContext) -> Iterator[Section]:
     """Folders without numbers here."""
-    if folders := material.results.left_out:
+    if folders := context.results.left_out:
         yield Section("Left out", [tables.left_out_table(folders)])
 
 
-def runs(material: Material) -> Iterator[Section]:
+def runs(context: ReportContext) -> Iterator[Section]:
     """The list that all else refers to."""
-    yield Section("Runs", [*_threads(material), tables.run_table(material.results.runs)])
+    yield Section("Runs", [*_threads(context), tables.run_table(context.results.runs)])
 
 
-def _threads(material: Material) -> Iterator[str]:
+def _threads(context: ReportContext) -> Iterator[str]:
     """Where runs of one condition were trained on different numbers of threads."""
-    for study in material.results.studies:
+    for study in context.results.studies:
         for (split, seconds), trials in study.cells.items():
             by_threads: dict[int, list[str]] = defaultdict(list)
             for member in (member for run in trials for member in run.members):
@@ -268,17 +268,17 @@ def _threads(material: Material) -> Iterator[str]:
                 )
 
 
-def spectrograms(material: Material) -> Iterator[Section]:
+def spectrograms(context: ReportContext) -> Iterator[Section]:
     """Fig. 1 of each data set."""
     blocks: list[str | Picture] = []
-    for data, of_data in _by_data(material):
+    for data, of_data in _by_data(context):
         run = next((study.runs[0] for study in of_data if not study.is_baseline), None)
         if run is None:
             blocks.append(f"No spectrograms of {data}: there is no network that was given any.")
             continue
-        path = material.figures / tables.slug(data) / "spectrograms.png"
+        path = context.figures / tables.slug(data) / "spectrograms.png"
         try:
-            write_spectrograms(run.folder.path, path, material.config.seed, **material.opening)
+            write_spectrograms(run.folder.path, path, context.config.seed, **context.opening)
         except ArtistidError as error:
             blocks.append(f"No spectrograms of {data}: {error}")
         else:
@@ -289,16 +289,16 @@ def spectrograms(material: Material) -> Iterator[Section]:
     yield Section("What the artists sound like to a network", blocks)
 
 
-def maps(material: Material) -> Iterator[Section]:
+def maps(context: ReportContext) -> Iterator[Section]:
     """Fig. 3 of the runs that ``maps`` names."""
-    if not material.config.maps:
+    if not context.config.maps:
         return
-    genres = read_genres(material.config.genres) if material.config.genres else None
+    genres = read_genres(context.config.genres) if context.config.genres else None
     blocks: list[str | Picture] = []
-    for run in _mapped(material):
-        folder = material.figures / f"map-run{run.number}"
+    for run in _mapped(context):
+        folder = context.figures / f"map-run{run.number}"
         try:
-            files = write_map(run.folder.path, folder, material.config.seed, genres=genres, **material.opening)
+            files = write_map(run.folder.path, folder, context.config.seed, genres=genres, **context.opening)
         except ArtistidError as error:
             blocks.append(f"No map of run {run.number}: {error}")
             continue
@@ -312,19 +312,19 @@ def maps(material: Material) -> Iterator[Section]:
     yield Section("Maps", blocks)
 
 
-def _mapped(material: Material) -> list[Run]:
+def _mapped(context: ReportContext) -> list[Run]:
     """The runs that ``maps`` names; ``best``: of each study and split the one of the best validation at song level."""
-    chosen = material.config.maps
+    chosen = context.config.maps
     if chosen != "best":
-        return [material.results.find(path, "maps") for path in ([chosen] if isinstance(chosen, str) else chosen)]
+        return [context.results.find(path, "maps") for path in ([chosen] if isinstance(chosen, str) else chosen)]
     groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for study in material.results.studies:
+    for study in context.results.studies:
         for run in () if study.is_baseline else study.runs:
             groups[study.title, run.condition["split"]] += run.members
     return [max(group, key=lambda run: run.scores["val"]["song"]["f1_weighted"]) for group in groups.values()]
 
 
-SECTIONS: Sequence[Callable[[Material], Iterable[Section]]] = (
+SECTIONS: Sequence[Callable[[ReportContext], Iterable[Section]]] = (
     summary,
     studies,
     systems,

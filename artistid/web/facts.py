@@ -8,13 +8,13 @@ from artistid import __version__
 from artistid.evaluation.figures import PALETTE
 from artistid.printing import printable
 from artistid.reporting.maps import SHAPES
-from artistid.web.listening import Listener
+from artistid.web.service import SongService
 
 
-def page_facts(listener: Listener, max_upload_mb: float) -> dict[str, Any]:
+def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
     """What ``page.html.jinja`` shows; of where the music lies, nothing."""
-    identifier, specification = listener.identifier, listener.identifier.specification
-    rejection = specification.rejects()
+    identifier, specification = service.identifier, service.identifier.specification
+    open_set = specification.open_set_threshold()
     return {
         "artists": sorted(map(printable, identifier.artists), key=str.casefold),
         "network": str(specification.network["_target_"]).rsplit(".", 1)[-1],
@@ -23,10 +23,10 @@ def page_facts(listener: Listener, max_upload_mb: float) -> dict[str, Any]:
         "split": specification.split["rule"],
         "clip_seconds": f"{identifier.clip_seconds:.3g}",
         "max_khz": f"{specification.log_mel().f_max / 1000:.3g}",
-        "threshold": None if rejection is None else f"{rejection.threshold:.2f}",
+        "threshold": None if open_set is None else f"{open_set.threshold:.2f}",
         "max_upload_mb": f"{max_upload_mb:g}",
-        "max_minutes": f"{listener.max_minutes:g}",
-        "n_compared": None if listener.neighbourhood is None else len(listener.neighbourhood.collection),
+        "max_minutes": f"{service.max_minutes:g}",
+        "n_compared": None if service.neighbourhood is None else len(service.neighbourhood.collection),
         "palette": PALETTE[:-1],  # its last, black, is that of the text
         "symbols": [symbol for _, symbol, _ in SHAPES],
         "version": __version__,

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 
 from artistid.inference.collection import Collection
-from artistid.inference.hearing import Hearing
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.neighbours import Query, find_similar
+from artistid.inference.outputs import ClipOutputs
 from artistid.printing import printable
 
 # Each point is an element of its own in the page; of a larger collection so many are drawn at random.
@@ -49,20 +49,20 @@ class Neighbourhood:
         collection.check_made_by(identifier)
         return cls(collection, n_nearest)
 
-    def around(self, hearing: Hearing) -> dict[str, Any] | None:
+    def around(self, outputs: ClipOutputs) -> dict[str, Any] | None:
         """What is near to a song, as plain types; None where there is nothing to compare.
 
         Returns:
             ``songs``, the nearest first; ``copies``, the songs of the collection that are this very recording, which
             are not listed among them; and the ``place`` on the map, if there is one.
         """
-        vector = song_vector(hearing.embedding)
-        own = tuple(map(int, self.collection.copies(hearing.sha1)))
-        if hearing.silent or not vector.any():
+        vector = song_vector(outputs.embedding)
+        own = tuple(map(int, self.collection.copies(outputs.sha1)))
+        if outputs.silent or not vector.any():
             return None
         songs: list[dict[str, Any]] = []
         if len(own) < len(self.collection):
-            similar = find_similar(self.collection, Query(hearing.name, "", vector, own), self.n_nearest)
+            similar = find_similar(self.collection, Query(outputs.name, "", vector, own), self.n_nearest)
             rows = [self.collection.row(song.track_id) for song in similar.songs]
             songs = [
                 {**self._named(row), "similarity": song.similarity, "place": self._place(self.collection.vectors[row])}

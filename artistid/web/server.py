@@ -29,8 +29,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from artistid.reporting.maps import CONFIG
 from artistid.web.facts import page_facts
 from artistid.web.guests import Guest, Guests, Turns, client_address
-from artistid.web.listening import Listener
 from artistid.web.scratch import Scratch
+from artistid.web.service import SongService
 from artistid.web.uploads import RefusedError, receive, shown_name
 
 ASSETS = Path(__file__).parent / "assets"
@@ -49,17 +49,17 @@ HEADERS = {
 }
 
 
-class Desk:
+class UploadQueue:
     """Takes songs, and has them heard one after the other.
 
     Args:
-        listener: hears them.
+        service: hears them.
         max_upload_mb: of a song.
         scratch: where they lie meanwhile.
     """
 
-    def __init__(self, listener: Listener, max_upload_mb: float, scratch: Scratch) -> None:
-        self.listener = listener
+    def __init__(self, service: SongService, max_upload_mb: float, scratch: Scratch) -> None:
+        self.service = service
         self.max_upload_mb = max_upload_mb
         self._scratch = scratch
         self._guests = Guests(max_upload_mb)
@@ -88,7 +88,7 @@ class Desk:
         try:
             async with self._turns.turn(guest.address):
                 answer = await anyio.to_thread.run_sync(
-                    self.listener.answer, path, guest.name, anyio.from_thread.check_cancelled
+                    self.service.answer, path, guest.name, anyio.from_thread.check_cancelled
                 )
         finally:
             watching.cancel()
@@ -171,15 +171,15 @@ def _guarded(send: Send) -> Send:
     return send_guarded
 
 
-def application(desk: Desk, names: frozenset[str]) -> Starlette:
+def application(queue: UploadQueue, names: frozenset[str]) -> Starlette:
     """The whole server, but for its connections. All that it shows is in memory: no path of a request becomes a file's.
 
     Args:
-        desk: where songs are answered.
+        queue: where songs are answered.
         names: host names that it may be asked for by, beside localhost and plain addresses.
     """
-    neighbourhood = desk.listener.neighbourhood
-    html = _environment().get_template("page.html.jinja").render(page_facts(desk.listener, desk.max_upload_mb))
+    neighbourhood = queue.service.neighbourhood
+    html = _environment().get_template("page.html.jinja").render(page_facts(queue.service, queue.max_upload_mb))
     pages = {
         "/": HTMLResponse(html),
         "/map": JSONResponse({"songs": neighbourhood and neighbourhood.map(), "plotly": CONFIG}),
@@ -193,7 +193,7 @@ def application(desk: Desk, names: frozenset[str]) -> Starlette:
         return pages[request.scope["path"]]
 
     app = Starlette(
-        routes=[Route("/songs", desk.identify, methods=["POST"]), *(Route(path, show) for path in pages)],
+        routes=[Route("/songs", queue.identify, methods=["POST"]), *(Route(path, show) for path in pages)],
         middleware=[Middleware(OwnPageOnly, names=names)],
         exception_handlers={RefusedError: _refuse, HTTPException: _no_such_page, Exception: _broken},
     )

@@ -17,7 +17,7 @@ from artistid.printing import say
 from artistid.trust import trusted
 
 if TYPE_CHECKING:
-    from artistid.web.server import Desk
+    from artistid.web.server import UploadQueue
 
 NEEDED = ("starlette", "uvicorn")
 
@@ -37,30 +37,30 @@ def serve(config: DictConfig) -> None:
     from artistid.inference.identifier import Identifier
     from artistid.preparation import limits_of
     from artistid.web.connections import Server
-    from artistid.web.listening import Listener
     from artistid.web.neighbourhood import Neighbourhood
     from artistid.web.scratch import Scratch
-    from artistid.web.server import Desk, application
+    from artistid.web.server import UploadQueue, application
+    from artistid.web.service import SongService
 
     with _listening_socket(settings["host"], settings["port"]) as listening:
         identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"], trust)
         neighbourhood = None
         if settings["collection"]:
             neighbourhood = Neighbourhood.open(settings["collection"], identifier, settings["nearest"])
-        listener = Listener(identifier, settings["max_minutes"], settings["top"], neighbourhood, limits_of(config))
+        service = SongService(identifier, settings["max_minutes"], settings["top"], neighbourhood, limits_of(config))
         names = frozenset(name.lower() for name in (settings["host"], *settings["names"]))
         with Scratch() as scratch:
-            desk = Desk(listener, settings["max_upload_mb"], scratch)
-            server = Server(application(desk, names), partial(_stop, desk), settings["proxies"])
+            queue = UploadQueue(service, settings["max_upload_mb"], scratch)
+            server = Server(application(queue, names), partial(_stop, queue), settings["proxies"])
             say(f"listening at {_address(listening)} (Ctrl-C ends it)")
             server.run([listening])
     if server.stopped_by:
         sys.exit(128 + server.stopped_by)
 
 
-def _stop(desk: Desk) -> None:
+def _stop(queue: UploadQueue) -> None:
     say("stopped: no song is kept; the same command serves the page again", to=sys.stderr)
-    desk.close()
+    queue.close()
 
 
 def _check(settings: dict[str, Any]) -> None:

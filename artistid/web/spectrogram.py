@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artistid.data.features import LogMel
-from artistid.data.sound import Sound
+from artistid.data.song import SongFeatures
 
 # More columns than a page is wide are not seen, and cost time to send.
 MOST_COLUMNS = 1600
@@ -21,7 +21,7 @@ COLOURS = "magma"  # as in the report's spectrograms
 LABELLED_HZ = (500, 1000, 2000, 4000, 8000, 16000)  # lower ones would lie upon one another
 
 
-def picture(sound: Sound, features: LogMel) -> dict[str, Any]:
+def picture(sound: SongFeatures, features: LogMel) -> dict[str, Any]:
     """A song's log-mel, its time from left to right, low below.
 
     Returns:

@@ -24,7 +24,7 @@ def make_store(n_frames: dict[str, int], n_mels: int = N_MELS) -> tuple[Catalog,
     entries: dict[str, Entry] = {}
     start = 0
     for track_id, frames in n_frames.items():  # not in the catalog's order, as in a store that has grown
-        floor = float(array[start : start + frames].min())
-        entries[track_id] = Entry(path=track_id, start=start, frames=frames, floor=floor)
+        pad_value = float(array[start : start + frames].min())
+        entries[track_id] = Entry(path=track_id, start=start, frames=frames, pad_value=pad_value)
         start += frames
     return catalog, Store(Path("store"), array, entries, LogMel())

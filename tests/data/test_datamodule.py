@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import Batch, ClipData
 from artistid.errors import ArtistidError
 from tests.data.stores import N_MELS, make_store
 
-TEN = Clipping(name="x", seconds=1, frames=10)
+TEN = ClipSpec(name="x", seconds=1, frames=10)
 FRAMES = {"b/1/x": 35, "a/1/y": 20, "a/1/x": 7}
 
 
@@ -72,8 +72,8 @@ def test_clips_that_are_kept_on_a_device_are_the_same(monkeypatch: pytest.Monkey
     sliced, _ = make_data()
     kept, store = make_data()
     monkeypatch.setattr("artistid.data.datamodule.COPIED_AT_ONCE", 4)  # of six clips
-    assert kept.nbytes == 2 * 6 * 10 * N_MELS * 2  # parts, clips, frames, mel bins, bytes
-    kept.keep_on(torch.device("cpu"))
+    assert kept.nbytes == 2 * 6 * 10 * N_MELS * 2  # subsets, clips, frames, mel bins, bytes
+    kept.cache_on_device(torch.device("cpu"))
     assert kept.nbytes == 0
     store.array[:] = 0  # it is read no more
     for make_batches in (ClipData.train_dataloader, ClipData.test_dataloader):
@@ -102,7 +102,7 @@ def test_counts_and_what_is_left_out_are_reported(caplog: pytest.LogCaptureFixtu
         ClipData({"val": catalog}, store, ("a", "b"), TEN, 4)
     assert "val: 3 songs, 6 clips" in caplog.text
     assert "val: 1 songs shorter than a clip are filled up: a/1/x" in caplog.text
-    authors = Clipping(name="x", seconds=1, frames=10, keep_last=False, pad_short=False)
+    authors = ClipSpec(name="x", seconds=1, frames=10, keep_last=False, pad_short=False)
     ClipData({"val": catalog}, store, ("a", "b"), authors, 4)
     assert "val: 1 songs give no clip and are left out: a/1/x" in caplog.text
 

@@ -1,4 +1,4 @@
-"""What is done about recordings in two parts of a split, and how surely they are found."""
+"""What is done about recordings in two subsets of a split, and how surely they are found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from artistid.data import duplicates
 from artistid.data.audio import decode
 from artistid.data.catalog import Catalog, Track
 from artistid.data.descriptors import Descriptors
-from artistid.data.duplicates import THRESHOLD, find_duplicates, part_duplicates
+from artistid.data.duplicates import THRESHOLD, find_duplicates, find_leakage
 from artistid.data.features import LogMel
 from artistid.data.fingerprints import Fingerprints
 from artistid.data.sources.folder import Folder
@@ -52,10 +52,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Of the best-of, one song trains and one validates.
-PARTS = {
-    f"artist{number}/{place}": part
+SUBSETS = {
+    f"artist{number}/{place}": subset
     for number in (0, 1)
-    for place, part in (
+    for place, subset in (
         ("album0/song", "train"),
         ("album1/song", "test"),
         ("album2/song", "val"),
@@ -70,8 +70,10 @@ def write(path: Path, samples: Samples) -> None:
     write_audio(path, samples, RATE)
 
 
-def write_split(path: Path, parts: dict[str, str]) -> Path:
-    path.write_text("track_id,part\n" + "".join(f"{name},{part}\n" for name, part in parts.items()), encoding="utf-8")
+def write_split(path: Path, subsets: dict[str, str]) -> Path:
+    path.write_text(
+        "track_id,subset\n" + "".join(f"{name},{subset}\n" for name, subset in subsets.items()), encoding="utf-8"
+    )
     return path
 
 
@@ -94,24 +96,24 @@ LEAKS = {
 def test_warning_lists_the_pairs_and_changes_nothing(
     opened: tuple[Catalog, Store], caplog: pytest.LogCaptureFixture
 ) -> None:
-    split = Split(PARTS, "file", None)
+    split = Split(SUBSETS, "file", None)
     with caplog.at_level(logging.WARNING):
-        kept, leaks = part_duplicates(split, *opened, "warn")
+        kept, leakage = find_leakage(split, *opened, "warn")
     assert kept == split
-    assert {(pair.first, pair.second) for pair in leaks.pairs} == LEAKS
-    assert all(0.7 < pair.score < 1 and -1.5 < pair.shift_s < -1.1 for pair in leaks.pairs)
+    assert {(pair.first, pair.second) for pair in leakage.pairs} == LEAKS
+    assert all(0.7 < pair.score < 1 and -1.5 < pair.shift_s < -1.1 for pair in leakage.pairs)
     assert "4 pairs of near-identical recordings" in caplog.text
     for first, second in LEAKS:
-        assert f"{first} ({PARTS[first]}) and {second} ({PARTS[second]})" in caplog.text
+        assert f"{first} ({SUBSETS[first]}) and {second} ({SUBSETS[second]})" in caplog.text
 
 
 def test_dropping_keeps_the_test_part_whole(opened: tuple[Catalog, Store], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        kept, leaks = part_duplicates(Split(PARTS, "file", None), *opened, "drop")
+        kept, leakage = find_leakage(Split(SUBSETS, "file", None), *opened, "drop")
     dropped = ["artist0/best of/song1", "artist0/best of/song2", "artist1/best of/song1", "artist1/best of/song2"]
-    assert list(leaks.dropped) == dropped
-    assert kept.parts == {name: part for name, part in PARTS.items() if name not in dropped}
-    assert part_duplicates(kept, *opened, "error")[1].pairs == ()
+    assert list(leakage.dropped) == dropped
+    assert kept.subsets == {name: subset for name, subset in SUBSETS.items() if name not in dropped}
+    assert find_leakage(kept, *opened, "error")[1].pairs == ()
     assert "left out 4 tracks that train or validate: artist0/best of/song1, " in caplog.text
 
 
@@ -119,17 +121,17 @@ def test_dropping_satisfies_the_check_for_equal_samples(opened: tuple[Catalog, S
     catalog, store = opened
     copies = ("artist0/album1/song", "artist0/best of/song1")
     equal = Catalog(replace(track, sha1="equal") if track.track_id in copies else track for track in catalog)
-    split = Split(PARTS, "file", None)
-    with pytest.raises(ArtistidError, match="1 recording is in more than one part"):
+    split = Split(SUBSETS, "file", None)
+    with pytest.raises(ArtistidError, match="1 recording is in more than one subset"):
         split.check(equal)
-    kept, leaks = part_duplicates(split, equal, store, "drop")
+    kept, leakage = find_leakage(split, equal, store, "drop")
     kept.check(equal)
-    assert (leaks.pairs[0].first, leaks.pairs[0].second, leaks.pairs[0].score) == (*copies, 1.0)
+    assert (leakage.pairs[0].first, leakage.pairs[0].second, leakage.pairs[0].score) == (*copies, 1.0)
 
 
 def test_what_is_dropped_from_validation_drops_nothing_from_training(opened: tuple[Catalog, Store]) -> None:
     catalog, store = opened
-    parts = {
+    subsets = {
         "artist0/album0/song": "train",
         "artist0/album1/song": "test",
         "artist0/best of/song1": "val",
@@ -139,24 +141,24 @@ def test_what_is_dropped_from_validation_drops_nothing_from_training(opened: tup
     third = "artist0/best of/song2"
     entries = store.entries | {third: store.entries["artist0/best of/song1"]}
     doubled = Store(store.folder, store.array, entries, store.features)
-    _, leaks = part_duplicates(Split(parts | {third: "train"}, "file", None), catalog, doubled, "drop")
-    assert len(leaks.pairs) == 3
-    assert leaks.dropped == ("artist0/best of/song1", third)  # the third is the test's copy too
+    _, leakage = find_leakage(Split(subsets | {third: "train"}, "file", None), catalog, doubled, "drop")
+    assert len(leakage.pairs) == 3
+    assert leakage.dropped == ("artist0/best of/song1", third)  # the third is the test's copy too
     # Where the test has another song, the validation's copy stays and the training's goes.
-    parts["artist0/album1/song"] = "train"
-    parts["artist0/album2/song"] = "test"
-    _, leaks = part_duplicates(Split(parts | {third: "train"}, "file", None), catalog, doubled, "drop")
-    assert leaks.dropped == ("artist0/album1/song", third)
+    subsets["artist0/album1/song"] = "train"
+    subsets["artist0/album2/song"] = "test"
+    _, leakage = find_leakage(Split(subsets | {third: "train"}, "file", None), catalog, doubled, "drop")
+    assert leakage.dropped == ("artist0/album1/song", third)
 
 
 def test_error_names_the_pairs_and_the_remedy(opened: tuple[Catalog, Store]) -> None:
     with pytest.raises(ArtistidError, match=r"4 pairs of .*split\.duplicates=drop.*best of/song1 \(val\)"):
-        part_duplicates(Split(PARTS, "file", None), *opened, "error")
+        find_leakage(Split(SUBSETS, "file", None), *opened, "error")
 
 
 def test_unknown_policy(opened: tuple[Catalog, Store]) -> None:
     with pytest.raises(ArtistidError, match=r"split\.duplicates='ask' is none of warn, drop, error"):
-        part_duplicates(Split(PARTS, "file", None), *opened, "ask")
+        find_leakage(Split(SUBSETS, "file", None), *opened, "ask")
 
 
 def test_unknown_policy_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,7 +169,7 @@ def test_unknown_policy_is_refused_before_the_work(tmp_path: Path, capsys: pytes
 
 def test_one_part_may_have_copies(opened: tuple[Catalog, Store]) -> None:
     catalog, store = opened
-    assert find_duplicates(catalog, store, dict.fromkeys(PARTS, "train")) == []
+    assert find_duplicates(catalog, store, dict.fromkeys(SUBSETS, "train")) == []
 
 
 def test_the_order_of_the_store_does_not_matter(library: Path, opened: tuple[Catalog, Store], tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_the_order_of_the_store_does_not_matter(library: Path, opened: tuple[Cat
     for number in range(1, len(backwards) + 1):  # a store that has grown from the last track on
         _, grown = prepare(Catalog(backwards[:number]), LogMel(), other, workers=0)
     assert grown.entries != store.entries
-    assert find_duplicates(catalog, grown, PARTS) == find_duplicates(catalog, store, PARTS)
+    assert find_duplicates(catalog, grown, SUBSETS) == find_duplicates(catalog, store, SUBSETS)
 
 
 def test_equal_samples_are_found_without_a_log_mel_and_however_short(
@@ -191,18 +193,18 @@ def test_equal_samples_are_found_without_a_log_mel_and_however_short(
     descriptors = replace(log_mels, features=Descriptors())
     for store in (log_mels, descriptors):
         with caplog.at_level(logging.WARNING):
-            _, leaks = part_duplicates(split, catalog, store, "warn")
-        (pair,) = leaks.pairs
+            _, leakage = find_leakage(split, catalog, store, "warn")
+        (pair,) = leakage.pairs
         assert (pair.first, pair.second, pair.score) == ("a/x/one", "a/y/two", 1.0)
         assert pair.overlap_s == pytest.approx(0.6)
-        assert leaks.searched == (store is log_mels)
+        assert leakage.searched == (store is log_mels)
     assert "features=descriptors: near-identical recordings are not looked for" in caplog.text
     with pytest.raises(ArtistidError, match=r"split\.duplicates=drop needs features=logmel"):
-        part_duplicates(split, catalog, descriptors, "drop")
+        find_leakage(split, catalog, descriptors, "drop")
 
 
 def test_a_run_tells_what_it_found(library: Path, tmp_path: Path) -> None:
-    split = f"split.path={write_split(tmp_path / 'split.csv', PARTS)}"
+    split = f"split.path={write_split(tmp_path / 'split.csv', SUBSETS)}"
     scores = train(library, tmp_path / "warned", "split=file", split)
     assert scores["duplicates"] == {"pairs": 4, "dropped": [], "searched": True}
     found = rows(tmp_path / "warned" / "duplicates.csv")
@@ -223,7 +225,7 @@ def test_a_run_tells_what_it_found(library: Path, tmp_path: Path) -> None:
 def test_every_rule_can_refuse(rule: str, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train(library, tmp_path / "run", f"split={rule}", "split.duplicates=error")
-    assert "near-identical recordings in two parts of the split" in capsys.readouterr().err
+    assert "near-identical recordings in two subsets of the split" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -269,15 +271,15 @@ def test_precision_and_recall(
             for version, (make, _) in VERSIONS.items():
                 log_mels[f"{version}/{name}"] = LogMel()(make(samples)).astype(np.float16)
     catalog, store = store_of(log_mels)
-    parts = {name: "train" if name.startswith("original/") else "test" for name in log_mels}
+    subsets = {name: "train" if name.startswith("original/") else "test" for name in log_mels}
     monkeypatch.setattr(duplicates, "THRESHOLD", 0.0)
     scores: dict[str, list[float]] = defaultdict(list)
-    for pair in find_duplicates(catalog, store, parts):
-        names = sorted((pair.first, pair.second), key=parts.__getitem__)  # of the version, then of the original
+    for pair in find_duplicates(catalog, store, subsets):
+        names = sorted((pair.first, pair.second), key=subsets.__getitem__)  # of the version, then of the original
         (version, song), (_, other) = (name.split("/", 1) for name in names)
         scores[version if song == other else "another song"].append(pair.score)
 
-    n_versions = sum(part == "test" for part in parts.values()) // len(VERSIONS)
+    n_versions = sum(subset == "test" for subset in subsets.values()) // len(VERSIONS)
     wrong = scores.pop("another song", [])
     with capsys.disabled():
         print(f"\n{n_versions} of {len(log_mels) - n_versions * len(VERSIONS)} songs in {len(VERSIONS)} versions each")

@@ -15,7 +15,7 @@ import soundfile
 
 from artistid.data.audio import DecodingError
 from artistid.data.features import LogMel
-from artistid.data.sound import Limits, crashed, read_sound, start_decoders
+from artistid.data.song import Limits, crashed, read_song, start_decoders
 from artistid.processes import OverdueError, WorkerDiedError
 from tests.data.encoders import ENCODERS, encode
 from tests.thorough import THOROUGH
@@ -151,7 +151,7 @@ def hear(path: Path) -> tuple[str, int]:
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
     error = ""
     try:
-        read_sound(path, LogMel(), LIMITS)
+        read_song(path, LogMel(), LIMITS)
     except DecodingError as told:
         error = str(told)
     peak = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None

@@ -127,7 +127,7 @@ def encoded_again(music: Path, trained: Path, tmp_path_factory: pytest.TempPathF
     for path in sorted(music.rglob("*.wav")):
         write(root / path.relative_to(music), encoded(trimmed(decode(path, RATE), 0.5), 32))
     specification, _ = load_checkpoint(trained / "checkpoints" / "best.ckpt")
-    return root, sorted(name for name, part in specification.split["parts"].items() if part == "train")
+    return root, sorted(name for name, subset in specification.split["subsets"].items() if subset == "train")
 
 
 def test_evaluate_names_training_songs_that_were_encoded_again(
@@ -166,9 +166,9 @@ def test_what_it_grew_from_is_remembered_by_its_sound(
     root, names = encoded_again
     origin = trained / "checkpoints" / "best.ckpt"
     scores = train(root, tmp_path / "grown", "split=album", "seed=3", f"init_from={origin}")
-    split = load_checkpoint(tmp_path / "grown" / "checkpoints" / "best.ckpt")[0].split["parts"]
+    split = load_checkpoint(tmp_path / "grown" / "checkpoints" / "best.ckpt")[0].split["subsets"]
     seen = scores["training"]["init_from"]["seen_in_pretraining"]
-    assert seen == {part: [name for name in names if split[name] == part] for part in ("val", "test")}
+    assert seen == {subset: [name for name in names if split[name] == subset] for subset in ("val", "test")}
     assert sum(map(len, seen.values())) > 0, "else this shows nothing"
     assert "fingerprints" not in scores["training"]["init_from"]
 

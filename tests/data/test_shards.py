@@ -13,10 +13,10 @@ import pytest
 
 from artistid.data.audio import decode
 from artistid.data.catalog import Catalog, Track
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
 from artistid.data.features import LogMel
-from artistid.data.shards import Joined, Shard
+from artistid.data.shards import ConcatenatedArray, Shard
 from artistid.data.store import Store, prepare
 from artistid.errors import ArtistidError
 from tests.data.test_store import catalog_of, contents, garble, know_as_they_are, open_store, snapshot, song, write_song
@@ -94,7 +94,7 @@ def test_shards_sort_as_they_count() -> None:
 def test_slices_of_several_arrays_are_views_of_one() -> None:
     whole = np.arange(20, dtype=np.float16).reshape(10, 2)
     parts = [whole[:3], whole[3:4], whole[4:]]
-    rows = Joined(parts)
+    rows = ConcatenatedArray(parts)
     assert rows.shape == whole.shape
     assert len(rows) == 10
     for start, stop in ((0, 3), (1, 2), (3, 4), (4, 10), (9, 10), (5, 5)):
@@ -132,7 +132,7 @@ def test_clips_of_shards_are_those_of_one_store(music: Path, cache: Path, tmp_pa
     batches = []
     for folder in (cache, tmp_path / "one"):
         catalog, store = open_store(music, folder)
-        data = ClipData({"test": catalog}, store, catalog.artists, Clipping(name="x", seconds=1, frames=7), 4)
+        data = ClipData({"test": catalog}, store, catalog.artists, ClipSpec(name="x", seconds=1, frames=7), 4)
         batches.append(list(data.test_dataloader()))
     assert len(batches[0]) == len(batches[1]) > 5
     for sharded, plain in zip(*batches, strict=True):

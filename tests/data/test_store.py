@@ -25,7 +25,7 @@ from filelock import FileLock
 from artistid.data.audio import DecodingError, decode
 from artistid.data.catalog import Catalog
 from artistid.data.features import LogMel
-from artistid.data.sound import Limits
+from artistid.data.song import Limits
 from artistid.data.sources.folder import Folder
 from artistid.data.store import WINDOW, Store, _make_all, prepare
 from artistid.errors import ArtistidError
@@ -102,7 +102,7 @@ def test_it_holds_every_tracks_log_mel(music: Path, cache: Path) -> None:
         log_mel = FEATURES(samples)
         assert np.array_equal(store.track(track.track_id), log_mel.astype(np.float16))
         assert track.duration_s == pytest.approx(len(samples) / RATE)
-        assert store.entries[track.track_id].floor == log_mel.min()
+        assert store.entries[track.track_id].pad_value == log_mel.min()
     assert len({track.sha1 for track in catalog}) == 6
     assert isinstance(store.array, np.memmap)
     assert np.shares_memory(store.track("A/1/3"), store.array)
@@ -356,8 +356,8 @@ def replace_line(path: Path, number: int, line: bytes) -> None:
         {"duration_s": "long"},
         {"duration_s": float("nan")},
         {"duration_s": -1.0},
-        {"floor": float("inf")},
-        {"floor": None},
+        {"pad_value": float("inf")},
+        {"pad_value": None},
         {"error": 1},
     ],
     ids=str,

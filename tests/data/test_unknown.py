@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from artistid.data.unknown import set_aside
+from artistid.data.unknown import hold_out_artists
 from artistid.errors import ArtistidError
 from tests.data.stores import make_store
 
@@ -12,27 +12,27 @@ CATALOG, _ = make_store({f"{artist}/{album}/x": 10 for artist in "abcdef" for al
 
 
 def test_every_track_is_on_one_side_with_all_of_its_artist() -> None:
-    stay, leave = set_aside(CATALOG, 2, seed=0)
+    stay, leave = hold_out_artists(CATALOG, 2, seed=0)
     assert len(leave.artists) == 2
     assert sorted([*stay, *leave], key=lambda track: track.track_id) == list(CATALOG)
     assert not set(stay.artists) & set(leave.artists)
 
 
 def test_the_seed_draws_them() -> None:
-    assert set_aside(CATALOG, 2, seed=0) == set_aside(CATALOG, 2, seed=0)
-    assert len({set_aside(CATALOG, 2, seed)[1].artists for seed in range(20)}) > 5
+    assert hold_out_artists(CATALOG, 2, seed=0) == hold_out_artists(CATALOG, 2, seed=0)
+    assert len({hold_out_artists(CATALOG, 2, seed)[1].artists for seed in range(20)}) > 5
 
 
 def test_more_are_drawn_to_the_same() -> None:
-    assert set(set_aside(CATALOG, 2, seed=3)[1].artists) < set(set_aside(CATALOG, 3, seed=3)[1].artists)
+    assert set(hold_out_artists(CATALOG, 2, seed=3)[1].artists) < set(hold_out_artists(CATALOG, 3, seed=3)[1].artists)
 
 
 def test_by_name() -> None:
-    assert set_aside(CATALOG, ["e", "b"], seed=0)[1].artists == ("b", "e")
+    assert hold_out_artists(CATALOG, ["e", "b"], seed=0)[1].artists == ("b", "e")
 
 
 def test_none() -> None:
-    stay, leave = set_aside(CATALOG, 0, seed=0)
+    stay, leave = hold_out_artists(CATALOG, 0, seed=0)
     assert stay == CATALOG
     assert not len(leave)
 
@@ -42,4 +42,4 @@ def test_none() -> None:
 )
 def test_too_many_or_strangers(unknown: int | list[str], message: str) -> None:
     with pytest.raises(ArtistidError, match=message):
-        set_aside(CATALOG, unknown, seed=0)
+        hold_out_artists(CATALOG, unknown, seed=0)

@@ -5,7 +5,7 @@ import pytest
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.tally import METHODS, tally
+from artistid.evaluation.votes import METHODS, count_votes
 from artistid.evaluation.voting import vote
 
 ARTISTS = ("A", "B", "C", "D")
@@ -35,51 +35,51 @@ def random_predictions(seed: int, n_songs: int = 40, n_artists: int = 4) -> Pred
 
 class TestMajority:
     def test_most_clips_win_though_another_is_surer(self) -> None:
-        result = tally(*one_song([0.40, 0.30, 0.20, 0.10], [0.40, 0.30, 0.20, 0.10], [0.01, 0.97, 0.01, 0.01]))
+        result = count_votes(*one_song([0.40, 0.30, 0.20, 0.10], [0.40, 0.30, 0.20, 0.10], [0.01, 0.97, 0.01, 0.01]))
         assert result.votes.tolist() == [[2, 1, 0, 0]]
         assert places(result.ranking[0]) == "ABCD"
 
     def test_a_tie_goes_to_the_larger_summed_log_probability(self) -> None:
         # A: ln .6 + ln .1 = ln .06; B: ln .3 + ln .5 = ln .15.
-        result = tally(*one_song([0.6, 0.3, 0.05, 0.05], [0.1, 0.5, 0.3, 0.1]))
+        result = count_votes(*one_song([0.6, 0.3, 0.05, 0.05], [0.1, 0.5, 0.3, 0.1]))
         assert result.votes.tolist() == [[1, 1, 0, 0]]
         assert places(result.ranking[0]) == "BACD"
 
     def test_artists_without_votes_are_placed_by_log_probability_behind_those_with(self) -> None:
         # D has far more probability than C in sum, and A no more than a vote.
-        result = tally(*one_song([0.34, 0.00, 0.33, 0.33], [0.00, 0.50, 0.01, 0.49], [0.00, 0.50, 0.01, 0.49]))
+        result = count_votes(*one_song([0.34, 0.00, 0.33, 0.33], [0.00, 0.50, 0.01, 0.49], [0.00, 0.50, 0.01, 0.49]))
         assert places(result.ranking[0]) == "BADC"
 
     def test_a_full_tie_keeps_the_order_of_the_artists_whatever_the_order_of_the_clips(self) -> None:
         clips = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1]])
         for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
-            assert places(tally(*one_song(*clips[order].tolist())).ranking[0]) == "ABCD"
+            assert places(count_votes(*one_song(*clips[order].tolist())).ranking[0]) == "ABCD"
 
     def test_a_zero_counts_much_but_not_infinitely(self) -> None:
         # One vote each. A has one zero; B and C have two, and C's other clip is the surer one: infinities would tie.
-        result = tally(*one_song([1.0, 0.0, 0.0, 0.0], [0.1, 0.9, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]))
+        result = count_votes(*one_song([1.0, 0.0, 0.0, 0.0], [0.1, 0.9, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]))
         assert places(result.ranking[0]) == "ACBD"
 
 
 class TestConfident:
     def test_only_clips_above_one_half_count(self) -> None:
         clips = one_song([0.50, 0.49, 0.01, 0.00], [0.50, 0.49, 0.01, 0.00], [0.10, 0.60, 0.20, 0.10])
-        assert places(tally(*clips, "majority").ranking[0])[0] == "A"
-        confident = tally(*clips, "confident")
+        assert places(count_votes(*clips, "majority").ranking[0])[0] == "A"
+        confident = count_votes(*clips, "confident")
         assert confident.votes.tolist() == [[0, 1, 0, 0]]
         assert places(confident.ranking[0]) == "BCAD", "the uncounted clips have no say in the order either"
         np.testing.assert_allclose(confident.probability, [[0.1, 0.6, 0.2, 0.1]], rtol=1e-6)
 
     def test_all_clips_count_where_none_is_confident(self) -> None:
         clips = one_song([0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1], [0.3, 0.5, 0.1, 0.1])
-        for confident, majority in zip(tally(*clips, "confident"), tally(*clips, "majority"), strict=True):
+        for confident, majority in zip(count_votes(*clips, "confident"), count_votes(*clips, "majority"), strict=True):
             np.testing.assert_array_equal(confident, majority)
 
 
 def test_mean_logprob_lets_a_sure_clip_outweigh_a_majority() -> None:
     clips = one_song([0.5, 0.4, 0.05, 0.05], [0.5, 0.4, 0.05, 0.05], [0.01, 0.97, 0.01, 0.01])
-    assert places(tally(*clips, "majority").ranking[0]) == "ABCD"
-    assert places(tally(*clips, "mean_logprob").ranking[0]) == "BACD"
+    assert places(count_votes(*clips, "majority").ranking[0]) == "ABCD"
+    assert places(count_votes(*clips, "mean_logprob").ranking[0]) == "BACD"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -130,7 +130,7 @@ def test_renaming_the_artists_renames_the_winners(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_song_of_one_clip_is_that_clip(method: str) -> None:
     clip = np.float32([[0.2, 0.1, 0.4, 0.3]])
-    assert places(tally(clip, np.array([0]), method).ranking[0]) == "CDAB"
+    assert places(count_votes(clip, np.array([0]), method).ranking[0]) == "CDAB"
 
 
 def test_more_artists_than_are_summed_at_once() -> None:
@@ -138,7 +138,7 @@ def test_more_artists_than_are_summed_at_once() -> None:
     probability = generator.dirichlet(np.full(100, 0.1), size=60).astype(np.float32)
     song = np.arange(6).repeat(10)
     expected = probability.reshape(6, 10, 100).mean(axis=1)
-    np.testing.assert_allclose(tally(probability, song).probability, expected, atol=1e-6)
+    np.testing.assert_allclose(count_votes(probability, song).probability, expected, atol=1e-6)
 
 
 def test_a_single_artist_always_wins() -> None:

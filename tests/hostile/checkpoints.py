@@ -100,9 +100,9 @@ def _add_specification(title: str, **changes: Any) -> None:
     hostile(title)(lambda path: write(path, plain(**changes)))
 
 
-def _add_changed(part: str, title: str, **changes: Any) -> None:
+def _add_changed(subset: str, title: str, **changes: Any) -> None:
     """A specification, one of whose dicts has other entries."""
-    hostile(title)(lambda path: write(path, plain(**{part: {**plain()[part], **changes}})))
+    hostile(title)(lambda path: write(path, plain(**{subset: {**plain()[subset], **changes}})))
 
 
 def _add_network(title: str, network: Any) -> None:
@@ -297,7 +297,7 @@ def _deep(levels: int) -> Any:
 
 
 hostile("billions of values that share nodes")(lambda path: write(path, plain(recordings=_shared(10))))
-hostile("lists within lists, 300 deep")(lambda path: write(path, plain(grew_from={"recordings": _deep(300)})))
+hostile("lists within lists, 300 deep")(lambda path: write(path, plain(pretrained_from={"recordings": _deep(300)})))
 
 
 @hostile("lists within lists, 100,000 deep")
@@ -326,15 +326,15 @@ for _name, _changes in {
     "batches of a trillion": {"batch_size": 10**12},
     "batches of less than none": {"batch_size": -1},
     "batches of half a clip": {"batch_size": 0.5},
-    "a number of 40 digits": {"split": {"rule": "album", "seed": 10**40, "parts": {}}},
+    "a number of 40 digits": {"split": {"rule": "album", "seed": 10**40, "subsets": {}}},
     "split is a list": {"split": ["album"]},
-    "parts is a list": {"split": {"rule": "album", "seed": 0, "parts": ["train"]}},
-    "a part that there is not": {"split": {"rule": "album", "seed": 0, "parts": {"a": "evil"}}},
-    "it grew from a list": {"grew_from": ["x"]},
-    "it grew from nothing": {"grew_from": {"checkpoint": "x"}},
-    "a threshold that is no number": {"rejection": {"threshold": float("nan"), "accepted": 0.95, "n_songs": 3}},
-    "a threshold of text": {"rejection": {"threshold": "x", "accepted": 0.95, "n_songs": 3}},
-    "a threshold of 7": {"rejection": {"threshold": 7.0, "accepted": 0.95, "n_songs": 3}},
+    "subsets is a list": {"split": {"rule": "album", "seed": 0, "subsets": ["train"]}},
+    "a subset that there is not": {"split": {"rule": "album", "seed": 0, "subsets": {"a": "evil"}}},
+    "it grew from a list": {"pretrained_from": ["x"]},
+    "it grew from nothing": {"pretrained_from": {"checkpoint": "x"}},
+    "a threshold that is no number": {"open_set": {"threshold": float("nan"), "accepted": 0.95, "n_songs": 3}},
+    "a threshold of text": {"open_set": {"threshold": "x", "accepted": 0.95, "n_songs": 3}},
+    "a threshold of 7": {"open_set": {"threshold": 7.0, "accepted": 0.95, "n_songs": 3}},
     "bytes": {"vote": b"majority"},
     "a set": {"recordings": {"a"}},
     "a tensor": {"batch_size": torch.tensor(16)},
@@ -461,8 +461,8 @@ for _name, _value in {
     "absolute": "/tmp/evil",
     "a way up": "../../evil",
     "one level up": "..",
-    "of two parts": "a/b",
-    "of two parts for Windows": "a\\b",
+    "of two subsets": "a/b",
+    "of two subsets for Windows": "a\\b",
     "a drive": "C:evil",
     "empty": "",
     "with a NUL": "a\0b",

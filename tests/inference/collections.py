@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from artistid.data.catalog import Track
 from artistid.inference.collection import Origin, absolute
-from artistid.inference.draft import EmbeddedSong, drafting
+from artistid.inference.collection_writer import EmbeddedSong, drafting
 from artistid.inference.identifier import song_vector
 
 ORIGIN = Origin("0123456789abcdef", {"name": "logmel"}, {"name": "3s"}, "0.1.0")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.features import LogMel
 from artistid.learning.acceleration import prepare_network
 from artistid.learning.specification import CHECKPOINT_KEY, Specification
@@ -41,7 +41,7 @@ def specification_of(frames: int, **features: Any) -> Specification:
     return Specification(
         artists=ARTISTS,
         features=LogMel(**features).plain(),
-        clip=Clipping(name=f"{frames} frames", seconds=frames * 0.032, frames=frames).plain(),
+        clip=ClipSpec(name=f"{frames} frames", seconds=frames * 0.032, frames=frames).plain(),
         network={"_target_": "artistid.models.crnn.CRNN"},
         vote="majority",
         batch_size=16,

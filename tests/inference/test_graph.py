@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
 from artistid.inference.graph import Cut, PowerSpectrum
@@ -21,7 +21,7 @@ def test_power_spectrum_is_that_of_numpy(n_fft: int) -> None:
 
 
 def test_every_full_clip_is_cut_and_a_short_song_ends_in_its_floor() -> None:
-    cut = Cut(LogMel(), Clipping(name="1s", seconds=1, frames=32))
+    cut = Cut(LogMel(), ClipSpec(name="1s", seconds=1, frames=32))
     log_mel = torch.linspace(-60, 0, 100 * 128).half().float().reshape(100, 128)
     assert torch.equal(cut(log_mel, 99 * 512), log_mel[:96].reshape(3, 32, 128))
     [short] = cut(log_mel[:7], 6 * 512)
@@ -30,7 +30,7 @@ def test_every_full_clip_is_cut_and_a_short_song_ends_in_its_floor() -> None:
 
 
 def test_clips_begin_where_they_do_in_training_whatever_the_hop() -> None:
-    cut = Cut(LogMel(hop_length=400), Clipping(name="x", seconds=0.096, frames=3))
+    cut = Cut(LogMel(hop_length=400), ClipSpec(name="x", seconds=0.096, frames=3))
     log_mel = torch.arange(100.0)[:, None].expand(100, 128).contiguous()
     starts = cut(log_mel, 99 * 400)[:, 0, 0]
     assert starts.tolist() == [round(3.84 * clip) for clip in range(len(starts))]
@@ -38,10 +38,16 @@ def test_clips_begin_where_they_do_in_training_whatever_the_hop() -> None:
 
 
 def test_a_song_that_would_have_no_clip_gives_its_first() -> None:
-    cut = Cut(LogMel(), Clipping(name="1s", seconds=1, frames=32, keep_last=False, pad_short=False))
-    assert [len(cut(torch.zeros(frames, 128), (frames - 1) * 512)) for frames in (5, 32, 64, 95, 96)] == [1, 1, 1, 1, 2]
+    cut = Cut(LogMel(), ClipSpec(name="1s", seconds=1, frames=32, keep_last=False, pad_short=False))
+    assert [len(cut(torch.zeros(frames, 128), (frames - 1) * 512)) for frames in (5, 32, 64, 95, 96)] == [
+        1,
+        1,
+        1,
+        1,
+        2,
+    ]
 
 
 def test_whole_songs_are_refused() -> None:
     with pytest.raises(ArtistidError, match="clip=song: a network is given clips of one length"):
-        Cut(LogMel(), Clipping(name="song", seconds=None, frames=None))
+        Cut(LogMel(), ClipSpec(name="song", seconds=None, frames=None))

@@ -40,9 +40,9 @@ class TestAgreesWithTraining:
         catalog = pd.read_csv(run / "catalog.csv").set_index("track_id")
         assert identifier.artists == clips.artists
         for track_id in np.unique(clips.track_id):
-            hearing = identifier.hear(catalog.loc[track_id, "path"])
+            outputs = identifier.hear(catalog.loc[track_id, "path"])
             expected = clips.probability[clips.track_id == track_id]
-            np.testing.assert_allclose(hearing.probability, expected, atol=1e-5)
+            np.testing.assert_allclose(outputs.probability, expected, atol=1e-5)
 
     def test_the_vote_and_its_confidence_are_those_of_the_songs_table(self, identifier: Identifier, run: Path) -> None:
         songs = pd.read_csv(run / "songs_test.csv").merge(pd.read_csv(run / "catalog.csv"), on="track_id")
@@ -61,14 +61,14 @@ class TestAgreesWithTraining:
         clip[: len(features)] = features
         network = identifier._network
         expected = network(torch.from_numpy(clip.T[None].astype(np.float32))).softmax(1).detach().numpy()
-        np.testing.assert_allclose(identifier.hear_sound(sound).probability, expected, atol=1e-5)
+        np.testing.assert_allclose(identifier.infer(sound).probability, expected, atol=1e-5)
 
     def test_the_threshold_is_that_of_the_validation(self, run: Path, identifier: Identifier) -> None:
         songs = pd.read_csv(run / "songs_val.csv")
-        rejection = json.loads((run / "scores.json").read_text())["rejection"]
-        assert rejection["threshold"] == pytest.approx(np.quantile(songs["confidence"], 0.05, method="lower"), abs=1e-6)
-        assert rejection["n_songs"] == len(songs)
-        assert identifier.specification.rejection == rejection
+        open_set = json.loads((run / "scores.json").read_text())["open_set"]
+        assert open_set["threshold"] == pytest.approx(np.quantile(songs["confidence"], 0.05, method="lower"), abs=1e-6)
+        assert open_set["n_songs"] == len(songs)
+        assert identifier.specification.open_set == open_set
 
 
 class TestAnswer:
@@ -84,14 +84,14 @@ class TestAnswer:
         assert answer.score == pytest.approx(max(candidate.probability for candidate in everyone))
 
     def test_the_timeline_covers_every_clip_once(self, identifier: Identifier, song: Path) -> None:
-        hearing, timeline = identifier.hear(song), identifier.predict(song).timeline
+        outputs, timeline = identifier.hear(song), identifier.predict(song).timeline
         assert timeline[0].start_s == 0
-        assert timeline[-1].end_s == pytest.approx(hearing.end_s[-1])
-        assert len(hearing) == 7  # of 1.024 s
+        assert timeline[-1].end_s == pytest.approx(outputs.end_s[-1])
+        assert len(outputs) == 7  # of 1.024 s
         for before, after in pairwise(timeline):
             assert before.end_s == pytest.approx(after.start_s)
             assert before.artist != after.artist
-        for start, end, clip in zip(hearing.start_s, hearing.end_s, hearing.probability, strict=True):
+        for start, end, clip in zip(outputs.start_s, outputs.end_s, outputs.probability, strict=True):
             [stretch] = [each for each in timeline if each.start_s <= start and end <= each.end_s]
             assert stretch.artist == identifier.artists[clip.argmax()]
 
@@ -103,12 +103,12 @@ class TestAnswer:
         assert np.mean(both == np.concatenate(hearings)) > 0.9
 
     def test_none_of_them_is_below_the_threshold(self, identifier: Identifier, song: Path) -> None:
-        hearing, specification = identifier.hear(song), identifier.specification
-        score = identifier.identify(hearing).score
+        outputs, specification = identifier.hear(song), identifier.specification
+        score = identifier.identify(outputs).score
         for threshold, nobody in ((score - 0.01, False), (min(1, score + 0.01), True)):
             strict = Identifier(
                 type(specification)(
-                    **{**specification.plain(), "rejection": {**specification.rejection, "threshold": threshold}}
+                    **{**specification.plain(), "open_set": {**specification.open_set, "threshold": threshold}}
                 ),
                 identifier._network,
             )
@@ -118,7 +118,7 @@ class TestAnswer:
 
     def test_without_a_threshold_it_says_so(self, checkpoint: Path, song: Path, tmp_path: Path) -> None:
         old = torch.load(checkpoint, weights_only=True)
-        del old["artistid"]["rejection"]  # as an older version wrote it
+        del old["artistid"]["open_set"]  # as an older version wrote it
         torch.save(old, tmp_path / "old.ckpt")
         answer = artistid.load(tmp_path / "old.ckpt").predict(song)
         assert answer.artist == answer.top[0].artist
@@ -138,9 +138,9 @@ class TestSamples:
         expected = identifier.hear(song)
         stereo = np.stack([samples, samples], axis=1)
         for given in (samples, samples.astype(float), stereo, stereo.T, torch.from_numpy(samples), samples.tolist()):
-            hearing = identifier.hear(given, rate)
-            np.testing.assert_allclose(hearing.probability, expected.probability, atol=1e-5)
-            assert hearing.duration_s == expected.duration_s
+            outputs = identifier.hear(given, rate)
+            np.testing.assert_allclose(outputs.probability, expected.probability, atol=1e-5)
+            assert outputs.duration_s == expected.duration_s
 
     @pytest.mark.parametrize("subtype", ["int16", "int32"])
     def test_integers_are_of_full_scale(self, identifier: Identifier, song: Path, subtype: str) -> None:
@@ -237,9 +237,9 @@ class TestEmbedding:
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
 
     def test_probabilities_follow_from_the_vectors(self, identifier: Identifier, song: Path) -> None:
-        hearing = identifier.hear(song)
-        logits = identifier._network.classify(torch.from_numpy(hearing.embedding))
-        np.testing.assert_allclose(logits.softmax(1).detach(), hearing.probability, atol=1e-6)
+        outputs = identifier.hear(song)
+        logits = identifier._network.classify(torch.from_numpy(outputs.embedding))
+        np.testing.assert_allclose(logits.softmax(1).detach(), outputs.probability, atol=1e-6)
 
 
 class TestFolder:

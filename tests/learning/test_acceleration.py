@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
 from artistid.learning.acceleration import (
+    cache_on_device,
     choose_memory_format,
     choose_precision,
-    place_clips,
     prepare_network,
 )
 from artistid.models.crnn import CRNN
@@ -51,7 +51,7 @@ class TestPlaceClips:
     @pytest.mark.parametrize(("where", "kept"), [("auto", False), ("host", False), ("device", True)])
     def test_on_a_cpu_they_stay_in_the_store_unless_it_is_said(self, where: str, kept: bool) -> None:
         catalog, store = make_store({"a/1/x": 20, "b/1/x": 20})
-        data = ClipData({"test": catalog}, store, ("a", "b"), Clipping(name="x", seconds=1, frames=10), 4)
-        place_clips(data, torch.device("cpu"), where)
+        data = ClipData({"test": catalog}, store, ("a", "b"), ClipSpec(name="x", seconds=1, frames=10), 4)
+        cache_on_device(data, torch.device("cpu"), where)
         assert (data.datasets["test"].kept is not None) == kept
         assert not data.prefetching

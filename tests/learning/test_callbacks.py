@@ -30,7 +30,7 @@ def two_songs() -> Clips:
         label=np.array([0, 0, 0, 1]),
         start=np.array([0, 32, 64, 96]),
         length=np.full(4, 32),
-        floor=np.full(4, -80, np.float32),
+        pad_value=np.full(4, -80, np.float32),
         rows=32,
         dropped=(),
         padded=(),
@@ -74,9 +74,9 @@ def test_two_processes_have_the_scores_of_one(corpus: Path, tmp_path: Path) -> N
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     two = read_scores(folder)
-    for part in ("val", "test"):
-        assert two[part]["frame"]["n"] == one[part]["frame"]["n"]
-        assert two[part]["song"]["n"] == one[part]["song"]["n"]
+    for subset in ("val", "test"):
+        assert two[subset]["frame"]["n"] == one[subset]["frame"]["n"]
+        assert two[subset]["song"]["n"] == one[subset]["song"]["n"]
     own = Predictions.from_parquet(folder / "predictions" / "val.parquet")
     probability = own.probability[np.arange(len(own)), own.label]
     logged = pd.read_csv(folder / "metrics.csv")["val/loss"].dropna().iloc[-1]

@@ -283,10 +283,10 @@ def test_run_says_what_it_grew_from(tuned: Path, checkpoint: Path) -> None:
     assert told["seen_in_pretraining"] == {"val": [], "test": []}
     grown, _ = load_checkpoint(tuned / "checkpoints" / "best.ckpt")
     pretrained, _ = load_checkpoint(checkpoint)
-    assert grown.grew_from is not None
-    assert grown.grew_from["recordings"] == pretrained.recordings
-    assert len(grown.grew_from["sha256"]) == 64
-    assert pretrained.grew_from is None
+    assert grown.pretrained_from is not None
+    assert grown.pretrained_from["recordings"] == pretrained.recordings
+    assert len(grown.pretrained_from["sha256"]) == 64
+    assert pretrained.pretrained_from is None
 
 
 def test_what_grew_from_what_grew_has_heard_all_of_it(
@@ -298,18 +298,20 @@ def test_what_grew_from_what_grew_has_heard_all_of_it(
         *load_checkpoint(checkpoint)[0].recordings,
         *load_checkpoint(tuned / "checkpoints" / "best.ckpt")[0].recordings,
     }
-    assert grown.trained_on_before().sha1 == before
+    assert grown.pretraining_recordings().sha1 == before
 
 
 def test_recordings_heard_before_are_named(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same music with the albums of the other seed's split: what trained then is tested now."""
     train(corpus, tmp_path / "before", "seed=1")
     scores = train(corpus, tmp_path / "run", f"init_from={tmp_path / 'before' / 'checkpoints' / 'best.ckpt'}")
-    parts = {run: pd.read_csv(tmp_path / run / "split.csv").set_index("track_id")["part"] for run in ("before", "run")}
-    trained = set(parts["before"].index[parts["before"] == "train"])
+    subsets = {
+        run: pd.read_csv(tmp_path / run / "split.csv").set_index("track_id")["subset"] for run in ("before", "run")
+    }
+    trained = set(subsets["before"].index[subsets["before"] == "train"])
     seen = scores["training"]["init_from"]["seen_in_pretraining"]
-    for part in ("val", "test"):
-        assert seen[part] == sorted(trained & set(parts["run"].index[parts["run"] == part]))
+    for subset in ("val", "test"):
+        assert seen[subset] == sorted(trained & set(subsets["run"].index[subsets["run"] == subset]))
     assert seen["test"]
     assert f"test: init_from was trained on {len(seen['test'])} of these 6 recordings" in capsys.readouterr().out
     run_verb(
@@ -348,9 +350,9 @@ def test_settings_without_effect_are_none_of_the_run(corpus: Path, tmp_path: Pat
 
 def test_checkpoint_from_before_there_was_fine_tuning(checkpoint: Path, tmp_path: Path) -> None:
     old = torch.load(checkpoint, weights_only=True)
-    del old["artistid"]["grew_from"]
+    del old["artistid"]["pretrained_from"]
     torch.save(old, tmp_path / "old.ckpt")
-    assert load_checkpoint(tmp_path / "old.ckpt")[0].trained_on_before().sha1 == frozenset()
+    assert load_checkpoint(tmp_path / "old.ckpt")[0].pretraining_recordings().sha1 == frozenset()
 
 
 # What cannot be

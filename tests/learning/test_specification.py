@@ -100,8 +100,8 @@ def test_a_configuration_that_calls_something_foreign(tmp_path: Path, network: d
 
 def test_an_older_checkpoint_has_no_threshold() -> None:
     plain = specification().plain()
-    del plain["rejection"]
-    assert Specification.from_plain(plain, "x").rejects() is None
+    del plain["open_set"]
+    assert Specification.from_plain(plain, "x").open_set_threshold() is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_an_older_checkpoint_has_no_threshold() -> None:
         ({"colour": "blue"}, "another version of artistid than this one, .*: colour unknown"),
         ({"features": {"wavelets": 3}}, "another version of artistid: .*wavelets"),
         ({"clip": {"name": "x"}}, "another version of artistid"),
-        ({"rejection": {"threshold": 7.0, "accepted": 0.9, "n_songs": 3}}, r"rejection\.threshold=7\.0"),
+        ({"open_set": {"threshold": 7.0, "accepted": 0.9, "n_songs": 3}}, r"open_set\.threshold=7\.0"),
         ({"artists": "ab"}, "another version"),
         ({"artists": [1, 2]}, "another version"),
         ({"network": {"_target_": "artistid.models.crnn.CRNN", "layers": 9}}, "don't fit"),

@@ -64,11 +64,11 @@ def make_run(
         OmegaConf.update(config, name, value)
     drawn = f"{split}-{seed}" + ("" if fold is None else f"-{fold}")
     artists = [f"artist_{number:02}" for number in range(n_artists)]
-    parts = ("train", "val", "test")
+    subsets = ("train", "val", "test")
     tracks = [
-        Track(f"{artist}/{part}/{drawn}-{song}", artist, part, str(song), Path("song.wav"))
+        Track(f"{artist}/{subset}/{drawn}-{song}", artist, subset, str(song), Path("song.wav"))
         for artist in artists
-        for part in parts
+        for subset in subsets
         for song in range(songs)
     ]
     folder = RunFolder(path)
@@ -82,12 +82,17 @@ def make_run(
         generator = np.random.default_rng([seed, len(clip), int(_seconds(clip, 0)), len(model), *of_fold])
         level = SKILL[split] if skill is None else skill
         tested = {
-            part: draw_predictions(
-                [track for track in tracks if track.album == part][drop:], artists, song_seconds, clip, level, generator
+            subset: draw_predictions(
+                [track for track in tracks if track.album == subset][drop:],
+                artists,
+                song_seconds,
+                clip,
+                level,
+                generator,
             )
-            for part in ("val", "test")
+            for subset in ("val", "test")
         }
-        scores = {part: score_levels(clips, config.vote, levels) for part, clips in tested.items()}
+        scores = {subset: score_levels(clips, config.vote, levels) for subset, clips in tested.items()}
         if epochs:
             csv_metrics(epochs).to_csv(folder.metrics, index=False)
         folder.write_results(tested, config.vote, scores)

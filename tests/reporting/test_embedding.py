@@ -13,7 +13,7 @@ from sklearn.metrics import silhouette_score
 from torch import nn
 
 from artistid.data.catalog import Catalog
-from artistid.data.clips import Clipping
+from artistid.data.clips import ClipSpec
 from artistid.data.features import LogMel
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
@@ -41,12 +41,12 @@ def clusters(n_songs: int = 4, n_clips: int = 3, spread: float = 1.0, seed: int 
     return Embedding(points, (centres + generator.normal(0, spread, (len(points), 8))).astype(np.float32))
 
 
-def untrained(clipping: Clipping) -> ArtistClassifier:
+def untrained(clip_spec: ClipSpec) -> ArtistClassifier:
     """A network for the artists a and b, with random weights."""
     specification = Specification(
         artists=["a", "b"],
         features=LogMel().plain(),
-        clip=clipping.plain(),
+        clip=clip_spec.plain(),
         network={"_target_": "artistid.models.crnn.CRNN"},
         vote="majority",
         batch_size=4,
@@ -89,7 +89,7 @@ class TestEmbedding:
     def test_what_fills_up_a_short_song_has_no_seconds(self) -> None:
         catalog, store = make_store({"a/x/short": 40, "b/x/long": 150})
         catalog = catalog.with_facts({"a/x/short": (39.5 * 512 / 16000, "1"), "b/x/long": (149.5 * 512 / 16000, "2")})
-        points = embed(untrained(Clipping(name="x", seconds=2, frames=64)), catalog, store).points
+        points = embed(untrained(ClipSpec(name="x", seconds=2, frames=64)), catalog, store).points
         assert points["clip"].tolist() == [0, 0, 1]
         assert points["start_s"].tolist() == pytest.approx([0, 0, 2.048])
         assert points["end_s"].tolist() == pytest.approx([1.264, 2.048, 4.096])
@@ -102,14 +102,14 @@ class TestEmbedding:
 
     def test_a_network_without_a_bottleneck(self) -> None:
         catalog, store = make_store({"a/x/y": 40})
-        classifier = untrained(Clipping(name="x", seconds=1, frames=32))
+        classifier = untrained(ClipSpec(name="x", seconds=1, frames=32))
         classifier.network = nn.Flatten()
         with pytest.raises(ArtistidError, match=r"Flatten has no method bottleneck\(log_mel\)"):
             embed(classifier, catalog, store)
 
     def test_a_network_that_diverged(self) -> None:
         catalog, store = make_store({"a/x/y": 40})
-        classifier = untrained(Clipping(name="x", seconds=1, frames=32))
+        classifier = untrained(ClipSpec(name="x", seconds=1, frames=32))
         nn.init.constant_(classifier.network.recurrence.bias_ih_l1, torch.nan)
         with pytest.raises(ArtistidError, match="not finite"):
             embed(classifier, catalog.with_facts({"a/x/y": (1.3, "1")}), store)

@@ -133,7 +133,7 @@ class TestGenres:
         assert dict(zip(songs["artist"], songs["genre"], strict=True)) == GENRES
 
     def test_a_tracks_own_counts_before_its_artists(self, run: Path, tmp_path: Path) -> None:
-        tested = pd.read_csv(run / "split.csv").query("part == 'test'")["track_id"].iloc[0]
+        tested = pd.read_csv(run / "split.csv").query("subset == 'test'")["track_id"].iloc[0]
         songs = pd.read_parquet(write_map(run, tmp_path, genres=GENRES | {tested: "ska"}).points["song"])
         assert (songs["genre"] == "ska").tolist() == (songs["track_id"] == tested).tolist()
 

@@ -14,9 +14,9 @@ import pytest
 
 from artistid.inference.identifier import Identifier
 from artistid.web.connections import Server
-from artistid.web.listening import Listener
 from artistid.web.scratch import Scratch
-from artistid.web.server import Desk, application
+from artistid.web.server import UploadQueue, application
+from artistid.web.service import SongService
 from tests.verbs import run_verb, train
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile, make_bad_files
 
@@ -65,17 +65,17 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def client(identifier: Identifier, temporary: Path) -> Iterator[httpx.Client]:
     """Of a server that knows itself as ``studio.example``, too."""
-    listener = Listener(identifier, MAX_MINUTES, top=2)
-    with served(listener, "studio.example") as address, httpx.Client(base_url=address, timeout=600) as client:
+    service = SongService(identifier, MAX_MINUTES, top=2)
+    with served(service, "studio.example") as address, httpx.Client(base_url=address, timeout=600) as client:
         yield client
 
 
 @contextmanager
-def served(listener: Listener, *names: str, proxies: Sequence[str] = ()) -> Iterator[str]:
+def served(service: SongService, *names: str, proxies: Sequence[str] = ()) -> Iterator[str]:
     """Where it answers, over HTTP."""
     with Scratch() as scratch, socket.create_server(("127.0.0.1", 0)) as listening:
-        desk = Desk(listener, MAX_MB, scratch)
-        server = Server(application(desk, frozenset(names)), desk.close, proxies)
+        queue = UploadQueue(service, MAX_MB, scratch)
+        server = Server(application(queue, frozenset(names)), queue.close, proxies)
         thread = Thread(target=server.run, args=([listening],))
         thread.start()
         try:

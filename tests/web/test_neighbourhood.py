@@ -9,8 +9,8 @@ import pytest
 from artistid.errors import ArtistidError
 from artistid.inference.identifier import Identifier
 from artistid.web import neighbourhood
-from artistid.web.listening import Listener
 from artistid.web.neighbourhood import Neighbourhood
+from artistid.web.service import SongService
 from tests.verbs import run_verb
 from tests.web.conftest import served
 
@@ -89,7 +89,7 @@ class TestNearest:
     def test_where_the_music_lies_is_not_told(
         self, around: Neighbourhood, identifier: Identifier, corpus: Path, song: Path
     ) -> None:
-        with served(Listener(identifier, 1, 2, around)) as address:
+        with served(SongService(identifier, 1, 2, around)) as address:
             answer = httpx.post(f"{address}/songs", content=song.read_bytes(), timeout=600)
             assert len(answer.json()["neighbourhood"]["songs"]) == 4
             page, drawn = httpx.get(address), httpx.get(f"{address}/map")

@@ -20,7 +20,7 @@ from artistid.inference.collection import Collection
 from artistid.inference.identification import Identification
 from artistid.inference.identifier import Identifier
 from artistid.web import guests
-from artistid.web.listening import Listener
+from artistid.web.service import SongService
 from tests.browser import chromium
 from tests.corpus import make_song, write_audio
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile
@@ -369,7 +369,7 @@ class TestRefusals:
         monkeypatch.setattr(guests, limit, value)
         monkeypatch.setattr(guests, "SLOW_RATE", -1)  # none makes way
         (tmp_path / "song.mp3").write_bytes(song.read_bytes())
-        with served(Listener(identifier, MAX_MINUTES, top=2)) as address, ExitStack() as stack:
+        with served(SongService(identifier, MAX_MINUTES, top=2)) as address, ExitStack() as stack:
             for other in ("127.0.0.8", "127.0.0.9") if limit == "MOST_SENDING" else ():
                 to = ("127.0.0.1", urlsplit(address).port or 80)
                 connection = stack.enter_context(socket.create_connection(to, source_address=(other, 0)))
@@ -386,7 +386,7 @@ class TestRefusals:
         monkeypatch.setattr(guests, "SECONDS_TO_BEGIN", 1)
         monkeypatch.setattr(guests, "LEAST_RATE", 1e9)
         (tmp_path / "song.wav").write_bytes(bytes(900_000))
-        with served(Listener(identifier, MAX_MINUTES, top=2)) as address:
+        with served(SongService(identifier, MAX_MINUTES, top=2)) as address:
             opened = Opened(browser, address)
             line = {"offline": False, "latency": 10, "downloadThroughput": -1, "uploadThroughput": 20_000}
             opened.page.context.new_cdp_session(opened.page).send("Network.emulateNetworkConditions", line)

@@ -15,8 +15,8 @@ import pytest
 
 import artistid
 from artistid.inference.identifier import Identifier
-from artistid.web.listening import Listener
 from artistid.web.scratch import PREFIX
+from artistid.web.service import SongService
 from tests.corpus import SAMPLE_RATE, make_song, write_audio
 from tests.web.bad_files import BadFile
 from tests.web.conftest import served
@@ -173,7 +173,7 @@ class TestPage:
     def test_names_are_text(self, identifier: Identifier) -> None:
         artists = ["<script>alert(1)</script>", 'a" b=c', "Sigur Rós"]
         named = replace(identifier.specification, artists=artists)
-        with served(Listener(Identifier(named, named.build(), "cpu"), 1, 2)) as address:
+        with served(SongService(Identifier(named, named.build(), "cpu"), 1, 2)) as address:
             page = httpx.get(address).text
         assert "<script>alert" not in page
         assert "<li>&lt;script&gt;alert(1)&lt;/script&gt;</li>" in page

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artistid.data.features import LogMel
-from artistid.inference.sound import sound_of_samples
+from artistid.inference.samples import features_of_samples
 from artistid.web.spectrogram import MOST_COLUMNS, picture
 
 FEATURES = LogMel()
@@ -18,7 +18,7 @@ FEATURES = LogMel()
 
 def drawn(samples: NDArray[np.floating]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """What is sent, and its picture (mel from the highest to the lowest, time) in grey."""
-    sent = picture(sound_of_samples(samples, FEATURES.sample_rate, FEATURES), FEATURES)
+    sent = picture(features_of_samples(samples, FEATURES.sample_rate, FEATURES), FEATURES)
     kind, _, data = sent["image"].partition(",")
     assert kind == "data:image/png;base64"
     return sent, np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))

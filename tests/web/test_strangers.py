@@ -27,8 +27,8 @@ from starlette.requests import ClientDisconnect
 from artistid.inference.identifier import Identifier
 from artistid.web import connections, guests
 from artistid.web.guests import Guests, Turns, client_address
-from artistid.web.listening import Listener
 from artistid.web.scratch import PREFIX, Scratch
+from artistid.web.service import SongService
 from artistid.web.uploads import RefusedError
 from tests.corpus import make_song, write_audio
 from tests.web.bad_files import MAX_MINUTES
@@ -215,8 +215,8 @@ def test_only_a_proxy_that_is_named_is_believed_who_asks(
 ) -> None:
     monkeypatch.setattr(guests, "MOST_SENDING", 2)
     monkeypatch.setattr(guests, "SLOW_RATE", -1)  # none makes way
-    listener = Listener(identifier, MAX_MINUTES, top=2)
-    with served(listener, proxies=proxies) as address, httpx.Client(base_url=address, timeout=600) as client:
+    service = SongService(identifier, MAX_MINUTES, top=2)
+    with served(service, proxies=proxies) as address, httpx.Client(base_url=address, timeout=600) as client:
         first = HEAD + b"X-Forwarded-For: 203.0.113.1\r\nContent-Length: 9\r\n\r\n"
         with connect(client, first):
             time.sleep(0.5)
@@ -320,7 +320,7 @@ def test_a_hearing_ends_where_it_is_not_wanted(identifier: Identifier, song: Pat
         raise ClientDisconnect
 
     with pytest.raises(ClientDisconnect):
-        Listener(identifier, MAX_MINUTES, top=2).answer(song, song.name, leave)
+        SongService(identifier, MAX_MINUTES, top=2).answer(song, song.name, leave)
 
 
 STRANGE = [

@@ -52,7 +52,7 @@ class Benchmark:
     def draw(cls, name: str, tracks: Iterable[tuple[str, str, str]]) -> Benchmark:
         """The benchmark of the tracks (track id, artist, album), split by the package's own rule."""
         catalog = Catalog(Track(*identifiers, title="", path=Path()) for identifiers in tracks)
-        parts = [AlbumSplit().draw(catalog, seed).parts for seed in SEEDS]
+        parts = [AlbumSplit().draw(catalog, seed).subsets for seed in SEEDS]
         return cls(
             name,
             tuple(

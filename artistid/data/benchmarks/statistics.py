@@ -8,7 +8,7 @@ from statistics import median
 
 from artistid.data.benchmarks.choice import Choice
 from artistid.data.benchmarks.lists import SEEDS
-from artistid.data.splits import PARTS
+from artistid.data.splits import SUBSETS
 
 
 def of_rules(choice: Choice) -> str:
@@ -53,10 +53,12 @@ def of_splits(choice: Choice) -> str:
     for benchmark in choice.benchmarks:
         for seed in SEEDS:
             split = benchmark.split(seed)
-            seconds = {part: [lengths[name] for name in split.parts if split.parts[name] == part] for part in PARTS}
-            cells = (f"{len(seconds[part])} tracks, {_hours(seconds[part])} h" for part in PARTS)
+            seconds = {
+                part: [lengths[name] for name in split.subsets if split.subsets[name] == part] for part in SUBSETS
+            }
+            cells = (f"{len(seconds[part])} tracks, {_hours(seconds[part])} h" for part in SUBSETS)
             rows.append((benchmark.name, seed, *cells))
-    return _table(("", "seed", *PARTS), rows)
+    return _table(("", "seed", *SUBSETS), rows)
 
 
 def _hours(seconds: Iterable[float]) -> str:

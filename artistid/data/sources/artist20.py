@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, nfc
-from artistid.data.sources.base import Card, Source, describe, track_from_path
+from artistid.data.sources.base import DatasetCard, Source, describe, track_from_path
 from artistid.data.sources.walk import audio_files
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Artist20(Source):
     A listed track that is not on disk is an error; a track on disk that no list names is left out and reported.
     """
 
-    card: ClassVar[Card] = Card(
+    card: ClassVar[DatasetCard] = DatasetCard(
         title="artist20 (LabROSA, Columbia University)",
         licence="the recordings are under copyright: research copies only, not to be passed on",
         citation=(
@@ -76,7 +76,7 @@ def _as_listed(tracks: list[Track], listed: set[str], folder: Path) -> list[Trac
     on_disk = {track.track_id for track in tracks}
     if absent := sorted(listed - on_disk):
         raise ArtistidError(
-            f"{len(absent)} of the {len(listed)} tracks in {folder}/*.list are not on disk: {listing(absent, 5)}"
+            f"{len(absent)} of the {len(listed)} tracks in {folder}/*.list are not on disk: {abbreviate(absent, 5)}"
         )
     if extra := sorted(on_disk - listed):
         log.warning("left out %d tracks that no file in %s names: %s", len(extra), folder, ", ".join(extra))

@@ -12,14 +12,14 @@ from pathlib import Path, PureWindowsPath
 from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, nfc, require_list, spellings
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Card:
+class DatasetCard:
     """What a person must know of a data set: shown when its files are not where they were expected.
 
     Attributes:
@@ -65,7 +65,7 @@ class Source(ABC):
     albums_only: bool = False
     read_only: bool = field(init=False, default=False)
 
-    card: ClassVar[Card]
+    card: ClassVar[DatasetCard]
 
     @abstractmethod
     def scan(self, root: Path) -> list[Track]:
@@ -129,7 +129,7 @@ class Source(ABC):
         if others:
             log.info(
                 "left out %d files that are there in a preferred format (data.prefer): %s",
-                *(len(others), listing(others)),
+                *(len(others), abbreviate(others)),
             )
         return chosen
 
@@ -160,7 +160,7 @@ def _warn_of_spellings(catalog: Catalog, used: Catalog) -> None:
         if alike:
             log.warning(
                 "%d names of %s differ only in case, accents or blanks, and are taken for %s: %s",
-                *(len(alike), what, taken, listing(alike)),
+                *(len(alike), what, taken, abbreviate(alike)),
             )
 
 

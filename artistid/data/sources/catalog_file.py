@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, clean, folded, nfc, read_rows
 from artistid.data.credits import VARIOUS
-from artistid.data.sources.base import Card, Source, absolute, path_below
-from artistid.errors import ArtistidError, listing
+from artistid.data.sources.base import DatasetCard, Source, absolute, path_below
+from artistid.errors import ArtistidError, abbreviate
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class CatalogFile(Source):
     csv: str | Path | None
     root: str | Path | None = None
 
-    card: ClassVar[Card] = Card(
+    card: ClassVar[DatasetCard] = DatasetCard(
         title="a catalog of your own",
         licence="that of your music",
         citation="none",
@@ -69,12 +69,12 @@ class CatalogFile(Source):
         if absent := [str(path) for path in rows if not path.exists()]:
             if len(absent) == len(rows):
                 raise ArtistidError(
-                    f"none of the {len(rows)} files that {table} names is there: {listing(absent, 3)}; "
+                    f"none of the {len(rows)} files that {table} names is there: {abbreviate(absent, 3)}; "
                     f"paths are relative to data.root={root}"
                 )
             log.warning(
                 "%d of the %d files that %s names are not there: %s",
-                *(len(absent), len(rows), table, listing(absent)),
+                *(len(absent), len(rows), table, abbreviate(absent)),
             )
         return rows
 
@@ -135,7 +135,9 @@ def tracks_of(rows: dict[Path, Row], root: Path, where: str) -> list[Track]:
             )
     for names, why in ((nameless, "name no artist"), (various, "are on compilations, by various artists")):
         if names:
-            log.warning("%s: left out %d of %d tracks that %s: %s", where, len(names), len(rows), why, listing(names))
+            log.warning(
+                "%s: left out %d of %d tracks that %s: %s", where, len(names), len(rows), why, abbreviate(names)
+            )
     if not tracks:
         raise ArtistidError(f"{where}: none of {len(rows)} tracks names an artist of its own")
     return tracks

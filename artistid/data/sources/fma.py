@@ -13,8 +13,8 @@ from typing import ClassVar, NamedTuple
 import pandas as pd
 
 from artistid.data.catalog import Track, clean
-from artistid.data.sources.base import Card, Source, describe
-from artistid.errors import ArtistidError, listing
+from artistid.data.sources.base import DatasetCard, Source, describe
+from artistid.errors import ArtistidError, abbreviate
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Fma(Source):
 
     subset: str
 
-    card: ClassVar[Card] = Card(
+    card: ClassVar[DatasetCard] = DatasetCard(
         title="FMA, a dataset for music analysis",
         licence="audio: each artist's own choice, in the column track/license; metadata: CC BY 4.0",
         citation=(
@@ -136,7 +136,7 @@ class Fma(Source):
         subsets = SUBSETS[: SUBSETS.index(self.subset) + 1]
         wanted = [row for row in rows if row.subset in subsets or self.subset == "full"]
         if nameless := [row.track_id for row in wanted if not row.artist]:
-            log.warning("left out %d tracks without an artist: %s", len(nameless), listing(nameless))
+            log.warning("left out %d tracks without an artist: %s", len(nameless), abbreviate(nameless))
         return [row for row in wanted if row.artist]
 
 
@@ -209,9 +209,13 @@ def _named_apart(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], 
 
 def _report_absent(wanted: list[Row], rows: list[Row], on_disk: Collection[str], audio: Path) -> None:
     if absent := [row.track_id for row in wanted if row.track_id not in on_disk]:
-        log.warning("left out %d of %d tracks that are not in %s: %s", len(absent), len(wanted), audio, listing(absent))
+        log.warning(
+            "left out %d of %d tracks that are not in %s: %s", len(absent), len(wanted), audio, abbreviate(absent)
+        )
     if unknown := sorted(set(on_disk) - {row.track_id for row in rows}):
-        log.warning("left out %d files of %s that tracks.csv does not name: %s", len(unknown), audio, listing(unknown))
+        log.warning(
+            "left out %d files of %s that tracks.csv does not name: %s", len(unknown), audio, abbreviate(unknown)
+        )
 
 
 def _without_silent(clips: list[Row]) -> list[Row]:
@@ -226,6 +230,6 @@ def _without_silent(clips: list[Row]) -> list[Row]:
     if fragile:
         log.info(
             "%d clips are known to trouble some decoders; on_error=skip leaves out those that cannot be read: %s",
-            *(len(fragile), listing(fragile)),
+            *(len(fragile), abbreviate(fragile)),
         )
     return [row for row in clips if int(row.track_id) not in SILENT]

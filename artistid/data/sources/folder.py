@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from artistid.data.catalog import Track
-from artistid.data.sources.base import Card, Source, track_from_path
+from artistid.data.sources.base import DatasetCard, Source, track_from_path
 from artistid.data.sources.walk import audio_files
 
 
@@ -15,7 +15,7 @@ from artistid.data.sources.walk import audio_files
 class Folder(Source):
     """Tracks by their place: ``root/artist/album/track.mp3``; an artist's loose tracks have no album."""
 
-    card: ClassVar[Card] = Card(
+    card: ClassVar[DatasetCard] = DatasetCard(
         title="a folder of music",
         licence="that of your music",
         citation="none",

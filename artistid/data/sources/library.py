@@ -13,11 +13,11 @@ from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, folded, nfc
 from artistid.data.credits import Credits, credits_of
-from artistid.data.sources.base import Card, Source, absolute
+from artistid.data.sources.base import DatasetCard, Source, absolute
 from artistid.data.sources.catalog_file import CatalogFile, Row, tracks_of
 from artistid.data.sources.walk import audio_files
 from artistid.data.tags import Tags, read_all_tags, tell_unread
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.places import below, expanded
 from artistid.writing import whole
 
@@ -61,7 +61,7 @@ class Library(CatalogFile):
     cache_dir: str | Path
     workers: int | None = None
 
-    card: ClassVar[Card] = Card(
+    card: ClassVar[DatasetCard] = DatasetCard(
         title="a library of music",
         licence="that of your music",
         citation="none",
@@ -85,11 +85,11 @@ class Library(CatalogFile):
         if self.read_only and not correct and table is not None:
             raise ArtistidError(
                 f"data.csv={table} is not there, and is not written here, since a checkpoint names it: data=library "
-                "data.root=… data.csv=… on the command line, with part=test where scores are wanted, writes it anew"
+                "data.root=… data.csv=… on the command line, with subset=test where scores are wanted, writes it anew"
             )
         rows = self.read(root) if correct else self._rows_by_tags(files, root)
         if unnamed := [nfc(path.relative_to(root).as_posix()) for path in files if path not in rows]:
-            log.warning("left out %d files that %s does not name: %s", len(unnamed), table, listing(unnamed))
+            log.warning("left out %d files that %s does not name: %s", len(unnamed), table, abbreviate(unnamed))
         try:
             tracks = tracks_of(rows, root, str(table) if correct else f"the tags in data.root={root}")
         except ArtistidError as error:
@@ -102,7 +102,7 @@ class Library(CatalogFile):
             log.warning(
                 "%d songs are there more than once (live, remastered, on another album); parts of a split may share "
                 "them: %s",
-                *(len(groups), listing([" = ".join(map(_described, group)) for group in groups])),
+                *(len(groups), abbreviate([" = ".join(map(_described, group)) for group in groups])),
             )
         if table is not None and not correct:
             _write_table(table, rows, groups, root)
@@ -122,7 +122,7 @@ class Library(CatalogFile):
             for path, each in tags.items()
         }
         if joined := {(row["artist"], row["album"]) for path, row in rows.items() if tags[path].album != row["album"]}:
-            log.info("joined the discs of %d albums: %s", len(joined), listing(sorted(map(" – ".join, joined))))
+            log.info("joined the discs of %d albums: %s", len(joined), abbreviate(sorted(map(" – ".join, joined))))
         return rows
 
     def _why_left_out(self, credits: Credits, path: Path, tags: Tags) -> str:
@@ -140,7 +140,7 @@ def _report(tags: Mapping[Path, Tags], root: Path) -> None:
         log.warning(
             "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "
             "them), of %d artists: %s",
-            *(len(doubtful), listing(doubtful)),
+            *(len(doubtful), abbreviate(doubtful)),
         )
 
 
@@ -154,7 +154,7 @@ def _report_guesses(credits: Credits, tags: Mapping[Path, Tags], root: Path) -> 
         log.warning(
             "%d tracks of %d albums that name no album artist are taken to be on compilations, and left out "
             "(data.keep_compilations=true keeps all such tracks, data.csv=… or an album artist's tag these): %s",
-            *(len(credits.guessed), len(albums), listing(sorted(albums))),
+            *(len(credits.guessed), len(albums), abbreviate(sorted(albums))),
         )
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 
 from artistid.data.benchmarks.lists import Benchmark
 from artistid.data.catalog import Track
-from artistid.data.sources.base import Card, Source, describe
+from artistid.data.sources.base import DatasetCard, Source, describe
 from artistid.errors import ArtistidError
 from artistid.places import expanded
 
@@ -64,7 +64,7 @@ class MtgJamendo(Source):
     benchmark: str | None = None
     audio: str | None = None
 
-    card: ClassVar[Card] = Card(
+    card: ClassVar[DatasetCard] = DatasetCard(
         title="MTG-Jamendo",
         licence=(
             "each recording under a Creative Commons licence of its own (audio_licenses.txt), the table under "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from artistid.data.catalog import Catalog
-from artistid.data.sources.base import Card
+from artistid.data.sources.base import DatasetCard
 from artistid.data.sources.folder import Folder
 from artistid.errors import ArtistidError
 from artistid.places import expanded
@@ -50,7 +50,7 @@ class Synthetic(Folder):
     cache_dir: str | Path
     workers: int | None = None
 
-    card: ClassVar[Card] = Card(
+    card: ClassVar[DatasetCard] = DatasetCard(
         title="a synthetic discography",
         licence="no rights are claimed in what a seed composes",
         citation="none",
@@ -94,7 +94,7 @@ class Synthetic(Folder):
         command = " ".join(["data=synthetic", *(f"data.{name}={value}" for name, value in settings.items())])
         raise ArtistidError(
             f"the checkpoint was trained on {n_songs} songs that are to be composed, {hours:,.0f} hours and more: more "
-            f"than {MOST_HOURS:g} are composed on purpose only, with {command} (and part=test for its test songs)"
+            f"than {MOST_HOURS:g} are composed on purpose only, with {command} (and subset=test for its test songs)"
         )
 
 

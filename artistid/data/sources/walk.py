@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from artistid.data.audio import AUDIO_SUFFIXES
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.places import no_file
 
 log = logging.getLogger(__name__)
 
-# Sound, or what is made into sound, in formats that a folder is not searched for.
+# SongFeatures, or what is made into sound, in formats that a folder is not searched for.
 OTHER_SOUND = frozenset(
     {
         *(".mid", ".midi", ".kar", ".rmi", ".mod", ".xm", ".s3m", ".it", ".sid", ".nsf", ".spc", ".vgm"),
@@ -111,7 +111,7 @@ class AudioSearch:
             else:
                 found.append(path)
         if broken:
-            raise ArtistidError(f"{len(broken)} links lead nowhere: {listing(broken, 5)}")
+            raise ArtistidError(f"{len(broken)} links lead nowhere: {abbreviate(broken, 5)}")
         return sorted(found)
 
     def takes(self, path: Path, is_file: bool = False) -> bool:
@@ -158,13 +158,13 @@ class AudioSearch:
         ):
             if places:
                 told = [f"{path} ({why})" if why else str(path) for path, why in places.items()]
-                log.warning("left out of %s, %s: %d: %s", where, what, len(places), listing(told))
+                log.warning("left out of %s, %s: %d: %s", where, what, len(places), abbreviate(told))
         cues = (path for path, suffix in self.others.items() if suffix == CUE)
         if albums := sorted({str(album) for cue in cues for album in albums_in_one_file(cue)}):
             log.warning(
                 "%d files hold several tracks each, by the cue sheets beside them, and are taken for one song each: "
                 "%s; shnsplit -f ALBUM.cue -o flac ALBUM.flac makes files of the tracks",
-                *(len(albums), listing(albums)),
+                *(len(albums), abbreviate(albums)),
             )
 
     def _entries(self, folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[os.DirEntry[str]]:

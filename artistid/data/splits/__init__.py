@@ -9,11 +9,11 @@ from artistid.data.splits.canonical import CanonicalSplit
 from artistid.data.splits.file import FileSplit
 from artistid.data.splits.jackknife import JackknifeSplit
 from artistid.data.splits.song import SongSplit
-from artistid.data.splits.split import PARTS, PROTOCOLS, Split
+from artistid.data.splits.split import PROTOCOLS, SUBSETS, Split
 
 __all__ = [
-    "PARTS",
     "PROTOCOLS",
+    "SUBSETS",
     "AlbumSplit",
     "CanonicalSplit",
     "FileSplit",

@@ -45,15 +45,15 @@ class AlbumSplit:
             require_enough(n_albums, 2, "album", need, "split=song takes single albums")
             tested = self._parts(catalog, seed, "test")
             return Split(with_validation_songs(tested, catalog, self.share, seed), "album-songval", seed)
-        need = "split=album needs 3 albums of every artist, one for each part"
+        need = "split=album needs 3 albums of every artist, one for each subset"
         require_enough(n_albums, 3, "album", need, "split.validation=song needs 2, split=song takes single albums")
         return Split(self._parts(catalog, seed, "test", "val"), "album", seed)
 
     def _parts(self, catalog: Catalog, seed: int, *drawn: str) -> dict[str, str]:
-        """Track id to part: of each artist an album for each part in ``drawn``; the rest train."""
+        """Track id to subset: of each artist an album for each subset in ``drawn``; the rest train."""
         part_of = {
-            (artist, folded(album)): part
+            (artist, folded(album)): subset
             for artist, names in catalog.albums.items()
-            for album, part in zip(shuffled(names, seed, artist), chain(drawn, repeat("train")), strict=False)
+            for album, subset in zip(shuffled(names, seed, artist), chain(drawn, repeat("train")), strict=False)
         }
         return {track.track_id: part_of[track.album_key] for track in catalog}

@@ -33,4 +33,4 @@ class CanonicalSplit:
                 "split.lists=FOLDER says where they are"
             )
         folder = expanded(self.lists)
-        return Split(by_lists(catalog, {part: folder / name for part, name in LISTS.items()}), "canonical", None)
+        return Split(by_lists(catalog, {subset: folder / name for subset, name in LISTS.items()}), "canonical", None)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog, Track
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 
 T = TypeVar("T")
 Counts = npt.NDArray[np.int64]
@@ -44,13 +44,13 @@ def allocate(songs: Counts, share: float, generator: np.random.Generator, leave:
     return np.minimum(drawn, songs - leave)
 
 
-def with_validation_songs(parts: Mapping[str, str], catalog: Catalog, share: float, seed: int) -> dict[str, str]:
-    """The parts, with a share of each artist's training songs moved to validation.
+def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: float, seed: int) -> dict[str, str]:
+    """The subsets, with a share of each artist's training songs moved to validation.
 
     Of every artist at least one song validates and one still trains.
 
     Args:
-        parts: track id to part.
+        subsets: track id to subset.
         catalog: has the tracks.
         share: of the training songs, rounded up.
         seed: of the draw.
@@ -59,11 +59,11 @@ def with_validation_songs(parts: Mapping[str, str], catalog: Catalog, share: flo
         ArtistidError: an artist with a single training song; all such are listed.
     """
     check_share(share)
-    songs = Catalog(track for track in catalog if parts.get(track.track_id) == "train").by_artist()
+    songs = Catalog(track for track in catalog if subsets.get(track.track_id) == "train").by_artist()
     if single := sorted(artist for artist, tracks in songs.items() if len(tracks) < 2):
         raise ArtistidError(
             f"validation is of songs of the training albums, so these want two songs or more; {len(single)} artists "
-            f"have a single one there: {listing(single, 5)}"
+            f"have a single one there: {abbreviate(single, 5)}"
         )
     n_val = allocate(np.array([len(tracks) for tracks in songs.values()]), share, generator_of(seed), leave=1)
     drawn = (
@@ -71,7 +71,7 @@ def with_validation_songs(parts: Mapping[str, str], catalog: Catalog, share: flo
         for (artist, tracks), n in zip(songs.items(), n_val, strict=True)
         for track in shuffled(tracks, seed, artist)[:n]
     )
-    return {**parts, **dict.fromkeys(drawn, "val")}
+    return {**subsets, **dict.fromkeys(drawn, "val")}
 
 
 def check_share(share: float) -> None:
@@ -85,7 +85,7 @@ def require_albums(tracks: Iterable[Track], rule: str) -> None:
     if loose := [track.track_id for track in tracks if not track.album]:
         raise ArtistidError(
             f"{rule} needs an album for every track; {len(loose)} lie directly under their artist: "
-            f"{listing(loose, 5)}; split=song takes them, data.albums_only=true leaves them out"
+            f"{abbreviate(loose, 5)}; split=song takes them, data.albums_only=true leaves them out"
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from artistid.data.catalog import Catalog
 from artistid.data.splits.split import Split
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ class FileSplit:
             raise ArtistidError(f"split.path={path} does not exist (seen from {Path.cwd()})")
         split = Split.from_csv(path)
         known = {track.track_id for track in catalog}
-        if absent := sorted(set(split.parts) - known):
+        if absent := sorted(set(split.subsets) - known):
             raise ArtistidError(
-                f"{path} names {len(absent)} tracks that the collection does not have: {listing(absent, 5)}"
+                f"{path} names {len(absent)} tracks that the collection does not have: {abbreviate(absent, 5)}"
             )
-        if unnamed := sorted(known - set(split.parts)):
+        if unnamed := sorted(known - set(split.subsets)):
             log.warning("left out %d tracks that %s does not name: %s", len(unnamed), path, ", ".join(unnamed))
         return split

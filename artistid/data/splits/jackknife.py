@@ -46,9 +46,9 @@ class JackknifeSplit:
         if not isinstance(self.fold, int) or not 0 <= self.fold < self.n_folds:
             raise ArtistidError(f"split.fold={self.fold}: expected 0 to {self.n_folds - 1}, as split.n_folds says")
         folds = self._listed(catalog) if self.lists else self._drawn(catalog, seed)
-        parts = {track_id: "test" if fold == self.fold else "train" for track_id, fold in folds.items()}
+        subsets = {track_id: "test" if fold == self.fold else "train" for track_id, fold in folds.items()}
         rule = "jackknife" if self.lists else "jackknife-drawn"
-        return Split(with_validation_songs(parts, catalog, self.share, seed), rule, seed)
+        return Split(with_validation_songs(subsets, catalog, self.share, seed), rule, seed)
 
     def _listed(self, catalog: Catalog) -> dict[str, int]:
         """Track id to fold, by the lists."""

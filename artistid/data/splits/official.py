@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from artistid.data.catalog import Catalog
 from artistid.data.sources.artist20 import read_track_list
-from artistid.errors import ArtistidError, listing
+from artistid.errors import ArtistidError, abbreviate
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
     if missing := [path.name for path in lists.values() if not path.is_file()]:
         found = sorted(path.name for path in folder.glob("*.list"))
         raise ArtistidError(
-            f"split.lists={folder} lacks {', '.join(missing)}; found {listing(found, 5) or 'no *.list'}"
+            f"split.lists={folder} lacks {', '.join(missing)}; found {abbreviate(found, 5) or 'no *.list'}"
         )
     named: dict[str, T] = {}
     twice: set[str] = set()
@@ -50,16 +50,16 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
     if twice:
         names = ", ".join(path.name for path in lists.values())
         raise ArtistidError(
-            f"{folder}: {len(twice)} tracks are in more than one of {names}: {listing(sorted(twice), 5)}"
+            f"{folder}: {len(twice)} tracks are in more than one of {names}: {abbreviate(sorted(twice), 5)}"
         )
     known = {track.track_id for track in catalog}
     if not known & named.keys():
         raise ArtistidError(
             f"the lists in split.lists={folder} name none of the collection's {len(known)} tracks: they have "
-            f"{listing(sorted(named), 2)}, it has {listing(sorted(known), 2)}"
+            f"{abbreviate(sorted(named), 2)}, it has {abbreviate(sorted(known), 2)}"
         )
     if unnamed := sorted(known - named.keys()):
         log.warning("left out %d tracks that no list in %s names: %s", len(unnamed), folder, ", ".join(unnamed))
     if absent := sorted(named.keys() - known):
-        log.info("%d tracks of the lists in %s are not used: %s", len(absent), folder, listing(absent, 5))
+        log.info("%d tracks of the lists in %s are not used: %s", len(absent), folder, abbreviate(absent, 5))
     return {name: key for name, key in named.items() if name in known}

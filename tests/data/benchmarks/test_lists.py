@@ -8,7 +8,7 @@ import pytest
 
 from artistid.data.benchmarks import lists
 from artistid.data.benchmarks.lists import NAMES, SEEDS, Benchmark, write
-from artistid.data.splits import PARTS
+from artistid.data.splits import SUBSETS
 from artistid.errors import ArtistidError
 
 
@@ -16,8 +16,8 @@ from artistid.errors import ArtistidError
 def test_every_artist_has_four_albums_to_train_one_to_validate_and_one_to_test(name: str) -> None:
     entries = Benchmark.load(name).entries
     for index, _ in enumerate(SEEDS):
-        parts = Counter((artist, part) for artist, _, part in {(e.artist, e.album, e.parts[index]) for e in entries})
-        assert all(parts[entry.artist, part] == (4 if part == "train" else 1) for entry in entries for part in PARTS)
+        parts = Counter((artist, part) for artist, _, part in {(e.artist, e.album, e.subsets[index]) for e in entries})
+        assert all(parts[entry.artist, part] == (4 if part == "train" else 1) for entry in entries for part in SUBSETS)
 
 
 def test_the_small_one_is_a_part_of_the_large_one() -> None:

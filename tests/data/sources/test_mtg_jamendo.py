@@ -137,7 +137,7 @@ def test_a_line_of_another_form(root: Path, line: str, message: str) -> None:
 
 def test_other_tables_and_none(root: Path) -> None:
     tree(root, IDS)
-    (root / "tracks.csv").write_text("track_id,part\n", encoding="utf-8")
+    (root / "tracks.csv").write_text("track_id,subset\n", encoding="utf-8")
     with pytest.raises(ArtistidError, match=r"tracks.csv is no table of MTG-Jamendo: expected the columns TRACK_ID"):
         catalog(root, table="tracks.csv")
     with pytest.raises(ArtistidError, match=r"none.tsv is no file; expected a table such as autotagging.tsv"):

@@ -18,7 +18,7 @@ def test_two_albums_are_enough_and_the_tested_one_is_new() -> None:
     split = BY_SONGS.draw(catalog, 0)
     split.check(catalog)
     assert split.rule == "album-songval"
-    albums = {part: split.select(catalog, part).albums for part in ("train", "val", "test")}
+    albums = {subset: split.select(catalog, subset).albums for subset in ("train", "val", "test")}
     for artist, names in catalog.albums.items():
         assert len(albums["test"][artist]) == 1
         assert set(albums["val"][artist]) <= set(names) - set(albums["test"][artist])
@@ -28,7 +28,7 @@ def test_two_albums_are_enough_and_the_tested_one_is_new() -> None:
 def test_a_tenth_of_the_training_songs_validates() -> None:
     catalog = artist20_sized()
     split = BY_SONGS.draw(catalog, 21)
-    counts = Counter(split.parts.values())
+    counts = Counter(split.subsets.values())
     assert counts["val"] == -(-(1413 - counts["test"]) // 10)
     val, train = songs_of(split, catalog, "val"), songs_of(split, catalog, "train")
     assert all(abs(val[artist] - 0.1 * (val[artist] + train[artist])) < 1 for artist in catalog.artists)
@@ -43,14 +43,14 @@ def test_it_tests_the_album_that_the_album_split_tests() -> None:
 def test_the_seed_and_nothing_else_draws() -> None:
     catalog = artist20_sized()
     assert BY_SONGS.draw(catalog, 3) == BY_SONGS.draw(catalog, 3)
-    assert BY_SONGS.draw(catalog, 3).parts != BY_SONGS.draw(catalog, 4).parts
+    assert BY_SONGS.draw(catalog, 3).subsets != BY_SONGS.draw(catalog, 4).subsets
 
 
 def test_check_lets_validation_share_albums_but_not_the_test() -> None:
     split = BY_SONGS.draw(SMALL, 0)
     split.check(SMALL)
-    tested = next(name for name in sorted(split.parts) if name.startswith("a/") and split.parts[name] == "test")
-    with pytest.raises(ArtistidError, match="1 album is in more than one part of the split: a/album"):
+    tested = next(name for name in sorted(split.subsets) if name.startswith("a/") and split.subsets[name] == "test")
+    with pytest.raises(ArtistidError, match="1 album is in more than one subset of the split: a/album"):
         moved(split, tested, "train").check(SMALL)
     moved(split, first(split, "val"), "train").check(SMALL)
 

@@ -21,8 +21,8 @@ NAMES = {"train": "a20-trn-tracks.list", "val": "a20-val-tracks.list", "test": "
 def write_lists(folder: Path, catalog: Catalog = CATALOG) -> Path:
     """The three lists, as LabROSA writes them: a line per track, without its ending."""
     folder.mkdir(parents=True, exist_ok=True)
-    for part, name in NAMES.items():
-        lines = [track.track_id for track in catalog if PART_OF_ALBUM[track.album] == part]
+    for subset, name in NAMES.items():
+        lines = [track.track_id for track in catalog if PART_OF_ALBUM[track.album] == subset]
         (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return folder
 
@@ -31,8 +31,8 @@ def test_the_lists_say_who_belongs_where(tmp_path: Path) -> None:
     split = CanonicalSplit(lists=write_lists(tmp_path)).draw(CATALOG, seed=7)
     split.check(CATALOG)
     assert (split.rule, split.seed) == ("canonical", None)
-    assert split.parts == {track.track_id: PART_OF_ALBUM[track.album] for track in CATALOG}
-    numbers = {part: len(split.select(CATALOG, part).albums["u2"]) for part in NAMES}
+    assert split.subsets == {track.track_id: PART_OF_ALBUM[track.album] for track in CATALOG}
+    numbers = {subset: len(split.select(CATALOG, subset).albums["u2"]) for subset in NAMES}
     assert numbers == {"train": 3, "val": 1, "test": 2}
 
 
@@ -40,13 +40,13 @@ def test_a_selection_of_artists_takes_its_share_of_the_lists(tmp_path: Path, cap
     caplog.set_level("INFO")
     few = CATALOG.select(artists=["u2", "björk"])
     split = CanonicalSplit(lists=write_lists(tmp_path)).draw(few, 0)
-    assert split.parts.keys() == {track.track_id for track in few}
+    assert split.subsets.keys() == {track.track_id for track in few}
     assert "13 tracks of the lists" in caplog.text
 
 
 def test_a_track_that_no_list_names_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lists = write_lists(tmp_path, CATALOG.select(exclude=["u2/album 0/song 2"]))
-    assert "u2/album 0/song 2" not in CanonicalSplit(lists=lists).draw(CATALOG, 0).parts
+    assert "u2/album 0/song 2" not in CanonicalSplit(lists=lists).draw(CATALOG, 0).subsets
     assert "left out 1 tracks that no list" in caplog.text
     assert "u2/album 0/song 2" in caplog.text
 
@@ -55,7 +55,7 @@ def test_letters_beyond_ascii_line_ends_and_endings(tmp_path: Path) -> None:
     for path in write_lists(tmp_path).iterdir():
         lines = path.read_text(encoding="utf-8").replace("ö", "o\u0308").splitlines()
         path.write_bytes("".join(f"{line}.mp3\r\n" for line in lines).encode("utf-8-sig"))
-    assert CanonicalSplit(lists=tmp_path).draw(CATALOG, 0).parts.keys() == {track.track_id for track in CATALOG}
+    assert CanonicalSplit(lists=tmp_path).draw(CATALOG, 0).subsets.keys() == {track.track_id for track in CATALOG}
 
 
 def test_the_trees_own_lists_are_the_sources_too(tmp_path: Path) -> None:
@@ -109,5 +109,5 @@ def test_check_finds_an_album_that_the_lists_tear_apart(tmp_path: Path) -> None:
     train, test = lists / NAMES["train"], lists / NAMES["test"]
     train.write_text(train.read_text(encoding="utf-8").replace("u2/album 0/song 0\n", ""), encoding="utf-8")
     test.write_text(test.read_text(encoding="utf-8") + "u2/album 0/song 0\n", encoding="utf-8")
-    with pytest.raises(ArtistidError, match="1 album is in more than one part of the split: u2/album 0"):
+    with pytest.raises(ArtistidError, match="1 album is in more than one subset of the split: u2/album 0"):
         CanonicalSplit(lists=lists).draw(CATALOG, 0).check(CATALOG)

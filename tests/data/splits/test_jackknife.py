@@ -19,7 +19,7 @@ def all_folds(catalog: Catalog, seed: int = 0, n_folds: int = 6, lists: Path | N
 
 
 def tracks_tested(split: Split) -> set[str]:
-    return {name for name, part in split.parts.items() if part == "test"}
+    return {name for name, subset in split.subsets.items() if subset == "test"}
 
 
 def write_lists(folder: Path, catalog: Catalog) -> Path:
@@ -42,7 +42,7 @@ def test_folds_test_every_track_once() -> None:
         assert split.rule == "jackknife-drawn"
         albums = split.select(catalog, "test").albums
         assert all(len(albums[artist]) == 1 for artist in catalog.artists)
-        counts = Counter(split.parts.values())
+        counts = Counter(split.subsets.values())
         assert counts["val"] == -(-(1413 - counts["test"]) // 10)
         train = split.select(catalog, "train").albums
         assert all(len(train[artist]) == 5 for artist in catalog.artists)
@@ -57,7 +57,7 @@ def test_lists_make_the_folds_whatever_the_seed(tmp_path: Path) -> None:
         assert tracks_tested(split) == {track.track_id for track in catalog if track.album == f"album {fold}"}
     other = JackknifeSplit(lists=lists).draw(catalog, 4)
     assert tracks_tested(other) == tracks_tested(JackknifeSplit(lists=lists).draw(catalog, 3))
-    assert other.parts != JackknifeSplit(lists=lists).draw(catalog, 3).parts, "the seed draws the validation"
+    assert other.subsets != JackknifeSplit(lists=lists).draw(catalog, 3).subsets, "the seed draws the validation"
 
 
 def test_the_seed_draws_the_folds_and_other_artists_change_nothing() -> None:
@@ -86,8 +86,8 @@ def test_check_finds_an_album_that_trains_and_tests() -> None:
     catalog = artist20_sized()
     split = JackknifeSplit().draw(catalog, 0)
     name = min(tracks_tested(split))
-    with pytest.raises(ArtistidError, match="1 album is in more than one part of the split"):
-        replace(split, parts={**split.parts, name: "train"}).check(catalog)
+    with pytest.raises(ArtistidError, match="1 album is in more than one subset of the split"):
+        replace(split, subsets={**split.subsets, name: "train"}).check(catalog)
 
 
 @pytest.mark.parametrize(

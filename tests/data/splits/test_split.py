@@ -42,8 +42,8 @@ def artist20_sized() -> Catalog:
     )
 
 
-def songs_of(split: Split, catalog: Catalog, part: str) -> Counter[str]:
-    return Counter(track.artist for track in split.select(catalog, part))
+def songs_of(split: Split, catalog: Catalog, subset: str) -> Counter[str]:
+    return Counter(track.artist for track in split.select(catalog, subset))
 
 
 @pytest.mark.parametrize("seed", PAPER_SEEDS)
@@ -51,7 +51,7 @@ def test_song_split_has_the_papers_sizes(seed: int) -> None:
     catalog = artist20_sized()
     split = SongSplit().draw(catalog, seed)
     split.check(catalog)
-    assert Counter(split.parts.values()) == {"train": 1143, "val": 128, "test": 142}
+    assert Counter(split.subsets.values()) == {"train": 1143, "val": 128, "test": 142}
     total = Counter(track.artist for track in catalog)
     test, val = songs_of(split, catalog, "test"), songs_of(split, catalog, "val")
     for artist, count in total.items():
@@ -62,15 +62,15 @@ def test_song_split_has_the_papers_sizes(seed: int) -> None:
 def test_song_split_gives_every_artist_every_part() -> None:
     catalog = discography({f"artist {count}": [count] for count in (3, 4, 5, 9, 10, 11, 19, 100)})
     split = SongSplit().draw(catalog, 0)
-    for part in ("train", "val", "test"):
-        assert min(songs_of(split, catalog, part)[artist] for artist in catalog.artists) >= 1
+    for subset in ("train", "val", "test"):
+        assert min(songs_of(split, catalog, subset)[artist] for artist in catalog.artists) >= 1
     assert songs_of(split, catalog, "test")["artist 100"] == 10
 
 
 @pytest.mark.parametrize(("share", "songs", "n_test"), [(0.1, 15, 3), (0.1, 16, 4), (0.4, 15, 12), (0.07, 50, 7)])
 def test_song_split_rounds_the_whole_up(share: float, songs: int, n_test: int) -> None:
     split = SongSplit(share=share).draw(discography({"a": [songs], "b": [songs]}), 0)
-    assert Counter(split.parts.values())["test"] == n_test
+    assert Counter(split.subsets.values())["test"] == n_test
 
 
 @pytest.mark.parametrize("share", [0, 0.5, -1, 10])
@@ -84,17 +84,17 @@ def test_album_split_takes_one_album_each(seed: int) -> None:
     catalog = artist20_sized()
     split = AlbumSplit().draw(catalog, seed)
     split.check(catalog)
-    parts = {part: split.select(catalog, part).albums for part in ("train", "val", "test")}
+    subsets = {subset: split.select(catalog, subset).albums for subset in ("train", "val", "test")}
     for artist, albums in catalog.albums.items():
-        assert [len(parts[part][artist]) for part in ("train", "val", "test")] == [4, 1, 1]
-        assert sorted(sum((parts[part][artist] for part in parts), ())) == list(albums)
+        assert [len(subsets[subset][artist]) for subset in ("train", "val", "test")] == [4, 1, 1]
+        assert sorted(sum((subsets[subset][artist] for subset in subsets), ())) == list(albums)
 
 
 def test_album_split_keeps_to_the_artist() -> None:
     catalog = artist20_sized()
     split = AlbumSplit().draw(catalog, 0)
     few = catalog.select(artists=["artist 3", "artist 17"])
-    assert AlbumSplit().draw(few, 0).parts == {track.track_id: split.parts[track.track_id] for track in few}
+    assert AlbumSplit().draw(few, 0).subsets == {track.track_id: split.subsets[track.track_id] for track in few}
 
 
 @pytest.mark.parametrize("rule", [AlbumSplit(), SongSplit()])
@@ -102,14 +102,14 @@ def test_the_seed_draws(rule: AlbumSplit | SongSplit) -> None:
     catalog = artist20_sized()
     drawn = [rule.draw(catalog, seed) for seed in (*PAPER_SEEDS, 0)]
     assert drawn[0] == drawn[3]
-    assert drawn[0].parts != drawn[1].parts != drawn[2].parts
+    assert drawn[0].subsets != drawn[1].subsets != drawn[2].subsets
     assert [split.seed for split in drawn] == [0, 21, 42, 0]
 
 
 @pytest.mark.parametrize("rule", [AlbumSplit(), SongSplit()])
 def test_the_order_of_the_tracks_does_not_matter(rule: AlbumSplit | SongSplit) -> None:
     catalog = artist20_sized()
-    assert rule.draw(Catalog(reversed(catalog.tracks)), 7).parts == rule.draw(catalog, 7).parts
+    assert rule.draw(Catalog(reversed(catalog.tracks)), 7).subsets == rule.draw(catalog, 7).subsets
 
 
 def test_pythons_hash_seed_does_not_matter() -> None:
@@ -117,7 +117,7 @@ def test_pythons_hash_seed_does_not_matter() -> None:
         "from artistid.data.splits import AlbumSplit, JackknifeSplit, SongSplit\n"
         "from tests.data.splits.test_split import SMALL\n"
         "for rule in AlbumSplit(), SongSplit(), JackknifeSplit(n_folds=3):\n"
-        "    print(sorted(rule.draw(SMALL, 0).parts.items()))\n"
+        "    print(sorted(rule.draw(SMALL, 0).subsets.items()))\n"
     )
     printed = {
         subprocess.run(
@@ -131,8 +131,8 @@ def test_pythons_hash_seed_does_not_matter() -> None:
         for seed in ("1", "2")
     }
     rules = (AlbumSplit(), SongSplit(), JackknifeSplit(n_folds=3))
-    here = [sorted(rule.draw(SMALL, 0).parts.items()) for rule in rules]
-    assert printed == {"".join(f"{parts}\n" for parts in here)}
+    here = [sorted(rule.draw(SMALL, 0).subsets.items()) for rule in rules]
+    assert printed == {"".join(f"{subsets}\n" for subsets in here)}
 
 
 @pytest.mark.parametrize("rule", [AlbumSplit(), SongSplit()])
@@ -159,22 +159,22 @@ def test_loose_tracks_are_for_the_song_split() -> None:
     loose = Catalog([*SMALL, Track("a/stray", "a", "", "stray", Path("a/stray"))])
     with pytest.raises(ArtistidError, match=r"split=album.*1 lie .*: a/stray; split=song takes them"):
         AlbumSplit().draw(loose, 0)
-    assert "a/stray" in SongSplit().draw(loose, 0).parts
+    assert "a/stray" in SongSplit().draw(loose, 0).subsets
 
 
-def moved(split: Split, track_id: str, part: str) -> Split:
-    return replace(split, parts={**split.parts, track_id: part})
+def moved(split: Split, track_id: str, subset: str) -> Split:
+    return replace(split, subsets={**split.subsets, track_id: subset})
 
 
-def first(split: Split, part: str) -> str:
-    return min(track_id for track_id, its_part in split.parts.items() if its_part == part)
+def first(split: Split, subset: str) -> str:
+    return min(track_id for track_id, its_part in split.subsets.items() if its_part == subset)
 
 
 def test_check_finds_an_album_in_two_parts() -> None:
     split = AlbumSplit().draw(SMALL, 0)
-    leaking = moved(split, next(t for t in sorted(split.parts) if t[0] == "a" and split.parts[t] == "val"), "test")
+    leaking = moved(split, next(t for t in sorted(split.subsets) if t[0] == "a" and split.subsets[t] == "val"), "test")
     with pytest.raises(
-        ArtistidError, match=r"1 album is in more than one part of the split: a/album .*\(test\).*\(val\)"
+        ArtistidError, match=r"1 album is in more than one subset of the split: a/album .*\(test\).*\(val\)"
     ):
         leaking.check(SMALL)
     replace(leaking, rule="song").check(SMALL)
@@ -190,7 +190,7 @@ def test_check_finds_one_recording_under_two_names() -> None:
     split = SongSplit().draw(SMALL, 0)
     one, other = first(split, "train"), first(split, "test")
     twins = Catalog(replace(t, sha1="same") if t.track_id in (one, other) else t for t in SMALL)
-    with pytest.raises(ArtistidError, match="1 recording is in more than one part") as error:
+    with pytest.raises(ArtistidError, match="1 recording is in more than one subset") as error:
         split.check(twins)
     assert f"{one} (train)" in str(error.value)
     assert f"{other} (test)" in str(error.value)
@@ -204,7 +204,9 @@ def test_tracks_without_a_digest_are_not_one_recording() -> None:
 
 def test_check_finds_an_empty_part() -> None:
     split = SongSplit().draw(SMALL, 0)
-    without = replace(split, parts={name: "train" if part == "val" else part for name, part in split.parts.items()})
+    without = replace(
+        split, subsets={name: "train" if subset == "val" else subset for name, subset in split.subsets.items()}
+    )
     with pytest.raises(ArtistidError, match="no tracks for val"):
         without.check(SMALL)
     with pytest.raises(ArtistidError, match="no tracks for train and val and test"):
@@ -213,9 +215,9 @@ def test_check_finds_an_empty_part() -> None:
 
 def test_check_finds_an_artist_who_is_not_trained() -> None:
     split = SongSplit().draw(SMALL, 0)
-    parts = {name: "test" if name.startswith("b/") else part for name, part in split.parts.items()}
+    subsets = {name: "test" if name.startswith("b/") else subset for name, subset in split.subsets.items()}
     with pytest.raises(ArtistidError, match=r"no training tracks of b$"):
-        replace(split, parts=parts).check(SMALL)
+        replace(split, subsets=subsets).check(SMALL)
 
 
 @pytest.mark.parametrize("rule", [AlbumSplit(), SongSplit()])
@@ -236,11 +238,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (None, "split.path=.* does not exist"),
-        ("track,part\na,train\n", "lacks the columns track_id; found"),
-        ("track_id,part\na,train\nb,dev\n", "'dev' of the track 'b' is none of train, val, test"),
-        ("track_id,part\na,train\na,test\n", "'a' is there twice"),
-        ("track_id,part\na\n", "line 2: expected 2 cells"),
-        ("track_id,part,rule,seed\na,train,song,x\n", "seed 'x' is no whole number"),
+        ("track,subset\na,train\n", "lacks the columns track_id; found"),
+        ("track_id,subset\na,train\nb,dev\n", "'dev' of the track 'b' is none of train, val, test"),
+        ("track_id,subset\na,train\na,test\n", "'a' is there twice"),
+        ("track_id,subset\na\n", "line 2: expected 2 cells"),
+        ("track_id,subset,rule,seed\na,train,song,x\n", "seed 'x' is no whole number"),
     ],
 )
 def test_a_file_that_is_no_split(tmp_path: Path, content: str | None, message: str) -> None:
@@ -263,7 +265,7 @@ def test_tracks_that_a_file_does_not_name_are_left_out(tmp_path: Path, caplog: p
     fewer = SMALL.select(exclude=["a/album 0/song 0"])
     SongSplit().draw(fewer, 0).to_csv(tmp_path / "split.csv")
     split = FileSplit(path=tmp_path / "split.csv").draw(SMALL, 0)
-    assert sum(len(split.select(SMALL, part)) for part in ("train", "val", "test")) == len(fewer)
+    assert sum(len(split.select(SMALL, subset)) for subset in ("train", "val", "test")) == len(fewer)
     assert "left out 1 tracks" in caplog.text
     assert "a/album 0/song 0" in caplog.text
 
@@ -278,12 +280,12 @@ SPELLED = Catalog(
 )
 
 
-def spellings_apart(split: Split, parts: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Albums that are in several parts, one of them among ``parts``."""
+def spellings_apart(split: Split, subsets: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Albums that are in several subsets, one of them among ``subsets``."""
     found: dict[tuple[str, str], set[str]] = {}
     for track in SPELLED:
-        found.setdefault(track.album_key, set()).add(split.parts[track.track_id])
-    return [album for album, of_album in found.items() if len(of_album) > 1 and of_album & set(parts)]
+        found.setdefault(track.album_key, set()).add(split.subsets[track.track_id])
+    return [album for album, of_album in found.items() if len(of_album) > 1 and of_album & set(subsets)]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +301,7 @@ def test_no_seed_takes_the_spellings_of_an_album_apart(
 ) -> None:
     drawn = [rule.draw(SPELLED, seed) for seed in range(50)]
     assert [spellings_apart(split, apart) for split in drawn] == 50 * [[]]
-    assert len({tuple(sorted(split.parts.items())) for split in drawn}) > 25, "else the seed draws nothing"
+    assert len({tuple(sorted(split.subsets.items())) for split in drawn}) > 25, "else the seed draws nothing"
 
 
 @pytest.mark.parametrize(
@@ -314,7 +316,7 @@ def test_where_albums_are_spelled_once_splits_are_what_they_were(
     rule: AlbumSplit | JackknifeSplit, digest: str
 ) -> None:
     """The digests are of the splits drawn when every spelling was an album of its own."""
-    drawn = [sorted(rule.draw(artist20_sized(), seed).parts.items()) for seed in PAPER_SEEDS]
+    drawn = [sorted(rule.draw(artist20_sized(), seed).subsets.items()) for seed in PAPER_SEEDS]
     assert hashlib.sha256(repr(drawn).encode()).hexdigest()[:16] == digest
 
 
@@ -334,9 +336,9 @@ def test_a_split_from_elsewhere_that_takes_spellings_apart_is_warned_of(
     rule: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     part_of = {"FIRST": "test", "IV": "val", "Iv": "val"}
-    parts = {track.track_id: part_of.get(track.album, "train") for track in SPELLED}
-    Split(parts, rule, None).check(SPELLED)
-    assert "2 albums, whose names differ only in case, accents or blanks, are in more than one part" in caplog.text
+    subsets = {track.track_id: part_of.get(track.album, "train") for track in SPELLED}
+    Split(subsets, rule, None).check(SPELLED)
+    assert "2 albums, whose names differ only in case, accents or blanks, are in more than one subset" in caplog.text
     assert "a: FIRST (test) = First (train), b: FIRST (test) = First (train)" in caplog.text
 
 
@@ -354,10 +356,10 @@ def test_slashes_in_names_make_no_album_another_ones() -> None:
         for number, (artist, names) in enumerate(albums.items())
         for place, album in enumerate(names)
     )
-    parts = {"0-0": "test", "0-1": "val", "0-2": "train", "1-0": "train", "1-1": "test", "1-2": "val"}
-    Split(parts, "album", 0).check(catalog)
+    subsets = {"0-0": "test", "0-1": "val", "0-2": "train", "1-0": "train", "1-1": "test", "1-2": "val"}
+    Split(subsets, "album", 0).check(catalog)
     for seed in range(10):
         AlbumSplit().draw(catalog, seed).check(catalog)
     same = Catalog(replace(track, album="y") if track.track_id == "0-0" else track for track in catalog)
-    with pytest.raises(ArtistidError, match=r"1 album is in more than one part.*: 0-0 \(test\), 0-1 \(val\)$"):
-        Split(parts, "album", 0).check(same)
+    with pytest.raises(ArtistidError, match=r"1 album is in more than one subset.*: 0-0 \(test\), 0-1 \(val\)$"):
+        Split(subsets, "album", 0).check(same)

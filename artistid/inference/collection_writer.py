@@ -51,7 +51,7 @@ class EmbeddedSong:
     clip_vectors: NDArray[np.float32]
 
 
-class Draft:
+class CollectionWriter:
     """The songs that a collection has so far.
 
     Those that an interrupted run left are among them, if the same network made them and their files have not changed.
@@ -66,7 +66,7 @@ class Draft:
     def __init__(self, out: Path, origin: Origin, paths: Sequence[Path], keep: bool) -> None:
         self._out = out
         self._origin = origin
-        self._folder = parts_folder(out)
+        self._folder = chunks_folder(out)
         self._files = {absolute(path): _file(path) for path in paths}
         before = [*([out] if keep and out.exists() else []), *sorted(self._folder.glob(PARTS))]
         self._parts = [part for part in before if Origin.of_file(part) == origin]
@@ -158,17 +158,17 @@ class Draft:
 
 
 @contextmanager
-def drafting(out: Path, origin: Origin, paths: Sequence[Path], keep: bool) -> Iterator[Draft]:
+def drafting(out: Path, origin: Origin, paths: Sequence[Path], keep: bool) -> Iterator[CollectionWriter]:
     """A draft that, whatever interrupts the work on it, keeps what it has.
 
     Raises:
         ArtistidError: a folder that can't be written.
     """
-    folder = parts_folder(out)
+    folder = chunks_folder(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder):
-            draft = Draft(out, origin, paths, keep)
+            draft = CollectionWriter(out, origin, paths, keep)
             try:
                 yield draft
             except BaseException:
@@ -178,7 +178,7 @@ def drafting(out: Path, origin: Origin, paths: Sequence[Path], keep: bool) -> It
         raise ArtistidError(f"out={as_text(out)} cannot be written: {error}") from error
 
 
-def parts_folder(out: Path) -> Path:
+def chunks_folder(out: Path) -> Path:
     """Where the parts of a collection lie until it is whole: beside it."""
     return out.with_name(f".{out.name}.parts")
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from artistid.data.features import Features
-from artistid.data.sound import Sound, SoundReader
+from artistid.data.song import SongFeatures, SongReader
 from artistid.errors import ArtistidError
 from artistid.printing import printable, say
 from artistid.terminal import Console
@@ -21,11 +21,11 @@ from artistid.terminal import Console
 Answer = TypeVar("Answer")
 
 # Where a song is, and what gives its sound or raises ArtistidError; closed when no more are wanted.
-Songs = Generator[tuple[Path, Callable[[], Sound]], None, None]
+Songs = Generator[tuple[Path, Callable[[], SongFeatures]], None, None]
 
 
-def work_through(
-    songs: Songs, n_songs: int, work: Callable[[Path, Sound], Answer], done: Callable[[Answer], None]
+def process_songs(
+    songs: Songs, n_songs: int, work: Callable[[Path, SongFeatures], Answer], done: Callable[[Answer], None]
 ) -> int:
     """Work on every song and hand on what comes of it, with a progress bar; failures are told on standard error.
 
@@ -56,12 +56,12 @@ def work_through(
     return failed
 
 
-def read_ahead(reader: SoundReader, features: Features, paths: list[Path]) -> Songs:
+def read_ahead(reader: SongReader, features: Features, paths: list[Path]) -> Songs:
     """The songs of some files: the next one is decoded while the network hears this one."""
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(1))
         stack.enter_context(reader)  # ended first: whoever interrupts does not wait for what is being decoded
-        following: Future[Sound] = pool.submit(reader.read, paths[0], features)
+        following: Future[SongFeatures] = pool.submit(reader.read, paths[0], features)
         for number, path in enumerate(paths):
             sound = following
             if number + 1 < len(paths):

@@ -21,7 +21,7 @@ CONFIDENT_ABOVE = 0.5
 ARTISTS_AT_ONCE = 32
 
 
-class Tally(NamedTuple):
+class VoteCount(NamedTuple):
     """What the clips of each song said, one row per song.
 
     Attributes:
@@ -36,7 +36,7 @@ class Tally(NamedTuple):
     probability: NDArray[np.float64]
 
 
-def tally(probability: NDArray[np.floating], song: NDArray[np.integer], method: str = "majority") -> Tally:
+def count_votes(probability: NDArray[np.floating], song: NDArray[np.integer], method: str = "majority") -> VoteCount:
     """Count the votes of clips whose true artist need not be known.
 
     - ``majority``, the paper's: artists are placed by their number of votes; of those with equally many, the one with
@@ -65,7 +65,7 @@ def tally(probability: NDArray[np.floating], song: NDArray[np.integer], method: 
     votes = np.bincount(ballots, minlength=(song.max() + 1) * n_artists).reshape(-1, n_artists)
     evidence = _sum_by_song(probability, song, _log)
     total = _sum_by_song(probability, song, np.asarray)
-    return Tally(
+    return VoteCount(
         votes=votes,
         ranking=_rank(evidence) if method == "mean_logprob" else _rank(votes, evidence),
         probability=total / total.sum(axis=1, keepdims=True),

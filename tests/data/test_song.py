@@ -11,7 +11,7 @@ import soundfile
 from artistid.data.audio import DecodingError
 from artistid.data.descriptors import Descriptors
 from artistid.data.features import Features, LogMel
-from artistid.data.sound import Limits, read_sound
+from artistid.data.song import Limits, read_song
 
 RATE = 16000
 
@@ -33,12 +33,12 @@ def test_samples_whose_squares_overflow(tmp_path: Path, level: float, click: boo
     with pytest.raises(
         DecodingError, match=r"x\.wav: (samples as large as \de\+\d\d are no sound|\d+ of 16000 .* not finite)"
     ):
-        read_sound(path, features, Limits())
+        read_song(path, features, Limits())
 
 
 @pytest.mark.parametrize(("level", "told"), [(1.0, False), (3.9, False), (32768.0, True), (2e9, True)])
 def test_another_scale_is_told(tmp_path: Path, level: float, told: bool) -> None:
-    remarks = read_sound(write(tmp_path / "x.wav", level), LogMel(), Limits()).remarks
+    remarks = read_song(write(tmp_path / "x.wav", level), LogMel(), Limits()).remarks
     assert [f"its samples reach {level:.3g}, not 1" in remark for remark in remarks] == [True] * told
 
 
@@ -47,9 +47,9 @@ def test_an_ogg_file_that_was_cut_is_told(tmp_path: Path, ending: str, subtype: 
     path = tmp_path / f"x.{ending}"
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 10 * 48000)
     soundfile.write(path, noise, 48000, subtype, format="OGG")
-    whole = read_sound(path, LogMel(), Limits())
+    whole = read_song(path, LogMel(), Limits())
     assert whole.remarks == ()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    cut = read_sound(path, LogMel(), Limits())
+    cut = read_song(path, LogMel(), Limits())
     assert 3 < cut.duration_s < 7
     assert cut.remarks == ("its last page is missing: it was cut short, or recorded from a station",)

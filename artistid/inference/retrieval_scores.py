@@ -18,11 +18,11 @@ from artistid.printing import printable
 
 
 @dataclass(frozen=True)
-class Findings:
+class RetrievalScores:
     """How well songs find others by their artist, for songs of two kinds.
 
     Attributes:
-        test: songs of the network's test part, of albums that it was not trained on.
+        test: songs of the network's test subset, of albums that it was not trained on.
         unknown: songs of artists that it was not trained on at all; None where the collection has none.
         without_artist: songs that nobody knows the artist of, left out.
     """
@@ -40,7 +40,7 @@ class Findings:
         }
 
 
-def judge(collection: Collection, specification: Specification) -> Findings:
+def evaluate_retrieval(collection: Collection, specification: Specification) -> RetrievalScores:
     """Take the songs that the network was not trained on as queries, and all others of the collection as gallery.
 
     Raises:
@@ -52,21 +52,21 @@ def judge(collection: Collection, specification: Specification) -> Findings:
     gallery = Gallery.of(collection.vectors[named], songs["artist"], albums, songs["sha1"])
     held_out = _held_out(songs, gallery, specification)
     known = songs["artist"].isin(specification.artists).to_numpy()
-    tested = (songs["track_id"].map(specification.split["parts"]) == "test").to_numpy()
+    tested = (songs["track_id"].map(specification.split["subsets"]) == "test").to_numpy()
     test, unknown = (retrieval(gallery, np.flatnonzero(held_out & kind)) for kind in (known & tested, ~known))
     if test is None and unknown is None:
         raise ArtistidError(
-            f"collection={printable(collection.path)}: none of its {len(collection)} songs is of the network's test "
-            "part and of an album that was not trained on, while another album of its artist is there to be found; the "
-            "data that it was trained on, by album (split=album), has such songs: python -m artistid.embed without "
-            "audio and data embeds them"
+            f"collection={printable(collection.path)}: none of its {len(collection)} songs is in the network's test "
+            "subset, on an album that was not trained on, and has another album of its artist to find; the data that it "
+            "was trained on, by album (split=album), has such songs: python -m artistid.embed without audio and data "
+            "embeds them"
         )
-    return Findings(test, unknown, int((~named).sum()))
+    return RetrievalScores(test, unknown, int((~named).sum()))
 
 
 def _held_out(songs: pd.DataFrame, gallery: Gallery, specification: Specification) -> NDArray[np.bool_]:
     """``(songs,)`` whether a song is of an album, and neither was trained on."""
-    trained = songs["track_id"].map(specification.split["parts"]).eq("train") | songs["sha1"].isin(
+    trained = songs["track_id"].map(specification.split["subsets"]).eq("train") | songs["sha1"].isin(
         specification.recordings
     )
     return (gallery.album >= 0) & ~np.isin(gallery.album, gallery.album[trained.to_numpy()])

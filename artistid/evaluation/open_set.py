@@ -20,7 +20,7 @@ ACCEPTED = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rejection:
+class OpenSetThreshold:
     """When a song is by none of the artists: its score is below the threshold.
 
     Attributes:
@@ -35,14 +35,14 @@ class Rejection:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
-            raise ArtistidError(f"rejection.threshold={self.threshold}: expected a probability")
+            raise ArtistidError(f"open_set.threshold={self.threshold}: expected a probability")
 
     def plain(self) -> dict[str, Any]:
         """As plain types."""
         return asdict(self)
 
 
-class Separation(TypedDict):
+class OpenSetScores(TypedDict):
     """How well songs of unknown artists are told from those of known ones; plain numbers, ready for JSON.
 
     Keys:
@@ -58,12 +58,12 @@ class Separation(TypedDict):
     unknown_accepted: float
 
 
-def familiarity(probability: NDArray[np.floating]) -> NDArray[np.floating]:
+def max_softmax_probability(probability: NDArray[np.floating]) -> NDArray[np.floating]:
     """``(songs,)`` the score, from ``(songs, artists)`` mean probabilities, as a vote has them."""
     return probability.max(axis=1)
 
 
-def calibrate(scores: NDArray[np.floating], accepted: float = ACCEPTED) -> Rejection:
+def calibrate(scores: NDArray[np.floating], accepted: float = ACCEPTED) -> OpenSetThreshold:
     """The highest threshold that accepts so many of the songs; of few songs that may be all.
 
     Args:
@@ -71,16 +71,16 @@ def calibrate(scores: NDArray[np.floating], accepted: float = ACCEPTED) -> Rejec
         accepted: share of them.
     """
     threshold = float(np.quantile(scores, 1 - accepted, method="lower"))
-    return Rejection(threshold=threshold, accepted=accepted, n_songs=len(scores))
+    return OpenSetThreshold(threshold=threshold, accepted=accepted, n_songs=len(scores))
 
 
-def separation(known: ArrayLike, unknown: ArrayLike, rejection: Rejection) -> Separation:
+def score_open_set(known: ArrayLike, unknown: ArrayLike, open_set: OpenSetThreshold) -> OpenSetScores:
     """Compare the scores of songs by known and by unknown artists."""
     first, second = np.asarray(known)[:, None], np.asarray(unknown)[None]
-    return Separation(
+    return OpenSetScores(
         auroc=float(np.mean((first > second) + 0.5 * (first == second))),  # Mann & Whitney's U, as a share
         known=first.size,
         unknown=second.size,
-        known_accepted=float(np.mean(first >= rejection.threshold)),
-        unknown_accepted=float(np.mean(second >= rejection.threshold)),
+        known_accepted=float(np.mean(first >= open_set.threshold)),
+        unknown_accepted=float(np.mean(second >= open_set.threshold)),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from artistid.data.audio import DecodingError
-from artistid.data.sound import Limits, SoundReader
+from artistid.data.song import Limits, SongReader
 from artistid.inference.identifier import Identifier
 from artistid.web.neighbourhood import Neighbourhood
 from artistid.web.spectrogram import picture
@@ -17,7 +17,7 @@ from artistid.web.uploads import refusal
 
 
 @dataclass(frozen=True)
-class Listener:
+class SongService:
     """Hears one song at a time.
 
     Attributes:
@@ -38,8 +38,8 @@ class Listener:
         _ = self._reader  # up before the first song comes
 
     @cached_property
-    def _reader(self) -> SoundReader:
-        return SoundReader(replace(self.limits, hours=self.max_minutes / 60))
+    def _reader(self) -> SongReader:
+        return SongReader(replace(self.limits, hours=self.max_minutes / 60))
 
     def answer(self, path: Path, name: str, still_wanted: Callable[[], object] | None = None) -> dict[str, Any]:
         """All that there is to say of a song, as plain types.
@@ -47,7 +47,7 @@ class Listener:
         Args:
             path: of the audio.
             name: what its sender calls it.
-            still_wanted: called now and then; what it raises ends the hearing.
+            still_wanted: called now and then; what it raises ends the inference.
 
         Raises:
             artistid.web.uploads.RefusedError: too long, or no sound that can be decoded.
@@ -56,11 +56,11 @@ class Listener:
             sound = self._reader.read(path, self.identifier.features)
         except DecodingError as error:
             raise refusal(error, path, name, self.max_minutes) from error
-        hearing = self.identifier.hear_sound(sound, still_wanted)
-        identification = replace(self.identifier.identify(hearing, self.top), name=name)
+        outputs = self.identifier.infer(sound, still_wanted)
+        identification = replace(self.identifier.identify(outputs, self.top), name=name)
         return {
             **identification.plain(),
-            "silent": hearing.silent,
-            "neighbourhood": self.neighbourhood and self.neighbourhood.around(hearing),
+            "silent": outputs.silent,
+            "neighbourhood": self.neighbourhood and self.neighbourhood.around(outputs),
             "spectrogram": picture(sound, self.identifier.specification.log_mel()),
         }

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from artistid.data.audio import BLOCK_VALUES, resample_blocks
 from artistid.data.features import LogMel
-from artistid.data.sound import Sound
+from artistid.data.song import SongFeatures
 from artistid.errors import ArtistidError
 
 Audio = str | os.PathLike[str] | npt.ArrayLike
@@ -17,7 +17,7 @@ Audio = str | os.PathLike[str] | npt.ArrayLike
 MOST_CHANNELS = 32
 
 
-def sound_of_samples(samples: npt.ArrayLike, rate: int | None, features: LogMel) -> Sound:
+def features_of_samples(samples: npt.ArrayLike, rate: int | None, features: LogMel) -> SongFeatures:
     """The features of samples.
 
     Args:
@@ -30,7 +30,7 @@ def sound_of_samples(samples: npt.ArrayLike, rate: int | None, features: LogMel)
     """
     mono, rate = _mono(samples), _checked_rate(rate)
     blocks = (mono[first : first + BLOCK_VALUES] for first in range(0, len(mono), BLOCK_VALUES))
-    return Sound.of_blocks("samples", resample_blocks(blocks, rate, features.sample_rate), features)
+    return SongFeatures.of_blocks("samples", resample_blocks(blocks, rate, features.sample_rate), features)
 
 
 def _checked_rate(rate: int | None) -> int:

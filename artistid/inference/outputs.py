@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Hearing:
+class ClipOutputs:
     """Clip by clip, in their order.
 
     Attributes:

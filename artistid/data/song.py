@@ -63,13 +63,13 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
+class SongFeatures:
     """One song, ready to be cut into clips.
 
     Attributes:
         name: the file's path, or ``samples``.
         array: ``(frames, width)`` float16, as a store keeps it; of log-mel in dB.
-        floor: what a short song is filled up with.
+        pad_value: what a short song is filled up with.
         duration_s: seconds of audio.
         sha1: of the decoded samples, as in a catalog; empty where they are not at hand.
         silent: whether there is nothing to hear.
@@ -78,7 +78,7 @@ class Sound:
 
     name: str
     array: npt.NDArray[np.float16]
-    floor: float
+    pad_value: float
     duration_s: float
     sha1: str = ""
     silent: bool = False
@@ -103,14 +103,14 @@ class Sound:
                 sha1.update(np.ascontiguousarray(block).data)
                 yield block
 
-        array, floor = features.stored(measured())
+        array, pad_value = features.stored(measured())
         if not np.isfinite(array).all():
             raise ArtistidError(f"{name}: its features are not finite (samples reach {peak:.3g})")
         remarks = []
         if peak > LOUDEST:
             remarks.append(f"its samples reach {peak:.3g}, not 1, as if at another scale: other levels are heard")
         seconds = n_samples / features.sample_rate
-        return cls(name, array, floor, seconds, sha1.hexdigest(), silent=peak < SILENCE, remarks=tuple(remarks))
+        return cls(name, array, pad_value, seconds, sha1.hexdigest(), silent=peak < SILENCE, remarks=tuple(remarks))
 
     def bandwidth(self, features: LogMel) -> float:
         """The highest frequency in Hz at which there is anything to hear."""
@@ -123,7 +123,7 @@ class Sound:
         return not self.silent and self.bandwidth(features) < NARROW * features.f_max
 
 
-def read_sound(path: Path, features: Features, limits: Limits) -> Sound:
+def read_song(path: Path, features: Features, limits: Limits) -> SongFeatures:
     """The features of a file, decoded here: what a decoder's process does.
 
     Raises:
@@ -131,7 +131,7 @@ def read_sound(path: Path, features: Features, limits: Limits) -> Sound:
             error.
     """
     try:
-        sound = Sound.of_blocks(str(path), decode_blocks(path, features.sample_rate, limits.hours), features)
+        sound = SongFeatures.of_blocks(str(path), decode_blocks(path, features.sample_rate, limits.hours), features)
         return replace(sound, remarks=(CUT_OGG, *sound.remarks)) if lacks_its_last_page(path) else sound
     except DecodingError:
         raise
@@ -161,7 +161,7 @@ def crashed(path: Path, error: WorkerDiedError) -> DecodingError:
     return DecodingError(f"{path}: cannot be decoded: its decoder {error}")
 
 
-class SoundReader:
+class SongReader:
     """Reads songs in a process apart, which is up while this one still gets ready.
 
     Args:
@@ -171,7 +171,7 @@ class SoundReader:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         # torchaudio resamples, which most songs need, and takes seconds to import.
-        self._worker = Worker(ONE_THREAD, preload=("artistid.data.sound", "torchaudio"), quiet=True)
+        self._worker = Worker(ONE_THREAD, preload=("artistid.data.song", "torchaudio"), quiet=True)
 
     def __enter__(self) -> Self:
         return self
@@ -179,14 +179,14 @@ class SoundReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read(self, path: Path, features: Features) -> Sound:
+    def read(self, path: Path, features: Features) -> SongFeatures:
         """The features of a file; another thread may ask meanwhile, and waits.
 
         Raises:
-            DecodingError: see :func:`read_sound`; or a decoder that died of the file, or took too long.
+            DecodingError: see :func:`read_song`; or a decoder that died of the file, or took too long.
         """
         try:
-            return self._worker.call(self._limits.allowance, read_sound, path, features, self._limits)
+            return self._worker.call(self._limits.allowance, read_song, path, features, self._limits)
         except WorkerDiedError as error:
             raise crashed(path, error) from error
 

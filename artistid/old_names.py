@@ -1,0 +1,25 @@
+"""Names that files of earlier versions use: what was written then is still read.
+
+Only what this package has written itself and reads again is renamed: checkpoints, stores, splits and run folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+CHECKPOINT = {"rejection": "open_set", "grew_from": "pretrained_from"}
+SPLIT = {"part": "subset", "parts": "subsets"}
+STORE_ENTRY = {"floor": "pad_value"}
+SETTINGS = {"clips_on": "data_device", "part": "subset"}
+SCORES = {"rejection": "open_set"}
+
+
+def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Values under today's names.
+
+    Args:
+        values: by name, whenever they were written.
+        names: today's, by the earlier one.
+    """
+    return {names.get(name, name): value for name, value in values.items()}
