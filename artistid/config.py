@@ -244,11 +244,11 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
     return then if value == is_this else otherwise
 
 
-def _set_aside(unknown: Any) -> str:
+def _hold_out_artists(unknown: Any) -> str:
     """What is added to a collection's name where artists are set aside: it is another task then."""
     n_artists = unknown if isinstance(unknown, int) else len(unknown)
     return f"-unknown{n_artists}" if n_artists else ""
 
 
-for _resolver in (_basename, _stem, origin, _folder_with, _when, _set_aside):
+for _resolver in (_basename, _stem, origin, _folder_with, _when, _hold_out_artists):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)
