@@ -2,17 +2,94 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from artistid.cli import run
+
+    run("app")
+
+import importlib.util
+import ipaddress
+import socket
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 from omegaconf import DictConfig
 
-from artistid.config import verb
+from artistid.config import plain
+from artistid.errors import ArtistidError
+from artistid.printing import say
+from artistid.trust import trusted
+
+if TYPE_CHECKING:
+    from artistid.web.server import UploadQueue
+
+NEEDED = ("starlette", "uvicorn")
 
 
-@verb("app", kept="the page is closed, and nothing of its visitors is kept")
-def main(config: DictConfig) -> None:
-    from artistid.web.serving import serve  # here, so that --help need not wait for torch
+def app(config: DictConfig) -> None:
+    """Serve the page until a signal ends it.
 
-    serve(config)
+    Raises:
+        ArtistidError: bad settings, what the page needs is not installed, or an address that is not to be had.
+        SystemExit: in the end, as a shell expects of what a signal ended.
+    """
+    settings: dict[str, Any] = plain(config)
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise ArtistidError(f"the page needs {' and '.join(missing)}: pip install 'artistid[app]'")
+    _check(settings)
+    trust = trusted(config)
+    from artistid.inference.identifier import Identifier
+    from artistid.prepare import limits_of
+    from artistid.web.connections import Server
+    from artistid.web.neighbourhood import Neighbourhood
+    from artistid.web.scratch import Scratch
+    from artistid.web.server import UploadQueue, application
+    from artistid.web.service import SongService
+
+    with _listening_socket(settings["host"], settings["port"]) as listening:
+        identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"], trust)
+        neighbourhood = None
+        if settings["collection"]:
+            neighbourhood = Neighbourhood.open(settings["collection"], identifier, settings["nearest"])
+        service = SongService(identifier, settings["max_minutes"], settings["top"], neighbourhood, limits_of(config))
+        names = frozenset(name.lower() for name in (settings["host"], *settings["names"]))
+        with Scratch() as scratch:
+            queue = UploadQueue(service, settings["max_upload_mb"], scratch)
+            server = Server(application(queue, names), partial(_stop, queue), settings["proxies"])
+            say(f"listening at {_address(listening)} (Ctrl-C ends it)")
+            server.run([listening])
+    if server.stopped_by:
+        sys.exit(128 + server.stopped_by)
 
 
-if __name__ == "__main__":
-    main()
+def _stop(queue: UploadQueue) -> None:
+    say("stopped: no song is kept; the same command serves the page again", to=sys.stderr)
+    queue.close()
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Raises ArtistidError for a setting that is missing, or that its type alone does not refuse."""
+    if not settings["checkpoint"]:
+        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    for setting in ("max_upload_mb", "max_minutes"):
+        if not settings[setting] > 0:
+            raise ArtistidError(f"{setting}={settings[setting]}: expected a number above 0")
+    for proxy in settings["proxies"]:
+        try:
+            ipaddress.ip_address(proxy)
+        except ValueError:
+            raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is no address") from None
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ArtistidError(f"host={host} port={port} is not to be had: {error.strerror or error}") from error
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

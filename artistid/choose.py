@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from artistid.cli import run
+
+    run("choose")
+
 from omegaconf import DictConfig
 
-from artistid.config import verb
+from artistid.data.benchmarks import choice, statistics
+from artistid.data.benchmarks.lists import require_published, write
+from artistid.data.sources.mtg_jamendo import read_table
+from artistid.errors import ArtistidError
+from artistid.places import expanded
+from artistid.printing import say
 
 
-@verb("choose", kept="of the lists, each is written whole or not at all")
-def main(config: DictConfig) -> None:
-    from artistid.data.benchmarks import statistics  # here, so that --help need not wait
-    from artistid.data.benchmarks.choice import choose
-    from artistid.data.benchmarks.lists import require_published, write
-    from artistid.data.sources.mtg_jamendo import read_table
-    from artistid.errors import ArtistidError
-    from artistid.places import expanded
-    from artistid.printing import say
+def choose(config: DictConfig) -> None:
+    """Choose the benchmarks from the official table, and compare them with the lists of the package.
 
+    Raises:
+        ArtistidError: no table, or other lists than the published ones.
+    """
     if not config.table:
         raise ArtistidError("table=PATH is missing: the official list of tracks, or [the files] that make it up")
     paths = [config.table] if isinstance(config.table, str) else config.table
-    choice = choose(row for path in paths for row in read_table(expanded(path)))
-    tables = (statistics.of_rules(choice), statistics.of_benchmarks(choice), statistics.of_splits(choice))
+    chosen = choice.choose(row for path in paths for row in read_table(expanded(path)))
+    tables = (statistics.of_rules(chosen), statistics.of_benchmarks(chosen), statistics.of_splits(chosen))
     say("\n\n".join(map(str, tables)))
     if config.out:
-        write(choice.benchmarks, expanded(config.out))
+        write(chosen.benchmarks, expanded(config.out))
         say(f"\nthe lists are in {config.out}")
-    require_published(choice.benchmarks)
+    require_published(chosen.benchmarks)
     say("\nthe lists are, byte for byte, those of the package")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,42 +1,19 @@
-"""Where the configuration lives, and what every verb's entry point shares."""
+"""The configuration: where it lies, what it gives, and how it names a run."""
 
 from __future__ import annotations
 
-import gc
-import logging
-import os
-import shutil
-import sys
-import traceback
-import warnings
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
-from hydra.experimental.callback import Callback
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from artistid.errors import ArtistidError
-from artistid.interruption import Interrupted, interruptible, started_module, tell_interruption
-from artistid.places import expanded, name_user
-from artistid.printing import format_warning, say, show_any_text
-from artistid.settings import Settings, check, composing, first_line, literal, typed
-from artistid.writing import write_text
-
-# What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
-WORST = 0.0
-
-# What is imported is not garbage, yet by default Python would look through all of it a dozen times meanwhile: a second.
-OBJECTS_BETWEEN_COLLECTIONS = 200_000
+from artistid.places import expanded
+from artistid.settings import first_line, literal
 
 
 def config_dir() -> Path:
@@ -44,126 +21,6 @@ def config_dir() -> Path:
     package = Path(__file__).resolve().parent
     installed, checkout = package / "conf", package.parent / "conf"
     return installed if installed.is_dir() else checkout
-
-
-def verb(config_name: str, kept: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
-    """Make a function of a composed configuration a command: ``python -m artistid.<verb>``.
-
-    What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
-    traceback. In a sweep every error ends its job only; the others go on, and :class:`SweepReport` has the last word.
-    Ctrl-C and SIGTERM end all of it, with one line and exit code 130 or 143.
-
-    Args:
-        config_name: of its configuration, and of the verb.
-        kept: what an interruption leaves, as a clause of that line.
-    """
-
-    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], Any]:
-        @wraps(function)
-        def job(config: DictConfig) -> Any:
-            try:
-                with interruptible():  # a job of a sweep may be in a process of its own
-                    check(config, settings_of(config_name))
-                    make_data_absolute(config)
-                    return function(config)
-            except Exception as error:
-                message = _told(error)
-                sweeping = in_sweep()
-                if message is None and not sweeping:
-                    raise
-                sys.stdout.flush()
-                say(f"\nerror: {message or traceback.format_exc()}", to=sys.stderr)
-                if not sweeping:
-                    sys.exit(1)
-                SweepReport.record(message or f"{type(error).__name__}: {error}")
-                return WORST
-
-        @wraps(function)
-        def command() -> None:
-            gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-            warnings.formatwarning = format_warning
-            begin_in_utf8()
-            show_any_text()
-            name_user()
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # instead of printing what went wrong, Hydra is to raise it
-            try:
-                with interruptible():
-                    sys.argv[1:] = typed(sys.argv[1:], settings_of(config_name))
-                    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
-            except Interrupted as interrupted:
-                tell_interruption(kept)
-                sys.exit(interrupted.exit_code)
-            except (HydraException, OmegaConfBaseException) as error:
-                say(f"error: {composing(error, settings_of(config_name))}", to=sys.stderr)
-                sys.exit(1)
-
-        return command
-
-    return decorate
-
-
-def begin_in_utf8() -> None:
-    """Begin anew in Python's UTF-8 mode where names of files would be read as ASCII or another narrow encoding."""
-    if sys.getfilesystemencoding() != "utf-8" and started_module() and os.environ.get("PYTHONUTF8") != "1":
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
-
-
-class SweepReport(Callback):
-    """At the end of a sweep, says which jobs failed and why, and lets the command end with exit code 1.
-
-    A job may run in another process or on another machine, so what went wrong there is kept as a file in the sweep's
-    folder.
-    """
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        shutil.rmtree(self._folder(config.hydra), ignore_errors=True)
-
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        failures = [path.read_text(encoding="utf-8") for path in sorted(self._folder(config.hydra).glob("*.txt"))]
-        if failures:
-            say(f"\njobs of the sweep that failed: {len(failures)}", *failures, to=sys.stderr)
-            sys.exit(1)
-
-    @classmethod
-    def record(cls, message: str) -> None:
-        """Keep the error of the job that runs here."""
-        hydra_config = HydraConfig.get()
-        folder = cls._folder(hydra_config)
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = " ".join(hydra_config.overrides.task)
-        write_text(folder / f"{hydra_config.job.num:05d}.txt", f"{settings}: {message}")
-
-    @staticmethod
-    def _folder(hydra_config: HydraConf) -> Path:
-        return Path(hydra_config.runtime.cwd, hydra_config.sweep.dir, "failed")
-
-
-def settings_of(verb: str) -> Settings:
-    """The settings of a verb, in our folder of configurations and in those that the command line names."""
-    arguments, _ = get_args_parser().parse_known_args(sys.argv[1:])
-    own = [Path(arguments.config_dir)] if arguments.config_dir else []
-    return Settings(verb, [config_dir(), *own])
-
-
-def _told(error: Exception) -> str | None:
-    """What to tell a user who can put it right; None for an error of ours."""
-    if isinstance(error, InstantiationException):
-        return _told(error.__cause__) if isinstance(error.__cause__, Exception) else first_line(error)
-    if isinstance(error, ArtistidError):
-        return str(error)
-    return None
-
-
-class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Logs to standard output as it is when a line comes: a progress bar puts itself in between to stay below."""
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stdout
-
-    @stream.setter
-    def stream(self, stream: TextIO) -> None:
-        """Looked up each time."""
 
 
 def in_sweep() -> bool:

@@ -2,17 +2,309 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+if __name__ == "__main__":
+    from artistid.cli import run
 
-from artistid.config import verb
+    run("doctor")
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.filesize import decimal as size_in_words
+from rich.table import Table
+from rich.text import Text
+
+from artistid import __version__
+from artistid.config import config_dir
+from artistid.errors import ArtistidError
+from artistid.places import expanded
+from artistid.terminal import Console
+
+# The distributions that everything needs, by the name that they are imported under.
+NEEDED = {
+    "torch": "torch",
+    "torchaudio": "torchaudio",
+    "lightning": "lightning",
+    "torchmetrics": "torchmetrics",
+    "scikit-learn": "sklearn",
+    "librosa": "librosa",
+    "numba": "numba",
+    "soundfile": "soundfile",
+    "av": "av",
+    "safetensors": "safetensors",
+    "mutagen": "mutagen",
+    "scipy": "scipy",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "matplotlib": "matplotlib",
+    "pillow": "PIL",
+    "plotly": "plotly",
+    "jinja2": "jinja2",
+    "wandb": "wandb",
+    "filelock": "filelock",
+}
+
+# What some settings need: the module to import, what it is for, and this package's extra that brings it.
+OPTIONAL = {
+    "tensorboard": ("tensorboard", "logger=tensorboard", "tensorboard"),
+    "hydra-joblib-launcher": ("hydra_plugins.hydra_joblib_launcher", "hydra/launcher=joblib", "launchers"),
+    "hydra-submitit-launcher": ("hydra_plugins.hydra_submitit_launcher", "hydra/launcher=submitit_slurm", "launchers"),
+    "starlette": ("starlette", "python -m artistid.app", "app"),
+    "uvicorn": ("uvicorn", "python -m artistid.app", "app"),
+    "jupyterlab": ("jupyterlab", "the notebooks", "notebook"),
+    "onnx": ("onnx", "artistid.export", "export"),
+    "onnxscript": ("onnxscript", "artistid.export", "export"),
+    "onnxruntime": ("onnxruntime", "artistid.export", "export"),
+}
+
+# What soundfile can write, and so can be tried: the file's ending, the subtype, the container if it needs saying.
+FORMATS = (
+    ("mp3", "MPEG_LAYER_III", None),
+    ("flac", "PCM_16", None),
+    ("ogg", "VORBIS", None),
+    ("opus", "OPUS", "OGG"),
+    ("wav", "PCM_16", None),
+    ("aiff", "PCM_16", None),
+)
+TONE_RATE, TONE_SECONDS = 48000, 1  # Hz, s: what is written and decoded again
+FEATURES_RATE = 16000  # Hz
 
 
-@verb("doctor", kept="nothing is written")
-def main(config: DictConfig) -> None:
-    from artistid.diagnosis import diagnose, show  # here, so that --help need not wait
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis.
 
+    Attributes:
+        about: the chapter.
+        name: of what was looked at.
+        state: ``works``, ``missing`` (something optional), ``broken`` (something needed), or ``note``.
+        found: in words.
+        remedy: what to do about it; empty where nothing need be done.
+    """
+
+    about: str
+    name: str
+    state: str
+    found: str
+    remedy: str = ""
+
+
+def doctor(config: DictConfig) -> None:
+    """Look at everything, print what was found, and what to do.
+
+    Raises:
+        ArtistidError: something needed is broken.
+    """
     show(diagnose(config))
 
 
-if __name__ == "__main__":
-    main()
+def diagnose(config: DictConfig) -> list[Finding]:
+    """Look at everything; what fails becomes a finding, whatever it raises.
+
+    Args:
+        config: ``cache_dir``, and ``data`` if a collection is to be looked for.
+    """
+    chapters: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("packages", packages),
+        ("decoders", decoders),
+        ("device", device),
+        ("cache", lambda: cache_findings(expanded(config.cache_dir))),
+        ("data", lambda: data_sources(config.get("data"))),
+    )
+    findings: list[Finding] = []
+    for name, look in chapters:
+        try:
+            findings += look()
+        except ArtistidError as error:
+            findings.append(Finding(name, name, "broken", str(error)))
+        except Exception as error:  # a broken installation fails in any way
+            findings.append(Finding(name, name, "broken", _words(error), "python -m pip install -e . again"))
+    return findings
+
+
+def show(findings: list[Finding]) -> None:
+    """Print all as a table, and then what to do.
+
+    Raises:
+        ArtistidError: something needed is broken.
+    """
+    console = Console()
+    for about in dict.fromkeys(finding.about for finding in findings):
+        table = Table(title=about, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=True)
+        for finding in findings:
+            if finding.about == about:
+                colour = {"works": "green", "missing": "yellow", "broken": "red"}.get(finding.state, "default")
+                state = Text("" if finding.state == "note" else finding.state, style=colour)
+                table.add_row(finding.name, state, finding.found)
+        console.print(table, soft_wrap=True)
+    advice = [f"{finding.name}: {finding.remedy}" for finding in findings if finding.remedy]
+    if advice:
+        console.print(Text("to do, where you want it", style="bold"))
+        for line in advice:
+            console.print(f"  {line}", soft_wrap=True, highlight=False)
+    if broken := [finding for finding in findings if finding.state == "broken"]:
+        raise ArtistidError("\n".join(f"{each.about}: {each.name} is broken: {each.found}" for each in broken))
+
+
+def packages() -> Iterator[Finding]:
+    """This package, what it needs, and what it can use; all are really imported."""
+    yield Finding("packages", "artistid", "works", f"{__version__}, Python {platform.python_version()}")
+    for name, module in NEEDED.items():
+        if problem := _import_problem(module):
+            yield Finding("packages", name, "broken", problem, f"pip install --force-reinstall {name}")
+        else:
+            yield Finding("packages", name, "works", _version(name))
+    for name, (module, purpose, extra) in OPTIONAL.items():
+        if problem := _import_problem(module):
+            remedy = f"pip install 'artistid[{extra}]' ({purpose})"
+            yield Finding("packages", name, "missing", f"{purpose}: {problem}", remedy)
+        else:
+            yield Finding("packages", name, "works", f"{_version(name)}, {purpose}")
+
+
+def decoders() -> Iterator[Finding]:
+    """Each format is written and decoded again as a collection's file would be."""
+    import soundfile
+
+    from artistid.data.audio import decode
+
+    yield Finding("decoders", "libsndfile", "note", soundfile.__libsndfile_version__)
+    time = np.arange(TONE_RATE * TONE_SECONDS) / TONE_RATE
+    tone = (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        for ending, subtype, container in FORMATS:
+            path = Path(folder, f"tone.{ending}")
+            try:
+                soundfile.write(path, tone, TONE_RATE, subtype, format=container)
+                seconds = len(decode(path, FEATURES_RATE)) / FEATURES_RATE
+            except Exception as error:
+                remedy = "pip install --force-reinstall av soundfile: their wheels bring what reads and writes this"
+                yield Finding("decoders", ending, "broken", _words(error), remedy)
+            else:
+                yield Finding("decoders", ending, "works", f"{seconds:g} s at {TONE_RATE} Hz, resampled")
+        yield _ffmpeg(Path(folder, "tone.m4a"), tone)
+
+
+def _ffmpeg(path: Path, tone: npt.NDArray[np.float32]) -> Finding:
+    others = "m4a, aac, wma, webm, ape …"
+    try:
+        import av
+
+        from artistid.data.audio import decode
+
+        with av.open(path, "w") as file:
+            stream = file.add_stream("aac", rate=TONE_RATE, layout="mono")
+            frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+            frame.sample_rate = TONE_RATE
+            file.mux([*stream.encode(frame), *stream.encode(None)])
+        decode(path, FEATURES_RATE)
+    except Exception as error:
+        remedy = f"pip install --force-reinstall av: its wheels bring an FFmpeg that reads {others}"
+        return Finding("decoders", "FFmpeg", "broken", _words(error), remedy)
+    return Finding("decoders", "FFmpeg", "works", f"PyAV {av.__version__}, reads {others}")
+
+
+def device() -> Iterator[Finding]:
+    """What is computed on, and in which precision."""
+    import torch
+
+    from artistid.learning.acceleration import choose_precision, device_name
+
+    yield Finding("device", "processor", "note", f"{os.cpu_count()} cores; workers=null decodes on all of them")
+    yield Finding("device", "trains on", "works", device_name())
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory
+        yield Finding(
+            "device", "GPU", "works", f"{torch.cuda.device_count()} of them, {size_in_words(memory)} on the first"
+        )
+    elif torch.version.cuda:
+        yield Finding("device", "GPU", "note", f"none is seen by torch {torch.__version__}, built for CUDA")
+    else:
+        yield Finding("device", "GPU", "note", f"torch {torch.__version__} is built without CUDA")
+    yield Finding("device", "precision", "note", f"trainer.precision=auto is {choose_precision('auto', 'auto')}")
+
+
+def cache_findings(folder: Path) -> Iterator[Finding]:
+    """Where features are kept, what there is, and whether there is room for more."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    yield Finding(
+        "cache",
+        "place",
+        "works" if writable else "broken",
+        f"{folder}, {'' if folder.exists() else 'made when it is needed, '}{size_in_words(free)} free"
+        + ("" if writable else f"; {existing} cannot be written to"),
+        "" if writable else "cache_dir=PATH, or the environment variable ARTISTID_CACHE, names another place",
+    )
+    total = sum(_bytes_below(path) for path in folder.iterdir()) if folder.is_dir() else 0
+    yield Finding("cache", "size", "note", size_in_words(total))
+    for store in sorted({path.parent for path in folder.glob("*/*/settings.json")} | _sharded(folder)):
+        shards = len(list(store.glob("shards/*/index.jsonl")))
+        files = sum(path.read_bytes().count(b"\n") for path in store.rglob("index.jsonl"))
+        split_up = f", {shards} shards" if shards else ""
+        name = str(store.relative_to(folder))
+        yield Finding("cache", name, "note", f"{files} files, {size_in_words(_bytes_below(store))}{split_up}")
+
+
+def _sharded(folder: Path) -> set[Path]:
+    return {path.parents[2] for path in folder.glob("*/*/shards/*/settings.json")}
+
+
+def data_sources(data: Any) -> Iterator[Finding]:
+    """The sources that ``data=`` may name, and the collection that it names, if any."""
+    for path in sorted((config_dir() / "data").glob("*.yaml")):
+        card = get_class(str(OmegaConf.load(path)["_target_"])).card  # type: ignore[index,attr-defined]
+        yield Finding("data", f"data={path.stem}", "note", f"{card.title}: {card.how_to_get}")
+    if data is None:
+        return
+    try:
+        catalog = instantiate(data).catalog()
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error.__cause__, ArtistidError) else error
+        yield Finding("data", f"{data.name}, here", "broken", _words(cause), "data.root=PATH of the collection")
+        return
+    albums = sum(map(len, catalog.albums.values()))
+    found = f"{len(catalog)} songs, {albums} albums, {len(catalog.artists)} artists"
+    yield Finding("data", f"{data.name}, here", "works", found)
+
+
+def _import_problem(module: str) -> str:
+    """Why a module cannot be imported; empty if it can."""
+    try:
+        import_module(module)
+    except Exception as error:  # a library that is torn out of its place raises OSError, RuntimeError …
+        return "not installed" if isinstance(error, ModuleNotFoundError) else _words(error)
+    return ""
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _words(error: BaseException) -> str:
+    """An error in one line."""
+    lines = re.split(r"\s*\n\s*", str(error).strip())
+    return f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
+
+
+def _bytes_below(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

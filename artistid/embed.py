@@ -2,17 +2,83 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from artistid.cli import run
+
+    run("embed")
+
+import logging
+from pathlib import Path
+
 from omegaconf import DictConfig
 
-from artistid.config import verb
+from artistid.data.song import SongFeatures
+from artistid.errors import ArtistidError
+from artistid.inference.batch import process_songs
+from artistid.inference.collection import Collection, Origin, absolute
+from artistid.inference.collection_writer import EmbeddedSong, chunks_folder, drafting
+from artistid.inference.identifier import Identifier
+from artistid.inference.sources import Files, Prepared, Source, embed_song
+from artistid.places import expanded
+from artistid.printing import printable
+from artistid.trust import trusted
+
+log = logging.getLogger(__name__)
 
 
-@verb("embed", kept="the songs embedded so far are kept")
-def main(config: DictConfig) -> None:
-    from artistid.inference.embedding import embed  # here, so that --help need not wait for torch
+def embed(config: DictConfig) -> Path:
+    """Embed every song of a collection, and write them to one file.
 
-    embed(config)
+    Returns:
+        The file.
+
+    Raises:
+        ArtistidError: bad settings; or, after all others have been written, songs that could not be embedded.
+    """
+    if not config.checkpoint:
+        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    if config.audio and config.get("data"):
+        raise ArtistidError("audio and data are both set: a collection is of files or of a source, not of both")
+    out = _checked_out(config)
+    identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
+    identifier.check_embeds()
+    if config["update"] and out.exists():
+        Collection.read(out, "out").check_made_by(identifier)
+    source: Source = Files(config, identifier) if config.audio else Prepared(config, identifier)
+    keep = config["update"] or not config.overwrite  # without either, what is there is of an interrupted run
+    with drafting(out, Origin.of(identifier), source.paths, keep) as draft:
+        new = [path for path in source.paths if not draft.has(path)]
+        if there := len(source.paths) - len(new):
+            log.info("%d of %d songs are there already", there, len(source.paths))
+
+        def embedded(path: Path, sound: SongFeatures) -> EmbeddedSong:
+            return embed_song(identifier, path, sound)
+
+        failed = source.n_lost
+        if new:
+            failed += process_songs(source.songs(new), len(new), embedded, draft.add)
+        n_songs = draft.finish({absolute(path): source.track(path) for path in source.paths})
+    source.tell_names()
+    if not n_songs:
+        raise ArtistidError(f"none of {failed} songs could be embedded, see above: {printable(out)} is not written")
+    log.info("%s: %d songs", printable(out), n_songs)
+    if failed:
+        raise ArtistidError(
+            f"{failed} of {failed + n_songs} songs could not be embedded, see above; {printable(out)} has the others"
+        )
+    return out
 
 
-if __name__ == "__main__":
-    main()
+def _checked_out(config: DictConfig) -> Path:
+    if not config.out:
+        raise ArtistidError("out=PATH is missing: the Parquet file that the collection is to be, such as songs.parquet")
+    out = expanded(config.out)
+    if out.is_dir():
+        raise ArtistidError(f"out={printable(out)} is a folder: expected a Parquet file, such as songs.parquet in it")
+    interrupted = chunks_folder(out).exists()
+    if out.exists() and not (config.overwrite or config["update"] or interrupted):
+        raise ArtistidError(
+            f"out={printable(out)} exists: overwrite=true replaces it, update=true keeps the songs in it that have not "
+            "changed, and embeds the others"
+        )
+    return out

@@ -2,17 +2,120 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from artistid.cli import run
+
+    run("evaluate")
+
+import logging
+
 from omegaconf import DictConfig
 
-from artistid.config import verb
+from artistid.config import plain
+from artistid.data.datamodule import ClipData
+from artistid.data.splits import SUBSETS, Split
+from artistid.errors import ArtistidError
+from artistid.evaluation.figures import draw_results
+from artistid.evaluation.scores import Score, score_levels
+from artistid.evaluation.tables import print_scores
+from artistid.evaluation.votes import check_vote
+from artistid.evaluation.voting import vote
+from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.networks import check_trainer, predict, set_up
+from artistid.learning.system import CHECKPOINTS
+from artistid.places import below, expanded
+from artistid.prepare import prepare_described
+from artistid.runs.folder import RunFolder
+from artistid.runs.provenance import provenance, stopwatch
+from artistid.trust import trusted
+
+log = logging.getLogger(__name__)
 
 
-@verb("evaluate", kept="the features made so far are kept, and no scores are written")
-def main(config: DictConfig) -> None:
-    from artistid.experiment import evaluate  # here, so that --help need not wait for torch
+def evaluate(config: DictConfig) -> dict[str, Score]:
+    """Score a trained network, on its own test tracks or on another catalog of the same artists.
 
-    evaluate(config)
+    Returns:
+        The scores of both levels.
+    """
+    if not config.checkpoint:
+        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    classifier = ArtistClassifier.from_checkpoint(config.checkpoint, trusted(config))
+    specification = classifier.specification
+    elsewhere = config.get("data") is not None
+    data = config.data if elsewhere else specification.data
+    config.vote = config.vote or specification.vote
+    config.subset = config.subset or ("all" if elsewhere else "test")
+    check_vote(config.vote)
+    set_up()
+    check_trainer(plain(config.trainer))
+    if config.subset not in (*SUBSETS, "all"):
+        raise ArtistidError(f"subset={config.subset!r} is none of {', '.join(SUBSETS)}, all")
+    path = expanded(config.checkpoint).resolve()
+    in_run = path.parent.name == CHECKPOINTS
+    beside = RunFolder(path.parent.parent if in_run else path.parent).evaluations
+    name = f"{path.stem}-{data.get('name')}-{config.subset}-{config.vote}"
+    folder = RunFolder(config.run_dir or below(beside, name, "data.name in the evaluation's"))
+    with folder.begin(config.overwrite):
+        return _evaluate(config, classifier, folder)
 
 
-if __name__ == "__main__":
-    main()
+def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
+    specification, subset = classifier.specification, config.subset
+    seconds: dict[str, float] = {}
+    catalog, store, left_out = prepare_described(config, specification.data, specification.log_mel(), trusted(config))
+    if subset != "all":
+        if not specification.split:
+            raise ArtistidError(
+                f"the checkpoint does not say how its data was split: subset={subset} is not known, all is"
+            )
+        catalog = Split(**specification.split).select(catalog, subset)
+        if not len(catalog):
+            raise ArtistidError(
+                f"none of the tracks of data={config.data.name} is in subset={subset} of the network's split"
+            )
+    trained_on, before = specification.trained_on(), specification.pretraining_recordings()
+    for recordings, whose in ((trained_on, "the checkpoint"), (before, "what the checkpoint grew from")):
+        recordings.warn_if_deaf(whose)
+    seen = trained_on.among(catalog, store)
+    if seen and subset != "train":
+        log.warning(
+            "the network was trained on %d of these %d recordings: %s", len(seen), len(catalog), ", ".join(seen)
+        )
+    seen_before = before.among(catalog, store)
+    if seen_before:
+        log.warning(
+            "before fine-tuning, under other labels, it was trained on %d of these %d recordings: %s",
+            len(seen_before),
+            len(catalog),
+            ", ".join(seen_before),
+        )
+    data = ClipData(
+        {subset: catalog}, store, specification.artists, specification.clip_spec(), specification.batch_size
+    )
+    folder.write_setup(config, catalog)
+
+    trainer_settings = plain(config.trainer)
+    if trainer_settings["precision"] == "auto":
+        trainer_settings["precision"] = specification.precision
+    with stopwatch(seconds, "test"):
+        predictions = predict(classifier, data, subset, trainer_settings)
+    scores = score_levels(predictions, config.vote)
+    folder.write_results({"test": predictions}, config.vote, {"test": scores})
+    draw_results(folder.path, predictions, vote(predictions, config.vote), scores)
+    condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "subset": subset, "vote": config.vote}
+    folder.finish(
+        {
+            "test": scores,
+            "condition": condition,
+            "artists": specification.artists,
+            "counts": {subset: data.clips[subset].counts},
+            "left_out": left_out,
+            "seen_in_training": seen,
+            "seen_in_pretraining": seen_before,
+            "precision": trainer_settings["precision"],
+            **provenance(seconds),
+        }
+    )
+    print_scores(scores, condition, folder.path)
+    return scores

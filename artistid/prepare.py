@@ -2,20 +2,126 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+if __name__ == "__main__":
+    from artistid.cli import run
 
-from artistid.config import verb
+    run("prepare")
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, open_dict
+
+from artistid.config import build, plain
+from artistid.data.catalog import Catalog
+from artistid.data.features import Features
+from artistid.data.shards import Shard
+from artistid.data.song import Limits
+from artistid.data.sources.described import opened, redirected
+from artistid.data.store import Store, fill_store
+from artistid.errors import ArtistidError
+from artistid.places import below, expanded
+from artistid.printing import say
+from artistid.settings import literal
+from artistid.trust import Trust
+
+log = logging.getLogger(__name__)
 
 
-@verb("prepare", kept="the songs that are finished are kept")
-def main(config: DictConfig) -> None:
-    from artistid.preparation import prepare_only  # here, so that --help need not wait
-    from artistid.printing import say
+def prepare(config: DictConfig) -> None:
+    """Make the features of a collection, and say where they are.
 
+    Raises:
+        ArtistidError: see :func:`prepare_only`.
+    """
     catalog, store = prepare_only(config)
     hours = sum(track.duration_s or 0 for track in catalog) / 3600
     say(f"{len(catalog)} songs by {len(catalog.artists)} artists, {hours:.1f} hours, are in {store.folder}")
 
 
-if __name__ == "__main__":
-    main()
+def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
+    """Make the features of a collection, or of one shard of it, and check what is stored if ``verify`` says so.
+
+    Raises:
+        ArtistidError: songs that are damaged, unless ``verify=repair``, which makes them again.
+    """
+    if config.verify not in (False, True, "repair"):
+        raise ArtistidError(f"verify={config.verify!r} is none of false, true, repair")
+    shard = None if config.shard is None else Shard(config.shard, config.shards)
+    features: Features = build(config.features, "features")
+    catalog, store, _ = prepare_data(config, features, shard)
+    if not config.verify:
+        return catalog, store
+    remedy = "verify=repair makes these songs again, and nothing else"
+    damaged = store.damaged()
+    if damaged and config.verify == "repair":
+        log.warning("damaged, made again: %d of %d songs: %s", len(damaged), len(catalog), ", ".join(damaged))
+        store.forget(damaged)
+        catalog, store, _ = prepare_data(config, features, shard)
+        remedy = "they were made again just now: the disk under cache_dir cannot be relied on"
+        damaged = store.damaged()
+    if damaged:
+        listing = "\n  ".join(damaged)
+        raise ArtistidError(
+            f"{len(damaged)} of {len(catalog)} songs in {store.folder} are damaged: their features are not those that "
+            f"were written\n  {listing}\n{remedy}"
+        )
+    log.info("verified: the features of all %d songs are as they were written", len(catalog))
+    return catalog, store
+
+
+def limits_of(config: DictConfig) -> Limits:
+    """What ``config.limits``, if it is there, lets a file take; raises ArtistidError."""
+    return Limits(**plain(config.limits)) if "limits" in config else Limits()
+
+
+def prepare_described(
+    config: DictConfig, description: Mapping[str, Any], features: Features, trust: Trust
+) -> tuple[Catalog, Store, list[str]]:
+    """As :func:`prepare_data`; where ``config.data`` is null, of the data that a checkpoint describes.
+
+    ``config.data`` is then set to it, with the places that are written to as this command has them.
+
+    Args:
+        config: of a verb.
+        description: what the checkpoint says of its data.
+        features: to be made.
+        trust: packages whose sources a checkpoint may name.
+    """
+    if config.get("data") is not None:
+        return prepare_data(config, features)
+    settings = redirected(description, config.cache_dir, config.workers)
+    source = opened(settings, trust)
+    with open_dict(config):
+        config.data = literal(settings)
+    return prepare_data(config, features, source=source)
+
+
+def prepare_data(
+    config: DictConfig, features: Features, shard: Shard | None = None, source: Any = None
+) -> tuple[Catalog, Store, list[str]]:
+    """The catalog of a source, or one shard of it, and its features, made where they are missing.
+
+    Args:
+        config: of a verb.
+        features: to be made.
+        shard: None: all.
+        source: None: what ``config.data`` says.
+
+    Returns:
+        catalog: the tracks that are in the store.
+        store: their features.
+        left_out: track ids that could not be decoded (``on_error=skip``).
+    """
+    if source is None:
+        source = build(config.data, "data")
+    folder = below(expanded(config.cache_dir), source.name, "data.name")
+    found = source.catalog()
+    log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
+    if shard:
+        found = shard.select(found)
+        log.info("shard %d of %d: %d songs", shard.number, shard.of, len(found))
+    catalog, store = fill_store(found, features, folder, config.workers, config.on_error, shard, limits_of(config))
+    left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
+    return catalog, store, sorted(left_out)

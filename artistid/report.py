@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from artistid.cli import run
+
+    run("report")
+
 from omegaconf import DictConfig
 
-from artistid.config import verb
+from artistid.printing import say
+from artistid.reporting.document import ReportContext
+from artistid.reporting.page import begin_folder, write_report
+from artistid.reporting.sections import report_sections
+from artistid.runs.studies import collect
 
 
-@verb("report", kept="the runs are as they were, and the report is unfinished")
-def main(config: DictConfig) -> None:
-    from artistid.printing import say
-    from artistid.reporting.document import ReportContext  # here, so that --help need not wait
-    from artistid.reporting.page import begin_folder, write_report
-    from artistid.reporting.results import collect
-    from artistid.reporting.sections import report_sections
+def report(config: DictConfig) -> None:
+    """Read the runs, write the page of their tables, comparisons and figures.
 
+    Raises:
+        ArtistidError: bad settings, or no finished run.
+    """
     out = begin_folder(config.out)
     results = collect([config.runs] if isinstance(config.runs, str) else config.runs)
-    sections = report_sections(ReportContext(results, out, config))
-    page = write_report(sections, out)
+    page = write_report(report_sections(ReportContext(results, out, config)), out)
     say(f"{len(results.runs)} runs, {len(results.left_out)} folders left out: {page}")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,17 +2,114 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from artistid.cli import run
+
+    run("similar")
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 from omegaconf import DictConfig
 
-from artistid.config import verb
+from artistid.config import plain
+from artistid.data.song import SongFeatures, SongReader
+from artistid.errors import ArtistidError
+from artistid.inference.batch import answering, process_songs, read_ahead
+from artistid.inference.collection import ClipTable, Collection
+from artistid.inference.files import find_audio
+from artistid.inference.identifier import Identifier
+from artistid.inference.matching import Matcher, grids_of_song
+from artistid.inference.neighbours import Query, find_similar
+from artistid.inference.retrieval_scores import evaluate_retrieval
+from artistid.inference.similar_writers import open_writer
+from artistid.prepare import limits_of
+from artistid.trust import trusted
+
+VIEWS = ("songs", "matches", "retrieval")
+
+Done = Callable[[Any], None]  # takes an answer
 
 
-@verb("similar", kept="the answers given so far stand, and nothing is written")
-def main(config: DictConfig) -> None:
-    from artistid.inference.similarity import similar  # here, so that --help need not wait for torch
+def similar(config: DictConfig) -> None:
+    """Compare every query with a collection, or see how well the collection's own songs find their artists.
 
-    similar(config)
+    Raises:
+        ArtistidError: bad settings; or, after all others have been answered, queries that could not be.
+    """
+    _check(config)
+    writer = open_writer(config.view, config.format, sys.stdout)
+    collection = Collection.read(config.collection)
+    with answering():
+        if config.view == "retrieval":
+            failed = _judge(config, collection, writer.write)
+        else:
+            failed = (_of_files if config.audio else _of_tracks)(config, collection, writer.write)
+        writer.close()
+    if failed:
+        raise ArtistidError(f"{failed} songs could not be answered, see above")
 
 
-if __name__ == "__main__":
-    main()
+def _check(config: DictConfig) -> None:
+    if not config.collection:
+        raise ArtistidError("collection=PATH is missing: the file that python -m artistid.embed wrote")
+    if config.view not in VIEWS:
+        raise ArtistidError(f"view={config.view!r} is none of {', '.join(VIEWS)}")
+    n_queries = bool(config.audio) + bool(config.track)
+    if config.view == "retrieval" and n_queries:
+        raise ArtistidError("view=retrieval takes its queries from the collection: audio and track are not for it")
+    if config.view != "retrieval" and n_queries != 1:
+        found = "both are" if n_queries else "neither is"
+        raise ArtistidError(f"of audio=PATH and track=ID, one is needed as the query: {found} set")
+    if not config.track and not config.checkpoint:
+        raise ArtistidError("checkpoint=PATH is missing: the network that the collection was made with")
+
+
+def _of_files(config: DictConfig, collection: Collection, done: Done) -> int:
+    """Answer the queries that are files; returns how many failed."""
+    paths = find_audio(plain(config)["audio"])
+    reader = SongReader(limits_of(config))
+    identifier = _identifier(config, collection)
+    answer = _answerer(config, collection)
+
+    def answered(path: Path, sound: SongFeatures) -> Any:
+        query = Query.of_song(identifier, collection, path, sound)
+        return answer(query, partial(grids_of_song, identifier, sound))
+
+    return process_songs(read_ahead(reader, identifier.features, paths), len(paths), answered, done)
+
+
+def _of_tracks(config: DictConfig, collection: Collection, done: Done) -> int:
+    """Answer the queries that are songs of the collection; returns 0, since none of them fails alone."""
+    wanted = plain(config)["track"]
+    answer = _answerer(config, collection)
+    for row in [collection.row(str(name)) for name in ([wanted] if isinstance(wanted, str) else wanted)]:
+        done(answer(Query.of_row(collection, row), partial(_stored_clips, collection, row)))
+    return 0
+
+
+def _stored_clips(collection: Collection, row: int) -> list[ClipTable]:
+    return [collection.clips_of(row)]
+
+
+def _answerer(config: DictConfig, collection: Collection) -> Callable[[Query, Callable[[], Sequence[ClipTable]]], Any]:
+    """Answers a query, whose clips it asks for if it needs them."""
+    if config.view == "songs":
+        return lambda query, _: find_similar(collection, query, config.top, config.same_artist)
+    matcher = Matcher(collection)
+    return lambda query, grids: matcher.find(query, grids(), config.top, config.same_artist)
+
+
+def _judge(config: DictConfig, collection: Collection, done: Done) -> int:
+    """Let held-out songs find their artists; returns 0."""
+    done(evaluate_retrieval(collection, _identifier(config, collection).specification))
+    return 0
+
+
+def _identifier(config: DictConfig, collection: Collection) -> Identifier:
+    identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
+    collection.check_made_by(identifier)
+    return identifier

@@ -2,17 +2,207 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
-
-from artistid.config import verb
-
-
-@verb("train", kept="the features, the epochs trained to their end and, of a sweep, the finished runs are kept")
-def main(config: DictConfig) -> float:
-    from artistid.experiment import train  # here, so that --help need not wait for torch
-
-    return train(config)
-
-
 if __name__ == "__main__":
-    main()
+    from artistid.cli import run
+
+    run("train")
+
+import logging
+from typing import Any
+
+from omegaconf import DictConfig, open_dict
+
+from artistid.config import build, in_sweep, plain
+from artistid.data.catalog import Catalog
+from artistid.data.datamodule import ClipData
+from artistid.data.duplicates import Leakage, check_policy, find_leakage
+from artistid.data.song import SongFeatures
+from artistid.data.splits import SUBSETS, Split
+from artistid.data.store import Store
+from artistid.data.unknown import hold_out_artists
+from artistid.errors import ArtistidError
+from artistid.evaluation.figures import draw_results
+from artistid.evaluation.open_set import OpenSetScores, max_softmax_probability, score_open_set
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import levels_of, monitored_score, score_levels
+from artistid.evaluation.tables import print_scores
+from artistid.evaluation.votes import check_vote
+from artistid.evaluation.voting import vote
+from artistid.inference.identifier import Identifier
+from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
+from artistid.learning.fine_tuning import check_fine_tuning
+from artistid.learning.loggers import check_loggers, log_results, open_loggers
+from artistid.learning.specification import targets_of
+from artistid.learning.system import BEST, system_of
+from artistid.prepare import prepare_data
+from artistid.runs.folder import RunFolder
+from artistid.runs.provenance import condition_of, provenance, stopwatch
+from artistid.trust import is_within, trusted
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> float:
+    """Train a system, test it at its best and write the run folder.
+
+    A run that was interrupted goes on from the end of its last epoch. In a sweep, a run that is finished already is
+    left as it is: a sweep is completed by starting it again.
+
+    Returns:
+        The validation's weighted F1, at frame level where there is one.
+    """
+    check_settings(config)
+    folder = RunFolder(config.run_dir)
+    if in_sweep() and not config.overwrite and (scores := folder.finished(config)):
+        log.info("%s: finished already, left as it is", folder.path)
+        return monitored_score(scores["val"])
+    with folder.begin(config.overwrite):
+        return run_experiment(config, folder)
+
+
+def run_experiment(config: DictConfig, folder: RunFolder) -> float:
+    """Data, split, clips, system, fit, predict, score, write; see :func:`train`."""
+    resume = not config.overwrite and folder.interrupted(config)
+    seconds: dict[str, float] = {}
+    with stopwatch(seconds, "prepare"):
+        catalog, store, left_out = prepare_data(config, build(config.features, "features"))
+    if len(catalog.artists) < 2:
+        raise ArtistidError(
+            f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
+        )
+    catalog, unknown = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
+    if unknown:
+        log.info("unknown artists, not trained on: %s: %d songs", ", ".join(unknown.artists), len(unknown))
+    with stopwatch(seconds, "split"):
+        split, leakage = draw_split(config, catalog, store)
+    clip_spec = build(config.clip, "clip")
+    subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
+    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size)
+    system = system_of(config)(config, data, split)
+    levels = levels_of(clip_spec.whole_songs)
+    if resume:
+        system.check_unchanged(folder.path)
+    folder.write_setup(config, catalog, split, leakage, resume=resume)
+    with open_loggers(config, resume) as loggers:
+        training = system.fit(data, folder.path, loggers, resume)
+        seconds["fit"] = system.seconds
+        with stopwatch(seconds, "test"):
+            predictions = {subset: system.predict(data, subset) for subset in ("val", "test")}
+            open_set = system.calibrate(predictions["val"], folder.path)
+            unlike = score_unknown_artists(folder, predictions["test"], unknown, store, config) if unknown else None
+        scores = {subset: score_levels(clips, config.vote, levels) for subset, clips in predictions.items()}
+        folder.write_results(predictions, config.vote, scores)
+        draw_results(folder.path, predictions["test"], vote(predictions["test"], config.vote), scores["test"])
+        log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
+
+    condition = condition_of(config)
+    folder.finish(
+        {
+            **scores,
+            "condition": condition,
+            "artists": list(catalog.artists),
+            "counts": {subset: clips.counts for subset, clips in data.clips.items()},
+            "left_out": left_out,
+            "duplicates": leakage.plain,
+            "parameters": system.parameters,
+            "training": training,
+            "open_set": open_set.plain() if open_set else None,
+            "unknown": unlike,
+            "precision": system.precision,
+            **provenance(seconds),
+        }
+    )
+    print_scores(scores["test"], condition, folder.path)
+    return monitored_score(scores["val"])
+
+
+def check_settings(config: DictConfig) -> None:
+    """Before the work, not after it; raises ArtistidError. What has no effect is then no setting of the run."""
+    if not config.init_from:
+        with open_dict(config):
+            del config.init_from, config.fine_tuning
+    check_vote(config.vote)
+    check_policy(config.split.duplicates)
+    for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
+        if config[name] not in choices:
+            raise ArtistidError(f"{name}={config[name]} is none of {', '.join(choices)}")
+    system = system_of(config)
+    if system.keeps_checkpoint:
+        check_foreign(config)
+    check_loggers(config)
+    if config.unknown_artists and not system.rejects:
+        raise ArtistidError(
+            f"unknown_artists={plain(config)['unknown_artists']}: model={config.model.name} is a baseline, which knows "
+            "no threshold; a network does"
+        )
+    if "init_from" in config:
+        check_fine_tuning(config)
+    features, _, clip_spec = (build(config[subset], subset) for subset in ("features", "data", "clip"))
+    split_rule(config)
+    system.check_settings(config, features, clip_spec)
+
+
+def check_foreign(config: DictConfig) -> None:
+    """Raises ArtistidError for a network or a source of another package that ``trust`` does not name.
+
+    Both go into the checkpoint by name, and whoever opens it would be refused, this run's own test included.
+    """
+    trust = trusted(config)
+    for subset, targets in (
+        ("model.network", targets_of(plain(config.model.network))),
+        ("data", [config.data._target_]),
+    ):
+        for target in targets:
+            package = str(target).partition(".")[0]
+            if package != "artistid" and not is_within(str(target), trust):
+                raise ArtistidError(
+                    f"{subset} calls {target}, which is no part of artistid: its checkpoints could not be opened; if "
+                    f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/own-network.md)"
+                )
+
+
+def score_unknown_artists(
+    folder: RunFolder, known: Predictions, unknown: Catalog, store: Store, config: DictConfig
+) -> dict[str, Any]:
+    """How the best checkpoint, at work, tells songs of unknown artists from the test songs.
+
+    Returns:
+        The unknown artists, and their :class:`artistid.evaluation.open_set.OpenSetScores`.
+    """
+    identifier = Identifier.from_checkpoint(folder.path / BEST, trust=trusted(config))
+    sounds = (
+        SongFeatures(
+            track.track_id, store.track(track.track_id), store.entries[track.track_id].pad_value, track.duration_s or 0
+        )
+        for track in unknown
+    )
+    scores = [identifier.identify(identifier.infer(sound)).score for sound in sounds]
+    open_set = identifier.specification.open_set_threshold()
+    assert open_set is not None, "a network is calibrated before it is tested"
+    found: OpenSetScores = score_open_set(
+        max_softmax_probability(vote(known, config.vote).probability), scores, open_set
+    )
+    log.info(
+        "unknown artists: AUROC %.3f of %d songs against %d test songs; at the threshold %.3f, %.0f %% of the unknown "
+        "and %.0f %% of the known are accepted",
+        found["auroc"],
+        found["unknown"],
+        found["known"],
+        open_set.threshold,
+        100 * found["unknown_accepted"],
+        100 * found["known_accepted"],
+    )
+    return {"artists": list(unknown.artists), **found}
+
+
+def draw_split(config: DictConfig, catalog: Catalog, store: Store) -> tuple[Split, Leakage]:
+    """The split that ``config.split`` draws, checked, and the recordings that it has in two subsets."""
+    split = split_rule(config).draw(catalog, config.seed)
+    split, leakage = find_leakage(split, catalog, store, config.split.duplicates)
+    split.check(catalog)
+    return split, leakage
+
+
+def split_rule(config: DictConfig) -> Any:
+    """What draws the split: ``config.split`` without what concerns every rule."""
+    return build({name: value for name, value in plain(config.split).items() if name != "duplicates"}, "split")

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from artistid.config import config_dir
-from artistid.diagnosis import FORMATS, Finding, diagnose, show
+from artistid.doctor import FORMATS, Finding, diagnose, show
 from artistid.errors import ArtistidError
 from tests.verbs import run_verb
 

@@ -13,7 +13,7 @@ import pytest
 import artistid
 from artistid.inference.collection import Collection, Origin, absolute
 from artistid.inference.collection_writer import chunks_folder, drafting
-from artistid.inference.embedding import embed_song, track_of_tags
+from artistid.inference.sources import embed_song, track_of_tags
 from tests.corpus import make_corpus, write_audio
 from tests.verbs import run_verb, train
 

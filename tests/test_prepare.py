@@ -13,7 +13,7 @@ import pytest
 
 from artistid.data.features import LogMel
 from artistid.data.sources.synthetic import Synthetic
-from artistid.data.store import prepare
+from artistid.data.store import fill_store
 from tests.corpus import make_corpus
 from tests.verbs import QUICK, run_verb
 
@@ -98,7 +98,7 @@ def test_verify_names_damaged_songs_and_repair_makes_them_again(
 
 def test_prepare_starts_without_torch() -> None:
     """A job of a shard is short: 64 of them would wait for torch 64 times."""
-    code = "import sys, artistid.prepare, artistid.preparation; sys.exit('torch' in sys.modules)"
+    code = "import sys, artistid.prepare, artistid.prepare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
 
 
@@ -138,10 +138,10 @@ def test_64_shards_through_joblib_are_killed_and_complete(tmp_path: Path) -> Non
     source = Synthetic(**music, cache_dir=cache, workers=0)  # type: ignore[arg-type]
     (folder,) = (path for path in cache.iterdir() if path.name != "synthetic")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    _, sharded = prepare(source.catalog(), LogMel(), folder, workers=0)
+    _, sharded = fill_store(source.catalog(), LogMel(), folder, workers=0)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before  # nothing was missing
     assert sharded.damaged() == []
-    _, plain = prepare(source.catalog(), LogMel(), tmp_path / "plain", workers=0)
+    _, plain = fill_store(source.catalog(), LogMel(), tmp_path / "plain", workers=0)
     assert all(np.array_equal(sharded.track(name), plain.track(name)) for name in plain.entries)
 
 

@@ -34,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_run(root / "album-song-mandel_svm/0", "album", "song", 0, model="mandel_svm", epochs=0)
     failed = make_run(root / "album-30s-crnn/0", "album", "30s", 0, finished=False)
     with (failed / "run.log").open("a") as log:
-        log.write("2026-01-01 00:00:00,000 ERROR artistid.runs: failed: out of memory\nTraceback: somewhere\n")
+        log.write("2026-01-01 00:00:00,000 ERROR artistid.runs.folder: failed: out of memory\nTraceback: somewhere\n")
     under_way = make_run(root / "album-30s-crnn/21", "album", "30s", 21, finished=False)
     (under_way / "run.log").write_text("2026-01-01 00:00:00,000 INFO artistid.learning.callbacks: epoch 3: well\n")
     return root

@@ -22,7 +22,8 @@ from sklearn.metrics import accuracy_score, f1_score
 import artistid
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.runs import RunFolder, read_runs
+from artistid.runs import read_runs
+from artistid.runs.folder import RunFolder
 from tests.corpus import make_corpus
 from tests.verbs import QUICK, read_scores, run_verb, train
 
@@ -287,7 +288,7 @@ def test_run_that_fails_says_why_in_its_log(corpus: Path, tmp_path: Path) -> Non
     with pytest.raises(SystemExit):
         train(corpus, tmp_path / "run", "optimizer.lr=1e30")
     log = (tmp_path / "run" / "run.log").read_text()
-    assert "ERROR artistid.runs: failed: training diverged in epoch 0" in log
+    assert "ERROR artistid.runs.folder: failed: training diverged in epoch 0" in log
     assert train(corpus, tmp_path / "run")["training"]["epochs"] == 1
 
 

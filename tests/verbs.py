@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from artistid.cli import command
 
 # Quiet and short: for runs whose scores don't matter.
 QUICK = ("clip=1s", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "workers=0")
@@ -18,7 +19,7 @@ def run_verb(verb: str, *overrides: str) -> None:
     """``python -m artistid.<verb> <overrides>``; SystemExit where the shell would see an exit code other than 0."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [f"artistid/{verb}.py", *overrides])
-        import_module(f"artistid.{verb}").main()
+        command(verb)
 
 
 def train(root: Path, run_dir: Path, *overrides: str) -> dict[str, Any]:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from artistid.cli import command
+
+    command("train", module="artistid.benchmarking.first_step")
+
 import os
 from typing import Any
 
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from artistid.config import verb
+from artistid import train as story
+from artistid.learning.networks import NetworkSystem
 
 
-@verb("train", kept="the features made so far are kept")
-def main(config: DictConfig) -> float:
-    from lightning.pytorch.callbacks import Callback  # here, as in train
+class EndOfFirstStep(Callback):
+    """Ends the process, at once, with the exit code of success."""
 
-    from artistid.experiment import train
-    from artistid.learning.networks import Network
-
-    class EndOfFirstStep(Callback):
-        """Ends the process, at once, with the exit code of success."""
-
-        def on_train_batch_end(self, *_: Any) -> None:
-            os._exit(0)
-
-    Network.extra_callbacks = (EndOfFirstStep(),)
-    return train(config)
+    def on_train_batch_end(self, *_: Any) -> None:
+        os._exit(0)
 
 
-if __name__ == "__main__":
-    main()
+def train(config: DictConfig) -> float:
+    """As ``artistid.train``, until the first step is done."""
+    NetworkSystem.extra_callbacks = (EndOfFirstStep(),)
+    return story.train(config)

@@ -14,8 +14,8 @@ from artistid.data.datamodule import ClipData
 from artistid.data.features import Features
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Entry, Store
-from artistid.experiment import split_rule
 from artistid.inference.collection import SONG_COLUMNS, Collection, Origin
+from artistid.train import split_rule
 
 # As artist20 has them.
 ARTISTS, ALBUMS = 20, 6

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from artistid.learning.acceleration import device_name
-from artistid.runs import revision
+from artistid.runs.provenance import revision
 
 PACKAGES = ("torch", "torchaudio", "lightning", "numpy")
 

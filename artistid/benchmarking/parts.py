@@ -32,12 +32,11 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.features import Features
 from artistid.data.splits import Split
-from artistid.data.store import prepare
+from artistid.data.store import fill_store
 from artistid.errors import ArtistidError
 from artistid.inference.identifier import Identifier
 from artistid.learning.loggers import open_loggers
-from artistid.learning.networks import Network
-from artistid.runs import RunFolder
+from artistid.learning.networks import NetworkSystem
 
 ABOUT_THE_DATA = ("data", "clip", "features")  # settings that a run on the same store must be given as well
 CD_RATE = 44100  # Hz
@@ -55,7 +54,7 @@ def measure_features(config: DictConfig, folder: Path) -> list[Figure]:
 
     def ours() -> float:
         start = time.perf_counter()
-        made, _ = prepare(Catalog(tracks), features, folder / str(next(number)), workers=0)
+        made, _ = fill_store(Catalog(tracks), features, folder / str(next(number)), workers=0)
         return sum(track.duration_s or 0 for track in made) / (time.perf_counter() - start)
 
     ours()  # what is loaded on first use does not count
@@ -67,12 +66,12 @@ def measure_store(config: DictConfig, folder: Path) -> list[Figure]:
     """Opening the store of a collection, and reading random clips of another by the loader alone."""
     features: Features = instantiate(config.features)
     catalog = instantiate(config.data).catalog()
-    prepare(catalog, features, folder / "songs")
+    fill_store(catalog, features, folder / "songs")
     data, _ = random_clips(config, folder)
     wanted = config.size.steps * config.batch_size
 
     def opened() -> float:
-        return len(catalog) / seconds_of(lambda: prepare(catalog, features, folder / "songs"))
+        return len(catalog) / seconds_of(lambda: fill_store(catalog, features, folder / "songs"))
 
     def read() -> float:
         batches = itertools.islice(data.train_dataloader(), config.size.steps)
@@ -107,7 +106,7 @@ def measure_train(config: DictConfig, folder: Path) -> list[Figure]:
 def measure_predict(config: DictConfig, folder: Path) -> list[Figure]:
     """Probabilities of clips as ``evaluate`` has them, beside Keras; and a song from MP3 to answer."""
     data, split = random_clips(config, folder)
-    network = Network(config, data, split)
+    network = NetworkSystem(config, data, split)
     per_song = len(data.clips["test"]) / len(data.subsets["test"])
     some = Catalog(itertools.islice(data.subsets["test"], max(1, round(config.size.clips / per_song))))
     clips = ClipData({"test": some}, data.store, data.artists, data.clip_spec, config.batch_size)
@@ -129,7 +128,7 @@ def measure_startup(config: DictConfig, folder: Path) -> list[Figure]:
     same.append(f"cache_dir={config.cache_dir}")
     small = OmegaConf.merge(config, {"size": {"songs": 6 * ARTISTS, "frames": 2 * config.clip.frames}})
     assert isinstance(small, DictConfig)
-    network = Network(small, *random_clips(small, folder))
+    network = NetworkSystem(small, *random_clips(small, folder))
     Identifier(network.specification, network.classifier.network).save_pretrained(folder / "network")
     song = stereo_song(config, folder / "song.mp3", SHORT_SONG)
     train, predict = ("artistid.train",), ("artistid.predict", f"checkpoint={folder / 'network'}", f"audio={song}")
@@ -242,10 +241,10 @@ def training_rate(config: DictConfig, data: ClipData, split: Split, folder: Path
             "enable_progress_bar": False,
         }
         config = OmegaConf.merge(config, {"run_dir": run, "trainer": one_epoch})  # type: ignore[assignment]
-        network = Network(config, data, split)
+        network = NetworkSystem(config, data, split)
         network.extra_callbacks = (timer,)
         with open_loggers(config, resume=False) as loggers:
-            network.fit(data, RunFolder(run), loggers, resume=False)
+            network.fit(data, Path(run), loggers, resume=False)
     if not timer.seconds:
         raise ArtistidError(
             f"an epoch of size.songs={config.size.songs} has fewer than {WARM_UP} + size.steps={timer.steps} batches"

@@ -145,7 +145,7 @@ class Store:
                         _Journal(part, self.features.width).drop(contents)
 
 
-def prepare(
+def fill_store(
     catalog: Catalog,
     features: Features,
     folder: Path,

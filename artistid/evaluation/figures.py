@@ -7,13 +7,14 @@ so they can be drawn in a training loop or in a thread.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from lightning.pytorch.utilities import rank_zero_only
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -24,7 +25,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError
-from artistid.evaluation.scores import confusion
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import Score, confusion, outcomes
+from artistid.evaluation.tables import UNITS
+from artistid.evaluation.voting import SongVotes
 from artistid.writing import whole
 
 DPI = 150
@@ -66,6 +70,26 @@ CURVES = (
         (("val/frame/f1_weighted", "frame level", BLUE), ("val/song/f1_weighted", "song level", ORANGE)),
     ),
 )
+
+
+@rank_zero_only
+def draw_results(folder: Path, predictions: Predictions, votes: SongVotes, scores: Mapping[str, Score]) -> None:
+    """Draw who is taken for whom at each level and, if there are metrics, how the system learned, into a run folder.
+
+    Args:
+        folder: of the run.
+        predictions: of the test clips.
+        votes: of the test songs.
+        scores: by level.
+    """
+    for level, outcome in outcomes(predictions, votes, tuple(scores)).items():
+        score = scores[level]
+        title = f"Test, {level} level: weighted F1 {score['f1_weighted']:.3f}, n = {score['n']} {UNITS[level]}"
+        path = folder / f"confusion_{level}.png"
+        confusion_matrix(outcome.label, outcome.predicted, predictions.artists, title, path)
+    path = folder / "metrics.csv"
+    if path.exists() and "val/loss" in (metrics := pd.read_csv(path)):
+        learning_curves(metrics, folder / "learning_curves.png")
 
 
 def confusion_matrix(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
 from rich import box
 from rich.table import Table
 
 from artistid.evaluation.scores import Score
+from artistid.terminal import Console
 
 UNITS = {"frame": "clips", "song": "songs"}
 
@@ -42,3 +46,19 @@ def _interval(score: Score) -> str:
         return "-"
     low, high = score["f1_weighted_ci95"]
     return f"{low:.3f}-{high:.3f}"
+
+
+@rank_zero_only
+def print_scores(scores: Mapping[str, Score], condition: Mapping[str, Any], path: Path) -> None:
+    """Print the table that a run ends with.
+
+    Args:
+        scores: by level.
+        condition: what tells the run apart.
+        path: of the run folder.
+    """
+    console = Console()
+    if "fold" in condition:
+        console.print("one fold of a jackknife; python -m artistid.report scores its folds together")
+    console.print(scores_table(scores, " ".join(f"{name}={value}" for name, value in condition.items())))
+    console.print(f"everything behind these numbers: {path}", soft_wrap=True, highlight=False)

@@ -72,6 +72,12 @@ def count_votes(probability: NDArray[np.floating], song: NDArray[np.integer], me
     )
 
 
+def check_vote(method: str) -> None:
+    """Raises ArtistidError for an unknown vote."""
+    if method not in METHODS:
+        raise ArtistidError(f"vote={method!r} is none of {', '.join(METHODS)}")
+
+
 def _confident(probability: NDArray[np.floating], song: NDArray[np.integer]) -> NDArray[np.bool_]:
     """``(clips,)`` whether a clip is counted: all clips of a song are where none of them is confident."""
     confident = probability.max(axis=1) > CONFIDENT_ABOVE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -67,12 +68,23 @@ class SongVotes:
         )
 
 
+# Votes that were taken: a run needs each of them several times.
+_TAKEN: WeakKeyDictionary[Predictions, dict[str, SongVotes]] = WeakKeyDictionary()
+
+
 def vote(predictions: Predictions, method: str = "majority") -> SongVotes:
     """Let the clips of every song vote; ``method`` is one of those of :func:`artistid.evaluation.votes.count_votes`.
 
     Raises:
         ArtistidError: if the method is unknown.
     """
+    taken = _TAKEN.setdefault(predictions, {})
+    if method not in taken:
+        taken[method] = _vote(predictions, method)
+    return taken[method]
+
+
+def _vote(predictions: Predictions, method: str) -> SongVotes:
     first = predictions.track_start
     return SongVotes(
         artists=predictions.artists,

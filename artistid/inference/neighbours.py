@@ -14,8 +14,8 @@ from artistid.data.song import SongFeatures
 from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, SimilarArtist, SimilarSong
-from artistid.inference.embedding import audible, track_of_tags
 from artistid.inference.identifier import Identifier, song_vector
+from artistid.inference.sources import audible, track_of_tags
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import levels_of, monitored_score, score_levels
 from artistid.learning.logits import predictions_from_logits
+from artistid.learning.system import GRID
 from artistid.models.scoring import class_scores
-from artistid.runs import RunFolder
 from artistid.settings import first_line
 from artistid.writing import write_csv
 
@@ -73,6 +74,8 @@ class Baseline:
 
     parameters: int | None = None
     precision: str = "64-true"
+    rejects = False
+    keeps_checkpoint = False
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         self.name = config.model.name
@@ -102,10 +105,10 @@ class Baseline:
                 "fit it on such clips, which is another system than its source's)"
             )
 
-    def check_unchanged(self, folder: RunFolder) -> None:
+    def check_unchanged(self, folder: Path) -> None:
         """Nothing to check: a baseline that was interrupted begins anew."""
 
-    def fit(self, data: ClipData, folder: RunFolder, loggers: list[Logger], resume: bool) -> dict[str, Any]:
+    def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
         """Fit every point of the grid, and keep the best of validation.
 
         Returns:
@@ -135,7 +138,7 @@ class Baseline:
             if rank > best:
                 best = rank
                 self.fitted, self.temperature, chosen = candidate, temperature, point
-        write_csv(folder.grid, pd.DataFrame(rows))
+        write_csv(folder / GRID, pd.DataFrame(rows))
         self.seconds = time.perf_counter() - start
         return {"chosen": chosen, "temperature": self.temperature, "grid_points": len(self.grid)}
 
@@ -145,7 +148,7 @@ class Baseline:
         scores = clip_scores(self.fitted, samples, len(data.artists))
         return to_predictions(scores, self.temperature, data.clips[subset], data.artists)[1]
 
-    def calibrate(self, validation: Predictions, folder: RunFolder) -> None:
+    def calibrate(self, validation: Predictions, folder: Path) -> None:
         """Nothing to keep it in: a baseline leaves no checkpoint."""
 
     def describe(self, store: Store, clips: Clips) -> Samples:

@@ -29,8 +29,8 @@ from artistid.data.store import Store
 from artistid.errors import ArtistidError, abbreviate
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.specification import WEIGHTS_FILE, Specification, load_checkpoint, misfit
+from artistid.learning.system import CHECKPOINTS
 from artistid.places import expanded
-from artistid.runs import RunFolder
 from artistid.trust import trusted
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Pretrained:
             ArtistidError: no file, no checkpoint, or one that does not fit the model or its features.
         """
         path = expanded(str(config.init_from))
-        if path.resolve().is_relative_to(RunFolder(config.run_dir).checkpoints.resolve()):
+        if path.resolve().is_relative_to((expanded(config.run_dir) / CHECKPOINTS).resolve()):
             raise ArtistidError(
                 f"init_from={config.init_from} lies in run_dir={config.run_dir}, and the run would write over it"
             )

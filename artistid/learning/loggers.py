@@ -23,9 +23,9 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, outcomes
 from artistid.evaluation.voting import SongVotes
+from artistid.learning.system import METRICS
 from artistid.places import expanded
 from artistid.printing import shown
-from artistid.runs import RunFolder
 from artistid.settings import first_line
 from artistid.writing import whole, write_text
 
@@ -91,7 +91,7 @@ class CSVLogger(Logger):
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()
-        self._path = RunFolder(save_dir).metrics
+        self._path = expanded(save_dir) / METRICS
         self._rows: dict[Any, dict[str, Any]] = {}  # by epoch; None: of no epoch
 
     @rank_zero_only

@@ -43,7 +43,7 @@ from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
 from artistid.learning.specification import CHECKPOINT_KEY, NOTHING_BEFORE, Specification, load_checkpoint, named
-from artistid.runs import RunFolder
+from artistid.learning.system import BEST, CHECKPOINTS, LAST
 from artistid.settings import first_line
 from artistid.trust import Trust, trusted
 
@@ -57,7 +57,7 @@ UNDERTRAINED = 0.9
 NEEDED_OF_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches")
 
 
-class Network:
+class NetworkSystem:
     """A network that learns to name artists.
 
     Args:
@@ -72,6 +72,8 @@ class Network:
         ArtistidError: settings that don't fit together.
     """
 
+    rejects = True
+    keeps_checkpoint = True
     extra_callbacks: tuple[Callback, ...] = ()
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
@@ -141,26 +143,26 @@ class Network:
         with torch.device("meta"):
             build(config.model.network, "model.network", n_artists=2)
 
-    def check_unchanged(self, folder: RunFolder) -> None:
+    def check_unchanged(self, folder: Path) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
-        before, _ = load_checkpoint(folder.last, self.trust)
+        before, _ = load_checkpoint(folder / LAST, self.trust)
         then, now = (_without_fingerprints(specification.plain()) for specification in (before, self.specification))
         if changed := [name for name, value in then.items() if value != now[name]]:
             raise ArtistidError(
-                f"{folder.path} holds an unfinished run that can't go on, since this has changed: "
+                f"{folder} holds an unfinished run that can't go on, since this has changed: "
                 f"{', '.join(changed)} (recordings: the training files themselves); overwrite=true starts it anew, "
                 "run_dir=PATH keeps both"
             )
 
-    def fit(self, data: ClipData, folder: RunFolder, loggers: list[Logger], resume: bool) -> dict[str, Any]:
+    def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
         """Train with early stopping, from the start or from the last state, and take the best weights.
 
         Returns:
             How training went, for the scores file.
         """
-        best = ModelCheckpoint(folder.checkpoints, filename="best", monitor="val/loss", enable_version_counter=False)
+        best = ModelCheckpoint(folder / CHECKPOINTS, filename="best", monitor="val/loss", enable_version_counter=False)
         stop = EarlyStopping("val/loss", patience=self.patience)
-        last = LastState(folder.last, self.trust)
+        last = LastState(folder / LAST, self.trust)
         votes = SongVote(data.clips, self.specification.vote)
         callbacks: list[Callback] = [*self.extra_callbacks, votes]
         if self.thawing:
@@ -172,8 +174,8 @@ class Network:
         if self.thawing:
             self.thawing.check(trainer)
         log.info("training on %s in %s, %s", device_name(), self.precision, self.memory_format.replace("_", " "))
-        with readable(folder.last, named(folder.last), self.trust) if resume else nullcontext():
-            trainer.fit(self.classifier, data, ckpt_path=folder.last if resume else None, weights_only=True)
+        with readable(folder / LAST, named(folder / LAST), self.trust) if resume else nullcontext():
+            trainer.fit(self.classifier, data, ckpt_path=folder / LAST if resume else None, weights_only=True)
         self.seconds = last.seconds
         if not best.best_model_path:
             raise ArtistidError("no epoch was trained and validated to its end (trainer.*): there is nothing to test")
@@ -201,12 +203,12 @@ class Network:
         """The probabilities of all clips of a subset."""
         return predict(self.classifier, data, subset, self.trainer_settings, self.data_device)
 
-    def calibrate(self, validation: Predictions, folder: RunFolder) -> OpenSetThreshold:
+    def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
         """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
         votes = vote(validation, self.specification.vote)
         open_set = calibrate(max_softmax_probability(votes.probability))
         log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
-        keep_rejection(folder.checkpoints / "best.ckpt", open_set, self.trust)
+        keep_rejection(folder / BEST, open_set, self.trust)
         return open_set
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from artistid.reporting.results import Results, Run
+from artistid.runs.studies import Results, Run
 from artistid.trust import trusted
 
 

@@ -24,8 +24,8 @@ from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import make_trainer, set_up
 from artistid.models.embedding import EmbeddingNetwork
 from artistid.places import user_cache
-from artistid.preparation import prepare_described
-from artistid.runs import RunFolder
+from artistid.prepare import prepare_described
+from artistid.runs.folder import RunFolder
 from artistid.trust import Trust
 from artistid.writing import whole
 

@@ -29,7 +29,7 @@ from artistid.evaluation.figures import (
 )
 from artistid.evaluation.scores import confusion
 from artistid.reporting import published
-from artistid.reporting.results import Run, Study, mean_and_sd
+from artistid.runs.studies import Run, Study, mean_and_sd
 
 LEVELS = tuple(published.TABLES)
 

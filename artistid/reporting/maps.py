@@ -29,7 +29,7 @@ from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.figures import PALETTE, as_written, save, shortened
 from artistid.reporting.embedding import NEIGHBOURS, Clustering, Embedding, embed, open_run
-from artistid.runs import RunFolder
+from artistid.runs.folder import RunFolder
 from artistid.trust import Trust
 from artistid.writing import write_text
 

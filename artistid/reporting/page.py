@@ -15,7 +15,7 @@ from PIL import Image
 from artistid.errors import ArtistidError
 from artistid.places import expanded
 from artistid.reporting.document import Picture, RunNumbers, Section, Table, origin
-from artistid.runs import provenance
+from artistid.runs.provenance import provenance
 from artistid.writing import sweep, write_csv, write_text
 
 MARK = ".artistid-report"

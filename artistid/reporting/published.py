@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from artistid.reporting.results import SPLITS, mean_and_sd
+from artistid.runs.studies import SPLITS, mean_and_sd
 
 PAPER = "Nasrullah & Zhao 2019"
 DATA = "artist20"

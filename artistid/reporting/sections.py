@@ -12,8 +12,8 @@ from artistid.errors import ArtistidError
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Picture, ReportContext, Section
 from artistid.reporting.maps import LEVELS, read_genres, write_map
-from artistid.reporting.results import SPLITS, Run, Study, differing_settings
 from artistid.reporting.spectrograms import write_spectrograms
+from artistid.runs.studies import SPLITS, Run, Study, differing_settings
 
 
 def report_sections(context: ReportContext) -> list[Section]:

@@ -16,7 +16,7 @@ from artistid.evaluation.comparison import Comparison, compare_trials, holm
 from artistid.evaluation.scores import mean_f1, mean_f1_interval
 from artistid.reporting import published
 from artistid.reporting.document import RunNumbers, Table, short_revision
-from artistid.reporting.results import SPLITS, LeftOut, Results, Run, Study, mean_and_sd
+from artistid.runs.studies import SPLITS, LeftOut, Results, Run, Study, mean_and_sd
 
 DASH = "–"
 MARK = " †"

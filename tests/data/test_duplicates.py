@@ -24,7 +24,7 @@ from artistid.data.features import LogMel
 from artistid.data.fingerprints import Fingerprints
 from artistid.data.sources.folder import Folder
 from artistid.data.splits import Split
-from artistid.data.store import Entry, Store, prepare
+from artistid.data.store import Entry, Store, fill_store
 from artistid.errors import ArtistidError
 from artistid.synthesis.discography import Discography, record, recordings
 from tests.corpus import write_audio
@@ -85,7 +85,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def opened(library: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Store]:
     catalog = Folder(name="library", root=library).catalog()
-    return prepare(catalog, LogMel(), tmp_path_factory.mktemp("cache"), workers=0)
+    return fill_store(catalog, LogMel(), tmp_path_factory.mktemp("cache"), workers=0)
 
 
 LEAKS = {
@@ -176,7 +176,7 @@ def test_the_order_of_the_store_does_not_matter(library: Path, opened: tuple[Cat
     catalog, store = opened
     backwards, other = list(reversed(catalog.tracks)), tmp_path / "cache"
     for number in range(1, len(backwards) + 1):  # a store that has grown from the last track on
-        _, grown = prepare(Catalog(backwards[:number]), LogMel(), other, workers=0)
+        _, grown = fill_store(Catalog(backwards[:number]), LogMel(), other, workers=0)
     assert grown.entries != store.entries
     assert find_duplicates(catalog, grown, SUBSETS) == find_duplicates(catalog, store, SUBSETS)
 
@@ -189,7 +189,7 @@ def test_equal_samples_are_found_without_a_log_mel_and_however_short(
         write(tmp_path / "music" / f"{name}.wav", noise)
     found = Folder(name="music", root=tmp_path / "music").catalog()
     split = Split({"a/x/one": "train", "a/y/two": "test"}, "file", None)
-    catalog, log_mels = prepare(found, LogMel(), tmp_path / "cache", workers=0)
+    catalog, log_mels = fill_store(found, LogMel(), tmp_path / "cache", workers=0)
     descriptors = replace(log_mels, features=Descriptors())
     for store in (log_mels, descriptors):
         with caplog.at_level(logging.WARNING):

@@ -17,7 +17,7 @@ from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
 from artistid.data.features import LogMel
 from artistid.data.shards import ConcatenatedArray, Shard
-from artistid.data.store import Store, prepare
+from artistid.data.store import Store, fill_store
 from artistid.errors import ArtistidError
 from tests.data.test_store import catalog_of, contents, garble, know_as_they_are, open_store, snapshot, song, write_song
 
@@ -40,7 +40,7 @@ def cache(tmp_path: Path) -> Path:
 
 def prepare_shard(root: Path, cache: Path, number: int, of: int = SHARDS, on_error: str = "raise") -> Store:
     shard = Shard(number, of)
-    return prepare(shard.select(catalog_of(root)), FEATURES, cache, workers=0, on_error=on_error, shard=shard)[1]
+    return fill_store(shard.select(catalog_of(root)), FEATURES, cache, workers=0, on_error=on_error, shard=shard)[1]
 
 
 def index_files(cache: Path) -> list[str]:

@@ -27,7 +27,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.features import LogMel
 from artistid.data.song import Limits
 from artistid.data.sources.folder import Folder
-from artistid.data.store import WINDOW, Store, _make_all, prepare
+from artistid.data.store import WINDOW, Store, _make_all, fill_store
 from artistid.errors import ArtistidError
 from tests.corpus import write_audio
 from tests.data.deadly import BAD_SECONDS, Deadly
@@ -48,7 +48,7 @@ def catalog_of(root: Path) -> Catalog:
 
 
 def open_store(root: Path, cache: Path, on_error: str = "raise", features: LogMel = FEATURES) -> tuple[Catalog, Store]:
-    return prepare(catalog_of(root), features, cache, workers=0, on_error=on_error)
+    return fill_store(catalog_of(root), features, cache, workers=0, on_error=on_error)
 
 
 def contents(store: Store) -> dict[str, bytes]:
@@ -130,7 +130,7 @@ def test_a_warm_start_decodes_and_writes_nothing(music: Path, cache: Path) -> No
 def test_a_part_of_the_tracks_has_the_same_store(music: Path, cache: Path) -> None:
     _, whole = open_store(music, cache)
     few = catalog_of(music).select(exclude=["A/1/0", "A/1/4"])
-    catalog, store = prepare(few, FEATURES, cache, workers=0)
+    catalog, store = fill_store(few, FEATURES, cache, workers=0)
     assert store.folder == whole.folder
     assert {track.track_id for track in catalog} == set(store.entries) == {"A/1/1", "A/1/2", "A/1/3", "A/1/5"}
     assert contents(store).items() <= contents(whole).items()
@@ -291,8 +291,8 @@ def test_a_file_that_vanishes_is_named(music: Path, cache: Path) -> None:
     catalog = catalog_of(music)
     song(music, 2).unlink()
     with pytest.raises(DecodingError, match=r"2\.wav: cannot be read"):
-        prepare(catalog, FEATURES, cache, workers=0)
-    assert len(prepare(catalog, FEATURES, cache, workers=0, on_error="skip")[0]) == 5
+        fill_store(catalog, FEATURES, cache, workers=0)
+    assert len(fill_store(catalog, FEATURES, cache, workers=0, on_error="skip")[0]) == 5
 
 
 def test_nothing_that_can_be_decoded_is_an_error(tmp_path: Path, cache: Path) -> None:
@@ -319,7 +319,7 @@ def test_what_is_odd_is_listed_each_time(tmp_path: Path, caplog: pytest.LogCaptu
 @pytest.mark.parametrize(("argument", "value"), [("on_error", "ignore"), ("workers", -1)])
 def test_a_bad_argument(music: Path, cache: Path, argument: str, value: object) -> None:
     with pytest.raises(ArtistidError, match=f"{argument}="):
-        prepare(catalog_of(music), FEATURES, cache, **{argument: value})  # type: ignore[arg-type]
+        fill_store(catalog_of(music), FEATURES, cache, **{argument: value})  # type: ignore[arg-type]
 
 
 # --- a store that is damaged, or cannot be written ---
@@ -469,7 +469,7 @@ def test_memory_stays_at_some_songs(tmp_path: Path, cache: Path) -> None:
             write_song(tmp_path / str(n_songs) / "A" / "1" / f"{number}.wav", 100 * n_songs + number, 20.0)
         catalog = catalog_of(tmp_path / str(n_songs))
         tracemalloc.start()
-        prepare(catalog, FEATURES, cache / str(n_songs), workers=0)
+        fill_store(catalog, FEATURES, cache / str(n_songs), workers=0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     song_bytes = 20 * RATE // FEATURES.hop_length * FEATURES.width * 2
@@ -485,11 +485,11 @@ import sys
 from pathlib import Path
 from artistid.data.features import LogMel
 from artistid.data.sources.folder import Folder
-from artistid.data.store import prepare
+from artistid.data.store import fill_store
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     root, cache, workers = sys.argv[1:]
-    prepare(Folder(name="music", root=root).catalog(), LogMel(), Path(cache), int(workers))
+    fill_store(Folder(name="music", root=root).catalog(), LogMel(), Path(cache), int(workers))
 """
 
 
@@ -577,15 +577,15 @@ def test_a_file_that_its_decoder_dies_of_costs_that_file(
     limits = Limits(minutes=0.05 if what == "hang" else 1, memory_gb=0.5)
     features = Deadly(what=what)
     with pytest.raises(DecodingError, match=r"25\.wav: ") as error:
-        prepare(catalog_of(music), features, cache, workers, limits=limits)
+        fill_store(catalog_of(music), features, cache, workers, limits=limits)
     assert re.search(told, str(error.value).splitlines()[0])
-    catalog, store = prepare(catalog_of(music), features, cache, workers, "skip", limits=limits)
+    catalog, store = fill_store(catalog_of(music), features, cache, workers, "skip", limits=limits)
     assert [track.track_id for track in catalog] == [f"A/1/{number}" for number in range(6)]
     [failed] = list(csv.DictReader((store.folder / "failed.csv").open()))
     assert failed["path"] == str(bad)
     assert re.search(told, failed["error"])
     before = snapshot(cache)
-    prepare(catalog_of(music), features, cache, workers, "skip", limits=limits)
+    fill_store(catalog_of(music), features, cache, workers, "skip", limits=limits)
     assert snapshot(cache) == before  # it is not tried again until it changes
 
 
@@ -601,7 +601,7 @@ def test_a_death_by_another_s_fault_costs_nothing(cache: Path, tmp_path: Path) -
 
     killer = threading.Thread(target=kill_the_workers)
     killer.start()
-    catalog, _ = prepare(catalog_of(root), FEATURES, cache, workers=2)
+    catalog, _ = fill_store(catalog_of(root), FEATURES, cache, workers=2)
     killer.join()
     assert len(catalog) == 40
 

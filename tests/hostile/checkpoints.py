@@ -374,10 +374,10 @@ for _name, _network in {
     "none": {},
     "a number": {"_target_": 3},
     "a command": {"_target_": "os.system", "command": f"touch {TRACE}"},
-    "what a module of ours imports": {"_target_": "artistid.runs.subprocess.run", "args": ["touch", TRACE]},
+    "what a module of ours imports": {"_target_": "artistid.runs.provenance.subprocess.run", "args": ["touch", TRACE]},
     "what a module of the networks imports": {"_target_": "artistid.models.crnn.torch.load", "f": "x"},
     "a class of ours that is no network": {"_target_": "artistid.models.statistics.SongStatisticsSVM"},
-    "a class of ours elsewhere": {"_target_": "artistid.runs.RunFolder", "path": "x"},
+    "a class of ours elsewhere": {"_target_": "artistid.runs.folder.RunFolder", "path": "x"},
     "a function of ours": {"_target_": "artistid.models.crnn._block"},
     "a network of torch": {"_target_": "torch.nn.Linear", "in_features": 10**6, "out_features": 10**6},
     "of a package that nobody trusts": {"_target_": "untrusted_package.Net"},
@@ -479,7 +479,7 @@ _add_data("no name", _target_=FOLDER, root=SHIPPED)
 _add_data("a root that is a number", _target_=FOLDER, name="x", root=3)
 _add_data("a root that is interpolated", _target_=FOLDER, name="x", root="${oc.env:HOME}")
 _add_data("a command", _target_="os.system", command=f"touch {TRACE}")
-_add_data("a class of ours that is no source", _target_="artistid.runs.RunFolder", path="evil")
+_add_data("a class of ours that is no source", _target_="artistid.runs.folder.RunFolder", path="evil")
 _add_data("a function of a source's module", _target_=f"{SOURCES}.walk.audio_files", root="/")
 _add_data("what a source's module imports", _target_=f"{SOURCES}.folder.Path", name="x")
 _add_data("a source of a package that nobody trusts", _target_="untrusted_package.Source", name="x")

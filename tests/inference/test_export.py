@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from artistid.errors import ArtistidError
-from artistid.inference.export import TOLERANCE, check, expect, write
+from artistid.inference.onnx_file import TOLERANCE, check, expect, write
 from artistid.learning.specification import Specification
 from tests.corpus import make_song
 from tests.inference.networks import random_network, specification_of

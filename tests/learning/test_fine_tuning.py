@@ -21,7 +21,7 @@ from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.fine_tuning import StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.specification import load_checkpoint
 from artistid.models.crnn import CRNN
-from artistid.reporting.results import collect
+from artistid.runs.studies import collect
 from tests.corpus import make_corpus
 from tests.learning.test_classifier import batches, specification
 from tests.verbs import QUICK, read_scores, run_verb, train

@@ -64,10 +64,10 @@ def test_a_malicious_pickle_is_refused_and_nothing_is_run(tmp_path: Path, kind: 
     [
         {"_target_": "os.system", "command": "touch {trace}"},
         # What our modules import is no part of them.
-        {"_target_": "artistid.runs.subprocess.run", "args": ["touch", "{trace}"]},
+        {"_target_": "artistid.runs.provenance.subprocess.run", "args": ["touch", "{trace}"]},
         {
             "_target_": "artistid.models.crnn.CRNN",
-            "n_mels": {"_target_": "artistid.runs.subprocess.call", "args": ["touch", "{trace}"]},
+            "n_mels": {"_target_": "artistid.runs.provenance.subprocess.call", "args": ["touch", "{trace}"]},
         },
         {
             "_target_": "artistid.models.crnn.CRNN",

@@ -15,7 +15,8 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.splits import Split
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, score_levels
-from artistid.runs import RunFolder, condition_of
+from artistid.runs.folder import RunFolder
+from artistid.runs.provenance import condition_of
 
 BASELINES = tuple(path.stem for path in (config_dir() / "model").glob("*.yaml") if path.stem != "crnn")
 SKILL = {"song": 2.0, "album": 1.2, "jackknife": 1.2}

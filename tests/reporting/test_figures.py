@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from artistid.reporting import figures, tables
-from artistid.reporting.results import Results, collect
+from artistid.runs.studies import Results, collect
 from tests.evaluation.test_figures import is_drawn, margin_is_white, pixels
 from tests.reporting.made_runs import make_run
 

@@ -16,8 +16,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from artistid.evaluation.predictions import Predictions
 from artistid.reporting import tables
 from artistid.reporting.document import RunNumbers
-from artistid.reporting.results import Results, collect
-from artistid.runs import condition_of, read_runs
+from artistid.runs import read_runs
+from artistid.runs.provenance import condition_of
+from artistid.runs.studies import Results, collect
 from tests.reporting.made_runs import make_run
 from tests.verbs import read_scores
 

@@ -86,7 +86,7 @@ def test_no_description() -> None:
         ({"_target_": "os.system"}, "it would call 'os.system', which is no part of artistid$"),
         ({"_target_": "mysource.Source"}, r"if you know 'mysource', trust=\[mysource\] lets it be used"),
         ({"_target_": "artistid.data.sources.base.Source"}, "no part of artistid"),
-        ({"_target_": "artistid.runs.RunFolder"}, "no part of artistid"),
+        ({"_target_": "artistid.runs.folder.RunFolder"}, "no part of artistid"),
         ({"name": "../x"}, r"data\.name='\.\./x'"),
         ({"name": None}, r"data\.name=None is no setting of Folder"),
         ({"root": 3}, r"data\.root=3 is no setting of Folder"),

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from artistid.config import config_dir
 from artistid.data.splits import PROTOCOLS
-from artistid.experiment import split_rule
-from artistid.runs import condition_of
+from artistid.runs.provenance import condition_of
+from artistid.train import split_rule
 from tests.data.splits.test_jackknife import write_lists
 from tests.data.splits.test_split import artist20_sized
 

@@ -7,15 +7,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from omegaconf import DictConfig
-from rich.filesize import decimal as size_in_words
 from torch import nn
 
 from artistid import __version__
@@ -23,12 +20,8 @@ from artistid.data.clips import FRAME_MS
 from artistid.errors import ArtistidError
 from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
-from artistid.learning.specification import Specification, load_network
+from artistid.learning.specification import Specification
 from artistid.models.embedding import EmbeddingNetwork
-from artistid.places import expanded
-from artistid.terminal import Console
-from artistid.trust import trusted
-from artistid.writing import whole
 
 if TYPE_CHECKING:
     from onnx_ir import Model
@@ -41,30 +34,6 @@ CHECKED_SECONDS = (0.2, 7.7, 61.0)
 TOLERANCE = 1e-4
 
 Song = dict[str, npt.NDArray[np.float32]]
-
-
-def export(config: DictConfig) -> None:
-    """Write ``config.checkpoint`` to ``config.to``, and compare what the file computes with what PyTorch does.
-
-    Raises:
-        ArtistidError: settings, or packages that are missing; or a file that disagrees with PyTorch, which is removed.
-    """
-    to = _target(config.to, config.overwrite)
-    if not config.checkpoint:
-        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
-    if missing := [name for name in NEEDED if not find_spec(name)]:
-        raise ArtistidError(f"export needs {', '.join(missing)}: pip install 'artistid[export]'")
-    specification, network = load_network(config.checkpoint, trusted(config))
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with whole(to, "wb") as file:  # checked before it takes its name, which can so be relied on
-            write(network, specification, Path(file.name))
-            difference = check(network, specification, Path(file.name))
-    except OSError as error:
-        raise ArtistidError(f"to={to} cannot be written: {error}") from error
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise ArtistidError(f"{type(network).__name__} cannot be written in ONNX's operations: {error}") from error
-    _show(network, specification, to, difference)
 
 
 def write(network: nn.Module, specification: Specification, path: Path) -> None:
@@ -175,17 +144,6 @@ def _notes(seconds: float, rate: int) -> npt.NDArray[np.float32]:
     return song.astype(np.float32)
 
 
-def _target(to: str | None, overwrite: bool) -> Path:
-    if not to:
-        raise ArtistidError("to=PATH is missing: the .onnx file to write")
-    path = expanded(to)
-    if path.suffix != ".onnx":
-        raise ArtistidError(f"to={to}: expected a name that ends in .onnx, found {path.suffix or 'no ending'!r}")
-    if path.exists() and not (overwrite and path.is_file()):
-        raise ArtistidError(f"to={to} is there already; overwrite=true writes it anew")
-    return path
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter and its helpers tell of every operation that they pass over."""
@@ -200,18 +158,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _show(network: nn.Module, specification: Specification, to: Path, difference: float) -> None:
-    """Print what was written, and how near it is."""
-    name, rate = type(network).__name__, specification.log_mel().sample_rate
-    embeds = isinstance(network, EmbeddingNetwork)
-    lines = (
-        f"{to}: {size_in_words(to.stat().st_size)}",
-        f"from samples at {rate} Hz to the probability of {len(specification.artists)} artists, for the song and "
-        f"each clip of {specification.clip['name']}",
-        "and to the song's embedding" if embeds else f"without an embedding: {name} has no bottleneck",
-        f"ONNX Runtime and PyTorch differ by {difference:.1e} at most, in songs of "
-        + ", ".join(f"{seconds:g} s" for seconds in CHECKED_SECONDS),
-    )
-    Console().print("\n".join(lines), soft_wrap=True, highlight=False)

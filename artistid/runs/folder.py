@@ -5,15 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import platform
-import shlex
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
@@ -23,39 +18,22 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from artistid import __version__, old_names
-from artistid.config import jobs_at_once, origin, plain
+from artistid import old_names
+from artistid.config import plain
 from artistid.data.catalog import Catalog
 from artistid.data.duplicates import Leakage
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
-from artistid.evaluation import figures
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import Score, outcomes, per_artist
-from artistid.evaluation.tables import UNITS
+from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted
-from artistid.learning.acceleration import device_name, threads
+from artistid.learning.system import CHECKPOINTS, GRID, LAST, METRICS
 from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import Formatter
 from artistid.settings import literal
 from artistid.writing import sweep, whole, write_csv, write_text
-
-PACKAGES = (
-    "torch",
-    "torchaudio",
-    "lightning",
-    "torchmetrics",
-    "hydra-core",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "pyarrow",
-    "omegaconf",
-    "soundfile",
-)
 
 # Reports of a run, made from its predictions and metrics.
 REPORTS = (
@@ -81,6 +59,7 @@ WITHOUT_EFFECT = (
     "trainer.enable_progress_bar",
     "data_device",
     "trust",
+    "model.system",
 )
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -105,8 +84,6 @@ class RunFolder:
         evaluations: folder of later evaluations of the checkpoints.
     """
 
-    checkpoints_name = "checkpoints"
-
     def __init__(self, path: str | Path) -> None:
         self.path = expanded(path)
         self.mark = self.path / ".artistid-run"
@@ -115,10 +92,10 @@ class RunFolder:
         self.catalog = self.path / "catalog.csv"
         self.split = self.path / "split.csv"
         self.duplicates = self.path / "duplicates.csv"
-        self.checkpoints = self.path / self.checkpoints_name
-        self.last = self.checkpoints / "last.ckpt"
-        self.metrics = self.path / "metrics.csv"
-        self.grid = self.path / "grid.csv"
+        self.checkpoints = self.path / CHECKPOINTS
+        self.last = self.path / LAST
+        self.metrics = self.path / METRICS
+        self.grid = self.path / GRID
         self.predictions = self.path / "predictions"
         self.scores = self.path / "scores.json"
         self.evaluations = self.path / "evaluations"
@@ -275,36 +252,17 @@ class RunFolder:
     def write_results(
         self, predictions: Mapping[str, Predictions], method: str, scores: Mapping[str, Mapping[str, Score]]
     ) -> None:
-        """Write the predictions and song votes of each subset, and the figures and per-artist report of the test."""
+        """Write the predictions and song votes of each subset, and the per-artist report of the test."""
         songs = {subset: vote(clips, method) for subset, clips in predictions.items()}
         for subset, clips in predictions.items():
             clips.to_parquet(self.predictions / f"{subset}.parquet")
             write_csv(self.path / f"songs_{subset}.csv", songs[subset].to_frame())
-        tested, votes = predictions["test"], songs["test"]
-        levels = tuple(scores["test"])
-        write_csv(self.path / "per_artist.csv", per_artist(tested, votes, levels))
-        for level, outcome in outcomes(tested, votes, levels).items():
-            score = scores["test"][level]
-            title = f"Test, {level} level: weighted F1 {score['f1_weighted']:.3f}, n = {score['n']} {UNITS[level]}"
-            path = self.path / f"confusion_{level}.png"
-            figures.confusion_matrix(outcome.label, outcome.predicted, tested.artists, title, path)
-        if self.metrics.exists() and "val/loss" in (metrics := pd.read_csv(self.metrics)):
-            figures.learning_curves(metrics, self.path / "learning_curves.png")
+        write_csv(self.path / "per_artist.csv", per_artist(predictions["test"], songs["test"], tuple(scores["test"])))
 
     @rank_zero_only
     def finish(self, scores: Mapping[str, Any]) -> None:
         """Write the scores file; from now on the run counts as finished."""
         write_text(self.scores, json.dumps(scores, indent=1, ensure_ascii=False) + "\n")
-
-
-def condition_of(config: DictConfig) -> dict[str, Any]:
-    """What tells runs apart, for the scores file: names of the choices, what it grew from, fold, seed and vote."""
-    condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
-    condition["data"] += OmegaConf.select(config, "run_names.unknown") or ""  # fewer artists are another task
-    if config.get("init_from"):
-        condition["init_from"] = origin(config.init_from)
-    fold = {"fold": config.split.fold} if "fold" in config.split else {}
-    return {**condition, **fold, "seed": config.seed, "vote": config.vote}
 
 
 def by_dotted_name(config: Any) -> dict[str, Any]:
@@ -318,67 +276,3 @@ def run_folders(root: Path) -> list[RunFolder]:
     names = (RunFolder(".").mark.name, RunFolder(".").config.name, RunFolder(".").scores.name)
     folders = (RunFolder(path) for path in sorted({path.parent for name in names for path in root.rglob(name)}))
     return [folder for folder in folders if folder.is_run() or folder.scores.exists()]
-
-
-def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:
-    """The test scores of all finished runs at and below a folder.
-
-    Args:
-        root: such as ``runs``.
-        settings: dotted names, such as ``data.producer_strength``, to add from the runs' configurations.
-
-    Returns:
-        A row per run and level, sorted by folder: ``run`` (its folder, below ``root``), the condition (``data``,
-        ``split``, ``clip``, ``model``, ``seed``, ``vote``, ``init_from`` of a fine-tuned run, and ``fold`` of a
-        jackknife, whose folds are rows here and pooled by the report), ``level``, what
-        :func:`artistid.evaluation.scores.score_levels` gives, and ``settings``.
-
-    Raises:
-        ArtistidError: no finished run is there.
-    """
-    root = expanded(root)
-    rows = []
-    for folder in run_folders(root):
-        if not folder.scores.exists():
-            continue
-        scores = json.loads(folder.scores.read_text(encoding="utf-8"))
-        if "split" not in scores["condition"]:  # of a later evaluation
-            continue
-        config = OmegaConf.load(folder.config)
-        chosen = {name: OmegaConf.select(config, name) for name in settings}
-        run = folder.path.relative_to(root).as_posix()
-        for level, score in scores["test"].items():
-            rows.append({"run": run, **scores["condition"], "level": level, **score, **chosen})
-    if not rows:
-        raise ArtistidError(f"no finished run is in {root}")
-    return pd.DataFrame(rows)
-
-
-def provenance(seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Which code ran, on what, and for how long: for the scores file."""
-    return {
-        "command": shlex.join(["python", "-m", f"artistid.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
-        "revision": revision(),
-        "device": device_name(),
-        "threads": {**threads(), "jobs": jobs_at_once()},
-        "seconds": {name: round(value, 2) for name, value in seconds.items()},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {"artistid": __version__, **{name: version(name) for name in PACKAGES}},
-    }
-
-
-def revision() -> str | None:
-    """Git commit of the checkout this package runs from, ``+changes`` if files differ; None outside a checkout."""
-    checkout = Path(__file__).resolve().parent.parent
-
-    def git(*arguments: str) -> str:
-        command = ("git", "-C", str(checkout), *arguments)
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        if not (checkout / ".git").exists():  # installed, perhaps somewhere below another project's checkout
-            return None
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

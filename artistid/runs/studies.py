@@ -22,7 +22,7 @@ from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, vote
 from artistid.places import expanded
-from artistid.runs import WITHOUT_EFFECT, RunFolder, by_dotted_name, run_folders
+from artistid.runs.folder import WITHOUT_EFFECT, RunFolder, by_dotted_name, run_folders
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,181 @@
+"""What the verbs share as programs: the command line, users' errors, signals and the report of a sweep."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from artistid.config import config_dir, in_sweep, make_data_absolute
+from artistid.errors import ArtistidError
+from artistid.interruption import Interrupted, interruptible, started_module, tell_interruption
+from artistid.places import name_user
+from artistid.printing import format_warning, say, show_any_text
+from artistid.settings import Settings, check, composing, first_line, typed
+from artistid.writing import write_text
+
+# What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
+WORST = 0.0
+
+# What is imported is not garbage, yet by default Python would look through all of it a dozen times meanwhile: a second.
+OBJECTS_BETWEEN_COLLECTIONS = 200_000
+
+
+# The verbs, each a module with a function of its name, and what an interruption of it leaves, as a clause. The module
+# is imported after the composition, so that ``--help`` need not wait for torch.
+VERBS: Mapping[str, str] = {
+    "prepare": "the songs that are finished are kept",
+    "train": "the features, the epochs trained to their end and, of a sweep, the finished runs are kept",
+    "evaluate": "the features made so far are kept, and no scores are written",
+    "report": "the runs are as they were, and the report is unfinished",
+    "predict": "the answers given so far stand, and nothing is written",
+    "embed": "the songs embedded so far are kept",
+    "similar": "the answers given so far stand, and nothing is written",
+    "export": "nothing is written",
+    "app": "the page is closed, and nothing of its visitors is kept",
+    "doctor": "nothing is written",
+    "benchmark": "the files it measures on are kept, no measurement is",
+    "choose": "of the lists, each is written whole or not at all",
+}
+
+
+def run(name: str) -> NoReturn:
+    """Be the program ``python -m artistid.<name>``, whose module calls this before it imports anything else."""
+    command(name)
+    sys.exit()
+
+
+def command(name: str, module: str | None = None) -> None:
+    """Compose the configuration from the command line, and tell the verb's story with it.
+
+    What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
+    traceback. In a sweep every error ends its job only; the others go on, and :class:`SweepReport` has the last word.
+    Ctrl-C and SIGTERM end all of it, with one line and exit code 130 or 143.
+
+    Args:
+        name: of the verb, and of its configuration.
+        module: that has its function, if not the verb's own.
+    """
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    warnings.formatwarning = format_warning
+    begin_in_utf8()
+    show_any_text()
+    name_user()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # instead of printing what went wrong, Hydra is to raise it
+    module = module or f"artistid.{name}"
+
+    def job(config: DictConfig) -> Any:
+        return run_job(name, module, config)
+
+    job.__module__ = f"artistid.{name}"  # after which Hydra names the job
+    try:
+        with interruptible():
+            sys.argv[1:] = typed(sys.argv[1:], settings_of(name))
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(job)()
+    except Interrupted as interrupted:
+        tell_interruption(VERBS[name])
+        sys.exit(interrupted.exit_code)
+    except (HydraException, OmegaConfBaseException) as error:
+        say(f"error: {composing(error, settings_of(name))}", to=sys.stderr)
+        sys.exit(1)
+
+
+def run_job(name: str, module: str, config: DictConfig) -> Any:
+    """Tell the story of a verb, of one job of a sweep for example, which may be in a process of its own."""
+    try:
+        with interruptible():
+            check(config, settings_of(name))
+            make_data_absolute(config)
+            return getattr(import_module(module), name)(config)
+    except Exception as error:
+        message = message_for_user(error)
+        sweeping = in_sweep()
+        if message is None and not sweeping:
+            raise
+        sys.stdout.flush()
+        say(f"\nerror: {message or traceback.format_exc()}", to=sys.stderr)
+        if not sweeping:
+            sys.exit(1)
+        SweepReport.record(message or f"{type(error).__name__}: {error}")
+        return WORST
+
+
+def begin_in_utf8() -> None:
+    """Begin anew in Python's UTF-8 mode where names of files would be read as ASCII or another narrow encoding."""
+    if sys.getfilesystemencoding() != "utf-8" and started_module() and os.environ.get("PYTHONUTF8") != "1":
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
+
+
+class SweepReport(Callback):
+    """At the end of a sweep, says which jobs failed and why, and lets the command end with exit code 1.
+
+    A job may run in another process or on another machine, so what went wrong there is kept as a file in the sweep's
+    folder.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        shutil.rmtree(self._folder(config.hydra), ignore_errors=True)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        failures = [path.read_text(encoding="utf-8") for path in sorted(self._folder(config.hydra).glob("*.txt"))]
+        if failures:
+            say(f"\njobs of the sweep that failed: {len(failures)}", *failures, to=sys.stderr)
+            sys.exit(1)
+
+    @classmethod
+    def record(cls, message: str) -> None:
+        """Keep the error of the job that runs here."""
+        hydra_config = HydraConfig.get()
+        folder = cls._folder(hydra_config)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = " ".join(hydra_config.overrides.task)
+        write_text(folder / f"{hydra_config.job.num:05d}.txt", f"{settings}: {message}")
+
+    @staticmethod
+    def _folder(hydra_config: HydraConf) -> Path:
+        return Path(hydra_config.runtime.cwd, hydra_config.sweep.dir, "failed")
+
+
+def settings_of(verb: str) -> Settings:
+    """The settings of a verb, in our folder of configurations and in those that the command line names."""
+    arguments, _ = get_args_parser().parse_known_args(sys.argv[1:])
+    own = [Path(arguments.config_dir)] if arguments.config_dir else []
+    return Settings(verb, [config_dir(), *own])
+
+
+def message_for_user(error: Exception) -> str | None:
+    """The message for a user who can put it right; None for an error of ours."""
+    if isinstance(error, InstantiationException):
+        return message_for_user(error.__cause__) if isinstance(error.__cause__, Exception) else first_line(error)
+    if isinstance(error, ArtistidError):
+        return str(error)
+    return None
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Logs to standard output as it is when a line comes: a progress bar puts itself in between to stay below."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """Looked up each time."""

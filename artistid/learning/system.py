@@ -1,0 +1,76 @@
+"""What a system of the study is, a network or a baseline, and where its files lie in a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.utils import get_class
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from artistid.data.clips import ClipSpec
+from artistid.data.datamodule import ClipData
+from artistid.data.features import Features
+from artistid.data.splits import Split
+from artistid.errors import ArtistidError
+from artistid.evaluation.open_set import OpenSetThreshold
+from artistid.evaluation.predictions import Predictions
+
+# Files of a system, below its run folder.
+CHECKPOINTS = "checkpoints"
+BEST = f"{CHECKPOINTS}/best.ckpt"
+LAST = f"{CHECKPOINTS}/last.ckpt"  # the state after the last epoch, from which training can go on
+METRICS = "metrics.csv"
+GRID = "grid.csv"
+
+
+class System(Protocol):
+    """What learns to name artists: a network or a baseline.
+
+    Attributes:
+        parameters: number of trained ones; None where that says nothing.
+        precision: in which it computes.
+        seconds: that fitting took.
+        rejects: whether it can say that a song is by none of its artists.
+        keeps_checkpoint: whether its network and its source are named in a checkpoint, to be built again.
+    """
+
+    parameters: int | None
+    precision: str
+    seconds: float
+    rejects: bool
+    keeps_checkpoint: bool
+
+    def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None: ...
+
+    @classmethod
+    def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
+        """Raises ArtistidError for settings of which no such system can be made, whatever the data."""
+
+    def check_unchanged(self, folder: Path) -> None:
+        """Raises ArtistidError if an interrupted run was about other data than there are now."""
+
+    def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
+        """Learn from the training subset, choose by validation; returns how it went, for the scores file."""
+        ...
+
+    def predict(self, data: ClipData, subset: str) -> Predictions:
+        """The probabilities of all clips of a subset."""
+        ...
+
+    def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold | None:
+        """When a song is by none of the artists, kept in the run's best checkpoint; None: the system cannot say."""
+        ...
+
+
+def system_of(config: DictConfig) -> type[System]:
+    """The class that ``model.system`` names.
+
+    Raises:
+        ArtistidError: there is no such class.
+    """
+    try:
+        return get_class(config.model.system)
+    except Exception as error:  # whatever an import raises
+        raise ArtistidError(f"model.system={config.model.system}: {error}") from error
