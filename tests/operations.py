@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import artistid
+from artistid.cli import command
 from artistid.interruption import guard_start
 from artistid.writing import DRAFT
 
@@ -250,10 +251,10 @@ def _work(request: dict[str, Any], begins: int) -> None:
         setattr(import_module(module), name, value)
     sys.argv = [f"artistid/{request['verb']}.py", *request["overrides"]]
     Watch(request["watch"], request["end_at"], request["signal"], folder / "operations").start()
-    main = import_module(f"artistid.{request['verb']}").main
+    import_module(f"artistid.{request['verb']}")
     guard_start(f"artistid.{request['verb']}")
     os.close(begins)
-    main()
+    command(request["verb"])
 
 
 def _exit_code(request: dict[str, Any], begins: int) -> int:

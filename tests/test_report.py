@@ -312,7 +312,7 @@ def test_trained_runs(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_help_answers_without_torch() -> None:
-    code = "import sys; sys.argv = ['report', '--help']\nimport artistid.report\ntry: artistid.report.main()\n"
+    code = "import sys; sys.argv = ['report', '--help']\nfrom artistid.cli import command\ntry: command('report')\n"
     code += "finally: assert 'torch' not in sys.modules and 'pandas' not in sys.modules, 'slow imports'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

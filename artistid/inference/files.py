@@ -50,7 +50,7 @@ def _named(name: str, setting: str) -> list[Path]:
         path = _known_to_all(path)
         return read_playlist(path) if path.suffix.lower() in PLAYLISTS else [path]
     if glob.has_magic(name):
-        found = sorted(glob.glob(str(path), recursive=True))  # pathlib takes no absolute pattern
+        found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  # pathlib takes no absolute pattern
         return _search(map(Path, found), where, "matches no audio file")
     raise ArtistidError(f"{where} does not exist (seen from {Path.cwd()})")
 

@@ -58,8 +58,8 @@ def evaluate_retrieval(collection: Collection, specification: Specification) -> 
         raise ArtistidError(
             f"collection={printable(collection.path)}: none of its {len(collection)} songs is in the network's test "
             "subset, on an album that was not trained on, and has another album of its artist to find; the data "
-            "that it was trained on, by album (split=album), has such songs: python -m artistid.embed without audio and data "
-            "embeds them"
+            "that it was trained on, by album (split=album), has such songs: python -m artistid.embed without audio "
+            "and data embeds them"
         )
     return RetrievalScores(test, unknown, int((~named).sum()))
 
