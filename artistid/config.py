@@ -101,11 +101,36 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
     return then if value == is_this else otherwise
 
 
-def _hold_out_artists(unknown: Any) -> str:
-    """What is added to a collection's name where artists are set aside: it is another task then."""
-    n_artists = unknown if isinstance(unknown, int) else len(unknown)
-    return f"-unknown{n_artists}" if n_artists else ""
+def data_name(config: DictConfig) -> str:
+    """The collection's name; fewer artists are another task."""
+    unknown = config.get("unknown_artists") or 0
+    n_unknown = unknown if isinstance(unknown, int) else len(unknown)
+    return f"{config.data.name}-unknown{n_unknown}" if n_unknown else str(config.data.name)
 
 
-for _resolver in (_basename, _stem, origin, _folder_with, _when, _hold_out_artists):
+def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
+    """What a run is called, below the folder of all runs and in dashboards.
+
+    Args:
+        what: ``run``, or ``condition`` for what its trials have in common.
+        now: the time, for runs that it tells apart (``run_by=time``).
+        _root_: the configuration, which OmegaConf gives to a resolver that asks for it.
+
+    Raises:
+        ArtistidError: ``run_by`` is neither ``seed`` nor ``time``.
+    """
+    config = _root_
+    condition = f"{data_name(config)}/{config.split.name}-{config.clip.name}-{config.model.name}"
+    if config.get("init_from"):
+        condition += f"-from-{origin(config.init_from)}"
+    if what == "condition":
+        return condition
+    if config.run_by not in ("seed", "time"):
+        raise ArtistidError(f"run_by={config.run_by!r} is none of seed, time")
+    fold = config.split.get("fold")
+    trial = f"{config.seed}" if config.run_by == "seed" else f"{now}-seed{config.seed}"
+    return f"{condition}/{trial}" + ("" if fold is None else f"-fold{fold}")
+
+
+for _resolver in (_basename, _stem, _folder_with, _when, run_name):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

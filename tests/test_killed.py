@@ -185,7 +185,6 @@ def content(path: Path, folder: Path) -> Any:
         return [json.loads(line) | anew for line in path.read_text(encoding="utf-8").splitlines()]
     if path.name == "config.yaml":
         config: Any = OmegaConf.to_container(OmegaConf.load(path))
-        config.get("run_names", {}).pop("time", None)  # what the run would be named after with run_by=time
         return config
     return path.read_bytes()
 

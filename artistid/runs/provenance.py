@@ -13,10 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from artistid import __version__
-from artistid.config import jobs_at_once, origin
+from artistid.config import data_name, jobs_at_once, origin
 from artistid.learning.acceleration import device_name, threads
 
 PACKAGES = (
@@ -38,7 +38,7 @@ PACKAGES = (
 def condition_of(config: DictConfig) -> dict[str, Any]:
     """What tells runs apart, for the scores file: names of the choices, what it grew from, fold, seed and vote."""
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
-    condition["data"] += OmegaConf.select(config, "run_names.unknown") or ""  # fewer artists are another task
+    condition["data"] = data_name(config)
     if config.get("init_from"):
         condition["init_from"] = origin(config.init_from)
     fold = {"fold": config.split.fold} if "fold" in config.split else {}
