@@ -102,7 +102,8 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
         predictions = predict(classifier, data, subset, trainer_settings)
     scores = score_levels(predictions, config.vote)
     folder.write_results({"test": predictions}, config.vote, {"test": scores})
-    draw_results(folder.path, predictions, vote(predictions, config.vote), scores)
+    if config.figures:
+        draw_results(folder.path, predictions, vote(predictions, config.vote), scores)
     condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "subset": subset, "vote": config.vote}
     folder.finish(
         {

@@ -13,7 +13,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple
@@ -216,9 +216,14 @@ class Settings:
 def _document(path: Path) -> Any:
     """What a file of settings holds; None where it can't be read, which Hydra will tell."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+        return _parsed(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, yaml.YAMLError):
         return None
+
+
+@cache
+def _parsed(path: Path, mtime_ns: int) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
 
 
 def _names(document: Mapping[str, Any], above: str) -> Iterator[str]:

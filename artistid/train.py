@@ -92,7 +92,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
             unlike = score_unknown_artists(folder, predictions["test"], unknown, store, config) if unknown else None
         scores = {subset: score_levels(clips, config.vote, levels) for subset, clips in predictions.items()}
         folder.write_results(predictions, config.vote, scores)
-        draw_results(folder.path, predictions["test"], vote(predictions["test"], config.vote), scores["test"])
+        if config.figures:
+            draw_results(folder.path, predictions["test"], vote(predictions["test"], config.vote), scores["test"])
         log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
 
     condition = condition_of(config)

@@ -43,7 +43,7 @@ def test_all_models_are_tested_here() -> None:
 
 @pytest.mark.parametrize("model", [*WHOLE_SONGS, *BY_CLIPS])
 def test_every_baseline_ends_in_a_run_folder(music: Path, tmp_path: Path, model: str) -> None:
-    scores = fit(music, tmp_path / "run", model)
+    scores = fit(music, tmp_path / "run", model, "figures=true")
     levels = ["song"] if model in WHOLE_SONGS else ["frame", "song"]
     assert list(scores["test"]) == list(scores["val"]) == levels
     assert scores["test"]["song"]["n"] == 6

@@ -34,7 +34,7 @@ Run = tuple[Path, dict[str, Any]]
 def album_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run of two epochs with the album split, and its scores file."""
     folder = tmp_path_factory.mktemp("runs") / "album"
-    return folder, train(corpus, folder, "split=album", "trainer.max_epochs=2", "optimizer.lr=1e-3")
+    return folder, train(corpus, folder, "split=album", "trainer.max_epochs=2", "optimizer.lr=1e-3", "figures=true")
 
 
 def test_run_folder_is_complete(album_run: Run) -> None:

@@ -12,7 +12,7 @@ import pytest
 from artistid.cli import command
 
 # Quiet and short: for runs whose scores don't matter.
-QUICK = ("clip=1s", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "workers=0")
+QUICK = ("clip=1s", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "workers=0", "figures=false")
 
 
 def run_verb(verb: str, *overrides: str) -> None:

@@ -59,6 +59,7 @@ WITHOUT_EFFECT = (
     "trainer.enable_progress_bar",
     "data_device",
     "trust",
+    "figures",
     "model.system",
 )
 
