@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +40,10 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("NUMBA_CACHE_DIR", os.environ.get("NUMBA_CACHE_DIR") or str(outer / "numba"))
         patch.setenv("ARTISTID_CACHE", str(folder))
         yield folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say how a process of pytest-xdist died, which it does not: of a signal, the code is its number below 0."""
+    if error:
+        print(f"\n{node.gateway.id} ended with exit code {node.gateway._io.popen.wait(timeout=10)}")
