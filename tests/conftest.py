@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import artistid  # before all that it sets variables for, such as ONNX Runtime
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers share the cores
 
@@ -47,3 +49,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     """Say how a process of pytest-xdist died, which it does not: of a signal, the code is its number below 0."""
     if error:
         print(f"\n{node.gateway.id} ended with exit code {node.gateway._io.popen.wait(timeout=10)}")
+
+
+def pytest_report_header() -> str:
+    return f"artistid {artistid.__version__}, {artistid.__file__}"
