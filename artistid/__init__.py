@@ -6,6 +6,7 @@ The verbs are modules: ``python -m artistid.train``, ``evaluate``, ``prepare``, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 guard_start(started_module())
+# ONNX Runtime, where it is imported, would send what it is used for to its makers, and write a name of this machine to
+# the user's cache, from a thread that has ended whole processes; what has been set outside holds.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def load(checkpoint: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> Identifier:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import artistid  # before all that it sets variables for, such as ONNX Runtime
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers share the cores
@@ -39,3 +42,14 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("NUMBA_CACHE_DIR", os.environ.get("NUMBA_CACHE_DIR") or str(outer / "numba"))
         patch.setenv("ARTISTID_CACHE", str(folder))
         yield folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say how a process of pytest-xdist died, which it does not: of a signal, the code is its number below 0."""
+    if error:
+        print(f"\n{node.gateway.id} ended with exit code {node.gateway._io.popen.wait(timeout=10)}")
+
+
+def pytest_report_header() -> str:
+    return f"artistid {artistid.__version__}, {artistid.__file__}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -140,3 +141,20 @@ def test_a_trained_network(corpus: Path, tmp_path: Path) -> None:
         probability, _, embedding = session.run(None, {"samples": samples})
         np.testing.assert_allclose(probability, said["probability"], rtol=0, atol=1e-4)
         np.testing.assert_allclose(embedding, said["embedding"], rtol=0, atol=1e-4)
+
+
+def test_onnx_runtime_keeps_and_sends_nothing(tmp_path: Path) -> None:
+    """Of its own accord it writes a name of the machine below the user's home, and sends what it is used for."""
+    code = (
+        "import artistid, numpy, onnx, onnxruntime\n"
+        "x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in 'xy')\n"
+        "graph = onnx.helper.make_graph([onnx.helper.make_node('Abs', ['x'], ['y'])], 'g', [x], [y])\n"
+        "opset = [onnx.helper.make_opsetid('', 18)]\n"
+        "model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()\n"
+        "onnxruntime.InferenceSession(model).run(None, {'x': numpy.ones(1, 'f')})\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    environment.pop("CI", None)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not list(tmp_path.iterdir())
