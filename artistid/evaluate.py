@@ -15,9 +15,9 @@ from artistid.config import plain
 from artistid.data.datamodule import ClipData
 from artistid.data.splits import SUBSETS, Split
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import draw_results
+from artistid.evaluation.plots import draw_results
+from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import Score, score_levels
-from artistid.evaluation.tables import print_scores
 from artistid.evaluation.votes import check_vote
 from artistid.evaluation.voting import vote
 from artistid.learning.classifier import ArtistClassifier

@@ -21,11 +21,11 @@ from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Store
 from artistid.data.unknown import hold_out_artists
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import draw_results
 from artistid.evaluation.open_set import OpenSetScores, max_softmax_probability, score_open_set
+from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import levels_of, monitored_score, score_levels
-from artistid.evaluation.tables import print_scores
 from artistid.evaluation.votes import check_vote
 from artistid.evaluation.voting import vote
 from artistid.inference.identifier import Identifier

@@ -1,4 +1,4 @@
-"""The report's figures, over the runs of a study; ``artistid.evaluation.figures`` draws those of a single run."""
+"""The report's figures, over the runs of a study; ``artistid.evaluation.plots`` draws those of a single run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import (
+from artistid.evaluation.plots import (
     CELLS,
     MARKERS,
     MOST_ARTISTS_WITH_COUNTS,

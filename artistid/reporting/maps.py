@@ -27,8 +27,8 @@ from plotly.offline import get_plotlyjs
 from artistid.data.catalog import Catalog, nfc, read_rows
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import PALETTE, as_written, save, shortened
-from artistid.reporting.embedding import NEIGHBOURS, Clustering, Embedding, embed, open_run
+from artistid.evaluation.plots import PALETTE, as_written, save, shortened
+from artistid.reporting.projection import NEIGHBOURS, Clustering, Embedding, embed, open_run
 from artistid.runs.folder import RunFolder
 from artistid.trust import Trust
 from artistid.writing import write_text
@@ -103,10 +103,10 @@ def write_map(
         seed: of t-SNE.
         k: neighbours that the purity counts.
         genres: by track id or by artist, see :func:`read_genres`; the page then colours by genre as well.
-        cache_dir, workers, trust: see :func:`artistid.reporting.embedding.open_run`.
+        cache_dir, workers, trust: see :func:`artistid.reporting.projection.open_run`.
 
     Raises:
-        ArtistidError: see :func:`artistid.reporting.embedding.open_run` and :func:`artistid.reporting.embedding.embed`;
+        ArtistidError: see :func:`artistid.reporting.projection.open_run` and :func:`artistid.reporting.projection.embed`;
             also for a song without a genre where ``genres`` are given.
     """
     classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)

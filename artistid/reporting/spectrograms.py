@@ -15,8 +15,8 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.features import LogMel
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import as_written, save, shortened
-from artistid.reporting.embedding import open_run
+from artistid.evaluation.plots import as_written, save, shortened
+from artistid.reporting.projection import open_run
 from artistid.trust import Trust
 
 # A frame whose loudest mel bin is farther below the song's loudest than this counts as silent.
@@ -56,13 +56,13 @@ def write_spectrograms(
         out: the file, in the format of its suffix; the folder is made if needed.
         seed: draws the songs and the places in them.
         seconds: of each excerpt.
-        cache_dir, workers, trust: see :func:`artistid.reporting.embedding.open_run`.
+        cache_dir, workers, trust: see :func:`artistid.reporting.projection.open_run`.
 
     Returns:
         ``out``.
 
     Raises:
-        ArtistidError: see :func:`artistid.reporting.embedding.open_run`.
+        ArtistidError: see :func:`artistid.reporting.projection.open_run`.
     """
     classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)
     features = classifier.specification.log_mel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from artistid import __version__
-from artistid.evaluation.figures import PALETTE
+from artistid.evaluation.plots import PALETTE
 from artistid.printing import printable
 from artistid.reporting.maps import SHAPES
 from artistid.web.service import SongService

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.score_table import UNITS
 from artistid.evaluation.scores import Score, confusion, outcomes
-from artistid.evaluation.tables import UNITS
 from artistid.evaluation.voting import SongVotes
 from artistid.writing import whole
 
