@@ -42,10 +42,9 @@ def app(config: DictConfig) -> None:
     from artistid.inference.identifier import Identifier
     from artistid.prepare import limits_of
     from artistid.web.connections import Server
-    from artistid.web.neighbourhood import Neighbourhood
-    from artistid.web.scratch import Scratch
     from artistid.web.server import UploadQueue, application
-    from artistid.web.service import SongService
+    from artistid.web.service import Neighbourhood, SongService
+    from artistid.web.uploads import Scratch
 
     with _listening_socket(settings["host"], settings["port"]) as listening:
         identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"], trust)

@@ -18,7 +18,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.features import Features
 from artistid.data.shards import Shard
 from artistid.data.song import Limits
-from artistid.data.sources.described import opened, redirected
+from artistid.data.sources.base import opened, redirected
 from artistid.data.store import Store, fill_store
 from artistid.errors import ArtistidError
 from artistid.places import below, expanded

@@ -27,7 +27,6 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.grammar_parser import parse as parse_interpolation
 
-from artistid.bounds import BOUNDS
 from artistid.errors import ArtistidError
 from artistid.hints import (
     Count,
@@ -42,6 +41,7 @@ from artistid.hints import (
     text_items,
     union,
 )
+from artistid.trust import BOUNDS
 
 Place = str | Path
 Above = Annotated[float, Range(0)]

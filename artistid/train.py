@@ -18,8 +18,8 @@ from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leakage, check_policy, find_leakage
 from artistid.data.song import SongFeatures
 from artistid.data.splits import SUBSETS, Split
+from artistid.data.splits.drawing import hold_out_artists
 from artistid.data.store import Store
-from artistid.data.unknown import hold_out_artists
 from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetScores, max_softmax_probability, score_open_set
 from artistid.evaluation.plots import draw_results

@@ -21,9 +21,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import multiprocessing, nn
 
-from artistid.benchmarking.floors import bandwidth, flops_and_bytes, peak
 from artistid.benchmarking.material import random_clips
-from artistid.benchmarking.measuring import Figure, in_turn
+from artistid.benchmarking.measuring import Figure, bandwidth, flops_and_bytes, in_turn, peak
 from artistid.data.datamodule import ClipData, ClipDataset
 from artistid.errors import ArtistidError
 from artistid.learning.acceleration import choose_precision, prepare_network, set_up_process

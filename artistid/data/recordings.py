@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog
-from artistid.data.duplicates import is_one_recording
+from artistid.data.duplicates import N_BITS, NEIGHBOURS, SMOOTHING_S, Codes, Match, fingerprint, is_one_recording
 from artistid.data.features import LogMel
-from artistid.data.fingerprints import N_BITS, NEIGHBOURS, SMOOTHING_S, Codes, Match, fingerprint
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 

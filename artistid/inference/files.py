@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from artistid.data.catalog import nfc
-from artistid.data.sources.walk import AudioSearch
+from artistid.data.sources.folder import AudioSearch
 from artistid.errors import ArtistidError
 from artistid.places import expanded, no_file
 

@@ -14,11 +14,10 @@ from hydra.utils import instantiate
 from torch import nn
 
 from artistid import __version__, old_names
-from artistid.bounds import BOUNDS, LONGEST_NAME, MOST_MEL_VALUES, check_bound, check_plain, shown
 from artistid.data.clips import ClipSpec
 from artistid.data.features import LogMel
 from artistid.data.recordings import Recordings
-from artistid.data.sources.described import check_description
+from artistid.data.sources.base import check_description
 from artistid.data.splits import SUBSETS
 from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
@@ -27,7 +26,7 @@ from artistid.learning.archive import load_archive
 from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import printable
-from artistid.trust import Trust, find_class
+from artistid.trust import BOUNDS, LONGEST_NAME, MOST_MEL_VALUES, Trust, check_bound, check_plain, find_class, shown
 from artistid.writing import whole, write_text
 
 CHECKPOINT_KEY = "artistid"
@@ -121,7 +120,7 @@ class Specification:
         return specification
 
     def check(self) -> None:
-        """Raises ArtistidError for entries of other types, or outside the bounds of :mod:`artistid.bounds`."""
+        """Raises ArtistidError for entries of other types, or outside the bounds of :mod:`artistid.trust`."""
         kinds = {"list": list, "dict": dict, "str": str, "int": int}
         for field in fields(self):
             value, words = getattr(self, field.name), str(field.type)
@@ -240,7 +239,7 @@ def check_targets(network: Any, data: Any, trust: Trust) -> None:
 
     Args:
         network: Hydra configuration.
-        data: see :mod:`artistid.data.sources.described`.
+        data: see :mod:`artistid.data.sources.base`.
         trust: packages whose networks and sources may be called, beside our own.
     """
     targets = list(targets_of(network))

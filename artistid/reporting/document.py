@@ -1,17 +1,26 @@
-"""What a report consists of: sections of paragraphs, tables and figures, whatever they are written as."""
+"""What a report consists of, and its files: one HTML page on its own, Markdown with its figures, and tables as CSV."""
 
 from __future__ import annotations
 
+import base64
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from omegaconf import DictConfig
+from PIL import Image
 
+from artistid.errors import ArtistidError
+from artistid.places import expanded
+from artistid.runs.provenance import provenance
 from artistid.runs.studies import Results, Run
 from artistid.trust import trusted
+from artistid.writing import sweep, write_csv, write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,3 +136,109 @@ def short_revision(run: Run) -> str:
         return f"unknown (artistid {run.scores.get('versions', {}).get('artistid', 'unknown')})"
     commit, plus, changes = revision.partition("+")
     return commit[:7] + plus + changes
+
+
+MARK = ".artistid-report"
+PAGE, MARKDOWN, TABLES, FIGURES = "report.html", "report.md", "tables", "figures"
+GENERATOR = '<meta name="generator" content="artistid.report">'
+TITLE = "Music artist classification: report"
+MARKDOWN_SIGNS = re.compile(r"([\\`*_<>\[\]|#~])")
+
+
+def begin_folder(path: str | Path) -> Path:
+    """Make the report's folder, and remove an earlier report from it.
+
+    Until the report is written, a page stands there that says so. Whenever the process is killed, the folder is known
+    as a report's by a mark that is written first.
+
+    Raises:
+        ArtistidError: it holds something else, or can't be written.
+    """
+    out = expanded(path)
+    page = out / PAGE
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()) and not _is_report(out):
+            raise ArtistidError(f"out={path} is not empty and holds no report of artistid; choose another folder")
+        (out / MARK).touch()
+        write_text(page, f"<!DOCTYPE html>{GENERATOR}<p>This report was begun and is not finished.")
+        sweep(out)
+        for name in (TABLES, FIGURES):
+            if (out / name).exists():
+                shutil.rmtree(out / name)
+        (out / MARKDOWN).unlink(missing_ok=True)
+    except OSError as error:
+        raise ArtistidError(f"cannot write the report to out={path}: {error}") from error
+    return out
+
+
+def _is_report(out: Path) -> bool:
+    """Whether a report was begun here; before there were marks, the page alone said so."""
+    page = out / PAGE
+    return (out / MARK).exists() or (page.exists() and GENERATOR in page.read_text(encoding="utf-8"))
+
+
+def write_report(sections: Sequence[Section], out: Path) -> Path:
+    """Write sections, whose figures are in ``out`` already, as HTML, Markdown and CSV.
+
+    Returns:
+        The HTML page.
+    """
+    (out / TABLES).mkdir(exist_ok=True)
+    for section in _walk(sections):
+        for block in section.blocks:
+            if isinstance(block, Table):
+                write_csv(out / TABLES / f"{block.name}.csv", block.data)
+    environment = _environment(out)
+    made = provenance({})
+    for name in (MARKDOWN, PAGE):
+        text = environment.get_template(f"{name}.jinja").render(
+            title=TITLE, generator=GENERATOR, sections=sections, made=made
+        )
+        write_text(out / name, text)
+    return out / PAGE
+
+
+def _walk(sections: Sequence[Section]) -> list[Section]:
+    """All sections, nested ones too."""
+    return [found for section in sections for found in (section, *_walk(section.sections))]
+
+
+def _environment(out: Path) -> Environment:
+    def below_out(path: Path) -> str:
+        return path.relative_to(out).as_posix()
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(("html.jinja",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests |= {
+        "table": lambda block: isinstance(block, Table),
+        "picture": lambda block: isinstance(block, Picture),
+        "run_numbers": lambda cell: isinstance(cell, RunNumbers),
+        "a_number": lambda cell: isinstance(cell, str) and bool(re.fullmatch(r"(to|[\d\s.,/–−+†±<])*", cell)),
+    }
+    environment.filters |= {
+        "below_out": below_out,
+        "data_uri": lambda path: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
+        "inches": _inches,
+        "contents": lambda path: path.read_text(encoding="utf-8"),
+        "origin": origin,
+        "run_numbers": RunNumbers.of,
+        "markdown": lambda text: MARKDOWN_SIGNS.sub(r"\\\1", str(text)),
+        "rows": _rows,
+    }
+    return environment
+
+
+def _rows(table: Table) -> list[list[Any]]:
+    return [list(row) for row in table.cells.itertuples(index=False, name=None)]
+
+
+def _inches(path: Path) -> float:
+    """How wide a PNG is meant to be."""
+    with Image.open(path) as image:
+        return image.width / image.info.get("dpi", (96,))[0]

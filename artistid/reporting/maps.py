@@ -106,7 +106,8 @@ def write_map(
         cache_dir, workers, trust: see :func:`artistid.reporting.projection.open_run`.
 
     Raises:
-        ArtistidError: see :func:`artistid.reporting.projection.open_run` and :func:`artistid.reporting.projection.embed`;
+        ArtistidError: see :func:`artistid.reporting.projection.open_run` and
+            :func:`artistid.reporting.projection.embed`;
             also for a song without a genre where ``genres`` are given.
     """
     classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)

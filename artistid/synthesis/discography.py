@@ -17,13 +17,36 @@ from artistid.errors import ArtistidError
 from artistid.processes import WorkerDiedError, Workers, lock
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.composing import compose
-from artistid.synthesis.instruments import Samples
-from artistid.synthesis.names import nth_name
+from artistid.synthesis.instruments import Samples, render
 from artistid.synthesis.production import draw_production, produce
-from artistid.synthesis.rendering import render
 from artistid.synthesis.style import draw_artist
 from artistid.terminal import progress
 from artistid.writing import whole
+
+# fmt: off
+FIRST = (
+    "amber", "brazen", "cobalt", "crooked", "distant", "electric", "faded", "feral", "gentle", "gilded", "hollow",
+    "idle", "ivory", "jagged", "lunar", "marble", "mellow", "midnight", "narrow", "northern", "opal", "paper", "pale",
+    "quiet", "restless", "rusty", "salted", "scarlet", "silver", "sleepless", "slow", "solar", "static", "sudden",
+    "tangled", "velvet", "violet", "wandering", "wild", "winter",
+)
+SECOND = (
+    "anchors", "antlers", "arcade", "avenue", "birds", "cartel", "causeway", "choir", "comets", "compass", "dialect",
+    "embers", "engines", "ferries", "foxes", "garden", "harbour", "heirs", "hours", "islands", "kites", "ladder",
+    "lanterns", "letters", "lighthouse", "meridian", "mirrors", "orchard", "parade", "pilots", "postcards", "quarry",
+    "reverie", "rivers", "rooftops", "satellites", "sparrows", "theory", "thunder", "tides",
+)
+# fmt: on
+
+
+def nth_name(rng: np.random.Generator, n: int) -> str:
+    """Two words, lower case, joined by an underscore; ``rng`` must be fresh."""
+    order = rng.permutation(len(FIRST) * len(SECOND))
+    lap, place = divmod(n, len(order))
+    first, second = divmod(int(order[place]), len(SECOND))
+    name = f"{FIRST[first]}_{SECOND[second]}"
+    return f"{name}_{lap + 1}" if lap else name
+
 
 # To be raised with every change that is heard: old renderings are then left alone and new ones made.
 COMPOSER_VERSION = 2

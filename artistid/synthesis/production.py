@@ -13,7 +13,7 @@ from scipy.signal import butter, fftconvolve, firwin2, oaconvolve, sosfilt
 
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.instruments import Samples
-from artistid.synthesis.traits import PRODUCER_SPREAD, read_traits, trait, vector_size
+from artistid.synthesis.style import PRODUCER_SPREAD, read_traits, trait, vector_size
 
 # Centres of the equaliser's bands.
 EQUALISER_HZ = (80.0, 250.0, 700.0, 1800.0, 3800.0, 6500.0)

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import anyio
@@ -26,12 +27,36 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from artistid.reporting.maps import CONFIG
-from artistid.web.facts import page_facts
+from artistid import __version__
+from artistid.evaluation.plots import PALETTE
+from artistid.printing import printable
+from artistid.reporting.maps import CONFIG, SHAPES
 from artistid.web.guests import Guest, Guests, Turns, client_address
-from artistid.web.scratch import Scratch
 from artistid.web.service import SongService
-from artistid.web.uploads import RefusedError, receive, shown_name
+from artistid.web.uploads import RefusedError, Scratch, receive, shown_name
+
+
+def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
+    """What ``page.html.jinja`` shows; of where the music lies, nothing."""
+    identifier, specification = service.identifier, service.identifier.specification
+    open_set = specification.open_set_threshold()
+    return {
+        "artists": sorted(map(printable, identifier.artists), key=str.casefold),
+        "network": str(specification.network["_target_"]).rsplit(".", 1)[-1],
+        "data": printable(specification.data.get("name", "unnamed")),
+        "n_recordings": len(specification.recordings),
+        "split": specification.split["rule"],
+        "clip_seconds": f"{identifier.clip_seconds:.3g}",
+        "max_khz": f"{specification.log_mel().f_max / 1000:.3g}",
+        "threshold": None if open_set is None else f"{open_set.threshold:.2f}",
+        "max_upload_mb": f"{max_upload_mb:g}",
+        "max_minutes": f"{service.max_minutes:g}",
+        "n_compared": None if service.neighbourhood is None else len(service.neighbourhood.collection),
+        "palette": PALETTE[:-1],  # its last, black, is that of the text
+        "symbols": [symbol for _, symbol, _ in SHAPES],
+        "version": __version__,
+    }
+
 
 ASSETS = Path(__file__).parent / "assets"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import AsyncIterable, Callable
+import shutil
+from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from artistid.data.audio import DecodingError, NoAudioError, TooLongError
 from artistid.errors import ArtistidError
 from artistid.printing import printable
+from artistid.writing import scratch_folder
 
 LONGEST_NAME = 120
 UNNAMED = "the song"
@@ -101,3 +105,30 @@ def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> 
         return RefusedError(413, f"{name} is too long: this page takes songs of up to {max_minutes:g} minutes.")
     message = str(error).removeprefix(f"{path}: ").replace(str(path), name)
     return RefusedError(422, f"{name}: {message}.")
+
+
+PREFIX = "artistid-page-"
+
+
+class Scratch:
+    """A folder of a server; those of servers that were killed are removed when the next one starts."""
+
+    def __init__(self) -> None:
+        self.folder, self._lock = scratch_folder(PREFIX)
+        self._numbers = count()
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """The path of a file to be, removed in the end; its name tells nothing of the song."""
+        path = self.folder / f"song{next(self._numbers)}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()

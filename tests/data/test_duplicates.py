@@ -19,9 +19,8 @@ from artistid.data import duplicates
 from artistid.data.audio import decode
 from artistid.data.catalog import Catalog, Track
 from artistid.data.descriptors import Descriptors
-from artistid.data.duplicates import THRESHOLD, find_duplicates, find_leakage
+from artistid.data.duplicates import THRESHOLD, Fingerprints, find_duplicates, find_leakage
 from artistid.data.features import LogMel
-from artistid.data.fingerprints import Fingerprints
 from artistid.data.sources.folder import Folder
 from artistid.data.splits import Split
 from artistid.data.store import Entry, Store, fill_store

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from artistid.synthesis.composing import compose
-from artistid.synthesis.score import Drum, Note, Song
+from artistid.synthesis.composing import Drum, Note, Song, compose
 from artistid.synthesis.style import draw_artist
 
 

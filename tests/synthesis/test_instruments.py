@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from artistid.synthesis import SAMPLE_RATE
+from artistid.synthesis.composing import Drum, Note
 from artistid.synthesis.instruments import HIGHEST, Samples, add, hertz, play_drum, play_tone, sing
-from artistid.synthesis.score import Drum, Note
-from artistid.synthesis.style import Kit, Tone, Voice
-from artistid.synthesis.traits import read_traits, vector_size
+from artistid.synthesis.style import Kit, Tone, Voice, read_traits, vector_size
 
 T = TypeVar("T")
 

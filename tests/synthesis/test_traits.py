@@ -6,8 +6,19 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import pytest
 
-from artistid.synthesis.style import Style, draw_artist, draw_style
-from artistid.synthesis.traits import Odds, Range, choice, habit, nested, read_traits, trait, vector_size
+from artistid.synthesis.style import (
+    Odds,
+    Range,
+    Style,
+    choice,
+    draw_artist,
+    draw_style,
+    habit,
+    nested,
+    read_traits,
+    trait,
+    vector_size,
+)
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,8 @@ from starlette.requests import ClientDisconnect
 from artistid.inference.identifier import Identifier
 from artistid.web import connections, guests
 from artistid.web.guests import Guests, Turns, client_address
-from artistid.web.scratch import PREFIX, Scratch
 from artistid.web.service import SongService
-from artistid.web.uploads import RefusedError
+from artistid.web.uploads import PREFIX, RefusedError, Scratch
 from tests.corpus import make_song, write_audio
 from tests.web.bad_files import MAX_MINUTES
 from tests.web.conftest import served

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, nfc
 from artistid.data.sources.base import DatasetCard, Source, describe, track_from_path
-from artistid.data.sources.walk import audio_files
+from artistid.data.sources.folder import audio_files
 from artistid.errors import ArtistidError, abbreviate
 
 log = logging.getLogger(__name__)

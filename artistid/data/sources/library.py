@@ -15,7 +15,7 @@ from artistid.data.catalog import Catalog, Track, folded, nfc
 from artistid.data.credits import Credits, credits_of
 from artistid.data.sources.base import DatasetCard, Source, absolute
 from artistid.data.sources.catalog_file import CatalogFile, Row, tracks_of
-from artistid.data.sources.walk import audio_files
+from artistid.data.sources.folder import audio_files
 from artistid.data.tags import Tags, read_all_tags, tell_unread
 from artistid.errors import ArtistidError, abbreviate
 from artistid.places import below, expanded

@@ -1,4 +1,4 @@
-"""Drawing at random, by a seed and names alone, and refusing what there is too little to draw from."""
+"""Draws of a split by a seed and names alone: shares of songs, whole artists, and checks that there is enough to draw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from artistid.data.catalog import Catalog, Track
+from artistid.data.catalog import Catalog, Track, nfc
 from artistid.errors import ArtistidError, abbreviate
 
 T = TypeVar("T")
@@ -113,3 +113,36 @@ def require_enough(counts: Mapping[str, int], needed: int, what: str, rule: str,
         f"{rule}; {len(short)} of {len(counts)} artists have fewer: {found}\n"
         + "; ".join([*advice, *([otherwise] if otherwise else [])])
     )
+
+
+def hold_out_artists(catalog: Catalog, unknown: int | Sequence[str], seed: int) -> tuple[Catalog, Catalog]:
+    """Part a catalog by artists.
+
+    Args:
+        catalog: of all artists.
+        unknown: the artists to take out, or how many.
+        seed: of the draw.
+
+    Returns:
+        The tracks of the artists that stay, and those of the others.
+
+    Raises:
+        ArtistidError: an artist that the catalog does not have, or fewer than two that stay.
+    """
+    names = set(_drawn(catalog.artists, unknown, seed) if isinstance(unknown, int) else map(nfc, unknown))
+    if strangers := sorted(names - set(catalog.artists)):
+        raise ArtistidError(
+            f"unknown_artists names artists that the collection does not have: {strangers}; it has "
+            + abbreviate(catalog.artists)
+        )
+    if len(catalog.artists) - len(names) < 2:
+        raise ArtistidError(
+            f"unknown_artists={unknown} leaves {len(catalog.artists) - len(names)} of {len(catalog.artists)} artists: "
+            "telling artists apart needs two or more"
+        )
+    stay, leave = (Catalog(track for track in catalog if (track.artist in names) == out) for out in (False, True))
+    return stay, leave
+
+
+def _drawn(artists: Sequence[str], n: int, seed: int) -> list[str]:
+    return [artists[place] for place in generator_of(seed, "unknown artists").permutation(len(artists))[:n]]

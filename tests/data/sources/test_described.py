@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from artistid.config import config_dir
-from artistid.data.sources.described import OURS, check_description, opened, redirected
+from artistid.data.sources.base import OURS, check_description, opened, redirected
 from artistid.errors import ArtistidError
 
 FOLDER = "artistid.data.sources.folder.Folder"

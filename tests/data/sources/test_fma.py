@@ -145,7 +145,7 @@ def test_audio_of_a_larger_subset_will_do(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, folder: str, kind: str
 ) -> None:
     write(tmp_path, folder=folder)
-    assert source(tmp_path).catalog()[0].path.subsets[-3:] == (folder, "000", "000002.mp3")
+    assert source(tmp_path).catalog()[0].path.parts[-3:] == (folder, "000", "000002.mp3")
     assert f"data.subset=small is read from {tmp_path / folder}, which has {kind}" in caplog.text
 
 

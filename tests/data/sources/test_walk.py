@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artistid.data.sources.folder import Folder
-from artistid.data.sources.walk import albums_in_one_file, audio_files
+from artistid.data.sources.folder import Folder, albums_in_one_file, audio_files
 from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.files import find_audio
@@ -204,7 +203,7 @@ def test_a_folder_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "A" / "1" / "z.mp3").symlink_to(tmp_path / "elsewhere" / "deep" / "z.mp3")
     closed = [tmp_path / "A" / "private", tmp_path / "elsewhere", tmp_path / "private"]
     code = (
-        "import logging, sys; from pathlib import Path; from artistid.data.sources.walk import audio_files\n"
+        "import logging, sys; from pathlib import Path; from artistid.data.sources.folder import audio_files\n"
         "logging.basicConfig(stream=sys.stdout, format='%(message)s'); print(audio_files(Path(sys.argv[1])))"
     )
     for path in closed:

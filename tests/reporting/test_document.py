@@ -8,8 +8,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 
-from artistid.reporting.document import Picture, RunNumbers, Section, Table
-from artistid.reporting.page import write_report
+from artistid.reporting.document import Picture, RunNumbers, Section, Table, write_report
 
 
 def test_a_section_of_another_part_with_something_to_look_around_in(tmp_path: Path) -> None:
