@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
     run("app")
 
-import importlib.util
 import ipaddress
 import socket
 import sys
@@ -17,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from artistid.config import plain
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_path
+from artistid.packages import require_extra
 from artistid.printing import say
 from artistid.trust import trusted
 
 if TYPE_CHECKING:
     from artistid.web.server import UploadQueue
-
-NEEDED = ("starlette", "uvicorn")
 
 
 def app(config: DictConfig) -> None:
@@ -35,8 +33,7 @@ def app(config: DictConfig) -> None:
         SystemExit: in the end, as a shell expects of what a signal ended.
     """
     settings: dict[str, Any] = plain(config)
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise ArtistidError(f"the page needs {' and '.join(missing)}: pip install 'artistid[app]'")
+    require_extra("app", "the page")
     _check(settings)
     trust = trusted(config)
     from artistid.inference.identifier import Identifier
@@ -69,8 +66,7 @@ def _stop(queue: UploadQueue) -> None:
 
 def _check(settings: dict[str, Any]) -> None:
     """Raises ArtistidError for a setting that is missing, or that its type alone does not refuse."""
-    if not settings["checkpoint"]:
-        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    require_path(settings, "checkpoint", "the best.ckpt of a run folder")
     for setting in ("max_upload_mb", "max_minutes"):
         if not settings[setting] > 0:
             raise ArtistidError(f"{setting}={settings[setting]}: expected a number above 0")

@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
     run("export")
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -15,16 +14,15 @@ from omegaconf import DictConfig
 from rich.filesize import decimal as size_in_words
 from torch import nn
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_path
 from artistid.inference.onnx_file import CHECKED_SECONDS, check, write
 from artistid.learning.specification import Specification, load_network
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.packages import require_extra
 from artistid.places import expanded
 from artistid.terminal import Console
 from artistid.trust import trusted
 from artistid.writing import whole
-
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 def export(config: DictConfig) -> None:
@@ -34,10 +32,8 @@ def export(config: DictConfig) -> None:
         ArtistidError: settings, or packages that are missing; or a file that disagrees with PyTorch, which is removed.
     """
     to = _target(config.to, config.overwrite)
-    if not config.checkpoint:
-        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
-    if missing := [name for name in NEEDED if not find_spec(name)]:
-        raise ArtistidError(f"export needs {', '.join(missing)}: pip install 'artistid[export]'")
+    require_path(config, "checkpoint", "the best.ckpt of a run folder")
+    require_extra("export", "export")
     specification, network = load_network(config.checkpoint, trusted(config))
     try:
         to.parent.mkdir(parents=True, exist_ok=True)

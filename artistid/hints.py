@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from hydra.utils import get_object
 
-LISTS = (list, tuple, Sequence, Iterable)
-MANY = {"a path": "paths", "a whole number": "whole numbers", "a number": "numbers", "text": "texts"}
+LIST_TYPES = (list, tuple, Sequence, Iterable)
+PLURALS = {"a path": "paths", "a whole number": "whole numbers", "a number": "numbers", "text": "texts"}
 PLAIN = {
     NoneType: "null",
     bool: "true or false",
@@ -75,7 +75,7 @@ def members(hint: Any) -> Iterator[Any]:
 
 def item(hint: Any) -> Any:
     """The type of a list's items; None for what is no list."""
-    if hint in LISTS or get_origin(hint) in LISTS:
+    if hint in LIST_TYPES or get_origin(hint) in LIST_TYPES:
         return next(iter(get_args(hint)), Any)
     return None
 
@@ -130,7 +130,7 @@ def _in_words(hint: Any) -> str:
         return ", ".join(map(str, get_args(hint)))
     if (each := item(hint)) is not None:
         inner = in_words(each)
-        return "a list" if each is Any else f"a list of {MANY.get(inner, inner.replace('a list', 'lists', 1))}"
+        return "a list" if each is Any else f"a list of {PLURALS.get(inner, inner.replace('a list', 'lists', 1))}"
     return PLAIN.get(hint, "settings in {}" if hint in (dict, Mapping, Callable) or origin is dict else "")
 
 

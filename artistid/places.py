@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 
 from artistid.errors import ArtistidError
 
-LONGEST = 255  # bytes of a name in common file systems
+LONGEST_FILE_NAME = 255  # bytes of a name in common file systems
 
 
 def below(folder: Path, name: object, setting: str) -> Path:
@@ -28,7 +28,7 @@ def below(folder: Path, name: object, setting: str) -> Path:
         'cache/my music'
     """
     if fault := _fault(name):
-        shown = name[:LONGEST] if isinstance(name, str) else name
+        shown = name[:LONGEST_FILE_NAME] if isinstance(name, str) else name
         raise ArtistidError(f"{setting}={shown!r} is to name a folder: expected one part of a path, found {fault}")
     return folder / str(name)
 
@@ -43,8 +43,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ArtistidError(
-            f"{str(path)[:LONGEST]!r} lies in the home of somebody who has none here: set HOME, or name another place "
-            "(of what is kept between commands: cache_dir=PATH, or the environment variable ARTISTID_CACHE)"
+            f"{str(path)[:LONGEST_FILE_NAME]!r} starts at the home of a user who has none here: set HOME, or "
+            "name another place (for what is kept between commands, cache_dir=PATH or the environment variable "
+            "ARTISTID_CACHE)"
         ) from error
 
 
@@ -68,8 +69,8 @@ def _fault(name: object) -> str:
         return "a drive"
     if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in name):
         return "control characters"
-    if len(name.encode("utf-8", "surrogatepass")) > LONGEST:
-        return f"more than {LONGEST} bytes"
+    if len(name.encode("utf-8", "surrogatepass")) > LONGEST_FILE_NAME:
+        return f"more than {LONGEST_FILE_NAME} bytes"
     try:
         os.fsencode(name)
     except UnicodeError:

@@ -90,7 +90,7 @@ DECLARED: Mapping[str, Any] = {
 }
 
 # Sections that are the arguments of a class without naming it.
-SECTIONS: Mapping[str, str] = {"trainer": "lightning.pytorch.Trainer", "limits": "artistid.data.song.Limits"}
+TYPED_SECTIONS: Mapping[str, str] = {"trainer": "lightning.pytorch.Trainer", "limits": "artistid.data.song.Limits"}
 
 # Packages whose classes are looked at for the types of their settings: those that are imported anyway.
 LOOKED_AT = ("artistid", "lightning", "torch", "sklearn")
@@ -101,7 +101,7 @@ DISPENSABLE = ("logger", "hydra")
 OPENING = re.compile(r"(?<!\\)(?:\\\\)*\$\{\s*([^{}\s]*)")
 SWEEPS = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)", re.DOTALL)
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
-PAIRS = {"[": "]", "{": "}", "(": ")"}
+BRACKETS = {"[": "]", "{": "}", "(": ")"}
 
 
 class Known(NamedTuple):
@@ -196,8 +196,8 @@ class Settings:
         by_default_null = any(each.default is None for each in known)
         if name in DECLARED:
             return DECLARED[name] | None if by_default_null else DECLARED[name]
-        if (section := name.partition(".")[0]) in SECTIONS:
-            return _bounded(name, parameters(SECTIONS[section]).get(name.partition(".")[2]))
+        if (section := name.partition(".")[0]) in TYPED_SECTIONS:
+            return _bounded(name, parameters(TYPED_SECTIONS[section]).get(name.partition(".")[2]))
         if config is not None and (hint := _hint_in(config, name.split("."))) is not None:
             return _bounded(name, hint)
         hints = [each.hint if each.hint is not None else _type_of(each.default) for each in known]
@@ -414,8 +414,8 @@ def split_at_commas(text: str) -> list[str]:
     """
     ends, parts, first = [], [], 0
     for place, letter in _outside_quotes(text):
-        if letter in PAIRS and PAIRS[letter] in text[place:]:
-            ends.append(PAIRS[letter])
+        if letter in BRACKETS and BRACKETS[letter] in text[place:]:
+            ends.append(BRACKETS[letter])
         elif ends and letter == ends[-1]:
             ends.pop()
         elif letter == "," and not ends:
@@ -557,7 +557,7 @@ def closest(name: str, names: Sequence[str]) -> str:
 
 
 # What Hydra says of a setting or choice that it can't place.
-UNKNOWN = re.compile(r"Could not (?:override|append to) '([^']+)'")
+UNKNOWN_SETTING = re.compile(r"Could not (?:override|append to) '([^']+)'")
 NO_CHOICE = re.compile(r"Could not find '([^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=']+=.*?)'\n", re.DOTALL)
 
@@ -572,10 +572,10 @@ def composing(error: Exception, settings: Settings) -> str:
         )
     if match := AMBIGUOUS.search(told):
         return f"{match[1]}: expected one value; -m runs each of several in turn"
-    if match := UNKNOWN.search(told):
+    if match := UNKNOWN_SETTING.search(told):
         alike = closest(match[1], settings.names)
         return f"{match[1]} is no setting of {settings.verb}{alike}; +{match[1]}=… would add it"
     if match := NO_CHOICE.search(told):
         group, _, choice = match[1].rpartition("/")
-        return f"{group}={choice} is none of {', '.join(settings.choices(group)) or 'the files in conf/'}"
+        return f"{group}={choice}: expected one of {', '.join(settings.choices(group)) or 'the files in conf/'}"
     return re.sub(r"\s*\n\s*", "; ", told.strip())

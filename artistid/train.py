@@ -20,7 +20,7 @@ from artistid.data.song import SongFeatures
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.evaluation.open_set import OpenSetScores, max_softmax_probability, score_open_set
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
@@ -124,8 +124,7 @@ def check_settings(config: DictConfig) -> None:
     check_vote(config.vote)
     check_policy(config.split.duplicates)
     for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
-        if config[name] not in choices:
-            raise ArtistidError(f"{name}={config[name]} is none of {', '.join(choices)}")
+        require_choice(name, config[name], choices)
     system = system_of(config)
     if system.keeps_checkpoint:
         check_foreign(config)

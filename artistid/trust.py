@@ -22,7 +22,7 @@ from artistid.errors import ArtistidError
 MOST_DEPTH = 16  # of lists and dicts within one another
 MOST_VALUES = 8_000_000  # of all settings together; a library of a million songs has three for each
 LONGEST_TEXT = 4096  # characters, as of a path
-LONGEST_NAME = 1000  # of an artist
+LONGEST_ARTIST_NAME = 1000  # of an artist
 LARGEST_WHOLE = 2**63 - 1
 
 # Smallest and largest number of each setting; whether it is whole is for its own class to say.

@@ -260,7 +260,7 @@ def test_names_that_are_no_utf_8(checkpoint: Path, music: Path, form: str) -> No
         (("audio=nowhere/*.mp3",), "audio=nowhere/*.mp3 matches no audio file"),
         (("checkpoint=null",), "checkpoint=PATH is missing"),
         (("checkpoint=nowhere.ckpt",), "checkpoint=nowhere.ckpt does not exist"),
-        (("format=xml",), "format='xml' is none of table, json, jsonl, csv"),
+        (("format=xml",), "format=xml: expected one of table, json"),
         (("top=0",), "top=0"),
         (("device=warp",), "device='warp' cannot be used here"),
     ],

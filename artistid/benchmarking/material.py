@@ -20,7 +20,7 @@ from artistid.train import split_rule
 # As artist20 has them.
 ARTISTS, ALBUMS = 20, 6
 # Of a collection: as the network has them, and as a library might.
-UNITS, SONGS_OF_AN_ARTIST = 32, 20
+EMBEDDING_UNITS, SONGS_OF_AN_ARTIST = 32, 20
 WRITTEN_AT_ONCE = 1 << 16  # rows
 
 
@@ -53,7 +53,7 @@ def random_clips(config: DictConfig, folder: Path) -> tuple[ClipData, Split]:
 
 def random_collection(songs: int) -> Collection:
     """A collection of so many random embeddings."""
-    vectors = np.random.default_rng(0).standard_normal((songs, UNITS)).astype(np.float32)
+    vectors = np.random.default_rng(0).standard_normal((songs, EMBEDDING_UNITS)).astype(np.float32)
     table = pd.DataFrame({name: [f"{name} {number}" for number in range(songs)] for name in SONG_COLUMNS})
     table["artist"] = [f"artist {number // SONGS_OF_AN_ARTIST}" for number in range(songs)]
     table["duration_s"] = 240.0

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from artistid.learning.acceleration import device_name
 from artistid.runs.provenance import revision
 
-PACKAGES = ("torch", "torchaudio", "lightning", "numpy")
+VERSIONED_PACKAGES = ("torch", "torchaudio", "lightning", "numpy")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def machine() -> dict[str, Any]:
         "device": device_name(),
         "processor": _processor(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in VERSIONED_PACKAGES},
         "revision": revision(),
     }
 

@@ -34,7 +34,7 @@ RUNS_OF_A_LENGTH = 6  # two splits, three trials
 
 # How far a gradient may be from that of single precision, relative to its norm. Of single precision as well: one near
 # tie in a max pool that is rounded the other way changes a small batch's by 2e-3.
-TOLERANCE = {"float32": 1e-2, "tf32": 2e-2, "bfloat16": 0.3}
+GRADIENT_TOLERANCE = {"float32": 1e-2, "tf32": 2e-2, "bfloat16": 0.3}
 
 
 @dataclass(frozen=True)
@@ -241,10 +241,10 @@ def _checked(forms: list[Variant], config: DictConfig, data: ClipData, device: t
     for form in forms[1:]:
         off = gradient(form, config, _clips(data, form, device), device) - expected
         error = (off.norm() / expected.norm()).item()
-        if not error <= TOLERANCE[form.numbers]:
+        if not error <= GRADIENT_TOLERANCE[form.numbers]:
             raise ArtistidError(
                 f"the gradient of {form.name} is {error:.2g} from that of single precision, relative to its norm: "
-                f"{TOLERANCE[form.numbers]} at most was expected of {form.numbers}"
+                f"{GRADIENT_TOLERANCE[form.numbers]} at most was expected of {form.numbers}"
             )
         figures.append(Figure(f"{form.name}_gradient_error", (error,)))
     return figures

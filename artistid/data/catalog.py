@@ -56,7 +56,7 @@ class Track:
         return self.artist, folded(self.album)
 
 
-COLUMNS = tuple(field.name for field in fields(Track))
+TRACK_COLUMNS = tuple(field.name for field in fields(Track))
 HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes, as in a file's name
 
 
@@ -176,7 +176,7 @@ class Catalog(Sequence[Track]):
         """Write one row per track, in the columns of :class:`Track`."""
         # surrogateescape: a path need not be valid Unicode, and must be the same when read back.
         with whole(path, errors="surrogateescape", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, TRACK_COLUMNS)
             writer.writeheader()
             writer.writerows(asdict(track) for track in self)
 
@@ -187,7 +187,7 @@ class Catalog(Sequence[Track]):
         Raises:
             ArtistidError: no such file, columns missing, a duration that is no number, or a track that is there twice.
         """
-        rows = read_rows(path, COLUMNS, "catalog")
+        rows = read_rows(path, TRACK_COLUMNS, "catalog")
         try:
             return cls(
                 Track(

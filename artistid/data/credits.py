@@ -22,8 +22,8 @@ from artistid.errors import abbreviate
 
 log = logging.getLogger(__name__)
 
-MANY = 2**16  # names in a library, of each of which it is asked again and again what it is
-folded = lru_cache(MANY)(catalog.folded)
+MOST_NAMES = 2**16  # names in a library, of each of which it is asked again and again what it is
+folded = lru_cache(MOST_NAMES)(catalog.folded)
 
 # What a compilation's artist is called, and by which MusicBrainz knows them.
 VARIOUS = frozenset(
@@ -36,7 +36,7 @@ VARIOUS = frozenset(
 )
 VARIOUS_ID = "89ad4ac3-39f7-470e-963a-56509c546377"
 # What rippers and players write where they know no artist.
-UNKNOWN = frozenset(
+UNKNOWN_ARTISTS = frozenset(
     folded(name)
     for name in (
         *("Unknown Artist", "<unknown>", "[unknown]", "(unknown)", "[unknown artist]", "Unbekannter Künstler"),
@@ -141,7 +141,7 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
     return Credits(artists, compilations, frozenset(guessed), guests, several, sorted(doubtful), spellings, namesakes)
 
 
-@lru_cache(MANY)
+@lru_cache(MOST_NAMES)
 def main_artist(credit: str) -> str:
     """A credit without what says plainly that it is a guest; nothing of what stands for an unknown artist.
 
@@ -149,7 +149,7 @@ def main_artist(credit: str) -> str:
         >>> main_artist("Alice (feat. Bob)")
         'Alice'
     """
-    return "" if folded(credit) in UNKNOWN else FEATURING.sub("", credit)
+    return "" if folded(credit) in UNKNOWN_ARTISTS else FEATURING.sub("", credit)
 
 
 def joint_names(credit: str) -> list[str]:
@@ -168,7 +168,7 @@ def _parts(credit: str) -> list[str]:
     return [part.strip(" )]") for part in JOINT.sub("\0", credit).split("\0")]
 
 
-@lru_cache(MANY)
+@lru_cache(MOST_NAMES)
 def _names_in(credit: str) -> list[str]:
     """All names that a credit may be, the likeliest first."""
     return list(dict.fromkeys([*joint_names(credit), *_parts(credit)]))

@@ -22,7 +22,7 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.features import LogMel
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.writing import whole
 
 # Hz: where music has its energy, and every encoding keeps it.
@@ -37,7 +37,7 @@ SILENCE_DB = 0.01
 # there are 42, and at 8 kbit/s six of 32 songs of 30 s are missed instead of three.
 MIN_VOTES = 2
 # Frames with the same bits vote with so many of their next, in the order of the tracks.
-NEIGHBOURS = 16
+VOTING_NEIGHBOURS = 16
 # Codes that are sorted at once: bounds the memory.
 CODES_AT_ONCE = 1 << 22
 
@@ -46,7 +46,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Match:
+class RecordingMatch:
     """Two tracks that may share a recording.
 
     Attributes:
@@ -122,7 +122,7 @@ class Fingerprints:
         """The bits of one track, see :func:`fingerprint`."""
         return self._codes[self._starts[number] : self._starts[number + 1]]
 
-    def matches(self, subsets: Sequence[int] | Numbers) -> Iterator[Match]:
+    def matches(self, subsets: Sequence[int] | Numbers) -> Iterator[RecordingMatch]:
         """The best match of any two tracks that have enough equal frames.
 
         Args:
@@ -165,18 +165,18 @@ class Fingerprints:
             frames = telling[self._codes[telling] % n_shares == share]
             frames = frames[np.argsort(self._codes[frames], kind="stable")]
             codes = self._codes[frames]
-            for step in range(1, NEIGHBOURS + 1):
+            for step in range(1, VOTING_NEIGHBOURS + 1):
                 equal = np.flatnonzero(codes[step:] == codes[:-step])
                 yield frames[equal], frames[equal + step]
 
-    def _compare(self, first: int, second: int, shift: int) -> Match:
+    def _compare(self, first: int, second: int, shift: int) -> RecordingMatch:
         codes, others = self.track(first)[max(0, -shift) :], self.track(second)[max(0, shift) :]
         n = min(len(codes), len(others))
         codes, others = codes[:n], others[:n]
         sounding = (codes != 0) & (others != 0)
         overlap = int(sounding.sum())
         unequal = int(np.bitwise_count((codes ^ others)[sounding]).sum())
-        return Match(first, second, 1 - unequal / (N_BITS * max(1, overlap)), shift, overlap)
+        return RecordingMatch(first, second, 1 - unequal / (N_BITS * max(1, overlap)), shift, overlap)
 
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ LISTED = 10
 
 
 @dataclass(frozen=True)
-class Pair:
+class DuplicatePair:
     """Two recordings of the same sound.
 
     Attributes:
@@ -229,7 +229,7 @@ class Leakage:
         searched: False where there is no log-mel to be fingerprinted: then only equal samples are found.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[DuplicatePair, ...]
     subsets: Mapping[str, str]
     dropped: tuple[str, ...]
     searched: bool
@@ -259,8 +259,7 @@ class Leakage:
 
 def check_policy(policy: str) -> None:
     """Raises ArtistidError for an unknown policy."""
-    if policy not in POLICIES:
-        raise ArtistidError(f"split.duplicates={policy!r} is none of {', '.join(POLICIES)}")
+    require_choice("split.duplicates", policy, POLICIES)
 
 
 def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> tuple[Split, Leakage]:
@@ -308,7 +307,7 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
     ), leakage
 
 
-def _to_drop(pairs: Sequence[Pair], subsets: Mapping[str, str]) -> frozenset[str]:
+def _to_drop(pairs: Sequence[DuplicatePair], subsets: Mapping[str, str]) -> frozenset[str]:
     """Of each pair the track that is further from the test subset, unless its other was dropped already."""
     by_subset = [{subsets[name]: name for name in (pair.first, pair.second)} for pair in pairs]
     validated = {names["val"] for names in by_subset if names.keys() == {"val", "test"}}
@@ -316,7 +315,7 @@ def _to_drop(pairs: Sequence[Pair], subsets: Mapping[str, str]) -> frozenset[str
     return frozenset(validated | trained)
 
 
-def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) -> list[Pair]:
+def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) -> list[DuplicatePair]:
     """Pairs of near-identical recordings in different subsets.
 
     Without a log-mel in the store only recordings with equal samples are found.
@@ -335,7 +334,7 @@ def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) 
     return sorted(pairs.values(), key=lambda pair: (-pair.score, pair.first, pair.second))
 
 
-def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[Pair]:
+def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[DuplicatePair]:
     """Recordings with the same samples, however short."""
     by_sha1: dict[str, list[Track]] = defaultdict(list)
     for track in tracks:
@@ -344,10 +343,10 @@ def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[Pair
     for copies in by_sha1.values():
         for first, second in combinations(copies, 2):
             if subsets[first.track_id] != subsets[second.track_id]:
-                yield Pair(first.track_id, second.track_id, 1.0, 0.0, first.duration_s or 0.0)
+                yield DuplicatePair(first.track_id, second.track_id, 1.0, 0.0, first.duration_s or 0.0)
 
 
-def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> Iterator[Pair]:
+def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> Iterator[DuplicatePair]:
     """Recordings with much the same fingerprint."""
     settings = store.features
     if not isinstance(settings, LogMel):
@@ -359,10 +358,10 @@ def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> 
         sounding = min(np.count_nonzero(fingerprints.track(number)) for number in numbers)
         if is_one_recording(match, int(sounding), frame_s):
             first, second = (tracks[number].track_id for number in numbers)
-            yield Pair(first, second, match.score, match.shift * frame_s, match.overlap * frame_s)
+            yield DuplicatePair(first, second, match.score, match.shift * frame_s, match.overlap * frame_s)
 
 
-def is_one_recording(match: Match, sounding: int, frame_s: float) -> bool:
+def is_one_recording(match: RecordingMatch, sounding: int, frame_s: float) -> bool:
     """Whether a match is of one recording.
 
     Args:
@@ -373,12 +372,12 @@ def is_one_recording(match: Match, sounding: int, frame_s: float) -> bool:
     return match.score >= THRESHOLD and match.overlap >= max(MIN_OVERLAP * sounding, MIN_OVERLAP_S / frame_s)
 
 
-def _counted(pairs: Sequence[Pair]) -> str:
+def _counted(pairs: Sequence[DuplicatePair]) -> str:
     number = f"{len(pairs)} pair{'s' * (len(pairs) > 1)}"
     return f"{number} of near-identical recordings in two subsets (split.duplicates=drop keeps the tested ones)"
 
 
-def _listing(pairs: Sequence[Pair], subsets: Mapping[str, str]) -> str:
+def _listing(pairs: Sequence[DuplicatePair], subsets: Mapping[str, str]) -> str:
     return "; ".join(
         f"{pair.first} ({subsets[pair.first]}) and {pair.second} ({subsets[pair.second]}), {pair.score:.2f}"
         for pair in pairs

@@ -21,7 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog
-from artistid.data.duplicates import N_BITS, NEIGHBOURS, SMOOTHING_S, Codes, Match, fingerprint, is_one_recording
+from artistid.data.duplicates import (
+    N_BITS,
+    SMOOTHING_S,
+    VOTING_NEIGHBOURS,
+    Codes,
+    RecordingMatch,
+    fingerprint,
+    is_one_recording,
+)
 from artistid.data.features import LogMel
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
@@ -130,7 +138,7 @@ class Recordings:
         known, number, frame = self._index
         telling = np.flatnonzero((codes != 0) & (codes != np.append(0, codes[:-1])))
         first = np.searchsorted(known, codes[telling], "left")
-        n_equal = np.minimum(np.searchsorted(known, codes[telling], "right") - first, NEIGHBOURS)
+        n_equal = np.minimum(np.searchsorted(known, codes[telling], "right") - first, VOTING_NEIGHBOURS)
         of_song = np.repeat(telling, n_equal)
         begins = np.cumsum(n_equal) - n_equal
         of_known = np.repeat(first - begins, n_equal) + np.arange(n_equal.sum())
@@ -148,7 +156,7 @@ class Recordings:
         return list(best.items())
 
 
-def _compare(codes: Codes, kept: Codes, shift: int) -> Match:
+def _compare(codes: Codes, kept: Codes, shift: int) -> RecordingMatch:
     """A sound's codes and those that were kept of a recording, into which the sound begins ``shift`` frames."""
     frame = KEPT_EVERY * np.arange(len(kept)) - shift
     there = (frame >= 0) & (frame < len(codes))
@@ -156,4 +164,4 @@ def _compare(codes: Codes, kept: Codes, shift: int) -> Match:
     sounding = (codes != 0) & (others != 0)
     n = int(sounding.sum())
     unequal = int(np.bitwise_count((codes ^ others)[sounding]).sum())
-    return Match(0, 1, 1 - unequal / (N_BITS * max(1, n)), shift, KEPT_EVERY * n)
+    return RecordingMatch(0, 1, 1 - unequal / (N_BITS * max(1, n)), shift, KEPT_EVERY * n)

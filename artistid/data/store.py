@@ -37,9 +37,9 @@ import numpy as np
 from artistid.data.audio import DecodingError
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features
-from artistid.data.shards import Array, Rows, Shard, joined
+from artistid.data.shards import FeatureArray, Rows, Shard, joined
 from artistid.data.song import Limits, crashed, read_song, start_decoders
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.old_names import STORE_ENTRY, renamed
 from artistid.places import no_file
 from artistid.processes import WorkerDiedError, lock
@@ -49,14 +49,14 @@ from artistid.writing import whole, write_text
 log = logging.getLogger(__name__)
 
 # Part of a store's key: raise it when decoding or features change what they give for the same settings.
-VERSION = 4
+STORE_VERSION = 4
 
 # Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
 WINDOW = 4
 
 SHARDS = "shards"  # the folder that has theirs
 
-File = tuple[str, int, int, int]  # path, size, time of change, and the file system's own time of that
+FileIdentity = tuple[str, int, int, int]  # path, size, time of change, and the file system's own time of that
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +98,7 @@ class Entry:
         return self.start + self.frames
 
     @property
-    def file(self) -> File:
+    def file(self) -> FileIdentity:
         return self.path, self.size, self.mtime_ns, self.ctime_ns
 
 
@@ -118,7 +118,7 @@ class Store:
     entries: dict[str, Entry]
     features: Features
 
-    def track(self, track_id: str) -> Array:
+    def track(self, track_id: str) -> FeatureArray:
         """The features ``(frames, width)`` of a whole track; a view of the map."""
         entry = self.entries[track_id]
         return self.array[entry.start : entry.stop]
@@ -173,11 +173,10 @@ def fill_store(
         DecodingError: a file that can't be decoded.
         ArtistidError: a folder that can't be written, or nothing that could be decoded.
     """
-    if on_error not in ("raise", "skip"):
-        raise ArtistidError(f"on_error={on_error!r} is none of raise, skip")
+    require_choice("on_error", on_error, ("raise", "skip"))
     if workers is not None and workers < 0:
         raise ArtistidError(f"workers={workers} is no number of processes: expected 0 or more")
-    settings = {"version": VERSION, "features": features.plain()}
+    settings = {"version": STORE_VERSION, "features": features.plain()}
     key = hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = folder / f"{features.name}-{key}"
     part = folder / SHARDS / shard.name if shard else folder
@@ -231,7 +230,7 @@ def _key(path: Path) -> str:
     return str(path.absolute())
 
 
-def _file(path: Path) -> File:
+def _file(path: Path) -> FileIdentity:
     """A file as it is now; one that can't be found has no size and no time: what is wrong shows when it is read."""
     try:
         stat = path.stat()
@@ -240,7 +239,7 @@ def _file(path: Path) -> File:
     return _key(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _identity(file: File) -> dict[str, Any]:
+def _identity(file: FileIdentity) -> dict[str, Any]:
     """What an entry keeps of what a file is known by."""
     return dict(zip(("path", "size", "mtime_ns", "ctime_ns"), file, strict=True))
 
@@ -250,7 +249,7 @@ def _parts(folder: Path) -> list[Path]:
     return [folder, *sorted(path.parent for path in folder.glob(f"{SHARDS}/*/index.jsonl"))]
 
 
-def _learn(by_file: dict[File, Entry], entry: Entry) -> None:
+def _learn(by_file: dict[FileIdentity, Entry], entry: Entry) -> None:
     """Add what is known of a file; what says nothing of the file system's time gives way to what does."""
     by_file[entry.file] = entry
     if entry.ctime_ns:
@@ -265,7 +264,7 @@ class _Index:
         self.width = width
         self.catalog = catalog
         self.journals = [_Journal(part, width) for part in _parts(folder)]
-        self.by_file: dict[File, Entry] = {}
+        self.by_file: dict[FileIdentity, Entry] = {}
         self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file; starts are rows of all arrays as one
         first = 0
         for journal in self.journals:
@@ -330,7 +329,7 @@ class _Journal:
         self.index_path = folder / "index.jsonl"
         self.array_path = folder / "features.npy"
         self.failed_path = folder / "failed.csv"
-        self.by_file: dict[File, Entry] = {}
+        self.by_file: dict[FileIdentity, Entry] = {}
         self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file: entries with frames
         self.failed: dict[str, Entry] = {}  # by path
         self.frames = 0
@@ -386,7 +385,7 @@ class _Journal:
         """Where a frame begins in the array's file, in bytes."""
         return self._header_bytes + frame * self.width * np.dtype(np.float16).itemsize
 
-    def array(self) -> Array:
+    def array(self) -> FeatureArray:
         """The frames ``(frames, width)`` that the index knows, memory-mapped.
 
         Its header, for other programs, is passed over: it may be a song ahead of the index.
@@ -422,7 +421,7 @@ class _Appender:
         self.array_file = array_file
         self.index_file = index_file
 
-    def append(self, entry: Entry, array: Array | None) -> None:
+    def append(self, entry: Entry, array: FeatureArray | None) -> None:
         """Write one song; without ``array`` it can't be decoded, or its content is there under another name."""
         journal = self.journal
         changes_failed = entry.error or entry.path in journal.failed
@@ -437,7 +436,7 @@ class _Appender:
         self.index_file.write(json.dumps(asdict(entry)).encode() + b"\n")
         _to_disk(self.index_file)
 
-    def _write_frames(self, entry: Entry, array: Array) -> None:
+    def _write_frames(self, entry: Entry, array: FeatureArray) -> None:
         self.array_file.seek(0)
         self.array_file.write(self.journal.header(entry.stop))
         self.array_file.seek(self.journal.offset(entry.start))
@@ -465,7 +464,7 @@ def _to_disk(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-Made = tuple[Entry, Array | None]
+Made = tuple[Entry, FeatureArray | None]
 
 
 def _make(path: Path, features: Features, known: frozenset[str], limits: Limits) -> Made:

@@ -29,14 +29,14 @@ from artistid.writing import write_text
 log = logging.getLogger(__name__)
 
 # Part of the cache's key: raise it when the same file gives other tags.
-VERSION = 2
+TAGS_VERSION = 2
 
 # Below so many files, starting processes takes longer than reading.
 WORTH_WORKERS = 2000
 BATCH = 100  # files at a time, for a worker
 
 # What each is called in ID3, Vorbis comments and APE, MP4, Windows Media, and RIFF; the first that a file has is taken.
-NAMES = {
+TAG_NAMES = {
     "artist": ("TPE1", "artist", "\xa9ART", "Author", "IART"),
     "album_artist": (
         *("TPE2", "albumartist", "album artist", "album_artist", "aART", "WM/AlbumArtist"),
@@ -62,7 +62,7 @@ NAMES = {
         *("----:com.apple.iTunes:MusicBrainz Album Id", "MusicBrainz/Album Id"),
     ),
 }
-NAMED = ("artist", "album_artist", "album", "title")  # of these, what people have written
+WRITTEN_TAGS = ("artist", "album_artist", "album", "title")  # of these, what people have written
 IDENTIFIER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 MOST_APPENDED_BYTES = 2**20  # of an ID3 tag at a file's end
@@ -124,9 +124,9 @@ def read_tags(path: Path, encoding: str | None = None) -> Tags:
 
 def _read_tags(path: Path, encoding: str | None) -> Tags:
     kinds, errors = _all_tags(path, encoding)
-    found = {field: _first(kinds, names) for field, names in NAMES.items()}
+    found = {field: _first(kinds, names) for field, names in TAG_NAMES.items()}
     values = {field: _texts(value, encoding) for field, value in found.items()}
-    texts = {field: "; ".join(values[field]) for field in NAMED}
+    texts = {field: "; ".join(values[field]) for field in WRITTEN_TAGS}
     disc, number = ("".join(values[field][:1]).partition("/")[0].strip() for field in ("disc", "number"))
     each = max(values["artists"], values["artist"], key=len)
     album_id = _identifiers(values["album_id"])
@@ -348,7 +348,7 @@ def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
     """Path to state and tags; nothing if there is no cache, or one of other settings."""
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
-        return content["files"] if content["made_by"] == [VERSION, encoding] else {}
+        return content["files"] if content["made_by"] == [TAGS_VERSION, encoding] else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -356,6 +356,6 @@ def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
 def _save(cache: Path, encoding: str | None, files: Mapping[str, tuple[int, int, int, Tags]]) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_text(cache, json.dumps({"made_by": [VERSION, encoding], "files": files}))
+        write_text(cache, json.dumps({"made_by": [TAGS_VERSION, encoding], "files": files}))
     except OSError as error:
         raise ArtistidError(f"what the tags say cannot be kept in {cache} (cache_dir): {error}") from error

@@ -36,7 +36,7 @@ PRINT_DPI = 300
 PAGE_INCHES = 7  # the width of a printed page's text; a larger figure is scaled down to it, and needs fewer dots
 # Beyond this many artists the cells are too small for numbers and the figure shows shares alone.
 MOST_ARTISTS_WITH_COUNTS = 25
-LONGEST_NAME = 32
+LONGEST_LABEL = 32
 # Matplotlib's own font knows Latin, Greek and Cyrillic; these, where installed, draw what it cannot.
 FONTS = (
     "DejaVu Sans",
@@ -199,7 +199,7 @@ def marker_size(n_epochs: int) -> float:
 
 def shortened(name: str) -> str:
     """A name that fits beside an axis or in a legend: at most 32 characters, an ellipsis last where it was longer."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
+    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1].rstrip()}…"
 
 
 def as_written(*texts: Text) -> None:

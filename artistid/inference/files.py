@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from artistid.data.catalog import nfc
 from artistid.data.sources.folder import AudioSearch
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_path
 from artistid.places import expanded, no_file
 
 PLAYLISTS = frozenset({".m3u", ".m3u8", ".pls"})
@@ -28,8 +28,7 @@ def find_audio(wanted: str | Sequence[str], setting: str = "audio") -> list[Path
         ArtistidError: nothing wanted, no such file or folder, a folder or pattern without audio, or a playlist that
             lists nothing. A file that a playlist lists need not exist: that is found out when it is its turn.
     """
-    if not wanted:
-        raise ArtistidError(f"{setting}=PATH is missing: a file, folder, pattern or playlist, or a [list] of them")
+    require_path({setting: wanted}, setting, "a file, folder, pattern or playlist, or a [list] of them")
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     try:
         found = [path for name in names for path in _named(str(name), setting)]

@@ -26,7 +26,6 @@ from artistid.models.embedding import EmbeddingNetwork
 if TYPE_CHECKING:
     from onnx_ir import Model
 
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # known to ONNX Runtime since version 1.14
 OUTPUTS = ("probability", "clip_probability", "embedding")
 TRACED_SECONDS = 10.0  # any song of several clips and blocks of frames would do

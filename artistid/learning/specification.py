@@ -26,7 +26,16 @@ from artistid.learning.archive import load_archive
 from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import printable
-from artistid.trust import BOUNDS, LONGEST_NAME, MOST_MEL_VALUES, Trust, check_bound, check_plain, find_class, shown
+from artistid.trust import (
+    BOUNDS,
+    LONGEST_ARTIST_NAME,
+    MOST_MEL_VALUES,
+    Trust,
+    check_bound,
+    check_plain,
+    find_class,
+    shown,
+)
 from artistid.writing import whole, write_text
 
 CHECKPOINT_KEY = "artistid"
@@ -133,13 +142,13 @@ class Specification:
         for name in ("artists", "recordings"):
             _check_texts(getattr(self, name), name)
         check_bound("artists", len(self.artists))
-        if len(set(self.artists)) < len(self.artists) or max(map(len, self.artists)) > LONGEST_NAME:
-            raise ArtistidError(f"artists has a name twice, or one of more than {LONGEST_NAME} characters")
+        if len(set(self.artists)) < len(self.artists) or max(map(len, self.artists)) > LONGEST_ARTIST_NAME:
+            raise ArtistidError(f"artists has a name twice, or one of more than {LONGEST_ARTIST_NAME} characters")
         check_bound("batch_size", self.batch_size)
         for name, choices in (("vote", METHODS), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 names = ", ".join(dict.fromkeys(map(str, choices)))
-                raise ArtistidError(f"{name}={shown(getattr(self, name))} is none of {names}")
+                raise ArtistidError(f"{name}={shown(getattr(self, name))}: expected one of {names}")
         for subset, settings in (("features", self.features), ("clip", self.clip), ("open_set", self.open_set or {})):
             for name, value in settings.items():
                 if f"{subset}.{name}" in BOUNDS and value is not None:

@@ -138,8 +138,8 @@ def short_revision(run: Run) -> str:
     return commit[:7] + plus + changes
 
 
-MARK = ".artistid-report"
-PAGE, MARKDOWN, TABLES, FIGURES = "report.html", "report.md", "tables", "figures"
+REPORT_MARK = ".artistid-report"
+PAGE, MARKDOWN, TABLE_FOLDER, FIGURES = "report.html", "report.md", "tables", "figures"
 GENERATOR = '<meta name="generator" content="artistid.report">'
 TITLE = "Music artist classification: report"
 MARKDOWN_SIGNS = re.compile(r"([\\`*_<>\[\]|#~])")
@@ -160,10 +160,10 @@ def begin_folder(path: str | Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not _is_report(out):
             raise ArtistidError(f"out={path} is not empty and holds no report of artistid; choose another folder")
-        (out / MARK).touch()
+        (out / REPORT_MARK).touch()
         write_text(page, f"<!DOCTYPE html>{GENERATOR}<p>This report was begun and is not finished.")
         sweep(out)
-        for name in (TABLES, FIGURES):
+        for name in (TABLE_FOLDER, FIGURES):
             if (out / name).exists():
                 shutil.rmtree(out / name)
         (out / MARKDOWN).unlink(missing_ok=True)
@@ -175,7 +175,7 @@ def begin_folder(path: str | Path) -> Path:
 def _is_report(out: Path) -> bool:
     """Whether a report was begun here; before there were marks, the page alone said so."""
     page = out / PAGE
-    return (out / MARK).exists() or (page.exists() and GENERATOR in page.read_text(encoding="utf-8"))
+    return (out / REPORT_MARK).exists() or (page.exists() and GENERATOR in page.read_text(encoding="utf-8"))
 
 
 def write_report(sections: Sequence[Section], out: Path) -> Path:
@@ -184,11 +184,11 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
     Returns:
         The HTML page.
     """
-    (out / TABLES).mkdir(exist_ok=True)
+    (out / TABLE_FOLDER).mkdir(exist_ok=True)
     for section in _walk(sections):
         for block in section.blocks:
             if isinstance(block, Table):
-                write_csv(out / TABLES / f"{block.name}.csv", block.data)
+                write_csv(out / TABLE_FOLDER / f"{block.name}.csv", block.data)
     environment = _environment(out)
     made = provenance({})
     for name in (MARKDOWN, PAGE):

@@ -27,11 +27,9 @@ from artistid.evaluation.plots import (
     save,
     shortened,
 )
-from artistid.evaluation.scores import confusion
+from artistid.evaluation.scores import LEVELS, confusion
 from artistid.reporting import published
 from artistid.runs.studies import Run, Study, mean_and_sd
-
-LEVELS = tuple(published.TABLES)
 
 
 def f1_by_clip(study: Study, path: Path) -> None:

@@ -28,6 +28,7 @@ from artistid.data.catalog import Catalog, nfc, read_rows
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.plots import PALETTE, as_written, save, shortened
+from artistid.evaluation.score_table import UNITS
 from artistid.reporting.projection import NEIGHBOURS, Clustering, Embedding, embed, open_run
 from artistid.runs.folder import RunFolder
 from artistid.trust import Trust
@@ -45,7 +46,6 @@ SHAPES = (
     ("X", "x", 1.1),
     ("*", "star", 1.4),
 )
-LEVELS = {"frame": "clips", "song": "songs"}
 LEGEND_ROWS = 25
 PIXELS_PER_POINT = 4 / 3
 # As SVG, each point is an element of its own; beyond this many, browsers become slow and WebGL draws them.
@@ -59,7 +59,7 @@ CONFIG = {
 }
 
 
-class Style(NamedTuple):
+class MapStyle(NamedTuple):
     """How the points of one artist look, in matplotlib's and plotly's words; ``scale`` is for their width."""
 
     colour: str
@@ -161,10 +161,10 @@ def _genre_of_each(points: pd.DataFrame, genres: Mapping[str, str]) -> pd.Series
     return found
 
 
-def styles(names: Sequence[str]) -> dict[str, Style]:
+def styles(names: Sequence[str]) -> dict[str, MapStyle]:
     """A look for each name, by their order; from the 57th on looks come again."""
     looks = zip(cycle(PALETTE), cycle(SHAPES), strict=False)
-    return {name: Style(colour, *shape) for name, (colour, shape) in zip(names, looks, strict=False)}
+    return {name: MapStyle(colour, *shape) for name, (colour, shape) in zip(names, looks, strict=False)}
 
 
 def draw_map(levels: Mapping[str, Embedding], scores: Mapping[str, Mapping[str, Clustering]], path: str | Path) -> None:
@@ -191,7 +191,7 @@ def draw_map(levels: Mapping[str, Embedding], scores: Mapping[str, Mapping[str, 
                 linewidths=0.3,
                 edgecolors="white",
             )
-        axes.set_title(f"{LEVELS[level]} (n = {score.n}): {score}", fontsize=10)
+        axes.set_title(f"{UNITS[level]} (n = {score.n}): {score}", fontsize=10)
         axes.set_aspect("equal", adjustable="datalim")
         axes.set(xticks=[], yticks=[])  # t-SNE's axes mean nothing
     legend = figure.legend(
@@ -244,7 +244,7 @@ def write_page(
         plotly_js=get_plotlyjs(),
         figure=figure.to_json(),  # which escapes what would end the script
         config=CONFIG,
-        levels=LEVELS,
+        levels=UNITS,
         labels=labels,
         scores={
             level: {label: f"n = {score.n}: {score}" for label, score in by_label.items()}

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from artistid.data.splits import PROTOCOLS
 from artistid.errors import ArtistidError
+from artistid.evaluation.score_table import UNITS
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Picture, ReportContext, Section
-from artistid.reporting.maps import LEVELS, read_genres, write_map
+from artistid.reporting.maps import read_genres, write_map
 from artistid.reporting.spectrograms import write_spectrograms
 from artistid.runs.studies import SPLITS, Run, Study, differing_settings
 
@@ -228,7 +229,7 @@ def method(context: ReportContext) -> Iterator[Section]:
             "is Wilson's for as many independent songs as would spread as much. They speak of the choice of test "
             "songs, not of the spread between trainings.",
             f"The published figures are worked out from the single trials that the authors of the paper released; "
-            f"{tables.MARK.strip()} marks where the printed tables differ from them.",
+            f"{tables.MISPRINT_MARK.strip()} marks where the printed tables differ from them.",
         ],
     )
 
@@ -302,7 +303,7 @@ def maps(context: ReportContext) -> Iterator[Section]:
         except ArtistidError as error:
             blocks.append(f"No map of run {run.number}: {error}")
             continue
-        clusters = "; ".join(f"{LEVELS[level]}: {scores['artist']}" for level, scores in files.scores.items())
+        clusters = "; ".join(f"{UNITS[level]}: {scores['artist']}" for level, scores in files.scores.items())
         caption = (
             f"Where {run.condition['model']} puts the test clips of {run.condition['data']}, {run.condition['split']} "
             f"split, {run.condition['clip']}, and their averages per song: t-SNE of its bottleneck (paper, Fig. 3). "

@@ -19,7 +19,7 @@ from artistid.reporting.document import RunNumbers, Table, short_revision
 from artistid.runs.studies import SPLITS, LeftOut, Results, Run, Study, mean_and_sd
 
 DASH = "–"
-MARK = " †"
+MISPRINT_MARK = " †"
 
 
 def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
@@ -51,7 +51,7 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
         }
     )
     notes = [
-        f"{MARK.strip()} Worked out from the authors' trials; the paper prints {_misprinted(row)}."
+        f"{MISPRINT_MARK.strip()} Worked out from the authors' trials; the paper prints {_misprinted(row)}."
         for row in rows
         if _misprinted(row)
     ]
@@ -249,7 +249,7 @@ def _system_row(study: Study, split: str, level: str) -> dict[str, Any] | None:
     }
 
 
-class Pair(NamedTuple):
+class SystemPair(NamedTuple):
     """Two systems to compare, and their runs in the trials that both have."""
 
     split: str
@@ -258,7 +258,7 @@ class Pair(NamedTuple):
     trials: list[tuple[Run, Run]]
 
 
-def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Pair]:
+def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[SystemPair]:
     """Pairs of runs by their folders.
 
     Raises:
@@ -269,11 +269,11 @@ def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Pai
         if isinstance(chosen, str) or len(chosen) != 2:
             raise ArtistidError(f"compare={compare}: expected a list of pairs of run folders, [[first,second],…]")
         first, second = (results.find(path, "compare") for path in chosen)
-        pairs.append(Pair(first.condition["split"], first.name, second.name, [(first, second)]))
+        pairs.append(SystemPair(first.condition["split"], first.name, second.name, [(first, second)]))
     return pairs
 
 
-def pairs_with_the_best(studies: Sequence[Study]) -> list[Pair]:
+def pairs_with_the_best(studies: Sequence[Study]) -> list[SystemPair]:
     """On each split of a data set, every condition and the best one, in the trials that both have.
 
     A condition is a system and its clip length. The best has the highest mean song-level F1 among those with the most
@@ -293,7 +293,7 @@ def pairs_with_the_best(studies: Sequence[Study]) -> list[Pair]:
         for name, runs in conditions.items():
             trials = [(runs[trial], conditions[best][trial]) for trial in runs if trial in conditions[best]]
             if name != best and trials:
-                pairs.append(Pair(split, name, best, trials))
+                pairs.append(SystemPair(split, name, best, trials))
     return pairs
 
 
@@ -301,7 +301,7 @@ def _mean_song_f1(runs: Iterable[Run]) -> float:
     return float(np.mean([run.test("song")["f1_weighted"] for run in runs]))
 
 
-def comparison_table(title: str, pairs: Sequence[Pair], draws: int, seed: int) -> Table:
+def comparison_table(title: str, pairs: Sequence[SystemPair], draws: int, seed: int) -> Table:
     """Paired comparisons at song level; a pair that can't be compared shows dashes, and a note says why."""
     compared: list[Comparison | None] = []
     notes = []
@@ -345,7 +345,7 @@ def comparison_table(title: str, pairs: Sequence[Pair], draws: int, seed: int) -
     )
 
 
-def _comparison_row(pair: Pair, found: Comparison | None, p_holm: float) -> dict[str, Any]:
+def _comparison_row(pair: SystemPair, found: Comparison | None, p_holm: float) -> dict[str, Any]:
     row: dict[str, Any] = {"split": pair.split, "first": pair.first, "second": pair.second, "trials": len(pair.trials)}
     names = ("songs", "difference", "ci95_low", "ci95_high", "only_first", "only_second", "p_mcnemar")
     if found:
@@ -412,7 +412,7 @@ def slug(text: str) -> str:
 
 
 def _mark(misprint: float) -> str:
-    return "" if math.isnan(misprint) else MARK
+    return "" if math.isnan(misprint) else MISPRINT_MARK
 
 
 def _misprinted(row: Mapping[str, Any]) -> str:

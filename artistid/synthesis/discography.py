@@ -17,7 +17,7 @@ from artistid.errors import ArtistidError
 from artistid.processes import WorkerDiedError, Workers, lock
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.composing import compose
-from artistid.synthesis.instruments import Samples, render
+from artistid.synthesis.instruments import Waveform, render
 from artistid.synthesis.production import draw_production, produce
 from artistid.synthesis.style import draw_artist
 from artistid.terminal import progress
@@ -55,7 +55,7 @@ COMPOSER_VERSION = 2
 BIT_RATE = 32_000
 
 # Seconds: less than two bars of the slowest song is no music.
-SHORTEST = 5.0
+SHORTEST_SONG_S = 5.0
 
 LONGEST_OVER_SHORTEST = 1.1
 
@@ -90,7 +90,7 @@ class Discography:
     def __post_init__(self) -> None:
         for name in ("n_artists", "n_albums", "n_songs"):
             self._check(name, int, 1)
-        self._check("seconds", float, SHORTEST)
+        self._check("seconds", float, SHORTEST_SONG_S)
         self._check("style_strength", float, 0.0)
         self._check("producer_strength", float, 0.0)
         self._check("seed", int, 0)
@@ -127,7 +127,7 @@ def recordings(discography: Discography) -> Iterator[Recording]:
                 yield Recording(artist, album, song, PurePosixPath(artist_name, album_name.title(), file))
 
 
-def record(discography: Discography, artist: int, album: int, song: int) -> Samples:
+def record(discography: Discography, artist: int, album: int, song: int) -> Waveform:
     """A song as it is on the record: (samples,) float32 within ±1 at ``SAMPLE_RATE``."""
     style = draw_artist(_rng(discography, "artist", artist), discography.style_strength)
     production = draw_production(_rng(discography, "album", artist, album), discography.producer_strength)
@@ -144,7 +144,7 @@ def _rng(discography: Discography, stream: str, *numbers: int) -> np.random.Gene
     return np.random.default_rng(np.random.SeedSequence(discography.seed, spawn_key=(_STREAMS.index(stream), *numbers)))
 
 
-def encode(samples: Samples) -> bytes:
+def encode(samples: Waveform) -> bytes:
     """MP3 at ``BIT_RATE``.
 
     Raises:

@@ -35,7 +35,7 @@ class Draw(Protocol):
 
 
 @dataclass(frozen=True)
-class Range:
+class RangeTrait:
     """A number, or a tuple of ``size`` numbers, between ``low`` and ``high``; uniform when z is a standard normal."""
 
     low: float
@@ -52,7 +52,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChoiceTrait:
     """The option whose entry is largest: equal odds where entries are drawn alike, a favourite where one is raised."""
 
     options: tuple[Any, ...]
@@ -109,11 +109,11 @@ class Nested:
 
 
 def trait(low: float, high: float, *, log: bool = False, size: int = 1) -> Any:
-    return field(metadata={"draw": Range(low, high, log, size)})
+    return field(metadata={"draw": RangeTrait(low, high, log, size)})
 
 
 def choice(*options: Any) -> Any:
-    return field(metadata={"draw": Choice(options)})
+    return field(metadata={"draw": ChoiceTrait(options)})
 
 
 def habit(*options: Any) -> Any:

@@ -15,10 +15,9 @@ from artistid.errors import ArtistidError
 from artistid.printing import printable
 from artistid.writing import scratch_folder
 
-LONGEST_NAME = 120
+LONGEST_SHOWN_NAME = 120
 UNNAMED = "the song"
 MEGABYTE = 10**6
-FORMATS = "an mp3, m4a, flac, ogg, opus, wav or aiff file"
 PLAIN_NUMBER = re.compile(r"[0-9]{1,20}")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RETRY_SECONDS = 10
@@ -49,7 +48,7 @@ def shown_name(name: str) -> str:
         'pass\ufffdwd.mp3'
     """
     last = printable(name.strip()).replace("\\", "/").rsplit("/", 1)[-1].strip()
-    return f"{last[: LONGEST_NAME - 1]}…" if len(last) > LONGEST_NAME else last or UNNAMED
+    return f"{last[: LONGEST_SHOWN_NAME - 1]}…" if len(last) > LONGEST_SHOWN_NAME else last or UNNAMED
 
 
 async def receive(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from artistid.data import duplicates
-from artistid.data.duplicates import THRESHOLD, Fingerprints, Match, fingerprint
+from artistid.data.duplicates import THRESHOLD, Fingerprints, RecordingMatch, fingerprint
 from artistid.data.features import LogMel
 from artistid.synthesis.discography import Discography, record, recordings
 from tests.data.versions import RATE, VERSIONS, Samples
@@ -19,7 +19,7 @@ def songs() -> list[Samples]:
     return [record(SONGS, song.artist, song.album, song.song) for song in recordings(SONGS)]
 
 
-def matches(first: list[Samples], second: list[Samples], features: LogMel | None = None) -> list[Match]:
+def matches(first: list[Samples], second: list[Samples], features: LogMel | None = None) -> list[RecordingMatch]:
     """Those between a song of ``first`` and one of ``second``, counted on from those of ``first``."""
     log_mel = features or LogMel()
     found = Fingerprints((log_mel(samples) for samples in (*first, *second)), log_mel)

@@ -242,7 +242,7 @@ OURS = frozenset(
     )
 )
 # What belongs to the command that runs now, and never to the one that the description is of.
-PLACES = ("cache_dir", "workers")
+OWN_SETTINGS = ("cache_dir", "workers")
 
 
 def check_description(description: Any, trust: Trust = ()) -> None:
@@ -261,7 +261,7 @@ def check_description(description: Any, trust: Trust = ()) -> None:
 
 def redirected(description: Mapping[str, Any], cache_dir: str, workers: int | None) -> dict[str, Any]:
     """The same data, but what is written lies where this user says, and as many processes work."""
-    own = dict(zip(PLACES, (cache_dir, workers), strict=True))
+    own = dict(zip(OWN_SETTINGS, (cache_dir, workers), strict=True))
     return {name: own.get(name, value) for name, value in description.items()}
 
 

@@ -15,7 +15,7 @@ from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, str]
+CatalogRow = dict[str, str]
 
 
 @dataclass(kw_only=True)
@@ -60,7 +60,7 @@ class CatalogFile(Source):
         root = absolute(root)
         return tracks_of(self.read(root), root, str(self.csv))
 
-    def read(self, root: Path) -> dict[Path, Row]:
+    def read(self, root: Path) -> dict[Path, CatalogRow]:
         """The rows of the file by the audio files that they name."""
         table = expanded(str(self.csv))
         rows = place(read_rows(table, ("path", "artist"), "catalog"), root, table)
@@ -79,13 +79,13 @@ class CatalogFile(Source):
         return rows
 
 
-def place(rows: list[Row], root: Path, table: Path) -> dict[Path, Row]:
+def place(rows: list[CatalogRow], root: Path, table: Path) -> dict[Path, CatalogRow]:
     """The rows by the files that they name below ``root``.
 
     Raises:
         ArtistidError: text that is no UTF-8, a path that leads out of ``root``, or a file that is there twice.
     """
-    placed: dict[Path, Row] = {}
+    placed: dict[Path, CatalogRow] = {}
     for row in rows:
         path = path_below(root, row["path"], table)
         for column in ("artist", "album", "title"):
@@ -107,7 +107,7 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
-def tracks_of(rows: dict[Path, Row], root: Path, where: str) -> list[Track]:
+def tracks_of(rows: dict[Path, CatalogRow], root: Path, where: str) -> list[Track]:
     """The tracks of rows that name an artist; compilations are left out, and all that is left out is counted.
 
     Args:

@@ -14,7 +14,7 @@ from typing import ClassVar
 from artistid.data.catalog import Catalog, Track, folded, nfc
 from artistid.data.credits import Credits, credits_of
 from artistid.data.sources.base import DatasetCard, Source, absolute
-from artistid.data.sources.catalog_file import CatalogFile, Row, tracks_of
+from artistid.data.sources.catalog_file import CatalogFile, CatalogRow, tracks_of
 from artistid.data.sources.folder import audio_files
 from artistid.data.tags import Tags, read_all_tags, tell_unread
 from artistid.errors import ArtistidError, abbreviate
@@ -23,7 +23,7 @@ from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("path", "artist", "album", "title", "disc", "number", "note")
+LIBRARY_COLUMNS = ("path", "artist", "album", "title", "disc", "number", "note")
 
 _DISC = r"(?:cd|dis[ck])\s*\.?\s*#?\s*(?P<{}>\d{{1,2}}|one|two|three|four|i{{1,3}}|iv)\b"
 # "Tago Mago (Disc 2: Peking O)", "Tago Mago, CD 2"; "Volume 2" is another album.
@@ -34,7 +34,7 @@ _VERSION = (
     r"|session|take|edit|version|(?:re)?mix|re-?recorded|bonus|deluxe)\b[^)\]]*"
 )
 # "Vitamin C (Live at the BBC)", "Vitamin C - 2004 Remaster"
-VERSION = re.compile(rf"\s*[(\[]{_VERSION}[)\]]|\s+[–-]\s+{_VERSION}$", re.IGNORECASE)
+VERSION_SUFFIX = re.compile(rf"\s*[(\[]{_VERSION}[)\]]|\s+[–-]\s+{_VERSION}$", re.IGNORECASE)
 
 
 @dataclass(kw_only=True)
@@ -108,7 +108,7 @@ class Library(CatalogFile):
             _write_table(table, rows, groups, root)
         return tracks
 
-    def _rows_by_tags(self, files: list[Path], root: Path) -> dict[Path, Row]:
+    def _rows_by_tags(self, files: list[Path], root: Path) -> dict[Path, CatalogRow]:
         cache = below(expanded(self.cache_dir), self.name, "data.name") / "tags.json"
         read = read_all_tags(files, cache, self.tag_encoding, self.workers, self.reread)
         tags = dict(zip(files, read, strict=True))
@@ -158,7 +158,7 @@ def _report_guesses(credits: Credits, tags: Mapping[Path, Tags], root: Path) -> 
         )
 
 
-def _row(path: Path, tags: Tags, artist: str, left_out: str) -> Row:
+def _row(path: Path, tags: Tags, artist: str, left_out: str) -> CatalogRow:
     """A track's row in the table."""
     if left_out:
         artist = "Various Artists"
@@ -178,7 +178,7 @@ def versions(tracks: Iterable[Track]) -> list[list[Track]]:
     """Songs that an artist has under one title more than once, apart from what says which version it is."""
     groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
     for track in sorted(tracks, key=lambda track: track.track_id):
-        title = "".join(filter(str.isalnum, folded(VERSION.sub("", track.title))))
+        title = "".join(filter(str.isalnum, folded(VERSION_SUFFIX.sub("", track.title))))
         same = groups[track.artist, title]
         if not same or same[-1].track_id != track.track_id:  # in another format, of which data.prefer takes one
             same.append(track)
@@ -189,7 +189,7 @@ def _described(track: Track) -> str:
     return f"{track.artist} – {track.title} ({track.album or 'no album'})"
 
 
-def _write_table(table: Path, rows: Mapping[Path, Row], groups: list[list[Track]], root: Path) -> None:
+def _write_table(table: Path, rows: Mapping[Path, CatalogRow], groups: list[list[Track]], root: Path) -> None:
     """Write what the tags say, and what is odd about it, for people to correct."""
     also = {
         track.path: ", ".join(each.path.relative_to(root).as_posix() for each in group if each is not track)
@@ -200,7 +200,7 @@ def _write_table(table: Path, rows: Mapping[Path, Row], groups: list[list[Track]
     try:
         # The mark at the beginning tells spreadsheets that it is UTF-8; paths need not be Unicode.
         with whole(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, LIBRARY_COLUMNS)
             writer.writeheader()
             writer.writerows(noted)
     except OSError as error:

@@ -17,21 +17,27 @@ from typing import ClassVar, NamedTuple
 from artistid.data.benchmarks.lists import Benchmark
 from artistid.data.catalog import Track
 from artistid.data.sources.base import DatasetCard, Source, describe
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION")  # and TAGS, one per cell, as many as there are
-SHAPES = (r"(track_\d+)", r"(artist_\d+)", r"(album_\d+)", r"(\d\d/\d+\.mp3)", r"(\d+(?:\.\d+)?)")
-LINE = re.compile(r"\t".join(SHAPES) + r"(?:\t(.*))?")
+TABLE_COLUMNS = (
+    "TRACK_ID",
+    "ARTIST_ID",
+    "ALBUM_ID",
+    "PATH",
+    "DURATION",
+)  # and TAGS, one per cell, as many as there are
+COLUMN_PATTERNS = (r"(track_\d+)", r"(artist_\d+)", r"(album_\d+)", r"(\d\d/\d+\.mp3)", r"(\d+(?:\.\d+)?)")
+LINE = re.compile(r"\t".join(COLUMN_PATTERNS) + r"(?:\t(.*))?")
 NAMES_FILE, NAMES_CELLS = "raw.meta.tsv", 8
-AUDIO_FOLDERS = ("", "audio", "audio-low")  # below data.root
+JAMENDO_FOLDERS = ("", "audio", "audio-low")  # below data.root
 ENDINGS = {"audio": ".mp3", "audio-low": ".low.mp3"}
 MENTIONED = 20  # track ids in a warning; hydra.verbose=artistid shows all
 
 
-class Row(NamedTuple):
+class JamendoRow(NamedTuple):
     """A track in the official table.
 
     Attributes:
@@ -99,8 +105,7 @@ class MtgJamendo(Source):
 
     def _files(self, root: Path) -> dict[str, Path]:
         """The audio files below ``root`` by their place."""
-        if self.audio not in (None, *ENDINGS):
-            raise ArtistidError(f"data.audio={self.audio} is none of {', '.join(ENDINGS)}")
+        require_choice("data.audio", self.audio, (None, *ENDINGS))
         kinds = {kind: files for kind, files in audio_files(root).items() if files and self.audio in (None, kind)}
         if not kinds:
             what = " or ".join(f"NN/<track>{ENDINGS[kind]}" for kind in ENDINGS if self.audio in (None, kind))
@@ -139,7 +144,7 @@ def audio_files(root: Path) -> dict[str, dict[str, Path]]:
     """
     kinds: dict[str, dict[str, Path]] = {kind: {} for kind in ENDINGS}
     kind_of = {ending: kind for kind, ending in ENDINGS.items()}
-    for folder in (root / name / f"{number:02}" for name in AUDIO_FOLDERS for number in range(100)):
+    for folder in (root / name / f"{number:02}" for name in JAMENDO_FOLDERS for number in range(100)):
         for path in folder.iterdir() if folder.is_dir() else ():
             track, dot, ending = path.name.partition(".")
             files = kinds.get(kind_of.get(dot + ending, ""))
@@ -163,7 +168,7 @@ def place_of(track_id: str) -> str:
     return f"{number % 100:02}/{number}"
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path) -> list[JamendoRow]:
     """The tracks of an official table: tab-separated, each tag in a cell of its own, plain or gzipped.
 
     Raises:
@@ -172,11 +177,12 @@ def read_table(path: Path) -> list[Row]:
     """
     lines = _lines(path, "a table such as autotagging.tsv")
     columns = next(lines, "").split("\t")
-    if tuple(columns[: len(COLUMNS)]) != COLUMNS:
+    if tuple(columns[: len(TABLE_COLUMNS)]) != TABLE_COLUMNS:
         raise ArtistidError(
-            f"{path} is no table of MTG-Jamendo: expected the columns {', '.join(COLUMNS)}, TAGS; found {columns[:8]}"
+            f"{path} is not a table of MTG-Jamendo: expected the columns {', '.join(TABLE_COLUMNS)}, TAGS; "
+            f"found {columns[:8]}"
         )
-    rows: dict[str, Row] = {}
+    rows: dict[str, JamendoRow] = {}
     for number, line in enumerate(lines, start=2):
         if not (match := LINE.fullmatch(line)):
             raise ArtistidError(f"{path}, line {number}: {_first_fault(line)}")
@@ -185,18 +191,18 @@ def read_table(path: Path) -> list[Row]:
             raise ArtistidError(f"{path}, line {number}: PATH is {file}, expected {place_of(track_id)}.mp3")
         if track_id in rows:
             raise ArtistidError(f"{path}, line {number}: the track {track_id} is there twice")
-        rows[track_id] = Row(track_id, artist, album, float(seconds), tuple(filter(None, tags.split("\t"))))
+        rows[track_id] = JamendoRow(track_id, artist, album, float(seconds), tuple(filter(None, tags.split("\t"))))
     return list(rows.values())
 
 
 def _first_fault(line: str) -> str:
     """What is wrong with a line of the table."""
     cells = line.split("\t")
-    if len(cells) < len(COLUMNS):
-        return f"expected {len(COLUMNS)} cells or more, found {len(cells)}"
+    if len(cells) < len(TABLE_COLUMNS):
+        return f"expected {len(TABLE_COLUMNS)} cells or more, found {len(cells)}"
     return next(
         f"{name} is {cell!r}, expected the form {shape}"
-        for name, cell, shape in zip(COLUMNS, cells, SHAPES, strict=False)
+        for name, cell, shape in zip(TABLE_COLUMNS, cells, COLUMN_PATTERNS, strict=False)
         if not re.fullmatch(shape, cell)
     )
 

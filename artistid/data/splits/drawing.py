@@ -1,4 +1,4 @@
-"""Draws of a split by a seed and names alone: shares of songs, whole artists, and checks that there is enough to draw."""
+"""Draws of a split by a seed and names alone, of shares of songs and whole artists; and checks for too few of them."""
 
 from __future__ import annotations
 

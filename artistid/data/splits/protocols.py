@@ -23,7 +23,7 @@ from artistid.data.splits.drawing import (
     with_validation_songs,
 )
 from artistid.data.splits.split import Split
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.places import expanded
 
 
@@ -52,8 +52,7 @@ class AlbumSplit:
             ArtistidError: an unknown ``validation``, a track without an album, or an artist with too few albums or
                 songs; all are listed.
         """
-        if self.validation not in (None, "song"):
-            raise ArtistidError(f"split.validation={self.validation!r} is none of null, song")
+        require_choice("split.validation", self.validation, (None, "song"))
         require_albums(catalog, "split=album")
         n_albums = {artist: len(names) for artist, names in catalog.albums.items()}
         if self.validation == "song":
@@ -160,7 +159,7 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
     return {name: key for name, key in named.items() if name in known}
 
 
-LISTS = {"train": "a20-trn-tracks.list", "val": "a20-val-tracks.list", "test": "a20-tst-tracks.list"}
+CANONICAL_LISTS = {"train": "a20-trn-tracks.list", "val": "a20-val-tracks.list", "test": "a20-tst-tracks.list"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +177,13 @@ class CanonicalSplit:
         """Read the split, whatever the seed; raises ArtistidError, see :func:`by_lists`."""
         if self.lists is None:
             raise ArtistidError(
-                f"split=canonical reads {', '.join(LISTS.values())}, and data.root has no lists/ with them: "
+                f"split=canonical reads {', '.join(CANONICAL_LISTS.values())}, and data.root has no lists/ with them: "
                 "split.lists=FOLDER says where they are"
             )
         folder = expanded(self.lists)
-        return Split(by_lists(catalog, {subset: folder / name for subset, name in LISTS.items()}), "canonical", None)
+        return Split(
+            by_lists(catalog, {subset: folder / name for subset, name in CANONICAL_LISTS.items()}), "canonical", None
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from artistid import old_names
 from artistid.data.catalog import Catalog, Track, nfc, read_rows
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.writing import whole
 
 log = logging.getLogger(__name__)
@@ -161,10 +161,7 @@ class Split:
         subsets: dict[str, str] = {}
         for row in rows:
             name, subset = nfc(row["track_id"]), row["subset"]
-            if subset not in SUBSETS:
-                raise ArtistidError(
-                    f"{path}: the subset {subset!r} of the track {name!r} is none of {', '.join(SUBSETS)}"
-                )
+            require_choice(f"{path}: the subset of the track {name!r}", subset, SUBSETS)
             if name in subsets:
                 raise ArtistidError(f"{path}: the track {name!r} is there twice")
             subsets[name] = subset

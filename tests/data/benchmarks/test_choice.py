@@ -7,12 +7,12 @@ import pytest
 
 from artistid.data.benchmarks import choice
 from artistid.data.benchmarks.lists import require_published
-from artistid.data.sources.mtg_jamendo import Row, read_table
+from artistid.data.sources.mtg_jamendo import JamendoRow, read_table
 from artistid.errors import ArtistidError
 from tests.data.jamendo import SHARED_TABLE, collection, row
 
 
-def numbers(rows: Iterable[Row]) -> list[int]:
+def numbers(rows: Iterable[JamendoRow]) -> list[int]:
     return sorted(int(entry.track_id.removeprefix("track_")) for entry in rows)
 
 

@@ -196,7 +196,7 @@ def test_a_table_that_is_another(tmp_path: Path, content: str | bytes, message: 
 
 
 def test_a_tree_that_lacks_a_part(tmp_path: Path) -> None:
-    with pytest.raises(ArtistidError, match=r"data\.subset=tiny is none of small, medium, large, full"):
+    with pytest.raises(ArtistidError, match=r"data\.subset=tiny: expected one of small, medium, large, full"):
         source(tmp_path, "tiny").catalog()
     with pytest.raises(
         ArtistidError, match=r"holds none of fma_large, fma_full: found an empty folder[\s\S]*mdeff/fma"

@@ -71,5 +71,5 @@ def test_advice_where_no_artist_has_enough() -> None:
 
 
 def test_an_unknown_validation() -> None:
-    with pytest.raises(ArtistidError, match=r"split\.validation='songs' is none of null, song"):
+    with pytest.raises(ArtistidError, match=r"split\.validation=songs: expected one of null, song"):
         AlbumSplit(validation="songs").draw(SMALL, 0)

@@ -239,7 +239,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     [
         (None, "split.path=.* does not exist"),
         ("track,subset\na,train\n", "lacks the columns track_id; found"),
-        ("track_id,subset\na,train\nb,dev\n", "'dev' of the track 'b' is none of train, val, test"),
+        ("track_id,subset\na,train\nb,dev\n", "the track 'b'=dev: expected one of train, val, test"),
         ("track_id,subset\na,train\na,test\n", "'a' is there twice"),
         ("track_id,subset\na\n", "line 2: expected 2 cells"),
         ("track_id,subset,rule,seed\na,train,song,x\n", "seed 'x' is no whole number"),
