@@ -74,7 +74,7 @@ def _check(settings: dict[str, Any]) -> None:
         try:
             ipaddress.ip_address(proxy)
         except ValueError:
-            raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is no address") from None
+            raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is not an address") from None
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:

@@ -74,7 +74,7 @@ def members(hint: Any) -> Iterator[Any]:
 
 
 def item(hint: Any) -> Any:
-    """The type of a list's items; None for what is no list."""
+    """The type of a list's items; None for what is not a list."""
     if hint in LIST_TYPES or get_origin(hint) in LIST_TYPES:
         return next(iter(get_args(hint)), Any)
     return None

@@ -1,4 +1,4 @@
-"""Places on disk: names that become parts of paths, wherever they come from, and what is no file to be read."""
+"""Places on disk: names that become parts of paths, wherever they come from, and what is not a file to be read."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _fault(name: object) -> str:
     try:
         os.fsencode(name)
     except UnicodeError:
-        return "what is no text"
+        return "what is not text"
     return ""
 
 

@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
-# A child is no fork, which would inherit locks of threads that it does not have, and is not multiprocessing's spawn,
+# A child is not a fork, which would inherit locks of threads that it does not have, and is not multiprocessing's spawn,
 # which runs a caller's script again that has no `if __name__ == "__main__"`.
 BOOT = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from artistid.processes import serve; serve()"
 
@@ -352,7 +352,7 @@ def _data_bytes() -> int:
 
 
 def _portable(error: BaseException) -> Exception:
-    """An exception that can be sent, and raised there; one that is no user's has its traceback with it."""
+    """An exception that can be sent, and raised there; one that is not a user's has its traceback with it."""
     if not isinstance(error, ArtistidError):
         error.add_note(f"in a worker process:\n{traceback.format_exc()}")
     with suppress(Exception):

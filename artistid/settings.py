@@ -574,7 +574,7 @@ def composing(error: Exception, settings: Settings) -> str:
         return f"{match[1]}: expected one value; -m runs each of several in turn"
     if match := UNKNOWN_SETTING.search(told):
         alike = closest(match[1], settings.names)
-        return f"{match[1]} is no setting of {settings.verb}{alike}; +{match[1]}=… would add it"
+        return f"{match[1]} is not a setting of {settings.verb}{alike}; +{match[1]}=… would add it"
     if match := NO_CHOICE.search(told):
         group, _, choice = match[1].rpartition("/")
         return f"{group}={choice}: expected one of {', '.join(settings.choices(group)) or 'the files in conf/'}"

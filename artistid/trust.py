@@ -116,9 +116,9 @@ def _fault(value: Any) -> str:
             return f"the number {value}"
     elif isinstance(value, Mapping):
         if any(type(name) is not str for name in value):
-            return "a setting whose name is no text"
+            return "a setting whose name is not text"
     elif not (value is None or kind is bool or kind is list or kind is tuple):
-        return f"a {kind.__name__}, which is no plain value"
+        return f"a {kind.__name__}, which is not a plain value"
     return ""
 
 
@@ -131,7 +131,7 @@ def trusted(config: DictConfig) -> Trust:
     """The packages that ``trust`` names.
 
     Raises:
-        ArtistidError: what is no list of packages, or a list that comes from a file of settings.
+        ArtistidError: what is not a list of packages, or a list that comes from a file of settings.
     """
     packages = check_trust(config.get("trust") or [])
     if packages and HydraConfig.initialized() and not _on_command_line():
@@ -148,12 +148,12 @@ def _on_command_line() -> bool:
 
 
 def check_trust(packages: Any) -> Trust:
-    """The same packages; raises ArtistidError for what is no list of names of packages."""
+    """The same packages; raises ArtistidError for what is not a list of names of packages."""
     if isinstance(packages, str):
-        raise ArtistidError(f"trust={packages} is no list: write trust=[{packages}]")
+        raise ArtistidError(f"trust={packages} is not a list: write trust=[{packages}]")
     for package in packages:
         if not isinstance(package, str) or not PACKAGE.fullmatch(package):
-            raise ArtistidError(f"trust: {shown(package)} is no name of a package, such as mynet")
+            raise ArtistidError(f"trust: {shown(package)} is not a name of a package, such as mynet")
         if package.partition(".")[0] in sys.stdlib_module_names:
             raise ArtistidError(f"trust={package}: that is part of Python itself, and not to be called by a file")
     return tuple(packages)
@@ -178,7 +178,7 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
     """
     packages = (*homes, *trust)
     if not isinstance(target, str) or not is_within(target, packages):
-        raise ArtistidError(f"it would call {shown(target)}, which is no part of artistid{way_to_trust(target)}")
+        raise ArtistidError(f"it would call {shown(target)}, which is not part of artistid{way_to_trust(target)}")
     try:
         found = get_object(target)
     except Exception as error:  # Hydra raises what an import raised
@@ -186,7 +186,7 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
         raise ArtistidError(f"{target} cannot be found: {type(cause).__name__}: {cause}") from error
     # What a module imports is within reach of its name too.
     if not isinstance(found, type) or not is_within(f"{found.__module__}.", packages):
-        raise ArtistidError(f"it would call {target!r}, which is no part of artistid: it is no {what} of that package")
+        raise ArtistidError(f"it would call {target!r}, which is not part of artistid: it is no {what} of that package")
     return found
 
 

@@ -34,7 +34,7 @@ _numbers = count()
 def whole(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """Open a file for writing that takes its place only when the block has ended well, and is on disk by then.
 
-    Until then, and whatever ends the block or the process, what was there before stays. What is no regular file, such
+    Until then, and whatever ends the block or the process, what was there before stays. What is not a regular file, such
     as a pipe, is written as it is.
 
     Args:

@@ -69,7 +69,7 @@ class DecodingError(ArtistidError):
 
 
 class NoAudioError(DecodingError):
-    """A file that is no audio, as far as can be told here."""
+    """A file that is not audio, as far as can be told here."""
 
 
 class TooLongError(DecodingError):
@@ -321,7 +321,7 @@ def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded:
 
     Raises:
         DecodingError: after the last frame, where more than a few could not be decoded. What cannot be at the very end
-            is no part of the song: tags of a kind of their own, or padding.
+            is not part of the song: tags of a kind of their own, or padding.
     """
     import av
 

@@ -65,7 +65,7 @@ class Catalog(Sequence[Track]):
     """Tracks sorted by track id.
 
     Raises:
-        ArtistidError: a track id that is there twice.
+        ArtistidError: a track id that appears twice.
     """
 
     tracks: tuple[Track, ...]
@@ -75,7 +75,7 @@ class Catalog(Sequence[Track]):
         for first, second in pairwise(ordered):
             if first.track_id == second.track_id:
                 raise ArtistidError(
-                    f"the track {first.track_id!r} is there twice: {first.path} and {second.path}; remove or rename one"
+                    f"the track {first.track_id!r} appears twice: {first.path} and {second.path}; remove or rename one"
                 )
         object.__setattr__(self, "tracks", ordered)
 
@@ -185,7 +185,7 @@ class Catalog(Sequence[Track]):
         """Read what :meth:`to_csv` wrote.
 
         Raises:
-            ArtistidError: no such file, columns missing, a duration that is no number, or a track that is there twice.
+            ArtistidError: no such file, columns missing, a duration that is not a number, or a track that appears twice.
         """
         rows = read_rows(path, TRACK_COLUMNS, "catalog")
         try:
@@ -199,19 +199,19 @@ class Catalog(Sequence[Track]):
                 for row in rows
             )
         except ValueError as error:
-            raise ArtistidError(f"{path} is no catalog: a duration_s is not in seconds: {error}") from error
+            raise ArtistidError(f"{path} is not a catalog: a duration_s is not in seconds: {error}") from error
 
 
 def require_list(names: object, setting: str) -> None:
     """Raises ArtistidError for a single name where a list of them is expected."""
     if isinstance(names, str):
-        raise ArtistidError(f"{setting}={names} is no list: write {setting}=[{names}]")
+        raise ArtistidError(f"{setting}={names} is not a list: write {setting}=[{names}]")
 
 
 def nfc(text: str) -> str:
-    """Text in Unicode NFC, since some file systems hand out decomposed names; what is no text becomes U+FFFD.
+    """Text in Unicode NFC, since some file systems hand out decomposed names; what is not text becomes U+FFFD.
 
-    That is bytes of a file's name that are no UTF-8, and halves of characters, which JSON can have.
+    That is bytes of a file's name that are not UTF-8, and halves of characters, which JSON can have.
     """
     if text.isascii():
         return text
@@ -262,11 +262,11 @@ def read_rows(
             a text that is cut short within a letter.
     """
     if not path.is_file():
-        raise ArtistidError(f"the {what} {path} is no file (seen from {Path.cwd()})")
+        raise ArtistidError(f"the {what} {path} is not a file (seen from {Path.cwd()})")
     encoding = _encoding(path)
     try:
         return _rows(path, encoding, required, what, earlier_names)
-    except UnicodeError as error:  # UTF-8 can't raise it: its bytes that are no text are kept
+    except UnicodeError as error:  # UTF-8 can't raise it: its bytes that are not text are kept
         reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
         raise ArtistidError(f"{path} is no {what}: it is no whole {encoding.upper()} text: {reason}") from error
 
@@ -307,7 +307,7 @@ def _require_columns(columns: list[str], required: Collection[str], where: str) 
     if missing := [name for name in required if name not in columns]:
         raise ArtistidError(f"{where}: it lacks the columns {', '.join(missing)}; found {columns}")
     if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
-        raise ArtistidError(f"{where}: the columns {', '.join(twice)} are there twice")
+        raise ArtistidError(f"{where}: the columns {', '.join(twice)} appear twice")
 
 
 def _require_known(names: Collection[str], known: Collection[str], setting: str, what: str) -> None:

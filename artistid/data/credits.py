@@ -267,7 +267,7 @@ def _albums(tags: Mapping[Path, Tags]) -> list[Album]:
 
 
 def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[str, str], set[str]]:
-    """Of joint names that are no band's: whose guests they name, and those that are doubtful.
+    """Of joint names that are not band's: whose guests they name, and those that are doubtful.
 
     They go to an artist whose name they begin with, and whom the library knows without the guest, if it is a guest.
     """

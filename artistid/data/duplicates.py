@@ -366,7 +366,7 @@ def is_one_recording(match: RecordingMatch, sounding: int, frame_s: float) -> bo
 
     Args:
         match: of two tracks.
-        sounding: frames of the shorter one that are no silence.
+        sounding: frames of the shorter one that are not silence.
         frame_s: seconds of a frame.
     """
     return match.score >= THRESHOLD and match.overlap >= max(MIN_OVERLAP * sounding, MIN_OVERLAP_S / frame_s)

@@ -175,7 +175,7 @@ def fill_store(
     """
     require_choice("on_error", on_error, ("raise", "skip"))
     if workers is not None and workers < 0:
-        raise ArtistidError(f"workers={workers} is no number of processes: expected 0 or more")
+        raise ArtistidError(f"workers={workers} is not a number of processes: expected 0 or more")
     settings = {"version": STORE_VERSION, "features": features.plain()}
     key = hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = folder / f"{features.name}-{key}"
@@ -319,7 +319,7 @@ class _Index:
 class _Journal:
     """What the index of one folder says, as far as it is sound.
 
-    It ends where a line is torn or is no entry, or where its frames are not in the array, as after a power failure: all
+    It ends where a line is torn or is not an entry, or where its frames are not in the array, as after a power failure: all
     from there on is redone.
     """
 
@@ -394,7 +394,7 @@ class _Journal:
 
 
 def _parse(line: bytes) -> Entry | None:
-    """The entry of a line of the index; None if the line is torn or is no entry."""
+    """The entry of a line of the index; None if the line is torn or is not an entry."""
     try:
         entry = Entry(**renamed(json.loads(line.decode()), STORE_ENTRY)) if line.endswith(b"\n") else None
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -406,7 +406,7 @@ def _is_sound(entry: Entry) -> bool:
     """Whether what an entry says is of the types that it declares, and no number is impossible."""
     kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
     values = [(getattr(entry, field.name), kinds[str(field.type)]) for field in fields(entry)]
-    if any(type(value) not in allowed for value, allowed in values):  # not isinstance: true and false are no numbers
+    if any(type(value) not in allowed for value, allowed in values):  # not isinstance: true and false are not numbers
         return False
     counts = (entry.start, entry.frames, entry.size, entry.crc32)
     return min(counts) >= 0 and 0 <= entry.duration_s < math.inf and math.isfinite(entry.pad_value)

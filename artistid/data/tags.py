@@ -284,7 +284,7 @@ def read_all_tags(
         try:
             codecs.lookup(encoding)
         except LookupError:
-            raise ArtistidError(f"data.tag_encoding={encoding} is no encoding; expected one such as cp1251") from None
+            raise ArtistidError(f"data.tag_encoding={encoding} is not an encoding; expected one such as cp1251") from None
     cached = {} if reread else _load(cache, encoding)
     states = {str(path): _state(path) for path in paths}
     known: dict[str, Any] = {

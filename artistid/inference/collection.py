@@ -184,7 +184,7 @@ class Collection:
                     raise ArtistidError(f"{where} is damaged, or no collection of artistid: {fault}")
                 table = file.read([*SONG_COLUMNS, "embedding"])
         except (OSError, pa.ArrowException) as error:
-            raise ArtistidError(f"{where} cannot be read, or is no Parquet file: {error}") from error
+            raise ArtistidError(f"{where} cannot be read, or is not a Parquet file: {error}") from error
         if not table.num_rows:
             raise ArtistidError(f"{where} has no songs")
         if empty := [name for name in table.column_names if _has_nulls(table[name])]:
@@ -327,7 +327,7 @@ def absolute(path: str | Path) -> str:
 
 
 def as_text(name: str | Path) -> str:
-    r"""A name as Parquet can hold it: bytes that are no UTF-8 are written as ``\xff``, so that names stay different."""
+    r"""A name as Parquet can hold it: bytes that are not UTF-8 are written as ``\xff``, so that names stay different."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

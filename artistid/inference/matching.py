@@ -68,7 +68,7 @@ class Matches:
         matches: the strongest first.
         alike: similarity from which two clips count as alike, for this query.
         left_out: track ids of the query's own recording, which is not compared with itself.
-        warnings: what there is to know of this answer, in sentences.
+        warnings: what limits this answer, in sentences.
     """
 
     query: str

@@ -27,7 +27,7 @@ class Query:
         artist: who made it; empty where nobody says.
         vector: ``(units,)``, its embedding.
         own: rows of the collection that are this very recording, by the SHA-1 of its samples, or this very file.
-        warnings: what there is to know of its sound, in sentences.
+        warnings: what is odd about the audio, in sentences.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Similar:
         songs: the nearest ones, the nearest first.
         artists: likewise.
         left_out: track ids of the query's own recording, which is not compared with itself.
-        warnings: what there is to know of this answer, in sentences.
+        warnings: what limits this answer, in sentences.
     """
 
     query: str
@@ -110,7 +110,7 @@ def find_similar(collection: Collection, query: Query, top: int = 10, same_artis
 
 
 def songs_to_leave_out(collection: Collection, query: Query, same_artist: bool) -> tuple[set[int], list[str]]:
-    """The rows of the songs that a query is not compared with, and what there is to know of the answer.
+    """The rows of the songs that a query is not compared with, and what limits this answer.
 
     Raises:
         ArtistidError: no song is left to compare with.

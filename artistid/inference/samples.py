@@ -1,4 +1,4 @@
-"""Songs that are no files: the features of samples."""
+"""Songs that are not files: the features of samples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def features_of_samples(samples: npt.ArrayLike, rate: int | None, features: LogM
         features: to be made of them.
 
     Raises:
-        ArtistidError: samples that are no sound.
+        ArtistidError: samples that are not sound.
     """
     mono, rate = _mono(samples), _checked_rate(rate)
     blocks = (mono[first : first + BLOCK_VALUES] for first in range(0, len(mono), BLOCK_VALUES))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -47,6 +47,23 @@ class ReportContext:
         return {"cache_dir": self.config.cache_dir, "workers": self.config.workers, "trust": trusted(self.config)}
 
 
+class Column(NamedTuple):
+    """A column of a table, as it is read.
+
+    Attributes:
+        heading: above it.
+        cell: what it shows of a row's values: text, or :class:`RunNumbers`.
+    """
+
+    heading: str
+    cell: Callable[[Mapping[str, Any]], Any]
+
+    @classmethod
+    def of(cls, name: str, format_: Callable[[Any], Any] = str, heading: str = "") -> Column:
+        """The column of one value, headed by its own name if no other is given."""
+        return cls(heading or name, lambda row: format_(row[name]))
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A table, as read and as data.
@@ -54,18 +71,28 @@ class Table:
     Attributes:
         name: of its CSV file, without ending.
         caption: what it shows.
-        cells: as read: text, or :class:`RunNumbers`.
-        data: as written to CSV, unrounded.
+        rows: of values by name, unrounded.
+        columns: what is shown of them.
         runs: it was made from.
         notes: below it.
     """
 
     name: str
     caption: str
-    cells: pd.DataFrame
-    data: pd.DataFrame
-    runs: Sequence[Run]
+    rows: Sequence[Mapping[str, Any]]
+    columns: Sequence[Column]
+    runs: Sequence[Run] = ()
     notes: Sequence[str] = ()
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """As read."""
+        return pd.DataFrame({column.heading: [column.cell(row) for row in self.rows] for column in self.columns})
+
+    @property
+    def data(self) -> pd.DataFrame:
+        """As written to CSV."""
+        return pd.DataFrame([{name: _as_data(value) for name, value in row.items()} for row in self.rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +146,10 @@ class RunNumbers(tuple[int, ...]):
             else:
                 ranges.append((number, number))
         return ranges
+
+
+def _as_data(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, RunNumbers) else value
 
 
 def origin(runs: Sequence[Run]) -> str:

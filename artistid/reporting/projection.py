@@ -128,7 +128,7 @@ def open_run(
     """
     run = RunFolder(run_folder)
     if not run.scores.exists():
-        raise ArtistidError(f"{run.path} is no finished run: it has no {run.scores.name} (seen from {Path.cwd()})")
+        raise ArtistidError(f"{run.path} is not a finished run: it has no {run.scores.name} (seen from {Path.cwd()})")
     classifier = ArtistClassifier.from_checkpoint(run.checkpoints / "best.ckpt", trust)
     specification = classifier.specification
     config = DictConfig(

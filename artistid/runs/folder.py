@@ -158,7 +158,7 @@ class RunFolder:
             )
         if self.path.exists() and any(self.path.iterdir()) and not self.is_run():
             raise ArtistidError(
-                f"run_dir={self.path} is not empty and is no run folder (it lacks {self.mark.name}); choose another"
+                f"run_dir={self.path} is not empty and is not a run folder (it lacks {self.mark.name}); choose another"
             )
         logger = logging.getLogger()
         logger.addHandler(self._kept_log)

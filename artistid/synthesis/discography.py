@@ -54,7 +54,7 @@ COMPOSER_VERSION = 2
 # Bits per second, constant.
 BIT_RATE = 32_000
 
-# Seconds: less than two bars of the slowest song is no music.
+# Seconds: less than two bars of the slowest song is not music.
 SHORTEST_SONG_S = 5.0
 
 LONGEST_OVER_SHORTEST = 1.1
@@ -184,7 +184,7 @@ def write_discography(discography: Discography, folder: Path, workers: int | Non
         ArtistidError: the folder cannot be written to, ``workers`` is negative, or a worker process died.
     """
     if workers is not None and workers < 0:
-        raise ArtistidError(f"data.workers={workers} is no number of processes: expected 0 or more")
+        raise ArtistidError(f"data.workers={workers} is not a number of processes: expected 0 or more")
     if not _missing(discography, folder):  # a complete one is not written to, not even to lock it
         return
     try:

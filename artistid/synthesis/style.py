@@ -142,7 +142,7 @@ def read_traits(of: type[T], z: Vector) -> T:
     return of(**values)
 
 
-# ruff: noqa: RUF009 - the calls in these classes declare fields; they are no defaults
+# ruff: noqa: RUF009 - the calls in these classes declare fields; they are not defaults
 
 
 VOWELS = ("i", "e", "a", "o", "u")

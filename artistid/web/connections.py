@@ -102,7 +102,7 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn says of what is no HTTP, as all else is said here."""
+        """What uvicorn says of what is not HTTP, as all else is said here."""
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
@@ -141,7 +141,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level="error",  # a stranger's nonsense is no news
+                log_level="error",  # a stranger's nonsense is not news
                 access_log=False,
                 proxy_headers=bool(proxies),
                 forwarded_allow_ips=list(proxies),

@@ -164,7 +164,7 @@ class OwnPageOnly:
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of an address; none of what is no address."""
+    """The parts of an address; none of what is not an address."""
     try:
         return urlsplit(address)
     except ValueError:  # a bracket too many, letters that read as others

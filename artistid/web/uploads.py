@@ -98,7 +98,7 @@ def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> 
     if isinstance(error, NoAudioError):
         return RefusedError(
             415,
-            f"{name} is no audio that can be read here. It is to be an mp3, m4a, flac, ogg, opus, wav or aiff file.",
+            f"{name} is not audio that can be read here. It is to be an mp3, m4a, flac, ogg, opus, wav or aiff file.",
         )
     if isinstance(error, TooLongError):
         return RefusedError(413, f"{name} is too long: this page takes songs of up to {max_minutes:g} minutes.")

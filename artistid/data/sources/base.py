@@ -129,7 +129,7 @@ class Source(ABC):
             best = next(filter(None, ranked), same)
             if len(best) > 1:
                 raise ArtistidError(
-                    f"the track {track_id!r} is there twice: {best[0].path} and {best[1].path}; data.prefer=[flac,mp3] "
+                    f"the track {track_id!r} appears twice: {best[0].path} and {best[1].path}; data.prefer=[flac,mp3] "
                     "says which ending to take, the best first, and data.exclude=[…] leaves out files, by their paths "
                     "below data.root with their endings"
                 )
@@ -190,7 +190,7 @@ def path_below(root: Path, text: str, where: object) -> Path:
         ArtistidError: a path that leads out of ``root``, or one of another machine's drives.
     """
     if "\0" in text:
-        raise ArtistidError(f"{where}: {text!r} is no path: it has a NUL character in it")
+        raise ArtistidError(f"{where}: {text!r} is not a path: it has a NUL character in it")
     path = absolute(root / text)
     if "\\" in text and not path.exists():
         path = absolute(root / text.replace("\\", "/"))
@@ -199,7 +199,7 @@ def path_below(root: Path, text: str, where: object) -> Path:
             f"{where}: {text!r} is a path on a Windows drive; expected one relative to data.root={root}"
         )
     if root not in path.parents:
-        raise ArtistidError(f"{where}: {text!r} is no file below data.root={root}, to which paths are relative")
+        raise ArtistidError(f"{where}: {text!r} is not a file below data.root={root}, to which paths are relative")
     return path
 
 
@@ -291,7 +291,7 @@ def _kind(target: Any, trust: Trust) -> type:
         return kind
     kind = find_class(target, (), trust, "source")
     if not callable(getattr(kind, "catalog", None)):
-        raise ArtistidError(f"data would be a {target}, which is no source: it has no method catalog")
+        raise ArtistidError(f"data would be a {target}, which is not a source: it has no method catalog")
     return kind
 
 
@@ -307,7 +307,7 @@ def _check_fields(kind: type, settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
         if not _is_of(value, hints[name]):
             raise ArtistidError(
-                f"data.{name}={shown(value)} is no setting of {kind.__name__}, which takes another type"
+                f"data.{name}={shown(value)} is not a setting of {kind.__name__}, which takes another type"
             )
         if f"data.{name}" in BOUNDS:
             check_bound(f"data.{name}", value)

@@ -53,7 +53,7 @@ class CatalogFile(Source):
         if self.csv is None:
             raise ArtistidError(f"data.csv is not set: say which file holds the catalog\n{self.expected()}")
         if not expanded(self.csv).is_file():
-            raise ArtistidError(f"data.csv={self.csv} is no file (seen from {Path.cwd()})\n{self.expected()}")
+            raise ArtistidError(f"data.csv={self.csv} is not a file (seen from {Path.cwd()})\n{self.expected()}")
         return super().catalog()
 
     def scan(self, root: Path) -> list[Track]:
@@ -83,7 +83,7 @@ def place(rows: list[CatalogRow], root: Path, table: Path) -> dict[Path, Catalog
     """The rows by the files that they name below ``root``.
 
     Raises:
-        ArtistidError: text that is no UTF-8, a path that leads out of ``root``, or a file that is there twice.
+        ArtistidError: text that is not UTF-8, a path that leads out of ``root``, or a file that appears twice.
     """
     placed: dict[Path, CatalogRow] = {}
     for row in rows:
@@ -91,13 +91,13 @@ def place(rows: list[CatalogRow], root: Path, table: Path) -> dict[Path, Catalog
         for column in ("artist", "album", "title"):
             if not _is_unicode(row.get(column, "")):
                 raise ArtistidError(
-                    f"{table}: the {column} {nfc(row[column])!r} of {row['path']!r} is no UTF-8; "
+                    f"{table}: the {column} {nfc(row[column])!r} of {row['path']!r} is not UTF-8; "
                     "have your spreadsheet save the file as UTF-8"
                 )
         if path in placed:
             albums = " and ".join(repr(each.get("album", "")) for each in (placed[path], row))
             raise ArtistidError(
-                f"{table}: the file {row['path']!r} is there twice, in the albums {albums}; a track belongs to one"
+                f"{table}: the file {row['path']!r} appears twice, in the albums {albums}; a track belongs to one"
             )
         placed[path] = row
     return placed

@@ -153,7 +153,7 @@ def read_tracks(path: Path) -> list[FmaRow]:
     """What is needed of ``tracks.csv``.
 
     Raises:
-        ArtistidError: other header rows, a file cut short within a text, no UTF-8, or an id that is no number.
+        ArtistidError: other header rows, a file cut short within a text, no UTF-8, or an id that is not a number.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -161,7 +161,7 @@ def read_tracks(path: Path) -> list[FmaRow]:
             header = list(zip(next(reader, []), next(reader, []), strict=False))
         if missing := [" / ".join(names) for names in FMA_COLUMNS if names not in header]:
             raise ArtistidError(
-                f"{path} is no table of FMA's tracks: it lacks the columns {', '.join(missing)} in its two header rows"
+                f"{path} is not a table of FMA's tracks: it lacks the columns {', '.join(missing)} in its two header rows"
             )
         places = [header.index(names) for names in FMA_COLUMNS]
         # The long texts about artists and albums make nine tenths of the file: pandas passes over them quickly.
@@ -169,7 +169,7 @@ def read_tracks(path: Path) -> list[FmaRow]:
             path, header=None, skiprows=2, usecols=places, dtype=object, keep_default_na=False, encoding="utf-8-sig"
         )
     except (ValueError, csv.Error) as error:  # pandas' own errors, and those of decoding, are of the first kind
-        raise ArtistidError(f"{path} is no table of FMA's tracks: {error}") from error
+        raise ArtistidError(f"{path} is not a table of FMA's tracks: {error}") from error
     cells = zip(*(table[place] for place in places), strict=True)
     rows = [_row(path, *texts) for texts in cells if texts[0] != "track_id"]  # a third row names the first column
     if len(rows) != FMA_TRACKS:
@@ -180,7 +180,7 @@ def read_tracks(path: Path) -> list[FmaRow]:
 def _row(path: Path, track_id: str, artist_id: str, artist: str, album_id: str, album: str, *others: str) -> FmaRow:
     for column, value in (("track", track_id), ("artist", artist_id), ("album", album_id)):
         if not value.removeprefix("-").isdecimal():
-            raise ArtistidError(f"{path}: the {column} id {value!r} of the track {track_id!r} is no whole number")
+            raise ArtistidError(f"{path}: the {column} id {value!r} of the track {track_id!r} is not a whole number")
     if album_id == NO_ALBUM:
         album = ""
     elif not album.strip():

@@ -77,7 +77,7 @@ class AudioSearch:
     """Looks for audio files, and keeps account of what it passes over.
 
     Attributes:
-        others: files that are no audio, and their endings.
+        others: files that are not audio, and their endings.
         sounds: files of formats that are not searched for, and their endings.
         no_files: pipes, sockets and devices, in words: to read one might never end.
         closed: folders, and links to files, that can't be read, and why.
@@ -154,7 +154,7 @@ class AudioSearch:
                 *(len(self.sounds), where, _by_ending(self.sounds.values())),
             )
         for places, what in (
-            (self.no_files, "what is no file to be read"),
+            (self.no_files, "what is not a file to be read"),
             (self.closed, "what may not be read"),
             (self.systems, "folders that a system keeps for itself"),
             (self.hidden, "what is hidden by a dot before its name"),
@@ -171,7 +171,7 @@ class AudioSearch:
             )
 
     def _entries(self, folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[os.DirEntry[str]]:
-        """All that is no folder below a folder; ``above`` are the real paths of the folders that lead to it."""
+        """All that is not a folder below a folder; ``above`` are the real paths of the folders that lead to it."""
         try:
             real = folder.resolve()
             if real in above:  # a link that leads back up

@@ -140,7 +140,7 @@ def audio_files(root: Path) -> dict[str, dict[str, Path]]:
     A hundred folders are listed, which is faster than to ask for 55,000 files one by one.
 
     Raises:
-        ArtistidError: a track that is there twice in one kind.
+        ArtistidError: a track that appears twice in one kind.
     """
     kinds: dict[str, dict[str, Path]] = {kind: {} for kind in ENDINGS}
     kind_of = {ending: kind for kind, ending in ENDINGS.items()}
@@ -152,7 +152,7 @@ def audio_files(root: Path) -> dict[str, dict[str, Path]]:
                 continue
             place = f"{folder.name}/{track}"
             if place in files:
-                raise ArtistidError(f"the track {place} is there twice: {files[place]} and {path}; move one away")
+                raise ArtistidError(f"the track {place} appears twice: {files[place]} and {path}; move one away")
             files[place] = path
     return kinds
 
@@ -173,7 +173,7 @@ def read_table(path: Path) -> list[JamendoRow]:
 
     Raises:
         ArtistidError: no such file, columns missing, a cell of another form, a path that is not the track's (one that
-            leaves the root, for instance), or a track that is there twice.
+            leaves the root, for instance), or a track that appears twice.
     """
     lines = _lines(path, "a table such as autotagging.tsv")
     columns = next(lines, "").split("\t")
@@ -190,7 +190,7 @@ def read_table(path: Path) -> list[JamendoRow]:
         if file != f"{place_of(track_id)}.mp3":
             raise ArtistidError(f"{path}, line {number}: PATH is {file}, expected {place_of(track_id)}.mp3")
         if track_id in rows:
-            raise ArtistidError(f"{path}, line {number}: the track {track_id} is there twice")
+            raise ArtistidError(f"{path}, line {number}: the track {track_id} appears twice")
         rows[track_id] = JamendoRow(track_id, artist, album, float(seconds), tuple(filter(None, tags.split("\t"))))
     return list(rows.values())
 
@@ -230,7 +230,7 @@ def read_titles(path: Path) -> dict[str, str]:
 def _lines(path: Path, what: str) -> Iterator[str]:
     """The lines of a text file without their ends, none of them empty; UTF-8 with or without a mark, also gzipped."""
     if not path.is_file():
-        raise ArtistidError(f"{path} is no file; expected {what} there")
+        raise ArtistidError(f"{path} is not a file; expected {what} there")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         text = file.read().decode("utf-8-sig", "replace")
     return filter(None, (line.rstrip("\r") for line in text.split("\n")))

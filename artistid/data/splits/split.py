@@ -155,7 +155,7 @@ class Split:
 
         Raises:
             ArtistidError: no such file, columns missing, a subset that is none of train, val, test, a seed that is no
-                number, or a track that is there twice.
+                number, or a track that appears twice.
         """
         rows = read_rows(path, ("track_id", "subset"), "split", old_names.SPLIT)
         subsets: dict[str, str] = {}
@@ -163,13 +163,13 @@ class Split:
             name, subset = nfc(row["track_id"]), row["subset"]
             require_choice(f"{path}: the subset of the track {name!r}", subset, SUBSETS)
             if name in subsets:
-                raise ArtistidError(f"{path}: the track {name!r} is there twice")
+                raise ArtistidError(f"{path}: the track {name!r} appears twice")
             subsets[name] = subset
         first = rows[0] if rows else {}
         try:
             seed = int(first["seed"]) if first.get("seed") else None
         except ValueError:
-            raise ArtistidError(f"{path}: the seed {first['seed']!r} is no whole number") from None
+            raise ArtistidError(f"{path}: the seed {first['seed']!r} is not a whole number") from None
         return cls(subsets, first.get("rule") or "file", seed)
 
 
