@@ -29,7 +29,7 @@ def app(config: DictConfig) -> None:
     """Serve the page until a signal ends it.
 
     Raises:
-        ArtistidError: bad settings, what the page needs is not installed, or an address that is not to be had.
+        ArtistidError: bad settings, what the page needs is not installed, or an address that is not available.
         SystemExit: in the end, as a shell expects of what a signal ended.
     """
     settings: dict[str, Any] = plain(config)
@@ -74,7 +74,7 @@ def _check(settings: dict[str, Any]) -> None:
         try:
             ipaddress.ip_address(proxy)
         except ValueError:
-            raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is not an address") from None
+            raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is not an IP address") from None
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:
@@ -82,7 +82,7 @@ def _listening_socket(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ArtistidError(f"host={host} port={port} is not to be had: {error.strerror or error}") from error
+        raise ArtistidError(f"host={host} port={port} is not available: {error.strerror or error}") from error
 
 
 def _address(listening: socket.socket) -> str:

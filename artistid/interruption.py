@@ -27,7 +27,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell is told of a process that the signal has ended: 130 of Ctrl-C, 143 of SIGTERM."""
+        """The exit code of a process that the signal has ended: 130 of Ctrl-C, 143 of SIGTERM."""
         return 128 + self.number
 
 

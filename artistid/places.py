@@ -1,4 +1,4 @@
-"""Places on disk: names that become parts of paths, wherever they come from, and what is not a file to be read."""
+"""Places on disk: names that become parts of paths, wherever they come from, and what is not a readable file."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def name_user() -> None:
 
 
 def _fault(name: object) -> str:
-    """What is wrong with a name; nothing of a good one."""
+    """What is wrong with a name; empty for a good one."""
     if not isinstance(name, str):
         return f"no text but {type(name).__name__}"
     if not name or name in (".", ".."):
@@ -79,7 +79,7 @@ def _fault(name: object) -> str:
 
 
 def no_file(path: Path) -> str:
-    """What a path leads to that is neither a file nor a folder; nothing of these, and of what cannot be looked at.
+    """What a path leads to that is neither a file nor a folder; empty for these, and for what cannot be looked at.
 
     To read a pipe may take for ever, as may a device, and neither can be read again.
     """

@@ -47,7 +47,7 @@ GRACE_S = 5.0
 
 
 def lock(folder: Path) -> AbstractContextManager[object]:
-    """Keeps other processes from writing to a folder; waits for one that does, and says so.
+    """Keeps other processes from writing to a folder; waits for one that does, and logs that.
 
     Args:
         folder: holds the lock file, ``.lock``.

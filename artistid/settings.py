@@ -151,7 +151,7 @@ class Settings:
 
     @cached_property
     def required(self) -> list[str]:
-        """The names without which a command has not all its settings."""
+        """The names of the settings that a command cannot do without."""
         own = [name for document in reversed(self.roots) for name in document if name not in ("defaults", *DISPENSABLE)]
         groups = [name for name, choice in self.groups.items() if choice is not None and name not in DISPENSABLE]
         return list(dict.fromkeys([*own, *groups]))
@@ -350,7 +350,7 @@ class _Quoting:
             return self._text(value)
         if any(each in (str, Path) for each in members(hint)) or fits(_read(value), hint):
             return value
-        return self._text(value)  # what it takes is a list: it will be told so by what was typed
+        return self._text(value)  # the setting takes a list, and the error quotes what was typed
 
     def _text(self, text: str) -> str:
         """Text for Hydra; as it is where Hydra reads it so."""
@@ -393,7 +393,7 @@ def _is_there(path: str) -> bool:
 
 
 def _inside_brackets(value: str) -> str | None:
-    """What a list holds, as it was typed; None for what is none, such as ``[1999] Band/[12]*.mp3``."""
+    """What a list holds, as it was typed; None for what is not a list, such as ``[1999] Band/[12]*.mp3``."""
     text = value.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return None
@@ -564,18 +564,18 @@ AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=']+=.*?)'\n", re.DOTA
 
 def composing(error: Exception, settings: Settings) -> str:
     """What kept Hydra from composing the configuration, in a sentence."""
-    told = str(error)
+    message = str(error)
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override} cannot be read: expected setting=value, and quotes of its own around text with signs "
             "or other letters in it, as in '+notes=\"…\"'"
         )
-    if match := AMBIGUOUS.search(told):
+    if match := AMBIGUOUS.search(message):
         return f"{match[1]}: expected one value; -m runs each of several in turn"
-    if match := UNKNOWN_SETTING.search(told):
+    if match := UNKNOWN_SETTING.search(message):
         alike = closest(match[1], settings.names)
         return f"{match[1]} is not a setting of {settings.verb}{alike}; +{match[1]}=… would add it"
-    if match := NO_CHOICE.search(told):
+    if match := NO_CHOICE.search(message):
         group, _, choice = match[1].rpartition("/")
         return f"{group}={choice}: expected one of {', '.join(settings.choices(group)) or 'the files in conf/'}"
-    return re.sub(r"\s*\n\s*", "; ", told.strip())
+    return re.sub(r"\s*\n\s*", "; ", message.strip())

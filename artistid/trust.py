@@ -101,7 +101,7 @@ def _all_values(value: Any) -> Iterator[tuple[Any, int]]:
 
 
 def _fault(value: Any) -> str:
-    """What is wrong with one value of settings; nothing of a good one."""
+    """What is wrong with one value of settings; empty for a good one."""
     kind = type(value)
     if kind is str:
         if len(value) > LONGEST_TEXT:
@@ -153,7 +153,7 @@ def check_trust(packages: Any) -> Trust:
         raise ArtistidError(f"trust={packages} is not a list: write trust=[{packages}]")
     for package in packages:
         if not isinstance(package, str) or not PACKAGE.fullmatch(package):
-            raise ArtistidError(f"trust: {shown(package)} is not a name of a package, such as mynet")
+            raise ArtistidError(f"trust: {shown(package)} is not the name of a package, such as mynet")
         if package.partition(".")[0] in sys.stdlib_module_names:
             raise ArtistidError(f"trust={package}: that is part of Python itself, and not to be called by a file")
     return tuple(packages)

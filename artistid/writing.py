@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:  # not imported: it takes its time, and few who write files need it
     import pandas as pd
 
-# Of a draft: hidden, no audio file's, and no other process's; cut off, lest it be too long where the name is not.
+# The name of a draft: hidden, not taken for an audio file, and of this process alone; cut, as names may be the longest.
 DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[^/]+)-(?P<process>\d+)-\d+\.part", re.DOTALL)
 NAME_LENGTH = 40
 
@@ -34,8 +34,8 @@ _numbers = count()
 def whole(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """Open a file for writing that takes its place only when the block has ended well, and is on disk by then.
 
-    Until then, and whatever ends the block or the process, what was there before stays. What is not a regular file, such
-    as a pipe, is written as it is.
+    Until then, and whatever ends the block or the process, what was there before stays. What is not a regular file,
+    such as a pipe, is written as it is.
 
     Args:
         path: of the file; its folder must be there.
@@ -86,7 +86,7 @@ def sweep(folder: Path, name: str | None = None) -> None:
         folder: that they lie in.
         name: of the file that they are drafts of; None: of any.
     """
-    with suppress(OSError):  # a folder that can't be read says so when it is written to
+    with suppress(OSError):  # a folder that can't be read fails when it is written to
         for path in folder.iterdir():
             draft = DRAFT.fullmatch(path.name)
             if not draft or draft["host"] != platform.node() or (name and draft["name"] != name[:NAME_LENGTH]):
@@ -114,7 +114,7 @@ def scratch_folder(prefix: str) -> tuple[Path, FileLock]:
     """A new folder among the system's temporary ones that nobody else may look into, and its lock.
 
     The lock is held until it is released or the process ends, and by no dead one: by that the folders of processes that
-    were killed are told from those in use, and are removed when the next is made.
+    were killed can be told from those in use, and are removed when the next is made.
 
     Args:
         prefix: of its name, and of those that are removed.

@@ -66,7 +66,7 @@ def test_the_table_names_parts_figures_and_spread(corpus: Path, capsys: pytest.C
         ("only=[train,speed,size]", "only=speed,size: expected some of features"),
         ("format=yaml", "format=yaml: expected one of table, json"),
         ("size.steps=999", "size.steps=999"),
-        ("peers=/nowhere/python", "peers=/nowhere/python is no Python that can be run"),
+        ("peers=/nowhere/python", "peers=/nowhere/python is not a Python that can be run"),
     ],
 )
 def test_bad_settings(override: str, message: str, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:

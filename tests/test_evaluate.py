@@ -111,7 +111,7 @@ def test_files_that_are_no_checkpoints(trained: Path, tmp_path: Path, capsys: py
         (garbage, "cannot be read"),
         (foreign, "not written by artistid"),
         (other, "don't fit"),
-        (unsafe, "'os.system', which is no part of artistid"),
+        (unsafe, "'os.system', which is not part of artistid"),
     ):
         with pytest.raises(SystemExit):
             run_verb("evaluate", f"checkpoint={path}")

@@ -316,7 +316,7 @@ def test_run_folder_that_cannot_be_used(corpus: Path, tmp_path: Path, capsys: py
     (tmp_path / "full" / "config.yaml").write_text("mine")
     with pytest.raises(SystemExit):
         train(corpus, tmp_path / "full")
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     assert (tmp_path / "full" / "config.yaml").read_text() == "mine"
 
 
@@ -341,7 +341,7 @@ def test_a_folder_that_a_run_was_begun_in_is_known(files: tuple[str, ...], accep
         with begun:
             pass
     else:
-        with pytest.raises(ArtistidError, match="is no run folder"), begun:
+        with pytest.raises(ArtistidError, match="is not a run folder"), begun:
             pass
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
 

@@ -52,16 +52,16 @@ class Figure:
 
     def plain(self) -> dict[str, Any]:
         """The median under the figure's own name, and beside it the spread and the peer's."""
-        told: dict[str, Any] = {self.name: _round(self.median), f"{self.name}_range": _range(self.values)}
+        plain: dict[str, Any] = {self.name: _round(self.median), f"{self.name}_range": _range(self.values)}
         if self.peer:
-            told["peer"] = {
+            plain["peer"] = {
                 "name": self.peer,
                 self.name: _round(statistics.median(self.peer_values)),
                 f"{self.name}_range": _range(self.peer_values),
                 "ratio": _round(statistics.median(self.ratios)),
                 "ratio_range": _range(self.ratios),
             }
-        return told
+        return plain
 
 
 def _round(value: float) -> float:

@@ -259,8 +259,8 @@ def _beside(
     """A figure of ours, and a peer's in turn with it if there are peers."""
     if not config.peers:
         return [Figure(name, tuple(in_turn(config.size.rounds, ours)[0]))]
-    values, told = in_turn(config.size.rounds, ours, partial(run_peer, config.peers, script, *arguments))
-    return [Figure(name, tuple(values), told[0]["name"], tuple(peer[key] for peer in told))]
+    values, peers = in_turn(config.size.rounds, ours, partial(run_peer, config.peers, script, *arguments))
+    return [Figure(name, tuple(values), peers[0]["name"], tuple(peer[key] for peer in peers))]
 
 
 def _keras(config: DictConfig, key: str) -> tuple[str, ...]:

@@ -187,7 +187,7 @@ def _without_crumbs(blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.N
 def _mean_of_channels(samples: Block) -> npt.NDArray[np.float32]:
     """(n,) of (n, channels), a channel at a time: numpy's mean along so short an axis takes as long as decoding."""
     total = samples[:, 0]
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted, and told in words
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted, and reported
         for channel in range(1, samples.shape[1]):
             total = total + samples[:, channel]
     return total / np.float32(samples.shape[1])
@@ -210,17 +210,17 @@ def resample_blocks(
         yield from blocks
         return
     period, new = _ratio(rate, sample_rate)
-    held, heard = np.empty(0, np.float32), 0  # samples in hand, and how many of these only lead in what follows
+    held, context = np.empty(0, np.float32), 0  # samples in hand, and how many of these only lead in what follows
     for block in blocks:
         if len(held):  # its end waits for its neighbours, which are in this block
             margin = period * (1 + _resampler(rate, sample_rate).width // period)
             ready = (len(held) - margin) // period * period
-            if ready > heard + margin:
-                yield resample(held, rate, sample_rate)[heard // period * new : ready // period * new]
-                held, heard = held[ready - margin :], margin
+            if ready > context + margin:
+                yield resample(held, rate, sample_rate)[context // period * new : ready // period * new]
+                held, context = held[ready - margin :], margin
         held = np.concatenate([held, block]) if len(held) else block
     if len(held):
-        yield resample(held, rate, sample_rate)[heard // period * new :]
+        yield resample(held, rate, sample_rate)[context // period * new :]
 
 
 def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:

@@ -185,7 +185,8 @@ class Catalog(Sequence[Track]):
         """Read what :meth:`to_csv` wrote.
 
         Raises:
-            ArtistidError: no such file, columns missing, a duration that is not a number, or a track that appears twice.
+            ArtistidError: no such file, columns missing, a duration that is not a number, or a track that appears
+                twice.
         """
         rows = read_rows(path, TRACK_COLUMNS, "catalog")
         try:

@@ -143,7 +143,7 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
 
 @lru_cache(MOST_NAMES)
 def main_artist(credit: str) -> str:
-    """A credit without what says plainly that it is a guest; nothing of what stands for an unknown artist.
+    """A credit without what says plainly that it is a guest; empty for what stands for an unknown artist.
 
     Example:
         >>> main_artist("Alice (feat. Bob)")

@@ -190,7 +190,7 @@ POLICIES = ("warn", "drop", "error")
 # 18,336 pairs of synthetic songs none above 0.52. At a speed 1 % off, 15 of 40 are found.
 # `pytest -m slow -s tests/data/test_duplicates.py` measures such figures anew.
 THRESHOLD = 0.65
-# Less tells nothing, and only equal samples count.
+# Shorter overlaps say nothing, and there only equal samples count.
 MIN_OVERLAP_S = 5.0
 # Of the shorter track's sound: two songs that quote the same sample are two songs.
 MIN_OVERLAP = 0.5
@@ -366,7 +366,7 @@ def is_one_recording(match: RecordingMatch, sounding: int, frame_s: float) -> bo
 
     Args:
         match: of two tracks.
-        sounding: frames of the shorter one that are not silence.
+        sounding: frames of the shorter one that are not silent.
         frame_s: seconds of a frame.
     """
     return match.score >= THRESHOLD and match.overlap >= max(MIN_OVERLAP * sounding, MIN_OVERLAP_S / frame_s)

@@ -76,7 +76,7 @@ class Recordings:
         settings: of the log-mel that fingerprints are made of.
 
     Raises:
-        ArtistidError: fingerprints that are none.
+        ArtistidError: fingerprints of another format.
     """
 
     def __init__(self, sha1: Collection[str], fingerprints: Mapping[str, str] | None, settings: LogMel) -> None:

@@ -29,7 +29,7 @@ class Shard:
         of: how many there are.
 
     Raises:
-        ArtistidError: a number that is none of them.
+        ArtistidError: a number outside these.
     """
 
     number: int

@@ -61,7 +61,7 @@ FileIdentity = tuple[str, int, int, int]  # path, size, time of change, and the 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """What the store knows of one file.
+    """What the store keeps of one file.
 
     Attributes:
         path: absolute.
@@ -250,7 +250,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _learn(by_file: dict[FileIdentity, Entry], entry: Entry) -> None:
-    """Add what is known of a file; what says nothing of the file system's time gives way to what does."""
+    """Add an entry; one without the file system's time is replaced by one that has it."""
     by_file[entry.file] = entry
     if entry.ctime_ns:
         by_file.pop((*entry.file[:3], 0), None)
@@ -319,8 +319,8 @@ class _Index:
 class _Journal:
     """What the index of one folder says, as far as it is sound.
 
-    It ends where a line is torn or is not an entry, or where its frames are not in the array, as after a power failure: all
-    from there on is redone.
+    It ends where a line is torn or is not an entry, or where its frames are not in the array, as after a power
+    failure: all from there on is redone.
     """
 
     def __init__(self, folder: Path, width: int) -> None:

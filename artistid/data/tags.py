@@ -192,7 +192,7 @@ def _appended_id3(path: Path) -> ID3 | None:
 
 
 def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:
-    """The texts in the INFO lists of a WAV file, by their names; nothing of any other file."""
+    """The texts in the INFO lists of a WAV file, by their names; empty for any other file."""
     found: dict[str, list[str]] = {}
     with path.open("rb") as file:
         if not re.fullmatch(rb"(?:RIFF|RF64)....WAVE", file.read(12), re.DOTALL):
@@ -258,7 +258,7 @@ def _decoded_again(text: str, encoding: str | None) -> str:
 
 
 def _is_doubtful(value: Any, text: str) -> bool:
-    """Whether most letters of a text that claims to be Latin-1 are none of ASCII, and it was not read otherwise."""
+    """Whether most letters of a text that claims to be Latin-1 are outside ASCII, and it was not decoded otherwise."""
     if not _claims_latin1(value) or text != clean("; ".join(map(str, value.text))):
         return False
     return 2 * sum(not letter.isascii() for letter in text) > len(text.replace(" ", ""))
@@ -284,7 +284,9 @@ def read_all_tags(
         try:
             codecs.lookup(encoding)
         except LookupError:
-            raise ArtistidError(f"data.tag_encoding={encoding} is not an encoding; expected one such as cp1251") from None
+            raise ArtistidError(
+                f"data.tag_encoding={encoding} is not an encoding; expected one such as cp1251"
+            ) from None
     cached = {} if reread else _load(cache, encoding)
     states = {str(path): _state(path) for path in paths}
     known: dict[str, Any] = {
@@ -345,7 +347,7 @@ def _read_apart(pool: Workers, path: Path, encoding: str | None) -> Tags:
 
 
 def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
-    """Path to state and tags; nothing if there is no cache, or one of other settings."""
+    """Path to state and tags; empty without a cache, or with one of other settings."""
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
         return content["files"] if content["made_by"] == [TAGS_VERSION, encoding] else {}

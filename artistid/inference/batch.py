@@ -1,4 +1,4 @@
-"""Many songs, one after the other: read ahead, worked on, and what fails told without stopping the others."""
+"""Many songs, one after the other: read ahead and processed; a failure is reported and does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Songs = Generator[tuple[Path, Callable[[], SongFeatures]], None, None]
 def process_songs(
     songs: Songs, n_songs: int, work: Callable[[Path, SongFeatures], Answer], done: Callable[[Answer], None]
 ) -> int:
-    """Work on every song and hand on what comes of it, with a progress bar; failures are told on standard error.
+    """Work on every song and hand on what comes of it, with a progress bar; failures are reported on standard error.
 
     Args:
         songs: to be worked on.
@@ -46,7 +46,7 @@ def process_songs(
                 answer = work(path, sound())
             except ArtistidError as error:
                 failed += 1
-                progress.stop()  # which takes the bar away: what is told may go to the same terminal
+                progress.stop()  # which takes the bar away: the message may go to the same terminal
                 say(f"error: {_told(error, path)}", to=sys.stderr)
             else:
                 progress.stop()
@@ -57,7 +57,7 @@ def process_songs(
 
 
 def read_ahead(reader: SongReader, features: Features, paths: list[Path]) -> Songs:
-    """The songs of some files: the next one is decoded while the network hears this one."""
+    """The songs of some files: the next one is decoded while the network processes this one."""
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(1))
         stack.enter_context(reader)  # ended first: whoever interrupts does not wait for what is being decoded

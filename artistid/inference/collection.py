@@ -327,7 +327,7 @@ def absolute(path: str | Path) -> str:
 
 
 def as_text(name: str | Path) -> str:
-    r"""A name as Parquet can hold it: bytes that are not UTF-8 are written as ``\xff``, so that names stay different."""
+    r"""A name as Parquet can hold it: bytes that are not UTF-8 become ``\xff``, so that names stay different."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -96,7 +96,7 @@ def read_playlist(path: Path) -> list[Path]:
 
 
 def _listed_file(folder: Path, entry: str) -> Path:
-    """The file that a line names; one that can name none becomes a path that leads nowhere, and is told at its turn."""
+    """The file that a line names; a line that names none becomes a path that does not exist, reported at its turn."""
     if entry.lower().startswith("file:"):
         return _file_of_uri(entry) or folder / entry.replace("\0", "\ufffd")
     path = _in(folder, entry)

@@ -27,7 +27,7 @@ class Query:
         artist: who made it; empty where nobody says.
         vector: ``(units,)``, its embedding.
         own: rows of the collection that are this very recording, by the SHA-1 of its samples, or this very file.
-        warnings: what is odd about the audio, in sentences.
+        warnings: anything odd about the audio, in sentences.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Query:
         """A file's; its artist is what the collection says, or else its tags.
 
         Raises:
-            ArtistidError: there is nothing to hear.
+            ArtistidError: the song is silent.
         """
         outputs = audible(identifier.infer(sound))
         own = tuple(map(int, collection.copies(sound.sha1, path)))

@@ -145,7 +145,7 @@ def _notes(seconds: float, rate: int) -> npt.NDArray[np.float32]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter and its helpers tell of every operation that they pass over."""
+    """Without the exporter's log of every operation that it skips."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -51,7 +51,7 @@ def _mono(audio: npt.ArrayLike) -> npt.NDArray[np.float32]:
     if samples.ndim == 2:
         channels = min(samples.shape)
         if samples.shape[0] == samples.shape[1] or channels > MOST_CHANNELS:
-            raise ArtistidError(f"samples of the shape {samples.shape}: which axis is the channels cannot be told")
+            raise ArtistidError(f"samples of the shape {samples.shape}: cannot tell which axis is the channels")
         samples = samples if samples.shape[1] == channels else samples.T
     if samples.dtype.kind in "iu":
         scale = 2.0 ** (8 * samples.dtype.itemsize - 1)

@@ -36,7 +36,7 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
     """What a collection says of one song.
 
     Raises:
-        ArtistidError: there is nothing to hear.
+        ArtistidError: the song is silent.
     """
     outputs = audible(identifier.infer(sound))
     for warning in outputs.warnings:
@@ -53,7 +53,7 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
 
 
 def audible(outputs: ClipOutputs) -> ClipOutputs:
-    """The same; raises ArtistidError where nothing was heard that could be compared with anything."""
+    """The same; raises ArtistidError for a silent song, which cannot be compared with anything."""
     if outputs.silent:
         raise ArtistidError("it is silence: there is nothing to embed")
     if not song_vector(outputs.embedding).any():

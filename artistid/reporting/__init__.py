@@ -2,5 +2,5 @@
 
 ``results`` collects the runs, ``published`` holds the paper's figures, ``tables`` and ``figures`` make of them what
 ``sections`` puts in order, and ``page`` writes it as Markdown, CSV and one HTML page. ``spectrograms`` and ``maps``
-show what a network hears and where it puts it, by the vectors of ``embedding``.
+show a network's inputs and the embeddings it makes of them (``projection``).
 """

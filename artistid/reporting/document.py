@@ -179,8 +179,8 @@ MARKDOWN_SIGNS = re.compile(r"([\\`*_<>\[\]|#~])")
 def begin_folder(path: str | Path) -> Path:
     """Make the report's folder, and remove an earlier report from it.
 
-    Until the report is written, a page stands there that says so. Whenever the process is killed, the folder is known
-    as a report's by a mark that is written first.
+    Until the report is written, a page says that it is unfinished. Whenever the process is killed, the folder is
+    known as a report's by a mark that is written first.
 
     Raises:
         ArtistidError: it holds something else, or can't be written.
@@ -204,7 +204,7 @@ def begin_folder(path: str | Path) -> Path:
 
 
 def _is_report(out: Path) -> bool:
-    """Whether a report was begun here; before there were marks, the page alone said so."""
+    """Whether a report was begun here; earlier versions wrote no mark, only the page."""
     page = out / PAGE
     return (out / REPORT_MARK).exists() or (page.exists() and GENERATOR in page.read_text(encoding="utf-8"))
 

@@ -302,7 +302,7 @@ def _clock(seconds: float) -> str:
 
 
 def audio_uri(audio: Path, page: Path) -> str | None:
-    """Where a page finds an audio file, relative to itself where it can be; None if there is no such file."""
+    """Where a page finds an audio file, relative to itself where it can be; None if it does not exist."""
     if not audio.is_file():
         return None
     try:

@@ -106,8 +106,8 @@ def _producer_effect(study: Study, folder: Path, draws: int, seed: int) -> Itera
     path = folder / "producer_effect.png"
     figures.producer_effect(study, effect, path)
     caption = (
-        f"The producer effect for {study.title}: how much higher the song split scores, which has heard other songs of "
-        "the albums it is tested on. Means over trials; bars are 95 % intervals over songs. Dashed, with "
+        f"The producer effect for {study.title}: how much higher the song split scores, which was trained on other "
+        "songs of the albums it is tested on. Means over trials; bars are 95 % intervals over songs. Dashed, with "
         f"hollow markers: published averages on {published.DATA}."
     )
     yield Section("The producer effect", [Picture(path, caption, table.runs), table])
@@ -143,7 +143,7 @@ def _conditions(study: Study, folder: Path) -> Iterator[Section]:
             )
             blocks.append(Picture(curves, caption, drawn))
         if bare := [str(run.number) for run in members if run not in drawn]:
-            blocks.append(f"No learning curves of runs {', '.join(bare)}: there is no validation loss by epoch.")
+            blocks.append(f"No learning curves of runs {', '.join(bare)}: they logged no validation loss by epoch.")
         for level in published.TABLES:
             for number, group in enumerate(_of_same_artists(runs)):
                 path = folder / f"confusion_{level}-{split}-{seconds:g}s{_suffix(number)}.png"
@@ -262,10 +262,10 @@ def _threads(context: ReportContext) -> Iterator[str]:
                 if member.threads:
                     by_threads[member.threads].append(str(member.number))
             if len(by_threads) > 1:
-                told = "; ".join(f"{n}: runs {', '.join(numbers)}" for n, numbers in sorted(by_threads.items()))
+                by_count = "; ".join(f"{n}: runs {', '.join(numbers)}" for n, numbers in sorted(by_threads.items()))
                 yield (
                     f"{study.title}, {split} split, {tables.clip_length(seconds)}: trained on different numbers of "
-                    f"threads ({told}), which round differently, so that one seed ends elsewhere on each."
+                    f"threads ({by_count}), which round differently, so that one seed ends elsewhere on each."
                 )
 
 
@@ -275,7 +275,7 @@ def spectrograms(context: ReportContext) -> Iterator[Section]:
     for data, of_data in _by_data(context):
         run = next((study.runs[0] for study in of_data if not study.is_baseline), None)
         if run is None:
-            blocks.append(f"No spectrograms of {data}: there is no network that was given any.")
+            blocks.append(f"No spectrograms of {data}: no network was trained on any.")
             continue
         path = context.figures / tables.slug(data) / "spectrograms.png"
         try:

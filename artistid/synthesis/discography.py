@@ -48,7 +48,7 @@ def nth_name(rng: np.random.Generator, n: int) -> str:
     return f"{name}_{lap + 1}" if lap else name
 
 
-# To be raised with every change that is heard: old renderings are then left alone and new ones made.
+# To be raised with every audible change: old renderings are then left alone and new ones made.
 COMPOSER_VERSION = 2
 
 # Bits per second, constant.
@@ -171,7 +171,7 @@ def encode(samples: Waveform) -> bytes:
 
 
 def write_discography(discography: Discography, folder: Path, workers: int | None = None) -> None:
-    """Writes those recordings that ``folder`` has not got, with a progress bar.
+    """Writes the recordings that ``folder`` lacks, with a progress bar.
 
     Each file appears under its name only once it is whole, so an interrupted call is completed by the next one.
 
@@ -184,7 +184,7 @@ def write_discography(discography: Discography, folder: Path, workers: int | Non
         ArtistidError: the folder cannot be written to, ``workers`` is negative, or a worker process died.
     """
     if workers is not None and workers < 0:
-        raise ArtistidError(f"data.workers={workers} is not a number of processes: expected 0 or more")
+        raise ArtistidError(f"data.workers={workers}: expected 0 or more processes")
     if not _missing(discography, folder):  # a complete one is not written to, not even to lock it
         return
     try:

@@ -71,7 +71,7 @@ class Habit:
 
     options: tuple[Any, ...]
 
-    # At the default spreads the commonest of five options then comes a little less than half of the time.
+    # At the default spreads the most frequent of five options is drawn a little less than half of the time.
     SHARPNESS: ClassVar[float] = 1.2
 
     @property

@@ -1,8 +1,8 @@
 """Who is being served, and what each takes of what is short: places to send songs at, the disk, and the ear.
 
 A browser gives no names, so clients are told apart by their addresses. None takes more than half of anything, so that
-whoever attacks from one address leaves the other half. Where many are at one address, behind a router or a proxy that
-is not told of, addresses tell nothing: there it counts that a place is never kept for nothing. Whoever sends slowly
+whoever attacks from one address leaves the other half. Where many are at one address, behind a router or an
+undeclared proxy, addresses do not tell them apart: what helps there is that no place is held idle. Whoever sends slowly
 makes way for others as soon as places are short, and is sent away in any case in the end.
 """
 
@@ -20,7 +20,7 @@ import anyio
 from artistid.web.uploads import MEGABYTE, RETRY_SECONDS, RefusedError
 
 MOST_SENDING = 128
-MOST_WAITING = 128  # songs that are there, and are heard one after the other
+MOST_WAITING = 128  # complete songs, which are processed one after the other
 MOST_SONGS_ON_DISK = 8  # of the greatest size; there may be more of smaller ones
 SHARE = 2  # one address may have one of so many parts of everything
 
@@ -33,7 +33,7 @@ SLOW_RATE = 100_000.0  # bytes per second
 SHORTEST_SECONDS = 0.001
 
 AGAIN = "Try again in a minute."
-SENT, HEARD = "being sent", "waiting to be heard"
+SENDING, WAITING = "being sent", "waiting to be processed"
 
 
 @dataclass(eq=False)
@@ -105,9 +105,9 @@ class Guests:
         sending = [guest for guest in self._guests if not guest.waiting]
         own = [guest for guest in sending if guest.address == address]
         if len(own) >= MOST_SENDING // SHARE:
-            self._have_slowest_leave(own, RefusedError(429, _too_many(len(own), SENT, own=True), RETRY_SECONDS))
+            self._have_slowest_leave(own, RefusedError(429, _too_many(len(own), SENDING, own=True), RETRY_SECONDS))
         elif len(sending) >= MOST_SENDING:
-            self._have_slowest_leave(sending, RefusedError(503, _too_many(len(sending), SENT), RETRY_SECONDS))
+            self._have_slowest_leave(sending, RefusedError(503, _too_many(len(sending), SENDING), RETRY_SECONDS))
         guest = Guest(address, name)
         self._guests[guest] = None
         try:
@@ -139,9 +139,9 @@ class Guests:
         seated = [each for each in self._guests if each.waiting]
         waiting = Counter(each.address for each in seated)
         if (own := waiting[guest.address]) >= MOST_WAITING // SHARE:
-            raise RefusedError(429, _too_many(own, HEARD, own=True), RETRY_SECONDS)
+            raise RefusedError(429, _too_many(own, WAITING, own=True), RETRY_SECONDS)
         if len(seated) >= MOST_WAITING:
-            self._have_last_of_most_leave(waiting, seated, guest, _too_many(len(seated), HEARD))
+            self._have_last_of_most_leave(waiting, seated, guest, _too_many(len(seated), WAITING))
         guest.waiting = True
         guest.scope.deadline = math.inf
 
@@ -175,7 +175,7 @@ class Guests:
 
 
 class Turns:
-    """One song is heard at a time: two would only share the processor.
+    """One song is processed at a time: two would only share the processor.
 
     Of those who wait, whose address has been listened to least goes first, so that nobody waits for the many or long
     songs of another; with nobody waiting all that is forgotten.

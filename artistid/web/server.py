@@ -1,6 +1,6 @@
 """The page, its parts and its one question, over HTTP.
 
-Nothing is kept: a song lies in a temporary folder while it is heard, and all that is known of it goes back with the
+Nothing is kept: a song lies in a temporary folder while it is processed, and all that is known of it goes back with the
 answer. The page plays the file that the browser still has.
 """
 
@@ -75,10 +75,10 @@ HEADERS = {
 
 
 class UploadQueue:
-    """Takes songs, and has them heard one after the other.
+    """Takes songs, and has them processed one after the other.
 
     Args:
-        service: hears them.
+        service: answers them.
         max_upload_mb: of a song.
         scratch: where they lie meanwhile.
     """
@@ -120,7 +120,7 @@ class UploadQueue:
         return JSONResponse(answer)
 
     def close(self) -> None:
-        """Tell all who send or wait that the server ends, and hear no more."""
+        """Tell all who send or wait that the server ends, and process no more."""
         self._guests.close()
 
 

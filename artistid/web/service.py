@@ -170,10 +170,10 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class SongService:
-    """Hears one song at a time.
+    """Answers one song at a time.
 
     Attributes:
-        identifier: whom it knows, and how.
+        identifier: the network that names the artist.
         max_minutes: of a song.
         top: how many artists to list.
         neighbourhood: a collection to compare it with, if there is one.

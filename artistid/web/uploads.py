@@ -90,7 +90,7 @@ async def receive(
             raise
         raise RefusedError(503, f"The server has no room left for {name}.", RETRY_SECONDS) from error
     if n_bytes == 0:
-        raise RefusedError(422, f"{name} is empty: there is nothing in it to hear.")
+        raise RefusedError(422, f"{name} is empty: it has no audio.")
 
 
 def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> RefusedError:
@@ -98,7 +98,7 @@ def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> 
     if isinstance(error, NoAudioError):
         return RefusedError(
             415,
-            f"{name} is not audio that can be read here. It is to be an mp3, m4a, flac, ogg, opus, wav or aiff file.",
+            f"{name} is not audio that can be read here. Expected an mp3, m4a, flac, ogg, opus, wav or aiff file.",
         )
     if isinstance(error, TooLongError):
         return RefusedError(413, f"{name} is too long: this page takes songs of up to {max_minutes:g} minutes.")
@@ -118,7 +118,7 @@ class Scratch:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """The path of a file to be, removed in the end; its name tells nothing of the song."""
+        """The path of a file to be, removed in the end; its name does not reveal the song's."""
         path = self.folder / f"song{next(self._numbers)}"
         try:
             yield path

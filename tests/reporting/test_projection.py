@@ -139,7 +139,7 @@ class TestOpenRun:
         assert not (tmp_path / "theirs").exists()
 
     def test_no_finished_run(self, tmp_path: Path) -> None:
-        with pytest.raises(ArtistidError, match=r"nowhere is no finished run: it has no scores\.json"):
+        with pytest.raises(ArtistidError, match=r"nowhere is not a finished run: it has no scores\.json"):
             open_run(tmp_path / "nowhere")
 
     def test_a_collection_that_lost_a_track(self, run: Path, tmp_path: Path) -> None:

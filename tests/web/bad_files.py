@@ -12,7 +12,7 @@ from tests.corpus import SAMPLE_RATE, write_audio
 
 MAX_MB = 1.0
 MAX_MINUTES = 0.5
-NO_AUDIO = "is no audio that can be read here. It is to be an mp3, m4a, flac, ogg, opus, wav or aiff file."
+NO_AUDIO = "is not audio that can be read here. Expected an mp3, m4a, flac, ogg, opus, wav or aiff file."
 
 
 class BadFile(NamedTuple):

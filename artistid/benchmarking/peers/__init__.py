@@ -33,5 +33,5 @@ def run_peer(python: str, script: str, *arguments: str) -> dict[str, Any]:
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1:]
         raise ArtistidError(f"peers={python} does not run {script}: {''.join(last)}") from error
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return told
+    figures: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return figures

@@ -110,10 +110,10 @@ class Source(ABC):
         require_list(self.exclude, "data.exclude")
         names = {nfc(name) for name in self.exclude}
         placed = [(nfc(os.path.relpath(track.path, root)), track) for track in tracks]
-        files = names & {place for place, _ in placed}
-        folders = {name for name in names if name.endswith("/") and any(place.startswith(name) for place, _ in placed)}
+        files = names & {path for path, _ in placed}
+        folders = {name for name in names if name.endswith("/") and any(path.startswith(name) for path, _ in placed)}
         below = tuple(folders)
-        left = [track for place, track in placed if place not in files and not place.startswith(below)]
+        left = [track for path, track in placed if path not in files and not path.startswith(below)]
         return left, sorted(names - files - folders)
 
     def _one_of_each(self, tracks: Iterable[Track]) -> list[Track]:
@@ -137,7 +137,7 @@ class Source(ABC):
             others += [str(track.path) for track in same if track is not best[0]]
         if others:
             log.info(
-                "left out %d files that are there in a preferred format (data.prefer): %s",
+                "left out %d files that exist in a preferred format too (data.prefer): %s",
                 *(len(others), abbreviate(others)),
             )
         return chosen
@@ -246,9 +246,9 @@ OWN_SETTINGS = ("cache_dir", "workers")
 
 
 def check_description(description: Any, trust: Trust = ()) -> None:
-    """Raises ArtistidError for a description that is none of a source; an empty one, of no data at all, is one."""
+    """Raises ArtistidError for a description that is not a source's; an empty one, of no data at all, is allowed."""
     if not isinstance(description, Mapping):
-        raise ArtistidError(f"data is {shown(description)}, no settings of a source")
+        raise ArtistidError(f"data is {shown(description)}: expected the settings of a source")
     check_plain(description, "data")
     if not description:
         return
@@ -299,7 +299,7 @@ def _check_fields(kind: type, settings: Mapping[str, Any]) -> None:
     """Raises ArtistidError unless these are settings that a source has, of the types that it declares."""
     known: dict[str, Field[Any]] = {each.name: each for each in fields(kind) if each.init}
     if unknown := sorted(settings.keys() - known.keys()):
-        raise ArtistidError(f"data has settings that {kind.__name__} has not: {shown(unknown[0])}")
+        raise ArtistidError(f"data has a setting that {kind.__name__} does not have: {shown(unknown[0])}")
     needed = {"name"} | {name for name, each in known.items() if each.default is each.default_factory is MISSING}
     if missing := sorted(needed - settings.keys()):
         raise ArtistidError(f"data lacks {', '.join(missing)} of {kind.__name__}")

@@ -161,7 +161,8 @@ def read_tracks(path: Path) -> list[FmaRow]:
             header = list(zip(next(reader, []), next(reader, []), strict=False))
         if missing := [" / ".join(names) for names in FMA_COLUMNS if names not in header]:
             raise ArtistidError(
-                f"{path} is not a table of FMA's tracks: it lacks the columns {', '.join(missing)} in its two header rows"
+                f"{path} is not a table of FMA's tracks: it lacks the columns {', '.join(missing)} in its two header "
+                "rows"
             )
         places = [header.index(names) for names in FMA_COLUMNS]
         # The long texts about artists and albums make nine tenths of the file: pandas passes over them quickly.

@@ -60,7 +60,7 @@ CUE_LINE = re.compile(r'^\s*(?:FILE\s+"?(?P<file>[^"\r\n]+?)"?\s+\w+|TRACK\s+\d+
 def audio_files(root: Path) -> list[Path]:
     """Every audio file below ``root``, sorted; links are followed, hidden files and folders are ignored.
 
-    What else is left out is told in the log, see :class:`AudioSearch`.
+    What else is left out is logged, see :class:`AudioSearch`.
 
     Raises:
         ArtistidError: a link that leads nowhere.
@@ -118,7 +118,7 @@ class AudioSearch:
         return sorted(found)
 
     def takes(self, path: Path, is_file: bool = False) -> bool:
-        """Whether something is an audio file, by its ending; what is none is counted.
+        """Whether something is an audio file, by its ending; what is not is counted.
 
         Args:
             path: of it.
@@ -154,14 +154,14 @@ class AudioSearch:
                 *(len(self.sounds), where, _by_ending(self.sounds.values())),
             )
         for places, what in (
-            (self.no_files, "what is not a file to be read"),
+            (self.no_files, "what is not a readable file"),
             (self.closed, "what may not be read"),
             (self.systems, "folders that a system keeps for itself"),
             (self.hidden, "what is hidden by a dot before its name"),
         ):
             if places:
-                told = [f"{path} ({why})" if why else str(path) for path, why in places.items()]
-                log.warning("left out of %s, %s: %d: %s", where, what, len(places), abbreviate(told))
+                listed = [f"{path} ({why})" if why else str(path) for path, why in places.items()]
+                log.warning("left out of %s, %s: %d: %s", where, what, len(places), abbreviate(listed))
         cues = (path for path, suffix in self.others.items() if suffix == CUE)
         if albums := sorted({str(album) for cue in cues for album in albums_in_one_file(cue)}):
             log.warning(

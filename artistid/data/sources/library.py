@@ -44,12 +44,12 @@ class Library(CatalogFile):
     Whose songs they are is decided by the tags of all, see :mod:`artistid.data.credits`.
 
     Args:
-        csv: a table to correct by hand. It is written if it is not there yet; if it is, it is read instead of the tags,
-            and files that it does not name are left out and counted. To use a track under another name, or not at all,
+        csv: a table to correct by hand. It is written if it does not exist; otherwise it is read instead of the
+            tags, and files that it does not name are left out and counted. To use a track under another name, or not at all,
             change or empty its artist.
         keep_compilations: take the tracks of compilations, too, each as its own artist's.
         tag_encoding: see :func:`artistid.data.tags.read_tags`.
-        reread: read the tags of all files anew, where a file system does not tell that they were changed.
+        reread: read the tags of all files anew, for file systems that do not record changes.
         cache_dir: what the tags say is kept below it, and read again only for files that have changed.
         workers: processes that read tags; None takes one per core.
     """
@@ -84,7 +84,7 @@ class Library(CatalogFile):
         correct = table is not None and table.is_file()
         if self.read_only and not correct and table is not None:
             raise ArtistidError(
-                f"data.csv={table} is not there, and is not written here, since a checkpoint names it: data=library "
+                f"data.csv={table} does not exist, and is not written here, since a checkpoint names it: data=library "
                 "data.root=… data.csv=… on the command line, with subset=test where scores are wanted, writes it anew"
             )
         rows = self.read(root) if correct else self._rows_by_tags(files, root)
@@ -100,7 +100,7 @@ class Library(CatalogFile):
         groups = versions(tracks)
         if groups:
             log.warning(
-                "%d songs are there more than once (live, remastered, on another album); parts of a split may share "
+                "%d songs exist more than once (live, remastered, on another album); parts of a split may share "
                 "them: %s",
                 *(len(groups), abbreviate([" = ".join(map(_described, group)) for group in groups])),
             )
@@ -126,7 +126,7 @@ class Library(CatalogFile):
         return rows
 
     def _why_left_out(self, credits: Credits, path: Path, tags: Tags) -> str:
-        """What puts a track on a compilation, and so out of the catalog; nothing of others."""
+        """What puts a track on a compilation, and so out of the catalog; empty for others."""
         if self.keep_compilations or path not in credits.compilations:
             return ""
         by = f", by {tags.artist}" if tags.artist else ""

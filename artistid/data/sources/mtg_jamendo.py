@@ -1,7 +1,7 @@
 """MTG-Jamendo: 55,000 tracks under Creative Commons licences (Bogdanov et al. 2019), and the open benchmarks on it.
 
-Its official splits are made for tagging: no artist is in two of their parts, so a network tested on them has heard none
-of the artists whom it is to name. Draw ``split=album`` instead, or take one of the benchmarks.
+Its official splits are made for tagging: no artist is in two of their parts, so a network tested on them was not
+trained on any of the artists whom it has to name. Draw ``split=album`` instead, or take one of the benchmarks.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _first_fault(line: str) -> str:
 
 
 def read_titles(path: Path) -> dict[str, str]:
-    """Titles ``artist – album – track`` by track id, from ``raw.meta.tsv``; none where there is no such file.
+    """Titles ``artist – album – track`` by track id, from ``raw.meta.tsv``; empty without that file.
 
     The file quotes nothing; where a line has a cell too many, it is a track's name that has a tab in it.
 

@@ -19,9 +19,9 @@ from artistid.places import expanded
 if TYPE_CHECKING:
     from artistid.synthesis.discography import Discography
 
-# What is composed because a file says so; the files of an hour take 14 MB, and a core half a minute.
+# What is composed at a file's request; the files of an hour take 14 MB, and a core half a minute.
 MOST_HOURS = 12.0
-MOST_SONGS = 100_000  # that are looked for because a file says so: some seconds
+MOST_SONGS = 100_000  # that are looked for at a file's request: some seconds
 
 
 @dataclass(kw_only=True)
@@ -73,7 +73,7 @@ class Synthetic(Folder):
 
         Raises:
             ArtistidError: the cache cannot be written to, a selection leaves nothing, or a checkpoint asks for more
-                music than is composed without being told to.
+                music than is composed at a file's request.
         """
         from artistid.synthesis.discography import write_discography
 

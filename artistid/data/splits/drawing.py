@@ -20,7 +20,7 @@ Counts = npt.NDArray[np.int64]
 def generator_of(seed: int, artist: str = "") -> np.random.Generator:
     """A generator that depends on the seed and a name, the same on every machine."""
     if seed < 0:
-        raise ArtistidError(f"seed={seed} is not a seed: expected 0 or more")
+        raise ArtistidError(f"seed={seed}: expected 0 or more")
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha1(artist.encode()).digest()[:8], "big")])
 
 
@@ -75,9 +75,9 @@ def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: f
 
 
 def check_share(share: float) -> None:
-    """Raises ArtistidError for a share that is none."""
+    """Raises ArtistidError unless it is between 0 and 0.5."""
     if not 0 < share < 0.5:
-        raise ArtistidError(f"split.share={share} is not a share: expected a number above 0 and below 0.5")
+        raise ArtistidError(f"split.share={share} is out of range: expected a number above 0 and below 0.5")
 
 
 def require_albums(tracks: Iterable[Track], rule: str) -> None:

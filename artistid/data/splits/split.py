@@ -154,7 +154,7 @@ class Split:
         """Read what :meth:`to_csv` wrote; a file with only track_id and subset has the rule ``file``.
 
         Raises:
-            ArtistidError: no such file, columns missing, a subset that is none of train, val, test, a seed that is no
+            ArtistidError: no such file, columns missing, a subset other than train, val, test, a seed that is no
                 number, or a track that appears twice.
         """
         rows = read_rows(path, ("track_id", "subset"), "split", old_names.SPLIT)

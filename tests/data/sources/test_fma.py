@@ -168,7 +168,7 @@ def test_a_track_without_an_artist_is_left_out(tmp_path: Path, caplog: pytest.Lo
 
 def test_a_track_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, [row(2, "A", "One", "x"), row(2, "A", "Two", "x")])
-    with pytest.raises(ArtistidError, match=r"'000002' is there twice"):
+    with pytest.raises(ArtistidError, match=r"'000002' appears twice"):
         source(tmp_path).catalog()
 
 

@@ -180,7 +180,7 @@ def test_a_damaged_tag_costs_one_file(root: Path, caplog: pytest.LogCaptureFixtu
 def test_a_song_in_two_formats_is_taken_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     for ending in ("mp3", "flac"):
         tagged(root / f"x.{ending}", artist="Anna", title="X")
-    with pytest.raises(ArtistidError, match=r"'x' is there twice: .*data\.prefer=\[flac,mp3\]"):
+    with pytest.raises(ArtistidError, match=r"'x' appears twice: .*data\.prefer=\[flac,mp3\]"):
         read(root)
     caplog.clear()
     with caplog.at_level("INFO"):

@@ -113,7 +113,7 @@ def with_pipe(tmp_path: Path) -> Path:
 def test_pipes_and_devices_are_passed_over(with_pipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert audio_files(with_pipe) == [with_pipe / "A" / "1" / "song.mp3"]
     [message] = warnings(caplog)
-    assert message.startswith(f"left out of {with_pipe}, what is no file to be read: 4: ")
+    assert message.startswith(f"left out of {with_pipe}, what is not a readable file: 4: ")
     for name, what in (
         ("pipe.mp3", "a pipe"),
         ("link.mp3", "a pipe"),
@@ -123,7 +123,7 @@ def test_pipes_and_devices_are_passed_over(with_pipe: Path, caplog: pytest.LogCa
         assert f"{with_pipe}/A/1/{name} ({what})" in message
     caplog.clear()
     assert find_audio(f"{with_pipe}/**/*.*") == [with_pipe / "A" / "1" / "song.mp3"]
-    assert "what is no file to be read: 4" in caplog.text
+    assert "what is not a readable file: 4" in caplog.text
 
 
 @LINUX
@@ -252,7 +252,7 @@ def test_one_of_two_formats_is_chosen(tmp_path: Path, settings: dict[str, list[s
 @pytest.mark.parametrize("settings", [{}, {"prefer": ["opus"]}, {"exclude": ["A/1/x.mp3"]}])
 def test_the_error_says_which_settings_choose(tmp_path: Path, settings: dict[str, list[str]]) -> None:
     touch(tmp_path, *TWICE)
-    with pytest.raises(ArtistidError, match=r"'A/1/x' is there twice: .*; data\.prefer=\[flac,mp3\].*data\.exclude="):
+    with pytest.raises(ArtistidError, match=r"'A/1/x' appears twice: .*; data\.prefer=\[flac,mp3\].*data\.exclude="):
         ids(tmp_path, **settings)
 
 
