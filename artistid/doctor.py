@@ -88,7 +88,7 @@ def diagnose(config: DictConfig) -> list[Finding]:
     """Look at everything; what fails becomes a finding, whatever it raises.
 
     Args:
-        config: ``cache_dir``, and ``data`` if a collection is to be looked for.
+        config: ``cache_dir``, and ``data`` to look for a collection.
     """
     chapters: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("packages", packages),
@@ -125,7 +125,7 @@ def show(findings: list[Finding]) -> None:
         console.print(table, soft_wrap=True)
     advice = [f"{finding.name}: {finding.remedy}" for finding in findings if finding.remedy]
     if advice:
-        console.print(Text("to do, where you want it", style="bold"))
+        console.print(Text("what to do, if you need it", style="bold"))
         for line in advice:
             console.print(f"  {line}", soft_wrap=True, highlight=False)
     if broken := [finding for finding in findings if finding.state == "broken"]:

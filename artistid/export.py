@@ -54,7 +54,7 @@ def _target(to: str | None, overwrite: bool) -> Path:
     if path.suffix != ".onnx":
         raise ArtistidError(f"to={to}: expected a name that ends in .onnx, found {path.suffix or 'no ending'!r}")
     if path.exists() and not (overwrite and path.is_file()):
-        raise ArtistidError(f"to={to} is there already; overwrite=true writes it anew")
+        raise ArtistidError(f"to={to} exists already; overwrite=true replaces it")
     return path
 
 

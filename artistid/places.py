@@ -16,7 +16,7 @@ def below(folder: Path, name: object, setting: str) -> Path:
     """The path of a name in a folder, and in no other: for names that come from settings, which a file may hold.
 
     Args:
-        folder: that the path is to lie in.
+        folder: that the path lies in.
         name: one component of a path.
         setting: what gave the name, for the error.
 
@@ -29,7 +29,7 @@ def below(folder: Path, name: object, setting: str) -> Path:
     """
     if fault := _fault(name):
         shown = name[:LONGEST_FILE_NAME] if isinstance(name, str) else name
-        raise ArtistidError(f"{setting}={shown!r} is to name a folder: expected one part of a path, found {fault}")
+        raise ArtistidError(f"{setting}={shown!r} names a folder: expected one part of a path, found {fault}")
     return folder / str(name)
 
 
@@ -37,7 +37,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """A path whose leading ``~`` stands for a home.
 
     Raises:
-        ArtistidError: the home of nobody here.
+        ArtistidError: a home that does not exist.
     """
     try:
         return Path(path).expanduser()
@@ -50,7 +50,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def name_user() -> None:
-    """Give a user whom nobody has named, as in a container, a name: libraries ask for it, torch in vain and fatally."""
+    """Give a user without a name, as in a container, one: libraries ask for it, torch in vain and fatally."""
     try:
         getpass.getuser()
     except (KeyError, OSError):

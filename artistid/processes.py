@@ -41,8 +41,8 @@ BOOT = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from ar
 
 LENGTH = struct.Struct("!Q")
 
-# A child ends itself so many seconds after its parent should have ended it, since that may be dead; and has as many to
-# end once it answers no more.
+# Seconds after which a child ends itself if its parent, which may be dead, has not; and that it has to end once it
+# answers no more.
 GRACE_S = 5.0
 
 
@@ -116,7 +116,7 @@ class Worker:
     def call(self, allowance: Allowance, function: Callable[..., Result], *arguments: Any) -> Result:
         """What a function gives there.
 
-        Where the child dies another one tries once more: it may have been another's fault, as where memory runs out.
+        Where the child dies another one tries again: it may have been another's fault, as where memory runs out.
 
         Args:
             allowance: of this call.

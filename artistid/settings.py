@@ -207,7 +207,7 @@ class Settings:
         return _bounded(name, union([*hints, None] if by_default_null else hints))
 
     def sections(self, name: str) -> list[str]:
-        """The names below a setting that is to have some."""
+        """The names below a setting that needs some."""
         return list(
             dict.fromkeys(key for each in self.known(name) if isinstance(each.default, dict) for key in each.default)
         )
@@ -282,7 +282,7 @@ def _bounded(name: str, hint: Any) -> Any:
 
 
 def typed(arguments: Sequence[str], settings: Settings) -> list[str]:
-    """The arguments of a command line as Hydra is to be given them."""
+    """The arguments of a command line, quoted for Hydra."""
     sweeping = not {"-m", "--multirun"}.isdisjoint(arguments)
     return [each for argument in arguments if (each := quoted(argument, settings, sweeping)) or not argument]
 
@@ -478,7 +478,7 @@ def check(config: DictConfig, settings: Settings) -> None:
 
 
 def _leaves(part: Mapping[str, Any], settings: Settings, plain: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings of which a type is known, and their values; raises ArtistidError for one that is to have some."""
+    """The settings of which a type is known, and their values; raises ArtistidError for one that needs them."""
     for key, value in part.items():
         name = f"{above}{key}"
         hint = settings.hint(name, plain)

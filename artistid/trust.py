@@ -136,7 +136,7 @@ def trusted(config: DictConfig) -> Trust:
     packages = check_trust(config.get("trust") or [])
     if packages and HydraConfig.initialized() and not _on_command_line():
         raise ArtistidError(
-            f"trust={list(packages)} comes from a file of settings: whom you trust is to be said on the command line"
+            f"trust={list(packages)} comes from a file of settings: trust=[…] is accepted on the command line only"
         )
     return packages
 

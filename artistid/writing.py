@@ -111,7 +111,7 @@ LOCK = ".lock"
 
 
 def scratch_folder(prefix: str) -> tuple[Path, FileLock]:
-    """A new folder among the system's temporary ones that nobody else may look into, and its lock.
+    """A new folder among the system's temporary ones that no one else may look into, and its lock.
 
     The lock is held until it is released or the process ends, and by no dead one: by that the folders of processes that
     were killed can be told from those in use, and are removed when the next is made.
@@ -134,7 +134,7 @@ def _sweep(prefix: str, own: Path) -> None:
     for folder in own.parent.glob(f"{prefix}*"):
         try:
             found = folder.lstat()
-            # In a folder of this user that no other may write to, nobody else has put anything, a link least of all.
+            # In a folder of this user that no other may write to, no one else has put anything, a link least of all.
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022 or folder == own:
                 continue
             if not (folder / LOCK).is_file():  # of a process that starts just now

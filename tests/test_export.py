@@ -91,7 +91,7 @@ def test_what_it_prints_and_writes(exported: Path) -> None:
         (("to=model.pt",), "to=model.pt: expected a name that ends in .onnx, found '.pt'"),
         (("to=x.onnx",), "checkpoint=PATH is missing"),
         (("to=x.onnx", "checkpoint=none.ckpt"), "checkpoint=none.ckpt does not exist"),
-        (("to={folder}/new/model.onnx", "checkpoint={folder}/best.ckpt"), "is there already; overwrite=true"),
+        (("to={folder}/new/model.onnx", "checkpoint={folder}/best.ckpt"), "overwrite=true"),
         (("to={folder}/best.ckpt/x.onnx", "checkpoint={folder}/best.ckpt"), "cannot be written"),
     ],
 )

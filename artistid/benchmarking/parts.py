@@ -206,7 +206,7 @@ class StepTimer(Callback):
 
 
 class FixedBatch(ClipData):
-    """The first training batch again and again, as often as there are batches; all else as it was."""
+    """The first training batch again and again, as often as there are batches; everything else unchanged."""
 
     def __init__(self, data: ClipData) -> None:
         super().__init__(data.subsets, data.store, data.artists, data.clip_spec, data.batch_size)
@@ -218,7 +218,7 @@ class FixedBatch(ClipData):
 
 @dataclass(frozen=True)
 class Repeated:
-    """One batch, so many times."""
+    """One batch, repeated."""
 
     batch: Batch
     times: int

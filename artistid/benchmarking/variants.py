@@ -134,7 +134,7 @@ class Step:
         batch = self.clips.__getitems__(index)  # type: ignore[arg-type]
         log_mel, label = batch["log_mel"].to(self.device), batch["label"].to(self.device)
         numbers = torch.bfloat16 if self.variant.numbers == "bfloat16" else None
-        # A graph must cast the weights anew each time, as they change; the cache would freeze the first cast.
+        # A graph must cast the weights again each time, as they change; the cache would freeze the first cast.
         with torch.autocast(
             self.device.type, numbers, enabled=numbers is not None, cache_enabled=not self.variant.graph
         ):
@@ -188,7 +188,7 @@ def gradient(variant: Variant, config: DictConfig, clips: ClipDataset, device: t
 def rate(
     step: Callable[[torch.Tensor], None], batch_size: int, steps: int, n_clips: int, kept_on: torch.device | None
 ) -> float:
-    """Clips per second of so many steps on clips drawn at random, by an index that lies where the clips are kept."""
+    """Clips per second of some steps on clips drawn at random, by an index that lies where the clips are kept."""
     order = torch.randint(n_clips, (steps, batch_size), device=kept_on)
     _wait()
     start = time.perf_counter()

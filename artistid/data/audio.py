@@ -210,7 +210,7 @@ def resample_blocks(
         yield from blocks
         return
     period, new = _ratio(rate, sample_rate)
-    held, context = np.empty(0, np.float32), 0  # samples in hand, and how many of these only lead in what follows
+    held, context = np.empty(0, np.float32), 0  # samples held back, and how many of them are context for what follows
     for block in blocks:
         if len(held):  # its end waits for its neighbours, which are in this block
             margin = period * (1 + _resampler(rate, sample_rate).width // period)

@@ -128,8 +128,8 @@ class Catalog(Sequence[Track]):
 
         Args:
             artists: keep these artists only; None keeps all.
-            min_albums: keep artists with at least so many albums, counted after ``exclude``.
-            min_songs: keep artists with at least so many songs, counted after ``exclude``.
+            min_albums: keep artists with at least this many albums, counted after ``exclude``.
+            min_songs: keep artists with at least this many songs, counted after ``exclude``.
             exclude: track ids to leave out.
             albums_only: leave out tracks that belong to no album.
 

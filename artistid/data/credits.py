@@ -1,6 +1,6 @@
 """Whose song it is: what the tags of a whole library say together of who made what.
 
-A credit such as "Alice & Bob" may be one name, as "Simon & Garfunkel" is, or a guest on somebody's song, and several
+A credit such as "Alice & Bob" may be one name, as "Simon & Garfunkel" is, or a guest on someone's song, and several
 artists in one folder may share an album, or have one of the same title each. No rule tells these apart, but what else
 there is does: who has the other tracks of the album, who has songs alone, how tracks are numbered, and MusicBrainz'
 identifiers where there are any.
@@ -69,11 +69,11 @@ class Credits:
     """Whose songs they are.
 
     Attributes:
-        artists: of each file; empty where nobody is named. Of a song on a compilation it is the song's own.
+        artists: of each file; empty where no one is named. Of a song on a compilation it is the song's own.
         compilations: files of albums by various artists, and how that is known.
         guessed: of these, those that no tag says it of.
         guests: joint names whose songs went to one of their artists, and to whom.
-        several: likewise of tags that name several artists each for itself.
+        several: the same for tags that name several artists each for itself.
         doubtful: joint names that begin with another artist's, and are taken for names of their own.
         spellings: names of one artist by MusicBrainz' identifiers, the one that is used first.
         namesakes: names of several artists by these identifiers.
@@ -89,7 +89,7 @@ class Credits:
     namesakes: list[str]
 
     def tell(self) -> None:
-        """Say whose songs went to whom other than by the letters of their tags."""
+        """Log which songs are credited to another artist than their tags literally name."""
         for went, what in (
             (self.guests, "joint names of artists are taken for one of them with guests"),
             (self.several, "tags name several artists, and the album's artist, or else the first, is taken"),
@@ -298,7 +298,7 @@ def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[
 def _names_guest(host: str, rest: str, alone: Mapping[str, int]) -> bool:
     """Whether what follows an artist's name, such as " & Bob", is a guest, and no part of the name.
 
-    It is if it is somebody whom the library knows, too, or if the word between them can mean nothing else; and after an
+    It is if it is someone whom the library knows, too, or if the word between them can mean nothing else; and after an
     artist of some tracks, if it is one name, such as no band has that was called after one of them.
     """
     first = JOINT.match(rest)

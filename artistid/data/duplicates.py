@@ -33,10 +33,10 @@ SMOOTHING_S = 0.4
 # What changes by less is silence.
 SILENCE_DB = 0.01
 
-# Equal frames that elect a pair and a shift. Of 28,441 pairs of 239 real songs of two minutes 291 have so many. With 4
+# Equal frames that elect a pair and a shift. Of 28,441 pairs of 239 real songs of two minutes, 291 reach it. With 4
 # there are 42, and at 8 kbit/s six of 32 songs of 30 s are missed instead of three.
 MIN_VOTES = 2
-# Frames with the same bits vote with so many of their next, in the order of the tracks.
+# Frames with the same bits vote with this many of their next, in the order of the tracks.
 VOTING_NEIGHBOURS = 16
 # Codes that are sorted at once: bounds the memory.
 CODES_AT_ONCE = 1 << 22
@@ -183,12 +183,12 @@ log = logging.getLogger(__name__)
 
 POLICIES = ("warn", "drop", "error")
 
-# Of the bits: what has so many in common is one recording. It is the paper's, a bit error rate of 0.35, and lies where
-# nothing was measured: of 40 real songs of two minutes in 13 versions each (n = 520; bit rates from 8 kbit/s, trimmed,
-# halved, gain, clip_spec, equalisers, a remaster, noise, 0.2 % of speed) the lowest score was 0.69. Of 28,441 pairs of
-# 239 different real songs one scored 0.64, two arrangements of a theme by one artist, and no other above 0.56; of
-# 18,336 pairs of synthetic songs none above 0.52. At a speed 1 % off, 15 of 40 are found.
-# `pytest -m slow -s tests/data/test_duplicates.py` measures such figures anew.
+# Share of equal bits from which two tracks are one recording. It is the paper's, a bit error rate of 0.35, and lies
+# where nothing was measured: of 40 real songs of two minutes in 13 versions each (n = 520; bit rates from 8 kbit/s,
+# trimmed, halved, gain, clip_spec, equalisers, a remaster, noise, 0.2 % of speed) the lowest score was 0.69. Of 28,441
+# pairs of 239 different real songs one scored 0.64, two arrangements of a theme by one artist, and no other above 0.56;
+# of 18,336 pairs of synthetic songs none above 0.52. At a speed 1 % off, 15 of 40 are found. `pytest -m slow -s
+# tests/data/test_duplicates.py` measures such figures again.
 THRESHOLD = 0.65
 # Shorter overlaps say nothing, and there only equal samples count.
 MIN_OVERLAP_S = 5.0

@@ -6,7 +6,7 @@ fingerprint every eighth code is kept, four a second: as text 21 bytes a second,
 Of real songs' first minutes, 48 copies of which the songs were kept (12 versions each: bit rates from 8 kbit/s, cut,
 gain, equalisers, a remaster, noise, speed) 46 are known again, of 48 of synthesised Lieder 47; of 20 s of our own
 synthetic songs 34 of 36, the others at 8 kbit/s. Of 48, 60 and 48 copies of other songs none is taken for one kept.
-``pytest -m slow -s tests/data/test_recordings.py`` measures such figures anew.
+``pytest -m slow -s tests/data/test_recordings.py`` measures such figures again.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Recordings:
         if self.without_sound:
             log.warning(
                 "%s keeps no fingerprints of %d of the %d recordings that it was trained on, by an earlier version: "
-                "only equal samples of these are known again, not copies that were encoded anew",
+                "only equal samples of these are recognised, not re-encoded copies",
                 *(whose, self.without_sound, len(self.sha1)),
             )
 

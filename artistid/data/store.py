@@ -11,7 +11,7 @@ A store's folder holds::
 The index is a journal: a line is written only when its frames are on disk, so what a killed run left half-written is
 never read, and the next run writes over it. Files are known by path, size, time of change and the time that the file
 system gives that change, and by the SHA-1 of their bytes: what was moved, touched or changed under its old date is read
-once more, and not decoded again unless it holds something else. A file whose content is there already, under another
+again, and not decoded again unless it holds something else. A file whose content is there already, under another
 name or in another shard, has a line without frames of its own.
 """
 
@@ -76,7 +76,7 @@ class Entry:
         duration_s: seconds of decoded audio.
         pad_value: the smallest value of its features; of log-mel in dB.
         error: why it could not be decoded; empty if it could.
-        remark: what is odd about it; empty where nothing is.
+        remark: anything odd about it, or empty.
     """
 
     path: str

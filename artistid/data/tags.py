@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 # Part of the cache's key: raise it when the same file gives other tags.
 TAGS_VERSION = 2
 
-# Below so many files, starting processes takes longer than reading.
+# Below this many files, starting processes takes longer than reading.
 WORTH_WORKERS = 2000
 BATCH = 100  # files at a time, for a worker
 
@@ -87,7 +87,7 @@ class Tags(NamedTuple):
         error: why the tags cannot be read.
         artists: of the track, where the tags name several, each for itself.
         artist_ids: by which MusicBrainz knows the artists of the track.
-        album_artist_ids: likewise of the album.
+        album_artist_ids: the same for the album.
         album_id: of the release.
     """
 
@@ -330,7 +330,7 @@ def _read_many(paths: list[Path], encoding: str | None, workers: int | None) -> 
         for batch, future in zip(batches, progress(futures, "tags", total=len(batches)), strict=True):
             try:
                 read += future.result()
-            except WorkerDiedError:  # of one of them, and only that one is to be without tags
+            except WorkerDiedError:  # of one of them, and only that one loses its tags
                 read += [_read_apart(pool, path, encoding) for path in batch]
     return read
 

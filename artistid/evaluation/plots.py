@@ -1,4 +1,4 @@
-"""Figures of a run: who is taken for whom, and how it learned.
+"""Figures of a run: who is confused with whom, and how it learned.
 
 Drawn on matplotlib's ``Figure`` itself, without ``pyplot``: there is no window, no global state and nothing to close,
 so they can be drawn in a training loop or in a thread.
@@ -74,7 +74,7 @@ CURVES = (
 
 @rank_zero_only
 def draw_results(folder: Path, predictions: Predictions, votes: SongVotes, scores: Mapping[str, Score]) -> None:
-    """Draw who is taken for whom at each level and, if there are metrics, how the system learned, into a run folder.
+    """Draw who is confused with whom at each level and, if there are metrics, the learning curves, into a run folder.
 
     Args:
         folder: of the run.
@@ -100,7 +100,7 @@ def confusion_matrix(
     path: str | Path,
     dpi: int = DPI,
 ) -> None:
-    """Draw who is taken for whom and save it at ``path``, in the format of its suffix.
+    """Draw who is confused with whom and save it at ``path``, in the format of its suffix.
 
     Rows are the true artists, columns the predicted ones. Colour is the share of the row; up to 25 artists the counts
     are printed as well, save zeros. The row of an artist without samples is blank. Names longer than 32 characters are

@@ -27,7 +27,7 @@ Songs = Generator[tuple[Path, Callable[[], SongFeatures]], None, None]
 def process_songs(
     songs: Songs, n_songs: int, work: Callable[[Path, SongFeatures], Answer], done: Callable[[Answer], None]
 ) -> int:
-    """Work on every song and hand on what comes of it, with a progress bar; failures are reported on standard error.
+    """Process every song and hand on the results, with a progress bar; failures are reported on standard error.
 
     Args:
         songs: to be worked on.

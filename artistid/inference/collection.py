@@ -203,7 +203,7 @@ class Collection:
             raise ArtistidError(
                 f"collection={printable(self.path)} was made by another network ({self.origin.network[:12]}…, artistid "
                 f"{self.origin.version}) than that of the checkpoint ({identifier.fingerprint[:12]}…): their "
-                "embeddings cannot be compared; python -m artistid.embed makes it anew"
+                "embeddings cannot be compared; python -m artistid.embed makes it again"
             )
 
     def row(self, track_id: str) -> int:
@@ -252,7 +252,7 @@ class Collection:
         """The artists nearest to a song, exactly, the nearest first.
 
         An artist's embedding is the mean of the songs', at length 1. Unlike the mean over an artist's nearest songs
-        this favours nobody for having many songs, of which some will be near to anything.
+        this favours no one for having many songs, of which some will be near to anything.
 
         Args:
             vector, k, without: see :meth:`nearest_songs`. Songs without an artist do not count either.

@@ -57,7 +57,7 @@ class CollectionWriter:
     Those that an interrupted run left are among them, if the same network made them and their files have not changed.
 
     Args:
-        out: the file that the collection is to be.
+        out: the collection's file.
         origin: what makes the embeddings.
         paths: of the songs that it is to have.
         keep: whether what ``out`` has already counts as well.

@@ -110,7 +110,7 @@ def _listed_file(folder: Path, entry: str) -> Path:
 
 def _in(folder: Path, entry: str) -> Path:
     path = folder / entry.replace("\0", "\ufffd")  # NUL ends a name for the system
-    return path.absolute() if str(path).startswith("~") else path  # which is nobody's home
+    return path.absolute() if str(path).startswith("~") else path  # a home that does not exist
 
 
 def _exists(path: Path) -> bool:
@@ -123,7 +123,7 @@ def _exists(path: Path) -> bool:
 def _file_of_uri(uri: str) -> Path | None:
     """The file on this machine that a ``file:`` URI names; None where it names none.
 
-    Such a URI has a host, which is to be this one, and a path, in which ``?`` and ``#`` mean nothing (RFC 8089).
+    Such a URI has a host, which must be this one, and a path, in which ``?`` and ``#`` mean nothing (RFC 8089).
     """
     rest = uri.partition(":")[2]
     host, _, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest.removeprefix("/"))

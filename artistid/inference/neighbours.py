@@ -24,7 +24,7 @@ class Query:
 
     Attributes:
         name: path, or track id of a song of the collection.
-        artist: who made it; empty where nobody says.
+        artist: who made it; empty where unknown.
         vector: ``(units,)``, its embedding.
         own: rows of the collection that are this very recording, by the SHA-1 of its samples, or this very file.
         warnings: anything odd about the audio, in sentences.
@@ -57,7 +57,7 @@ class Query:
 
 
 def _artist_by_tags(path: Path, collection: Collection) -> str:
-    """Whose song a file is by its tags, which may name guests: rather somebody whom the collection knows."""
+    """The artist by a file's tags, which may name guests: preferably one of the collection."""
     known = set(collection.songs["artist"])
     return next(filter(known.__contains__, candidates(read_tags(path))), track_of_tags(path).artist)
 
@@ -69,7 +69,7 @@ class Similar:
     Attributes:
         query: its name.
         songs: the nearest ones, the nearest first.
-        artists: likewise.
+        artists: the same.
         left_out: track ids of the query's own recording, which is not compared with itself.
         warnings: what limits this answer, in sentences.
     """

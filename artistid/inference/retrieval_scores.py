@@ -24,7 +24,7 @@ class RetrievalScores:
     Attributes:
         test: songs of the network's test subset, of albums that it was not trained on.
         unknown: songs of artists that it was not trained on at all; None where the collection has none.
-        without_artist: songs that nobody knows the artist of, left out.
+        without_artist: songs that no one knows the artist of, left out.
     """
 
     test: Retrieval | None

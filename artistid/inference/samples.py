@@ -45,9 +45,9 @@ def _mono(audio: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Samples (n,) float32, the mean of the channels."""
     samples = np.asarray(audio)
     if samples.dtype.kind not in "fiu":
-        raise ArtistidError(f"samples are to be real numbers, found {samples.dtype}")
+        raise ArtistidError(f"samples must be real numbers, found {samples.dtype}")
     if samples.ndim not in (1, 2) or not samples.size:
-        raise ArtistidError(f"samples are to be (n,), (n, channels) or (channels, n), found the shape {samples.shape}")
+        raise ArtistidError(f"samples must have the shape (n,), (n, channels) or (channels, n), found {samples.shape}")
     if samples.ndim == 2:
         channels = min(samples.shape)
         if samples.shape[0] == samples.shape[1] or channels > MOST_CHANNELS:

@@ -178,7 +178,7 @@ def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
 
 
 def confusion_over_trials(runs: Sequence[Run], level: str, title: str, path: Path) -> None:
-    """Who is taken for whom, summed over trials of the same artists."""
+    """Who is confused with whom, summed over trials of the same artists."""
     outcomes = [run.outcomes[level] for run in runs]
     label = np.concatenate([outcome.label for outcome in outcomes])
     predicted = np.concatenate([outcome.predicted for outcome in outcomes])

@@ -150,7 +150,7 @@ def _conditions(study: Study, folder: Path) -> Iterator[Section]:
                 n = sum(run.test(level)["n"] for run in group)
                 title = f"{name}, {level} level: {len(group)} trials, n = {n:,}"
                 figures.confusion_over_trials(group, level, title, path)
-                caption = f"Who is taken for whom: {study.title}, {name}, {level} level, test, summed over trials."
+                caption = f"Who is confused with whom: {study.title}, {name}, {level} level, test, summed over trials."
                 blocks.append(Picture(path, caption, group))
         yield Section(name[0].upper() + name[1:], blocks)
 
@@ -249,7 +249,7 @@ def left_out(context: ReportContext) -> Iterator[Section]:
 
 
 def runs(context: ReportContext) -> Iterator[Section]:
-    """The list that all else refers to."""
+    """The list of runs, which everything else refers to."""
     yield Section("Runs", [*_threads(context), tables.run_table(context.results.runs)])
 
 

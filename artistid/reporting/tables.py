@@ -342,7 +342,7 @@ def _comparison_row(pair: SystemPair, found: Comparison | None, p_holm: float) -
 
 
 def run_table(runs: Sequence[Run]) -> Table:
-    """The list of runs, that all else refers to."""
+    """The list of runs, which everything else refers to."""
     rows = [
         {
             "number": run.number,

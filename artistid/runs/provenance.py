@@ -36,7 +36,7 @@ PACKAGES = (
 
 
 def condition_of(config: DictConfig) -> dict[str, Any]:
-    """What distinguishes runs, for the scores file: names of the choices, the checkpoint begun with, fold, seed, vote."""
+    """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote."""
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
     condition["data"] += OmegaConf.select(config, "run_names.unknown") or ""  # fewer artists are another task
     if config.get("init_from"):

@@ -62,7 +62,7 @@ class SongSection(NamedTuple):
 
 @dataclass(frozen=True)
 class ComposedSong:
-    """A song's notes, and what they are to be played on.
+    """A song's notes, and the instruments that play them.
 
     Attributes:
         seconds: its length.

@@ -1,4 +1,4 @@
-"""Who is being served, and what each takes of what is short: places to send songs at, the disk, and the ear.
+"""The clients being served, and what each takes of the scarce resources: upload slots, the disk, and processing time.
 
 A browser gives no names, so clients are told apart by their addresses. None takes more than half of anything, so that
 whoever attacks from one address leaves the other half. Where many are at one address, behind a router or an
@@ -22,13 +22,13 @@ from artistid.web.uploads import MEGABYTE, RETRY_SECONDS, RefusedError
 MOST_SENDING = 128
 MOST_WAITING = 128  # complete songs, which are processed one after the other
 MOST_SONGS_ON_DISK = 8  # of the greatest size; there may be more of smaller ones
-SHARE = 2  # one address may have one of so many parts of everything
+SHARE = 2  # an address may have this fraction (1/SHARE) of everything
 
 # The pace of an upload. A song of 200 MB takes half an hour at 0.9 Mbit/s.
 SECONDS_TO_BEGIN = 10.0
 LEAST_RATE = 10_000.0  # bytes per second, after that
 MOST_SECONDS = 1800.0
-# Only uploads that are slower than this make way for others.
+# Only uploads that are slower than this are evicted for others.
 SLOW_RATE = 100_000.0  # bytes per second
 SHORTEST_SECONDS = 0.001
 
@@ -41,11 +41,11 @@ class Guest:
     """One song and its sender, from the first byte to the answer.
 
     Attributes:
-        address: whom it counts for.
+        address: that it counts against.
         name: what to call the song.
         begun: when, on the event loop's clock.
-        n_bytes: that have come.
-        waiting: whether all of it has.
+        n_bytes: received so far.
+        waiting: whether the upload is complete.
         scope: ends, when it is cancelled, whatever is being done for it.
         reason: why it was sent away; None where it left.
     """
@@ -68,7 +68,7 @@ class Guest:
         return self.n_bytes / max(anyio.current_time() - self.begun, SHORTEST_SECONDS)
 
     def took(self, n_bytes: int) -> None:
-        """More of the song has come."""
+        """Count more of the upload."""
         self.n_bytes += n_bytes
         self._set_deadline()
 
@@ -95,7 +95,7 @@ class Guests:
 
     @contextmanager
     def enter(self, address: str, name: str) -> Iterator[Guest]:
-        """A place to send a song at.
+        """A slot to upload a song.
 
         Raises:
             RefusedError: there is none.
@@ -116,14 +116,14 @@ class Guests:
             self._guests.pop(guest, None)
 
     def make_room(self, guest: Guest, n_bytes: int) -> None:
-        """See that there is disk for more of a song.
+        """Reserve disk space for more of a song.
 
         Raises:
             RefusedError: there is none.
         """
         used = Counter[str]()
-        for each in self._guests:
-            used[each.address] += each.n_bytes
+        for other in self._guests:
+            used[other.address] += other.n_bytes
         if used[guest.address] + n_bytes > self._most_bytes / SHARE:
             raise RefusedError(429, f"Songs from your address fill the room for them. {AGAIN}", RETRY_SECONDS)
         if used.total() + n_bytes > self._most_bytes:
@@ -131,7 +131,7 @@ class Guests:
         guest.took(n_bytes)
 
     def seat(self, guest: Guest) -> None:
-        """A place to wait at, for a song that is whole.
+        """A slot to wait in, for a complete upload.
 
         Raises:
             RefusedError: there is none.
@@ -146,13 +146,13 @@ class Guests:
         guest.scope.deadline = math.inf
 
     def close(self) -> None:
-        """Send all away, and whoever comes yet."""
+        """Send all away, newcomers included."""
         self._closed = True
         for guest in list(self._guests):
             guest.send_away(stopping())
 
     def _have_last_of_most_leave(self, taken: Counter[str], guests: list[Guest], guest: Guest, sentence: str) -> None:
-        """Of the address that has taken most the last comer makes way; where that is the guest's own, it is refused."""
+        """Evict the last comer of the address that has taken most, or refuse the guest if it is of that address."""
         reason = RefusedError(503, sentence, RETRY_SECONDS)
         (greediest, most), *_ = taken.most_common(1)
         if most <= taken[guest.address]:
@@ -160,7 +160,7 @@ class Guests:
         self._have_leave([each for each in guests if each.address == greediest and each.n_bytes][-1], reason)
 
     def _have_slowest_leave(self, sending: list[Guest], refusal: RefusedError) -> None:
-        """The slowest of those who send makes way, if it is slow; else the newcomer is refused."""
+        """The slowest upload is evicted, if it is slow; else the newcomer is refused."""
         slowest = min(sending, key=lambda guest: guest.rate)
         if slowest.rate > SLOW_RATE:
             raise refusal
@@ -177,8 +177,8 @@ class Guests:
 class Turns:
     """One song is processed at a time: two would only share the processor.
 
-    Of those who wait, whose address has been listened to least goes first, so that nobody waits for the many or long
-    songs of another; with nobody waiting all that is forgotten.
+    Of those who wait, whose address has been listened to least goes first, so that no one waits for the many or long
+    songs of another; with no one waiting all that is forgotten.
     """
 
     def __init__(self) -> None:
@@ -222,7 +222,7 @@ class Turns:
 
 
 def stopping() -> RefusedError:
-    """What is said to whoever is there when the server ends."""
+    """What those still connected get when the server ends."""
     return RefusedError(503, "The server is being stopped.", RETRY_SECONDS)
 
 

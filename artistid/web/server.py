@@ -1,4 +1,4 @@
-"""The page, its parts and its one question, over HTTP.
+"""The page, its assets and its one endpoint, over HTTP.
 
 Nothing is kept: a song lies in a temporary folder while it is processed, and all that is known of it goes back with the
 answer. The page plays the file that the browser still has.
@@ -98,7 +98,7 @@ class UploadQueue:
             with guest.scope:
                 return await self._answer(request, guest, path)
             if guest.reason is None:
-                return Response(status_code=400)  # to nobody
+                return Response(status_code=400)  # to no one
             raise guest.reason
 
     async def _answer(self, request: Request, guest: Guest, path: Path) -> Response:
@@ -125,7 +125,7 @@ class UploadQueue:
 
 
 async def _until_it_leaves(request: Request, guest: Guest) -> None:
-    """Ends what is done for a guest once nobody is there to be answered."""
+    """Ends the work for a guest that has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     guest.send_away(None)
@@ -138,7 +138,7 @@ class OwnPageOnly:
 
     Args:
         app: answers.
-        names: host names, beside localhost and plain addresses, which nobody can point elsewhere.
+        names: host names, beside localhost and plain addresses, which no one can point elsewhere.
     """
 
     def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:

@@ -77,7 +77,7 @@ def _labels(features: LogMel) -> list[dict[str, float]]:
     return [{"hz": hz, "height": round(float(np.interp(hz, centres, heights)), 4)} for hz in inside]
 
 
-# Each point is an element of its own in the page; of a larger collection so many are drawn at random.
+# Each point is an element of its own in the page; of a larger collection this many are drawn at random.
 MOST_POINTS = 5000
 FEWEST_SONGS = 3  # two components of fewer would show nothing
 
@@ -194,7 +194,7 @@ class SongService:
         return SongReader(replace(self.limits, hours=self.max_minutes / 60))
 
     def answer(self, path: Path, name: str, still_wanted: Callable[[], object] | None = None) -> dict[str, Any]:
-        """All that there is to say of a song, as plain types.
+        """Everything the page shows of a song, as plain types.
 
         Args:
             path: of the audio.

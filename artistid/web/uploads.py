@@ -65,7 +65,7 @@ async def receive(
         body: its pieces.
         path: where to.
         name: what to call it.
-        max_mb: it may have so many megabytes; no more than these, and a piece, are ever read.
+        max_mb: its largest size in megabytes; no more than that and one piece are ever read.
         announced: bytes that its header promises, if any: too large a one is not read at all.
         make_room: called with the bytes of each piece before it is written; raises RefusedError where there is no room.
 

@@ -3,7 +3,7 @@
 The table has lengths to a tenth of a second, and no audio. A copy is as long as its original, so equal lengths stand
 for copies. Within an artist they always do: of 6,917 such pairs about 1,050 are chance, which is how many there are of
 lengths 0.3 s apart. Between artists most are chance, so the tags must be equal too, or half an album as long. What was
-encoded anew at another length, or tagged anew under another artist's name, no table can tell.
+re-encoded at another length, or re-tagged under another artist's name, no table can tell.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What every data set's source has: a name, where it can be obtained, and a catalog of its tracks.
 
-A checkpoint describes the source that it was trained on, and somebody else opens it again. Such a description is only
+A checkpoint describes the source that it was trained on, and someone else opens it again. Such a description is only
 read: its class is one of a list, its settings have the types that the class declares, everything is written below the
 user's own cache, and nothing that the user did not ask for.
 """
@@ -106,7 +106,7 @@ class Source(ABC):
         return selected
 
     def _without_excluded(self, tracks: Iterable[Track], root: Path) -> tuple[list[Track], list[str]]:
-        """The tracks but for those whose files or folders are to be left out, and what else ``exclude`` names."""
+        """The tracks without those whose files or folders are left out, and what else ``exclude`` names."""
         require_list(self.exclude, "data.exclude")
         names = {nfc(name) for name in self.exclude}
         placed = [(nfc(os.path.relpath(track.path, root)), track) for track in tracks]

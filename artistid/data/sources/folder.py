@@ -205,7 +205,7 @@ def _reason(error: OSError | RuntimeError) -> str:
 
 
 def _is(what: Callable[..., bool], **how: bool) -> bool:
-    """What an entry says of itself; no, where nobody may look at what it leads to."""
+    """An entry's own answer; False where it cannot be read."""
     try:
         return what(**how)
     except OSError:

@@ -44,12 +44,12 @@ class Library(CatalogFile):
     Whose songs they are is decided by the tags of all, see :mod:`artistid.data.credits`.
 
     Args:
-        csv: a table to correct by hand. It is written if it does not exist; otherwise it is read instead of the
-            tags, and files that it does not name are left out and counted. To use a track under another name, or not at all,
+        csv: a table to correct by hand. It is written if it does not exist; otherwise it is read instead of the tags,
+            and files that it does not name are left out and counted. To use a track under another name, or not at all,
             change or empty its artist.
         keep_compilations: take the tracks of compilations, too, each as its own artist's.
         tag_encoding: see :func:`artistid.data.tags.read_tags`.
-        reread: read the tags of all files anew, for file systems that do not record changes.
+        reread: read the tags of all files again, for file systems that do not record changes.
         cache_dir: what the tags say is kept below it, and read again only for files that have changed.
         workers: processes that read tags; None takes one per core.
     """
@@ -85,7 +85,7 @@ class Library(CatalogFile):
         if self.read_only and not correct and table is not None:
             raise ArtistidError(
                 f"data.csv={table} does not exist, and is not written here, since a checkpoint names it: data=library "
-                "data.root=… data.csv=… on the command line, with subset=test where scores are wanted, writes it anew"
+                "data.root=… data.csv=… on the command line, with subset=test where scores are wanted, writes it again"
             )
         rows = self.read(root) if correct else self._rows_by_tags(files, root)
         if unnamed := [nfc(path.relative_to(root).as_posix()) for path in files if path not in rows]:

@@ -63,7 +63,7 @@ class Synthetic(Folder):
 
     @property
     def discography(self) -> Discography:
-        """What is to be composed."""
+        """What to compose."""
         from artistid.synthesis.discography import Discography
 
         return Discography(**{setting.name: getattr(self, setting.name) for setting in fields(Discography)})
@@ -83,7 +83,7 @@ class Synthetic(Folder):
         return super().catalog()
 
     def _check_amount(self) -> None:
-        """Raises ArtistidError where very much music would be composed that nobody but a file has asked for."""
+        """Raises ArtistidError where very much music would be composed that only a file has asked for."""
         from artistid.synthesis.discography import is_written
 
         settings = asdict(self.discography)
@@ -93,7 +93,7 @@ class Synthetic(Folder):
             return
         command = " ".join(["data=synthetic", *(f"data.{name}={value}" for name, value in settings.items())])
         raise ArtistidError(
-            f"the checkpoint was trained on {n_songs} songs that are to be composed, {hours:,.0f} hours and more: more "
+            f"the checkpoint was trained on {n_songs} composed songs, {hours:,.0f} hours and more: more "
             f"than {MOST_HOURS:g} are composed on purpose only, with {command} (and subset=test for its test songs)"
         )
 

@@ -33,8 +33,8 @@ class AlbumSplit:
 
     An artist's draw depends on the seed, the artist's name and the albums' names only: other artists don't change it.
     With validation of songs the same album tests, all others train, and a share of their songs validates. That is
-    another protocol, which artists with two albums can follow; its validation albums were trained on, so validation scores
-    higher than the test.
+    another protocol, which artists with two albums can follow; its validation albums were trained on, so validation
+    scores higher than the test.
 
     Attributes:
         validation: None for an album of its own, ``song`` for songs of the training albums.
@@ -191,8 +191,9 @@ class JackknifeSplit:
     """One fold of a jackknife: its albums test, the others train, and a share of their songs validates (Ellis 2007).
 
     Once all folds have been run, every track has been tested by a system that was not trained on its album; reports
-    pool the folds' test predictions into one score. artist20's lists put one album of each artist into each of six folds.
-    Without lists the seed draws the folds: an artist's albums, in a drawn order, go round the folds from a drawn one.
+    pool the folds' test predictions into one score. artist20's lists put one album of each artist into each of six
+    folds. Without lists the seed draws the folds: an artist's albums, in a drawn order, go round the folds from a drawn
+    one.
 
     Attributes:
         fold: which tests, from 0.

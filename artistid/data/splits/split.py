@@ -100,7 +100,7 @@ class Split:
     def _require_apart(
         self, tracks: Iterable[Track], key: Mapping[str, Hashable], what: str, apart: Collection[str], remedy: str = ""
     ) -> None:
-        """Raises ArtistidError where tracks of one key are in several subsets, and one of these is to stand apart."""
+        """Raises ArtistidError where tracks of one key are in several subsets, and one of these must stand apart."""
         groups: dict[Hashable, list[str]] = defaultdict(list)
         for track in tracks:
             if track.track_id in key:
