@@ -57,7 +57,7 @@ def embed(config: DictConfig) -> Path:
         if new:
             failed += process_songs(source.songs(new), len(new), embedded, draft.add)
         n_songs = draft.finish({absolute(path): source.track(path) for path in source.paths})
-    source.tell_names()
+    source.log_names()
     if not n_songs:
         raise ArtistidError(f"none of {failed} songs could be embedded, see above: {printable(out)} is not written")
     log.info("%s: %d songs", printable(out), n_songs)

@@ -398,10 +398,10 @@ def _inside_brackets(value: str) -> str | None:
     if not (text.startswith("[") and text.endswith("]")):
         return None
     depth = 0
-    for place, letter in _outside_quotes(text):
+    for position, letter in _outside_quotes(text):
         depth += (letter == "[") - (letter == "]")
         if depth == 0:
-            return text[1:-1] if place == len(text) - 1 else None
+            return text[1:-1] if position == len(text) - 1 else None
     return None
 
 
@@ -413,27 +413,31 @@ def split_at_commas(text: str) -> list[str]:
         ['[a,b]', "'c,d'", '${when:e,f}']
     """
     ends, parts, first = [], [], 0
-    for place, letter in _outside_quotes(text):
-        if letter in BRACKETS and BRACKETS[letter] in text[place:]:
+    for position, letter in _outside_quotes(text):
+        if letter in BRACKETS and BRACKETS[letter] in text[position:]:
             ends.append(BRACKETS[letter])
         elif ends and letter == ends[-1]:
             ends.pop()
         elif letter == "," and not ends:
-            parts.append(text[first:place].strip())
-            first = place + 1
+            parts.append(text[first:position].strip())
+            first = position + 1
     return [*parts, text[first:].strip()]
 
 
 def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
     """The letters of a text, and their places, but for items in quotes: an apostrophe within a word opens none."""
-    place = 0
-    while place < len(text):
-        begins = place == 0 or text[:place].rstrip()[-1:] in (",", "[", "(", "")
-        if begins and (match := QUOTED.match(text, place)) and text[match.end() :].lstrip()[:1] in (",", "]", ")", ""):
-            place = match.end()
+    position = 0
+    while position < len(text):
+        begins = position == 0 or text[:position].rstrip()[-1:] in (",", "[", "(", "")
+        if (
+            begins
+            and (match := QUOTED.match(text, position))
+            and text[match.end() :].lstrip()[:1] in (",", "]", ")", "")
+        ):
+            position = match.end()
             continue
-        yield place, text[place]
-        place += 1
+        yield position, text[position]
+        position += 1
 
 
 def literal(value: Any) -> Any:

@@ -130,7 +130,7 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
     except MemoryError as error:
         raise DecodingError(f"{path}: needs more memory than there is to decode it") from error
     except Exception as error:  # whatever a decoder raises, of the thousand things that are wrong with files
-        raise DecodingError(f"{path}: cannot be decoded to its end ({_told(error)})") from error
+        raise DecodingError(f"{path}: cannot be decoded to its end ({_reason(error)})") from error
     if tally.n_samples == 0:
         raise DecodingError(f"{path}: holds no audio samples")
     if tally.n_bad:
@@ -276,7 +276,7 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
         try:
             container = av.open(file, "r", options=options, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:  # the system's: a seek to where no file goes
-            raise NoAudioError(_told(error)) from None
+            raise NoAudioError(_reason(error)) from None
         with container:
             if not container.streams.audio:
                 raise NoAudioError("it has no audio")
@@ -284,7 +284,7 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
             if stream.codec_context.name == "flac":  # else FFmpeg decodes damaged frames to noise
                 stream.codec_context.options = {"err_detect": "crccheck+explode"}
             decoded = Decoded()
-            yield from _joined(path, _frames(path, container, stream, decoded), decoded)
+            yield from _in_blocks(path, _frames(path, container, stream, decoded), decoded)
             if not decoded.seconds:
                 raise NoAudioError("it finds no sound")
             if lacking := missing(file, container, stream, decoded):
@@ -309,8 +309,8 @@ class _Corrected(FileIO):
     def read(self, size: int | None = -1, /) -> bytes:
         start = self.tell()
         content = bytearray(super().read(size) or b"")
-        for place, replacement in self._corrections.items():
-            for at, value in enumerate(replacement, place - start):
+        for offset, replacement in self._corrections.items():
+            for at, value in enumerate(replacement, offset - start):
                 if 0 <= at < len(content):
                     content[at] = value
         return bytes(content)
@@ -349,10 +349,10 @@ def _packets(container: InputContainer, stream: AudioStream, decoded: Decoded) -
     try:
         yield from container.demux(stream)
     except av.InvalidDataError as error:  # junk behind the song, or a file that was cut: its header may tell
-        decoded.broken_off = _told(error)
+        decoded.broken_off = _reason(error)
 
 
-def _joined(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) -> Iterator[tuple[int, Block]]:
+def _in_blocks(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) -> Iterator[tuple[int, Block]]:
     """Frames in blocks of one rate and number of channels each; their seconds are counted.
 
     Raises:
@@ -406,13 +406,13 @@ def _by_libsndfile(path: Path) -> Iterator[tuple[int, Block]]:
         try:
             sound = soundfile.SoundFile(file.fileno(), closefd=False)
         except soundfile.SoundFileRuntimeError as error:
-            raise NoAudioError(_told(error)) from None
+            raise NoAudioError(_reason(error)) from None
         with sound:
             while len(samples := sound.read(BLOCK_VALUES // sound.channels, dtype="float32", always_2d=True)):
                 yield sound.samplerate, samples
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """A decoder's own words: libsndfile's, the system's or FFmpeg's, or what else is raised."""
     words = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return words.rstrip(".") or type(error).__name__

@@ -88,7 +88,7 @@ class Credits:
     spellings: list[list[str]]
     namesakes: list[str]
 
-    def tell(self) -> None:
+    def log_decisions(self) -> None:
         """Log which songs are credited to another artist than their tags literally name."""
         for went, what in (
             (self.guests, "joint names of artists are taken for one of them with guests"),

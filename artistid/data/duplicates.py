@@ -137,24 +137,24 @@ class Fingerprints:
     def _elected(self, subsets: Numbers) -> Iterator[tuple[int, int, int]]:
         """Two tracks and the shift with most votes; it stands for as many shifts as frames are averaged over."""
         n_tracks = len(subsets)
-        places = 2 * (len(self._codes) // self._span + 1)  # for shifts, the negative ones included
+        n_bins = 2 * (len(self._codes) // self._span + 1)  # for shifts, the negative ones included
         ballots, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for frame, later in self._equal_frames():
             first, second = (np.searchsorted(self._starts, frames, "right") - 1 for frames in (frame, later))
             apart = subsets[first] != subsets[second]
             first, second = first[apart], second[apart]
             shift = (later[apart] - self._starts[second]) - (frame[apart] - self._starts[first])
-            place = shift // self._span + places // 2
-            ballot, count = np.unique((first * n_tracks + second) * places + place, return_counts=True)
+            shift_bin = shift // self._span + n_bins // 2
+            ballot, count = np.unique((first * n_tracks + second) * n_bins + shift_bin, return_counts=True)
             ballots.append(ballot)
             counts.append(count)
         ballot, index = np.unique(np.concatenate(ballots), return_inverse=True)
         votes = np.bincount(index, np.concatenate(counts), len(ballot))
         ballot, votes = ballot[votes >= MIN_VOTES], votes[votes >= MIN_VOTES]
-        by_votes = ballot[np.lexsort((-votes, ballot // places))]
-        _, winners = np.unique(by_votes // places, return_index=True)
-        for pair, place in zip(*np.divmod(by_votes[winners], places), strict=True):
-            yield *divmod(int(pair), n_tracks), (int(place) - places // 2) * self._span
+        by_votes = ballot[np.lexsort((-votes, ballot // n_bins))]
+        _, winners = np.unique(by_votes // n_bins, return_index=True)
+        for pair, shift_bin in zip(*np.divmod(by_votes[winners], n_bins), strict=True):
+            yield *divmod(int(pair), n_tracks), (int(shift_bin) - n_bins // 2) * self._span
 
     def _equal_frames(self) -> Iterator[tuple[Numbers, Numbers]]:
         """Positions ``(n,)`` of frames and ``(n,)`` of later ones that have the same bits."""

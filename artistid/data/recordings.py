@@ -142,14 +142,14 @@ class Recordings:
         of_song = np.repeat(telling, n_equal)
         begins = np.cumsum(n_equal) - n_equal
         of_known = np.repeat(first - begins, n_equal) + np.arange(n_equal.sum())
-        place = (frame[of_known] - of_song) // self._span
-        if not len(place):
+        shift_bin = (frame[of_known] - of_song) // self._span
+        if not len(shift_bin):
             return []
-        lowest, places = int(place.min()), int(np.ptp(place)) + 1
-        ballots, votes = np.unique(number[of_known] * places + (place - lowest), return_counts=True)
+        lowest, n_bins = int(shift_bin.min()), int(np.ptp(shift_bin)) + 1
+        ballots, votes = np.unique(number[of_known] * n_bins + (shift_bin - lowest), return_counts=True)
         best: dict[int, int] = {}
         for ballot in ballots[np.argsort(-votes, kind="stable")]:
-            which, where = divmod(int(ballot), places)
+            which, where = divmod(int(ballot), n_bins)
             best.setdefault(which, (where + lowest) * self._span)
             if len(best) == COMPARED:
                 break

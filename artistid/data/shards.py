@@ -91,6 +91,6 @@ class ConcatenatedArray:
         return self.arrays[number][rows.start - first : rows.stop - first]
 
 
-def joined(arrays: Sequence[FeatureArray]) -> Rows:
+def concatenated(arrays: Sequence[FeatureArray]) -> Rows:
     """One array as it is, several as one."""
     return arrays[0] if len(arrays) == 1 else ConcatenatedArray(arrays)

@@ -37,7 +37,7 @@ import numpy as np
 from artistid.data.audio import DecodingError
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features
-from artistid.data.shards import FeatureArray, Rows, Shard, joined
+from artistid.data.shards import FeatureArray, Rows, Shard, concatenated
 from artistid.data.song import Limits, crashed, read_song, start_decoders
 from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.old_names import STORE_ENTRY, renamed
@@ -138,7 +138,7 @@ class Store:
             ArtistidError: a folder that can't be written.
         """
         contents = {self.entries[track_id].file_sha1 for track_id in track_ids}
-        with _told(self.folder):
+        with _explaining_os_errors(self.folder):
             for part in _parts(self.folder):
                 if contents & _Journal(part, self.features.width).by_content.keys():
                     with lock(part):
@@ -181,7 +181,7 @@ def fill_store(
     folder = folder / f"{features.name}-{key}"
     part = folder / SHARDS / shard.name if shard else folder
     retry_failed = on_error == "raise"
-    with _told(folder):
+    with _explaining_os_errors(folder):
         index = _Index(folder, features.width, catalog)
         # A complete store is not written to, not even to lock it: it may lie in a read-only folder.
         if index.missing(retry_failed):
@@ -196,8 +196,8 @@ def fill_store(
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Tell a user of a store that can't be read or written."""
+def _explaining_os_errors(folder: Path) -> Iterator[None]:
+    """Turn the system's errors into those of a user whose store can't be read or written."""
     try:
         yield
     except OSError as error:
@@ -311,7 +311,7 @@ class _Index:
         if odd := [f"{entry.path} ({entry.remark})" for entry in entries.values() if entry.remark]:
             log.warning("warning: %d of %d songs are odd, though decoded: %s", len(odd), len(entries), abbreviate(odd))
         arrays = [journal.array() for journal in self.journals if journal.frames]
-        array = joined(arrays or [np.empty((0, self.width), np.float16)])
+        array = concatenated(arrays or [np.empty((0, self.width), np.float16)])
         facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in entries.items()}
         return self.catalog.with_facts(facts), Store(self.folder, array, entries, features)
 

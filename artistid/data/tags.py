@@ -301,7 +301,7 @@ def read_all_tags(
     return [Tags(*known[str(path)]) for path in paths]
 
 
-def tell_unread(tags: Mapping[str, Tags]) -> None:
+def log_unread(tags: Mapping[str, Tags]) -> None:
     """Say which files' tags cannot be read; by the names that the files are to have."""
     if bad := [f"{name} ({each.error})" for name, each in tags.items() if each.error]:
         log.warning("the tags of %d files cannot be read: %s", len(bad), abbreviate(bad))

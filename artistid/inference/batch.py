@@ -47,7 +47,7 @@ def process_songs(
             except ArtistidError as error:
                 failed += 1
                 progress.stop()  # which takes the bar away: the message may go to the same terminal
-                say(f"error: {_told(error, path)}", to=sys.stderr)
+                say(f"error: {_naming_file(error, path)}", to=sys.stderr)
             else:
                 progress.stop()
                 done(answer)
@@ -80,7 +80,7 @@ def answering() -> Iterator[None]:
         raise ArtistidError("standard output was closed before all songs were answered") from None
 
 
-def _told(error: ArtistidError, path: Path) -> str:
+def _naming_file(error: ArtistidError, path: Path) -> str:
     """The message, which names the file."""
     message = printable(str(error))
     return message if printable(path) in message else f"{printable(path)}: {message}"

@@ -267,8 +267,8 @@ class Collection:
         similarity = (total[there] @ query) / length[there]
         first = np.argsort(-similarity, kind="stable")[:k]
         return [
-            SimilarArtist(rank, float(similarity[place]), str(names[there[place]]), int(songs[there[place]]))
-            for rank, place in enumerate(first, start=1)
+            SimilarArtist(rank, float(similarity[index]), str(names[there[index]]), int(songs[there[index]]))
+            for rank, index in enumerate(first, start=1)
         ]
 
     @cached_property

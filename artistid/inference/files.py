@@ -63,7 +63,7 @@ def _search(paths: Iterable[Path], where: str, nothing: str) -> list[Path]:
     search, files = AudioSearch(), []
     for path in paths:
         files += search.below(path) if path.is_dir() else [path] if search.takes(path) else []
-    search.tell(where)
+    search.report(where)
     if not files:
         passed = search.passed()
         raise ArtistidError(f"{where} {nothing}" + (f", but files of these endings: {passed}" if passed else ""))

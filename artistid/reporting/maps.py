@@ -275,7 +275,7 @@ def _traces(levels: Mapping[str, Embedding], labels: Sequence[str]) -> Iterator[
                     "line": {"width": 0.5, "color": "white"},
                 },
                 customdata=_hover_data(points),
-                hovertemplate="<br>".join(f"%{{customdata[{place}]}}" for place in range(4)) + "<extra></extra>",
+                hovertemplate="<br>".join(f"%{{customdata[{index}]}}" for index in range(4)) + "<extra></extra>",
                 visible=(level, label) == ("frame", labels[0]),
                 showlegend=True,
                 meta={"level": level, "label": label},

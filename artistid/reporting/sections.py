@@ -58,7 +58,7 @@ def summary(context: ReportContext) -> Iterator[Section]:
 def _coverage(study: Study) -> str:
     """How many of the paper's trainings a study has."""
     wanted = [(split, seconds) for split in SPLITS for seconds in published.CLIPS]
-    trials = [len(study.cell(*place)) for place in wanted]
+    trials = [len(study.cell(*cell)) for cell in wanted]
     full = sum(n >= len(published.SEEDS) for n in trials)
     some = sum(0 < n < len(published.SEEDS) for n in trials)
     n_runs = sum(len(run.members) for run in study.runs)

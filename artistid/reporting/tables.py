@@ -24,13 +24,13 @@ MISPRINT_MARK = " †"
 
 def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
     """Table IV (``frame``) or V (``song``) of a study beside the paper's: a row per clip length and split."""
-    places = [
+    cells = [
         (seconds, split)
         for seconds in sorted({*published.CLIPS, *study.clips})
         for split in study.splits
         if split in SPLITS or (split, seconds) in study.cells
     ]
-    rows = [_score_row(study, level, split, seconds, draws, seed) for seconds, split in places]
+    rows = [_score_row(study, level, split, seconds, draws, seed) for seconds, split in cells]
     columns = (
         Column.of("clip_s", clip_length, "clip"),
         Column.of("split"),

@@ -158,7 +158,7 @@ class Study:
     def cells(self) -> dict[tuple[str, float], tuple[Run, ...]]:
         """The trials of all cells that have some, by split and clip length."""
         every = {(split, seconds): self.cell(split, seconds) for split in self.splits for seconds in self.clips}
-        return {place: runs for place, runs in every.items() if runs}
+        return {cell: runs for cell, runs in every.items() if runs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,9 +185,9 @@ class Results:
         Raises:
             ArtistidError: it is not among the runs.
         """
-        place = expanded(path).resolve()
+        resolved = expanded(path).resolve()
         for run in self.runs:
-            if path == run.name or place == run.folder.path.resolve():
+            if path == run.name or resolved == run.folder.path.resolve():
                 return run
         known = abbreviate([run.name for run in self.runs], 5)
         raise ArtistidError(f"{setting} names {path}, which is not a finished run below runs=…; there are {known}")

@@ -167,13 +167,13 @@ class _Composer:
         """Sections until the bars are filled: short songs have short ones, so that a clip of any song meets changes."""
         length = 8 if bars >= 56 else 4 if bars >= 10 else 2
         letters = self.writing.form
-        bar, place = 0, 0
+        bar, index = 0, 0
         while bar < bars:
-            letter = letters[place]
+            letter = letters[index]
             section = min(length // 2 if letter == "I" else length, bars - bar)
             yield SongSection(letter, bar, section)
             bar += section
-            place = place + 1 if place + 1 < len(letters) else letters.index("V")
+            index = index + 1 if index + 1 < len(letters) else letters.index("V")
 
     def _material(self, letter: str) -> Material:
         writing, rng = self.writing, self.rng
@@ -248,7 +248,7 @@ class _Composer:
                     yield Event(step + i * strum, length, pitch, (0.5 + 0.5 * material.energy) * accent)
 
     def _arpeggio(self, section: SongSection, material: Material, chords: list[Chord]) -> Iterator[Event]:
-        order = [int(place) for place in self.writing.arpeggio]
+        order = [int(index) for index in self.writing.arpeggio]
         step = self.writing.arpeggio_step
         for chord in chords:
             pitches = self._voicing(chord, 65)

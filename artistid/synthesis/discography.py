@@ -42,8 +42,8 @@ SECOND = (
 def nth_name(rng: np.random.Generator, n: int) -> str:
     """Two words, lower case, joined by an underscore; ``rng`` must be fresh."""
     order = rng.permutation(len(FIRST) * len(SECOND))
-    lap, place = divmod(n, len(order))
-    first, second = divmod(int(order[place]), len(SECOND))
+    lap, index = divmod(n, len(order))
+    first, second = divmod(int(order[index]), len(SECOND))
     name = f"{FIRST[first]}_{SECOND[second]}"
     return f"{name}_{lap + 1}" if lap else name
 

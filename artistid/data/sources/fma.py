@@ -164,14 +164,14 @@ def read_tracks(path: Path) -> list[FmaRow]:
                 f"{path} is not a table of FMA's tracks: it lacks the columns {', '.join(missing)} in its two header "
                 "rows"
             )
-        places = [header.index(names) for names in FMA_COLUMNS]
+        indices = [header.index(names) for names in FMA_COLUMNS]
         # The long texts about artists and albums make nine tenths of the file: pandas passes over them quickly.
         table = pd.read_csv(
-            path, header=None, skiprows=2, usecols=places, dtype=object, keep_default_na=False, encoding="utf-8-sig"
+            path, header=None, skiprows=2, usecols=indices, dtype=object, keep_default_na=False, encoding="utf-8-sig"
         )
     except (ValueError, csv.Error) as error:  # pandas' own errors, and those of decoding, are of the first kind
         raise ArtistidError(f"{path} is not a table of FMA's tracks: {error}") from error
-    cells = zip(*(table[place] for place in places), strict=True)
+    cells = zip(*(table[index] for index in indices), strict=True)
     rows = [_row(path, *texts) for texts in cells if texts[0] != "track_id"]  # a third row names the first column
     if len(rows) != FMA_TRACKS:
         log.warning("%s has %d tracks; the published one has %d", path, len(rows), FMA_TRACKS)

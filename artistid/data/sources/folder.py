@@ -68,7 +68,7 @@ def audio_files(root: Path) -> list[Path]:
     """
     search = AudioSearch()
     found = search.below(root)
-    search.tell(root)
+    search.report(root)
     return found
 
 
@@ -137,7 +137,7 @@ class AudioSearch:
         """The files that were passed over, in a few words: how many of which ending."""
         return _by_ending([*self.others.values(), *self.sounds.values()])
 
-    def tell(self, where: object) -> None:
+    def report(self, where: object) -> None:
         """Say what was passed over.
 
         Args:

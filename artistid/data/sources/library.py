@@ -16,7 +16,7 @@ from artistid.data.credits import Credits, credits_of
 from artistid.data.sources.base import DatasetCard, Source, absolute
 from artistid.data.sources.catalog_file import CatalogFile, CatalogRow, tracks_of
 from artistid.data.sources.folder import audio_files
-from artistid.data.tags import Tags, read_all_tags, tell_unread
+from artistid.data.tags import Tags, log_unread, read_all_tags
 from artistid.errors import ArtistidError, abbreviate
 from artistid.places import below, expanded
 from artistid.writing import whole
@@ -114,7 +114,7 @@ class Library(CatalogFile):
         tags = dict(zip(files, read, strict=True))
         _report(tags, root)
         credits = credits_of(tags)
-        credits.tell()
+        credits.log_decisions()
         if not self.keep_compilations:
             _report_guesses(credits, tags, root)
         rows = {
@@ -135,7 +135,7 @@ class Library(CatalogFile):
 
 def _report(tags: Mapping[Path, Tags], root: Path) -> None:
     """Say which tags cannot be read, or hardly mean what they say."""
-    tell_unread({nfc(path.relative_to(root).as_posix()): each for path, each in tags.items()})
+    log_unread({nfc(path.relative_to(root).as_posix()): each for path, each in tags.items()})
     if doubtful := sorted({each.artist or each.title for each in tags.values() if each.doubtful}):
         log.warning(
             "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "

@@ -95,12 +95,14 @@ class MtgJamendo(Source):
         listed = Benchmark.load(self.benchmark).entries if self.benchmark else read_table(table)
         wanted = {place_of(entry.track_id): entry for entry in listed}
         files = self._files(root)
-        self._report({place: entry.track_id for place, entry in wanted.items()}, files)
+        self._report({location: entry.track_id for location, entry in wanted.items()}, files)
         titles = read_titles(table.with_name(NAMES_FILE))
         return [
-            Track(entry.track_id, entry.artist, entry.album, titles.get(entry.track_id, entry.track_id), files[place])
-            for place, entry in wanted.items()
-            if place in files
+            Track(
+                entry.track_id, entry.artist, entry.album, titles.get(entry.track_id, entry.track_id), files[location]
+            )
+            for location, entry in wanted.items()
+            if location in files
         ]
 
     def _files(self, root: Path) -> dict[str, Path]:
@@ -118,8 +120,8 @@ class MtgJamendo(Source):
     def _report(self, wanted: Mapping[str, str], files: Collection[str]) -> None:
         """Say which of the tracks (place to id) have no file, and how many files have no track."""
         what = self.benchmark or self.table
-        if absent := sorted(track_id for place, track_id in wanted.items() if place not in files):
-            folders = sorted({place[:2] for place in wanted} - {place[:2] for place in files})
+        if absent := sorted(track_id for location, track_id in wanted.items() if location not in files):
+            folders = sorted({location[:2] for location in wanted} - {location[:2] for location in files})
             log.warning(
                 "%d of the %d tracks of %s are not on disk%s: %s%s%s",
                 *(len(absent), len(wanted), what),
@@ -129,7 +131,7 @@ class MtgJamendo(Source):
                 "; scores on a part of a benchmark can't be compared with others" if self.benchmark else "",
             )
             log.debug("not on disk: %s", ", ".join(absent))
-        if unlisted := sorted(place for place in files if place not in wanted):
+        if unlisted := sorted(location for location in files if location not in wanted):
             log.info("left out %d files that %s does not name (hydra.verbose=artistid lists them)", len(unlisted), what)
             log.debug("not named: %s", ", ".join(unlisted))
 
@@ -150,10 +152,10 @@ def audio_files(root: Path) -> dict[str, dict[str, Path]]:
             files = kinds.get(kind_of.get(dot + ending, ""))
             if files is None or not track.isdecimal():
                 continue
-            place = f"{folder.name}/{track}"
-            if place in files:
-                raise ArtistidError(f"the track {place} appears twice: {files[place]} and {path}; move one away")
-            files[place] = path
+            location = f"{folder.name}/{track}"
+            if location in files:
+                raise ArtistidError(f"the track {location} appears twice: {files[location]} and {path}; move one away")
+            files[location] = path
     return kinds
 
 

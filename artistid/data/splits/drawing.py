@@ -145,4 +145,4 @@ def hold_out_artists(catalog: Catalog, unknown: int | Sequence[str], seed: int) 
 
 
 def _drawn(artists: Sequence[str], n: int, seed: int) -> list[str]:
-    return [artists[place] for place in generator_of(seed, "unknown artists").permutation(len(artists))[:n]]
+    return [artists[index] for index in generator_of(seed, "unknown artists").permutation(len(artists))[:n]]

@@ -251,7 +251,9 @@ class JackknifeSplit:
         for artist, names in albums.items():
             generator = generator_of(seed, artist)
             order, first = generator.permutation(len(names)), generator.integers(self.n_folds)
-            fold_of |= {(artist, folded(names[i])): int(first + place) % self.n_folds for place, i in enumerate(order)}
+            fold_of |= {
+                (artist, folded(names[i])): int(first + position) % self.n_folds for position, i in enumerate(order)
+            }
         return {track.track_id: fold_of[track.album_key] for track in catalog}
 
 
