@@ -100,6 +100,8 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Chord:
+    """A chord on the grid: where it starts, how long it lasts, and its degrees."""
+
     step: int
     steps: int
     degrees: tuple[int, ...]

@@ -24,6 +24,8 @@ BLOCK = 160
 
 @dataclass(frozen=True)
 class Production:
+    """How an album sounds: its equaliser, room, compression, noise and loudness."""
+
     equaliser: tuple[float, ...] = trait(-8.0, 8.0, size=len(EQUALISER_HZ))  # dB at EQUALISER_HZ
     reverberation: float = trait(0.25, 2.0, log=True)  # seconds to -60 dB
     wetness: float = trait(-20.0, -4.0)  # level of the room against the direct sound, dB
@@ -65,9 +67,11 @@ def _impulse_response(production: Production) -> Waveform:
 
 
 def _room(production: Production) -> Waveform:
-    """A unit impulse and the room's answer, white noise that decays exponentially (Moorer, About this reverberation
-    business, Computer Music Journal 3, 1979). The noise is the same in all rooms: what tells them apart is how they
-    decay, so a production of strength 0 leaves none."""
+    """A unit impulse and the room's answer, white noise that decays exponentially.
+
+    After Moorer, About this reverberation business, Computer Music Journal 3, 1979. The noise is the same in all rooms:
+    they differ in how they decay, so a production of strength 0 adds no difference.
+    """
     length = round(production.reverberation * SAMPLE_RATE)
     t = np.arange(length) / length
     noise = np.random.default_rng(1979).standard_normal(length) * 10.0 ** (-3.0 * t)

@@ -109,18 +109,22 @@ class Nested:
 
 
 def trait(low: float, high: float, *, log: bool = False, size: int = 1) -> Any:
+    """A field of numbers in a range, on a linear or logarithmic scale."""
     return field(metadata={"draw": RangeTrait(low, high, log, size)})
 
 
 def choice(*options: Any) -> Any:
+    """A field that is one of some options."""
     return field(metadata={"draw": ChoiceTrait(options)})
 
 
 def habit(*options: Any) -> Any:
+    """A field of the odds of some options, see :class:`Odds`."""
     return field(metadata={"draw": Habit(options)})
 
 
 def nested(of: type) -> Any:
+    """A field that is a dataclass of traits itself."""
     return field(metadata={"draw": Nested(of)})
 
 
@@ -246,6 +250,8 @@ class Tone:
 
 @dataclass(frozen=True)
 class BassTone(Tone):
+    """The sound of a bass."""
+
     cutoff: float = trait(180.0, 1800.0, log=True)
     index: float = trait(0.3, 2.5, log=True)
     body: float = trait(90.0, 900.0, log=True)
@@ -256,6 +262,8 @@ class BassTone(Tone):
 
 @dataclass(frozen=True)
 class PadTone(Tone):
+    """The sound of a pad."""
+
     cutoff: float = trait(350.0, 3000.0, log=True)
     index: float = trait(0.3, 2.5, log=True)
     attack: float = trait(0.08, 0.5, log=True)

@@ -104,7 +104,7 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn's answer to what is not HTTP, in this server's format."""
+        """Uvicorn's answer to what is not HTTP, in this server's format."""
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:

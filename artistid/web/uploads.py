@@ -39,12 +39,12 @@ class RefusedError(ArtistidError):
 
 
 def shown_name(name: str) -> str:
-    """What to call a song of a client's naming: no folders, nothing but text, no more than fits.
+    r"""What to call a song of a client's naming: no folders, nothing but text, no more than fits.
 
     It is for messages alone; no file is ever called so.
 
     Example:
-        >>> shown_name("../../etc/pass\\x1bwd.mp3")
+        >>> shown_name("../../etc/pass\x1bwd.mp3")
         'pass\ufffdwd.mp3'
     """
     last = printable(name.strip()).replace("\\", "/").rsplit("/", 1)[-1].strip()
