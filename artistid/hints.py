@@ -114,10 +114,10 @@ def in_words(hint: Any) -> str:
         >>> in_words(list[str] | Count | None)
         'a list of texts, a whole number from 1 or null'
     """
-    found = dict.fromkeys(words for each in members(hint) if (words := _in_words(each)))
-    if PLAIN[Path] in found:
-        found.pop(PLAIN[str], None)
-    *others, last = found or ["settings in {}"]
+    alternatives = dict.fromkeys(words for each in members(hint) if (words := _in_words(each)))
+    if PLAIN[Path] in alternatives:
+        alternatives.pop(PLAIN[str], None)
+    *others, last = alternatives or ["settings in {}"]
     return f"{', '.join(others)} or {last}" if others else last
 
 

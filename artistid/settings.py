@@ -132,12 +132,12 @@ class Settings:
     @cached_property
     def roots(self) -> list[dict[str, Any]]:
         """The verb's own file and those that it builds on, the file itself first."""
-        found, waiting = [], [self.verb]
+        documents, waiting = [], [self.verb]
         for name in waiting:
             for document in self._read(f"{name}.yaml"):
-                found.append(document)
+                documents.append(document)
                 waiting += [each for each in document.get("defaults", []) if isinstance(each, str) and each != "_self_"]
-        return found
+        return documents
 
     @cached_property
     def groups(self) -> dict[str, Any]:
@@ -180,10 +180,10 @@ class Settings:
     def known(self, name: str) -> list[Known]:
         """All that is said of a setting, in whatever choice of its group."""
         first, *rest = name.split(".")
-        found = [known for document in self.roots if (known := _at(document, [first, *rest]))]
+        values = [known for document in self.roots if (known := _at(document, [first, *rest]))]
         if rest and self.is_group(first):
-            found += [known for document in self._read(f"{first}/*.yaml") if (known := _at(document, rest))]
-        return found
+            values += [known for document in self._read(f"{first}/*.yaml") if (known := _at(document, rest))]
+        return values
 
     def hint(self, name: str, config: Mapping[str, Any] | None = None) -> Any:
         """The type of a setting; None: nothing is known of it.

@@ -180,14 +180,14 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
     if not isinstance(target, str) or not is_within(target, packages):
         raise ArtistidError(f"it would call {shown(target)}, which is not part of artistid{way_to_trust(target)}")
     try:
-        found = get_object(target)
+        named = get_object(target)
     except Exception as error:  # Hydra raises what an import raised
         cause = error.__cause__ or error
         raise ArtistidError(f"{target} cannot be found: {type(cause).__name__}: {cause}") from error
     # What a module imports is within reach of its name too.
-    if not isinstance(found, type) or not is_within(f"{found.__module__}.", packages):
+    if not isinstance(named, type) or not is_within(f"{named.__module__}.", packages):
         raise ArtistidError(f"it would call {target!r}, which is not part of artistid: it is no {what} of that package")
-    return found
+    return named
 
 
 def way_to_trust(target: Any) -> str:

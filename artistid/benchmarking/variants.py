@@ -67,7 +67,7 @@ def variants(device: torch.device, compiled: bool) -> list[Variant]:
     """Those that a device can run; the reference comes first."""
     numbers = "bfloat16" if choose_precision("auto", device.type) == "bf16-mixed" else "float32"
     trained = Variant("as_trained", numbers, prepared=True)
-    found = [
+    forms = [
         REFERENCE,
         Variant("channels_last", channels_last=True),
         Variant("bfloat16", "bfloat16"),
@@ -76,11 +76,11 @@ def variants(device: torch.device, compiled: bool) -> list[Variant]:
         replace(trained, name="as_trained_clips_on_host", kept=False),
     ]
     if device.type == "cuda":
-        found.insert(1, Variant("tf32", "tf32"))
-        found.append(replace(trained, name="as_trained_cuda_graph", graph=True))
+        forms.insert(1, Variant("tf32", "tf32"))
+        forms.append(replace(trained, name="as_trained_cuda_graph", graph=True))
     if compiled:
-        found.append(replace(trained, name="as_trained_compiled", compiled=True))
-    return found
+        forms.append(replace(trained, name="as_trained_compiled", compiled=True))
+    return forms
 
 
 class Step:

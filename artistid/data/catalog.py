@@ -103,18 +103,18 @@ class Catalog(Sequence[Track]):
 
         Of several spellings of one album (:attr:`Track.album_key`) it is the first that stands for all.
         """
-        found: dict[str, tuple[str, ...]] = {}
+        names_of: dict[str, tuple[str, ...]] = {}
         for artist, tracks in self.by_artist().items():
             names = sorted({track.album for track in tracks if track.album}, reverse=True)
-            found[artist] = tuple(sorted({folded(name): name for name in names}.values()))
-        return found
+            names_of[artist] = tuple(sorted({folded(name): name for name in names}.values()))
+        return names_of
 
     def by_artist(self) -> dict[str, tuple[Track, ...]]:
         """The tracks of each artist, artists and tracks sorted."""
-        found: dict[str, list[Track]] = defaultdict(list)
+        tracks_of: dict[str, list[Track]] = defaultdict(list)
         for track in self:
-            found[track.artist].append(track)
-        return {artist: tuple(found[artist]) for artist in sorted(found)}
+            tracks_of[track.artist].append(track)
+        return {artist: tuple(tracks_of[artist]) for artist in sorted(tracks_of)}
 
     def select(
         self,

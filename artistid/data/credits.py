@@ -259,11 +259,11 @@ def _as_number(text: str) -> int:
 
 
 def _albums(tags: Mapping[Path, Tags]) -> list[Album]:
-    found: dict[tuple[object, str], dict[Path, Tags]] = defaultdict(dict)
+    albums: dict[tuple[object, str], dict[Path, Tags]] = defaultdict(dict)
     for path, each in tags.items():
         if each.album and not each.album_artist:
-            found[("", each.album_id) if each.album_id else (path.parent, folded(each.album))][path] = each
-    return [Album(next(iter(album.values())).album, album) for album in found.values()]
+            albums[("", each.album_id) if each.album_id else (path.parent, folded(each.album))][path] = each
+    return [Album(next(iter(album.values())).album, album) for album in albums.values()]
 
 
 def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[str, str], set[str]]:

@@ -124,8 +124,8 @@ def read_tags(path: Path, encoding: str | None = None) -> Tags:
 
 def _read_tags(path: Path, encoding: str | None) -> Tags:
     kinds, errors = _all_tags(path, encoding)
-    found = {field: _first(kinds, names) for field, names in TAG_NAMES.items()}
-    values = {field: _texts(value, encoding) for field, value in found.items()}
+    raw = {field: _first(kinds, names) for field, names in TAG_NAMES.items()}
+    values = {field: _texts(value, encoding) for field, value in raw.items()}
     texts = {field: "; ".join(values[field]) for field in WRITTEN_TAGS}
     disc, number = ("".join(values[field][:1]).partition("/")[0].strip() for field in ("disc", "number"))
     each = max(values["artists"], values["artist"], key=len)
@@ -138,7 +138,7 @@ def _read_tags(path: Path, encoding: str | None) -> Tags:
         disc=disc.lstrip("0"),
         number=number.lstrip("0"),
         compilation="".join(values["compilation"]).lower() in ("1", "true"),
-        doubtful=any(_is_doubtful(found[field], text) for field, text in texts.items()),
+        doubtful=any(_is_doubtful(raw[field], text) for field, text in texts.items()),
         error="" if any(kinds) else "".join(errors[:1]),
         artists=tuple(each) if len(each) > 1 else (),
         artist_ids=_identifiers(values["artist_ids"]),
@@ -193,10 +193,10 @@ def _appended_id3(path: Path) -> ID3 | None:
 
 def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:
     """The texts in the INFO lists of a WAV file, by their names; empty for any other file."""
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     with path.open("rb") as file:
         if not re.fullmatch(rb"(?:RIFF|RF64)....WAVE", file.read(12), re.DOTALL):
-            return found
+            return by_name
         for _ in range(MOST_CHUNKS):
             if len(header := file.read(8)) < 8:
                 break
@@ -207,10 +207,10 @@ def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:
                 while len(content) > 8:
                     name, size = struct.unpack("<4sI", content[:8])
                     text = content[8 : 8 + size].split(b"\0")[0].decode("latin-1")
-                    found.setdefault(name.decode("latin-1"), [_decoded_again(text, encoding)])
+                    by_name.setdefault(name.decode("latin-1"), [_decoded_again(text, encoding)])
                     content = content[8 + size + size % 2 :]
             file.seek(end)
-    return found
+    return by_name
 
 
 def _first(kinds: Iterable[Fields], names: Iterable[str]) -> Any:

@@ -241,11 +241,11 @@ class Collection:
         rows = self._neighbours.kneighbors(query[None], asked, return_distance=False)[0]
         rows = rows[~np.isin(rows, list(without))][:k]
         similarity = self.vectors[rows] @ query
-        found = self.songs.iloc[rows]
+        nearest = self.songs.iloc[rows]
         texts = ("track_id", "path", "artist", "album", "title")
         return [
             SimilarSong(rank, float(cosine), **{name: str(song[name]) for name in texts}, duration_s=song["duration_s"])
-            for rank, (cosine, song) in enumerate(zip(similarity, found.to_dict("records"), strict=True), start=1)
+            for rank, (cosine, song) in enumerate(zip(similarity, nearest.to_dict("records"), strict=True), start=1)
         ]
 
     def nearest_artists(self, vector: ArrayLike, k: int = 10, without: Rows[int] = ()) -> list[SimilarArtist]:

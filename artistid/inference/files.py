@@ -31,10 +31,10 @@ def find_audio(wanted: str | Sequence[str], setting: str = "audio") -> list[Path
     require_path({setting: wanted}, setting, "a file, folder, pattern or playlist, or a [list] of them")
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     try:
-        found = [path for name in names for path in _named(str(name), setting)]
+        paths = [path for name in names for path in _named(str(name), setting)]
     except OSError as error:
         raise ArtistidError(f"{setting} cannot be read: {error}") from error
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def _named(name: str, setting: str) -> list[Path]:

@@ -187,10 +187,10 @@ class Matcher:
         vectors = [self._whitened(grid.vectors) for grid in grids]
         alike = self._alike(np.concatenate(vectors), chosen)
         runs = self._runs(vectors, chosen, alike, most=RUNS_KEPT * top)
-        found = (self._match(grids, runs, index, alike) for index in range(len(runs.score)))
+        matches = (self._match(grids, runs, index, alike) for index in range(len(runs.score)))
         return Matches(
             query.name,
-            tuple(replace(match, rank=rank) for rank, match in enumerate(islice(_apart(found), top), start=1)),
+            tuple(replace(match, rank=rank) for rank, match in enumerate(islice(_apart(matches), top), start=1)),
             alike,
             tuple(self._collection.songs["track_id"].iloc[list(query.own)]),
             tuple(warnings),

@@ -33,9 +33,9 @@ class RetrievalScores:
 
     def plain(self) -> dict[str, Any]:
         """As plain types, ready for JSON."""
-        found = {"test": self.test, "unknown": self.unknown}
+        by_kind = {"test": self.test, "unknown": self.unknown}
         return {
-            **{name: kind.plain() if kind else None for name, kind in found.items()},
+            **{name: kind.plain() if kind else None for name, kind in by_kind.items()},
             "without_artist": self.without_artist,
         }
 

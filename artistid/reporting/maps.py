@@ -152,13 +152,14 @@ def read_genres(path: str | Path) -> dict[str, str]:
 
 def _genre_of_each(points: pd.DataFrame, genres: Mapping[str, str]) -> pd.Series:
     """Genre of the track, or else of its artist."""
-    found = points["track_id"].map(genres).fillna(points["artist"].map(genres))
-    if missing := sorted(set(points["artist"][found.isna()])):
+    assigned = points["track_id"].map(genres).fillna(points["artist"].map(genres))
+    if missing := sorted(set(points["artist"][assigned.isna()])):
         raise ArtistidError(
-            f"{points['track_id'][found.isna()].nunique()} of {points['track_id'].nunique()} test songs have no genre, "
+            f"{points['track_id'][assigned.isna()].nunique()} of {points['track_id'].nunique()} test songs have no "
+            "genre, "
             f"under their track id or their artist; these are by {', '.join(missing)}"
         )
-    return found
+    return assigned
 
 
 def styles(names: Sequence[str]) -> dict[str, MapStyle]:

@@ -201,16 +201,16 @@ def comparisons(context: ReportContext) -> Iterator[Section]:
     )
     if context.config.compare:
         pairs = tables.chosen_pairs(context.results, context.config.compare)
-        found = [tables.comparison_table("chosen pairs", pairs, draws, seed)]
+        compared = [tables.comparison_table("chosen pairs", pairs, draws, seed)]
     else:
         how += (
             " Every condition is compared with the one of the highest mean F1 on its split, in the trials that both "
             "have. That one was picked by these same scores, which flatters it."
         )
         by_data = {data: tables.pairs_with_the_best(group) for data, group in _by_data(context)}
-        found = [tables.comparison_table(data, pairs, draws, seed) for data, pairs in by_data.items() if pairs]
-    if found:
-        yield Section("Paired comparisons", [how, *found])
+        compared = [tables.comparison_table(data, pairs, draws, seed) for data, pairs in by_data.items() if pairs]
+    if compared:
+        yield Section("Paired comparisons", [how, *compared])
 
 
 def method(context: ReportContext) -> Iterator[Section]:

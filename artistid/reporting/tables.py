@@ -301,10 +301,10 @@ def comparison_table(title: str, pairs: Sequence[SystemPair], draws: int, seed: 
         except ArtistidError as error:
             compared.append(None)
             notes.append(f"{pair.first} and {pair.second} are not compared: {error}.")
-    adjusted = iter(holm([found.p_value for found in compared if found]))
+    adjusted = iter(holm([comparison.p_value for comparison in compared if comparison]))
     rows = [
-        _comparison_row(pair, found, float(next(adjusted)) if found else math.nan)
-        for pair, found in zip(pairs, compared, strict=True)
+        _comparison_row(pair, comparison, float(next(adjusted)) if comparison else math.nan)
+        for pair, comparison in zip(pairs, compared, strict=True)
     ]
     columns = (
         Column.of("split"),
@@ -330,11 +330,18 @@ def comparison_table(title: str, pairs: Sequence[SystemPair], draws: int, seed: 
     )
 
 
-def _comparison_row(pair: SystemPair, found: Comparison | None, p_holm: float) -> dict[str, Any]:
+def _comparison_row(pair: SystemPair, comparison: Comparison | None, p_holm: float) -> dict[str, Any]:
     row: dict[str, Any] = {"split": pair.split, "first": pair.first, "second": pair.second, "trials": len(pair.trials)}
     names = ("songs", "difference", "ci95_low", "ci95_high", "only_first", "only_second", "p_mcnemar")
-    if found:
-        numbers = (found.n, found.difference, *found.ci95, found.only_first, found.only_second, found.p_value)
+    if comparison:
+        numbers = (
+            comparison.n,
+            comparison.difference,
+            *comparison.ci95,
+            comparison.only_first,
+            comparison.only_second,
+            comparison.p_value,
+        )
         row |= zip(names, numbers, strict=True)
     else:
         row |= dict.fromkeys(names, math.nan)

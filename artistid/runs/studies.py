@@ -221,7 +221,7 @@ def collect(roots: Sequence[str | Path]) -> Results:
 
 def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
     """Every run folder once, and its name: its path below its root, after the root's own where there are several."""
-    found: dict[Path, tuple[str, RunFolder]] = {}
+    folders: dict[Path, tuple[str, RunFolder]] = {}
     for given in roots:
         root = expanded(given)
         if not root.is_dir():
@@ -229,8 +229,8 @@ def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
         for folder in run_folders(root):
             below = folder.path.relative_to(root)
             name = (below if len(roots) == 1 and below.parts else folder.path).as_posix()
-            found.setdefault(folder.path.resolve(), (name, folder))
-    return list(found.values())
+            folders.setdefault(folder.path.resolve(), (name, folder))
+    return list(folders.values())
 
 
 def read_run(name: str, folder: RunFolder) -> Run:

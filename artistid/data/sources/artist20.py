@@ -85,10 +85,10 @@ def _as_listed(tracks: list[Track], listed: set[str], folder: Path) -> list[Trac
 
 def _compare_with_published(tracks: list[Track]) -> None:
     catalog = Catalog(tracks)
-    found = (len(catalog.artists), sum(map(len, catalog.albums.values())), len(catalog))
-    if tracks and found != (N_ARTISTS, N_ALBUMS, N_TRACKS):
+    counts = (len(catalog.artists), sum(map(len, catalog.albums.values())), len(catalog))
+    if tracks and counts != (N_ARTISTS, N_ALBUMS, N_TRACKS):
         log.warning(
             "artist20 has %d artists, %d albums and %d tracks; this copy has %d, %d and %d",
             *(N_ARTISTS, N_ALBUMS, N_TRACKS),
-            *found,
+            *counts,
         )

@@ -119,16 +119,16 @@ class Fma(Source):
 
     def _audio_folder(self, root: Path) -> Path:
         folders = [root / f"fma_{subset}" for subset in FMA_SUBSETS[FMA_SUBSETS.index(self.subset) :]]
-        found = [folder for folder in folders if folder.is_dir()]
-        if not found:
+        existing = [folder for folder in folders if folder.is_dir()]
+        if not existing:
             raise ArtistidError(
                 f"data.root={root} holds none of {', '.join(folder.name for folder in folders)}: "
                 f"found {describe(root)}\n{self.expected()}"
             )
-        if found[0] != folders[0]:
-            kind = "whole tracks" if found[0].name == "fma_full" else "the same clips"
-            log.warning("data.subset=%s is read from %s, which has %s", self.subset, found[0], kind)
-        return found[0]
+        if existing[0] != folders[0]:
+            kind = "whole tracks" if existing[0].name == "fma_full" else "the same clips"
+            log.warning("data.subset=%s is read from %s, which has %s", self.subset, existing[0], kind)
+        return existing[0]
 
     def _select(self, rows: list[FmaRow]) -> list[FmaRow]:
         """The subset's rows that name an artist; one that names no subset is in the largest only."""

@@ -67,9 +67,9 @@ def audio_files(root: Path) -> list[Path]:
         OSError: ``root`` can't be read.
     """
     search = AudioSearch()
-    found = search.below(root)
+    files = search.below(root)
     search.report(root)
-    return found
+    return files
 
 
 @dataclass
@@ -99,7 +99,7 @@ class AudioSearch:
             ArtistidError: a link that leads nowhere.
             OSError: the folder itself can't be read.
         """
-        found, broken = [], []
+        audio, broken = [], []
         for entry in self._entries(root):
             path = Path(entry.path)
             if not self.takes(path, _is(entry.is_file, follow_symlinks=False)):
@@ -112,10 +112,10 @@ class AudioSearch:
             except OSError:
                 broken.append(entry.path)
             else:
-                found.append(path)
+                audio.append(path)
         if broken:
             raise ArtistidError(f"{len(broken)} links lead nowhere: {abbreviate(broken, 5)}")
-        return sorted(found)
+        return sorted(audio)
 
     def takes(self, path: Path, is_file: bool = False) -> bool:
         """Whether something is an audio file, by its ending; what is not is counted.
