@@ -269,7 +269,7 @@ def read_rows(
         return _rows(path, encoding, required, what, earlier_names)
     except UnicodeError as error:  # UTF-8 can't raise it: its bytes that are not text are kept
         reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
-        raise ArtistidError(f"{path} is no {what}: it is no whole {encoding.upper()} text: {reason}") from error
+        raise ArtistidError(f"{path} is not a {what}: it is not whole {encoding.upper()} text: {reason}") from error
 
 
 def _rows(
@@ -284,7 +284,7 @@ def _rows(
         try:
             columns = [name.strip().lower() for name in next(reader, [])]
             columns = [earlier_names.get(name, name) for name in columns]
-            _require_columns(columns, required, f"{path} is no {what}")
+            _require_columns(columns, required, f"{path} is not a {what}")
             rows = []
             for cells in reader:
                 if not any(cells):
@@ -296,7 +296,7 @@ def _rows(
                 rows.append(dict(zip(columns, cells, strict=True)))
             return rows
         except csv.Error as error:
-            raise ArtistidError(f"{path} is no {what}: line {reader.line_num}: {error}") from error
+            raise ArtistidError(f"{path} is not a {what}: line {reader.line_num}: {error}") from error
 
 
 def _encoding(path: Path) -> str:

@@ -411,7 +411,7 @@ def test_files_to_begin_with_that_are_none(
     for path, message in (
         (tmp_path / "none.ckpt", "does not exist"),
         (garbage, "cannot be read"),
-        (unsafe, "no part of artistid"),
+        (unsafe, "not part of artistid"),
         (foreign, f"is a network {OTHER}, but model=crnn is artistid.models.crnn.CRNN"),
     ):
         with pytest.raises(SystemExit):

@@ -65,14 +65,14 @@ def test_a_path_below_the_root_may_be_written_in_any_way(tmp_path: Path, path: s
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("../x.mp3", "no file below data.root="),
-        ("A/../../x.mp3", "no file below data.root="),
-        ("..\\x.mp3", "no file below data.root="),
-        ("/etc/passwd", "no file below data.root="),
+        ("../x.mp3", "not a file below data.root="),
+        ("A/../../x.mp3", "not a file below data.root="),
+        ("..\\x.mp3", "not a file below data.root="),
+        ("/etc/passwd", "not a file below data.root="),
         ("C:\\Music\\x.mp3", "a path on a Windows drive"),
         ("C:/Music/x.mp3", "a path on a Windows drive"),
         ("\\\\server\\music\\x.mp3", "a path on a Windows drive"),
-        (".", "no file below data.root="),
+        (".", "not a file below data.root="),
     ],
 )
 def test_a_path_that_leads_elsewhere_is_an_error(tmp_path: Path, path: str, message: str) -> None:

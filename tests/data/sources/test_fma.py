@@ -183,8 +183,8 @@ SHORT_HEADER = ",artist,artist,album,album,track,set\n,id,name,id,title,title,su
         (f"{SHORT_HEADER}2,x,A,1,B,C,small\n", "artist id 'x' of the track '2'"),
         (f"{SHORT_HEADER}2,1,A,,B,C,small\n", "album id '' of the track '2'"),
         (f"{SHORT_HEADER}two,1,A,1,B,C,small\n", "track id 'two'"),
-        (f'{SHORT_HEADER}2,1,A,1,B,C,small\n3,1,"A', "no table of FMA's tracks.*EOF"),
-        (b"\xff\xfe\x00", "no table of FMA's tracks.*codec"),
+        (f'{SHORT_HEADER}2,1,A,1,B,C,small\n3,1,"A', "not a table of FMA's tracks.*EOF"),
+        (b"\xff\xfe\x00", "not a table of FMA's tracks.*codec"),
     ],
 )
 def test_a_table_that_is_another(tmp_path: Path, content: str | bytes, message: str) -> None:
