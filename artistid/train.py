@@ -155,7 +155,7 @@ def check_foreign(config: DictConfig) -> None:
             package = str(target).partition(".")[0]
             if package != "artistid" and not is_within(str(target), trust):
                 raise ArtistidError(
-                    f"{subset} calls {target}, which is no part of artistid: its checkpoints could not be opened; if "
+                    f"{subset} calls {target}, which is not part of artistid: its checkpoints could not be opened; if "
                     f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/own-network.md)"
                 )
 

@@ -186,7 +186,7 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
         raise ArtistidError(f"{target} cannot be found: {type(cause).__name__}: {cause}") from error
     # What a module imports is within reach of its name too.
     if not isinstance(named, type) or not is_within(f"{named.__module__}.", packages):
-        raise ArtistidError(f"it would call {target!r}, which is not part of artistid: it is not one of that package's {what}s")
+        raise ArtistidError(f"it would call {target!r}, which is not part of artistid: its package has no such {what}")
     return named
 
 

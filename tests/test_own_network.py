@@ -100,7 +100,7 @@ def refused(capsys: pytest.CaptureFixture[str], verb: str, *settings: str) -> st
 def test_train_asks_for_trust_before_it_looks_for_music(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = [each for each in command("train") if not each.startswith("trust")]
     told = refused(capsys, "train", *settings, "data=folder", "data.root=nowhere")
-    assert "model.network calls mynet.Net, which is no part of artistid" in told
+    assert "model.network calls mynet.Net, which is not part of artistid" in told
     assert "say trust=[mynet] here" in told
     assert not (workshop / "runs" / "mynet").exists()
 

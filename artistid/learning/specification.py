@@ -258,7 +258,7 @@ def check_targets(network: Any, data: Any, trust: Trust) -> None:
         raise ArtistidError(f"network has the setting {min(special)}, which is not for a network")
     for target in targets:
         if not issubclass(find_class(target, ("artistid.models",), trust, "network"), nn.Module):
-            raise ArtistidError(f"it would call {target!r}, which is no part of artistid that is a network")
+            raise ArtistidError(f"it would call {target!r}, which is not part of artistid, or not a network")
     check_description(data, trust)
 
 
