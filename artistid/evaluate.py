@@ -64,9 +64,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     catalog, store, left_out = prepare_described(config, specification.data, specification.log_mel(), trusted(config))
     if subset != "all":
         if not specification.split:
-            raise ArtistidError(
-                f"the checkpoint does not say how its data was split: subset={subset} is not known, all is"
-            )
+            raise ArtistidError("the checkpoint does not say how its data was split: only subset=all is possible")
         catalog = Split(**specification.split).select(catalog, subset)
         if not len(catalog):
             raise ArtistidError(

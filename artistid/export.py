@@ -31,6 +31,7 @@ def export(config: DictConfig) -> None:
     Raises:
         ArtistidError: settings, or packages that are missing; or a file that disagrees with PyTorch, which is removed.
     """
+    require_path(config, "to", "the .onnx file to write")
     to = _target(config.to, config.overwrite)
     require_path(config, "checkpoint", "the best.ckpt of a run folder")
     require_extra("export", "export")
@@ -47,9 +48,7 @@ def export(config: DictConfig) -> None:
     _show(network, specification, to, difference)
 
 
-def _target(to: str | None, overwrite: bool) -> Path:
-    if not to:
-        raise ArtistidError("to=PATH is missing: the .onnx file to write")
+def _target(to: str, overwrite: bool) -> Path:
     path = expanded(to)
     if path.suffix != ".onnx":
         raise ArtistidError(f"to={to}: expected a name that ends in .onnx, found {path.suffix or 'no ending'!r}")

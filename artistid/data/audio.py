@@ -128,7 +128,7 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
     except OSError as error:
         raise DecodingError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
-        raise DecodingError(f"{path}: needs more memory than there is to decode it") from error
+        raise DecodingError(f"{path}: needs more memory to decode than is available") from error
     except Exception as error:  # whatever a decoder raises, of the thousand things that are wrong with files
         raise DecodingError(f"{path}: cannot be decoded to its end ({_reason(error)})") from error
     if tally.n_samples == 0:

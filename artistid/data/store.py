@@ -301,7 +301,9 @@ class _Index:
         """The tracks that could be decoded, completed, and the store of them; all have been found."""
         entries = {track_id: entry for track_id, entry in self.found.items() if entry and not entry.error}
         if changed := [str(track.path) for track in self.catalog if self.found[track.track_id] is None]:
-            raise ArtistidError(f"changed while they were read: {', '.join(changed)}; start again when they are whole")
+            raise ArtistidError(
+                f"changed while they were read: {', '.join(changed)}; start again when they are complete"
+            )
         if failed := len(self.found) - len(entries):
             lists = ", ".join(str(journal.failed_path) for journal in self.journals if journal.failed)
             sentence = f"{failed} of {len(self.found)} tracks cannot be decoded, see {lists}"

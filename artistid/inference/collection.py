@@ -177,11 +177,11 @@ class Collection:
                 lacking += [name for name in COLUMNS if name not in file.schema_arrow.names]
                 if origin is None or lacking:
                     raise ArtistidError(
-                        f"{where} is a Parquet file, but no collection of this version of artistid, {__version__}: it "
-                        f"lacks {', '.join(lacking)}"
+                        f"{where} is a Parquet file, but not a collection of this version of artistid, {__version__}: "
+                        f"it lacks {', '.join(lacking)}"
                     )
                 if fault := _fault_of(file, path.stat().st_size):
-                    raise ArtistidError(f"{where} is damaged, or no collection of artistid: {fault}")
+                    raise ArtistidError(f"{where} is damaged, or not a collection of artistid: {fault}")
                 table = file.read([*SONG_COLUMNS, "embedding"])
         except (OSError, pa.ArrowException) as error:
             raise ArtistidError(f"{where} cannot be read, or is not a Parquet file: {error}") from error

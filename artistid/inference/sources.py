@@ -57,7 +57,7 @@ def audible(outputs: ClipOutputs) -> ClipOutputs:
     if outputs.silent:
         raise ArtistidError("it is silence: there is nothing to embed")
     if not song_vector(outputs.embedding).any():
-        raise ArtistidError("its clips' embeddings cancel out: it has none of its own")
+        raise ArtistidError("its clips' embeddings cancel out: they have no mean direction")
     return outputs
 
 

@@ -69,7 +69,7 @@ class CatalogFile(Source):
         if absent := [str(path) for path in rows if not path.exists()]:
             if len(absent) == len(rows):
                 raise ArtistidError(
-                    f"none of the {len(rows)} files that {table} names is there: {abbreviate(absent, 3)}; "
+                    f"none of the {len(rows)} files that {table} names exists: {abbreviate(absent, 3)}; "
                     f"paths are relative to data.root={root}"
                 )
             log.warning(

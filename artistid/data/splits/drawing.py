@@ -62,8 +62,8 @@ def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: f
     songs = Catalog(track for track in catalog if subsets.get(track.track_id) == "train").by_artist()
     if single := sorted(artist for artist, tracks in songs.items() if len(tracks) < 2):
         raise ArtistidError(
-            f"validation is of songs of the training albums, so these want two songs or more; {len(single)} artists "
-            f"have a single one there: {abbreviate(single, 5)}"
+            f"validation is of songs of the training albums, so each artist needs two of them; {len(single)} artists "
+            f"have only one: {abbreviate(single, 5)}"
         )
     n_val = allocate(np.array([len(tracks) for tracks in songs.values()]), share, generator_of(seed), leave=1)
     drawn = (
