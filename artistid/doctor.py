@@ -129,7 +129,9 @@ def show(findings: list[Finding]) -> None:
         for line in advice:
             console.print(f"  {line}", soft_wrap=True, highlight=False)
     if broken := [finding for finding in findings if finding.state == "broken"]:
-        raise ArtistidError("\n".join(f"{each.about}: {each.name} is broken: {each.found}" for each in broken))
+        raise ArtistidError(
+            "\n".join(f"{finding.about}: {finding.name} is broken: {finding.found}" for finding in broken)
+        )
 
 
 def packages() -> Iterator[Finding]:

@@ -18,7 +18,11 @@ def required(extra: str = "") -> list[str]:
     """The names of the packages that are always needed, or that an extra adds, sorted."""
     requirements = [Requirement(text) for text in _own().requires or ()]
     always, with_extra = (
-        {each.name for each in requirements if each.marker is None or each.marker.evaluate({"extra": name})}
+        {
+            requirement.name
+            for requirement in requirements
+            if requirement.marker is None or requirement.marker.evaluate({"extra": name})
+        }
         for name in ("", extra)
     )
     return sorted(with_extra - always if extra else always)

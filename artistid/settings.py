@@ -136,7 +136,11 @@ class Settings:
         for name in waiting:
             for document in self._read(f"{name}.yaml"):
                 documents.append(document)
-                waiting += [each for each in document.get("defaults", []) if isinstance(each, str) and each != "_self_"]
+                waiting += [
+                    default
+                    for default in document.get("defaults", [])
+                    if isinstance(default, str) and default != "_self_"
+                ]
         return documents
 
     @cached_property
@@ -144,9 +148,9 @@ class Settings:
         """By name the choice that each group has by default; None: none."""
         chosen: dict[str, Any] = {}
         for document in reversed(self.roots):
-            for each in document.get("defaults", []):
-                if isinstance(each, dict):
-                    chosen |= {name: value for name, value in each.items() if " " not in name}
+            for default in document.get("defaults", []):
+                if isinstance(default, dict):
+                    chosen |= {name: value for name, value in default.items() if " " not in name}
         return chosen
 
     @cached_property
@@ -165,8 +169,8 @@ class Settings:
     @property
     def names(self) -> list[str]:
         """All dotted names of settings, in any choice of the groups."""
-        documents = [("", each) for each in self.roots]
-        documents += [(f"{group}.", each) for group in self.groups for each in self._read(f"{group}/*.yaml")]
+        documents = [("", root) for root in self.roots]
+        documents += [(f"{group}.", document) for group in self.groups for document in self._read(f"{group}/*.yaml")]
         return [name for above, document in documents for name in _names(document, above)]
 
     def choices(self, group: str) -> list[str]:
@@ -193,14 +197,14 @@ class Settings:
             config: composed, and plain; without it, any class counts that the setting may be of.
         """
         known = self.known(name)
-        by_default_null = any(each.default is None for each in known)
+        by_default_null = any(entry.default is None for entry in known)
         if name in DECLARED:
             return DECLARED[name] | None if by_default_null else DECLARED[name]
         if (section := name.partition(".")[0]) in TYPED_SECTIONS:
             return _bounded(name, parameters(TYPED_SECTIONS[section]).get(name.partition(".")[2]))
         if config is not None and (hint := _hint_in(config, name.split("."))) is not None:
             return _bounded(name, hint)
-        hints = [each.hint if each.hint is not None else _type_of(each.default) for each in known]
+        hints = [entry.hint if entry.hint is not None else _type_of(entry.default) for entry in known]
         hints = [hint for hint in hints if hint is not None]
         if not hints:
             return None
@@ -209,7 +213,7 @@ class Settings:
     def sections(self, name: str) -> list[str]:
         """The names below a setting that needs some."""
         return list(
-            dict.fromkeys(key for each in self.known(name) if isinstance(each.default, dict) for key in each.default)
+            dict.fromkeys(key for entry in self.known(name) if isinstance(entry.default, dict) for key in entry.default)
         )
 
 
@@ -263,7 +267,7 @@ def _type_of(default: Any) -> Any:
     if isinstance(default, float):
         return float
     if isinstance(default, list):
-        kinds = {_type_of(each) for each in default} - {None}
+        kinds = {_type_of(value) for value in default} - {None}
         if kinds <= {int, float} and kinds:
             return list[float]
         return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
@@ -275,7 +279,7 @@ def _bounded(name: str, hint: Any) -> Any:
     if name not in BOUNDS or hint is None:
         return hint
     span = Range(*BOUNDS[name])
-    return union([Annotated[each, span] if each in (int, float) else each for each in members(hint)])
+    return union([Annotated[member, span] if member in (int, float) else member for member in members(hint)])
 
 
 # -- before Hydra composes ---------------------------------------------------------------------------------------------
@@ -332,7 +336,7 @@ class _Quoting:
         if self._sweeping:
             if SWEEPS.fullmatch(value):
                 return value
-            return ",".join(self._one(each, hint) for each in split_at_commas(value))
+            return ",".join(self._one(part, hint) for part in split_at_commas(value))
         return self._one(value, hint)
 
     def _one(self, value: str, hint: Any) -> str:
@@ -344,11 +348,11 @@ class _Quoting:
         items = text_items(hint)
         if items is not None and (inside := _inside_brackets(value)) is not None:
             return (
-                f"[{','.join(self._one(each, items) for each in split_at_commas(inside))}]" if inside.strip() else "[]"
+                f"[{','.join(self._one(part, items) for part in split_at_commas(inside))}]" if inside.strip() else "[]"
             )
         if is_text(hint) or items is None:
             return self._text(value)
-        if any(each in (str, Path) for each in members(hint)) or fits(_read(value), hint):
+        if any(member in (str, Path) for member in members(hint)) or fits(_read(value), hint):
             return value
         return self._text(value)  # the setting takes a list, and the error quotes what was typed
 
@@ -447,7 +451,7 @@ def literal(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: literal(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [literal(each) for each in value]
+        return [literal(item) for item in value]
     return value
 
 
@@ -522,7 +526,7 @@ def _as_text(value: Any, hint: Any) -> Any:
     if type(value) is int and is_text(hint):
         return str(value)
     if isinstance(value, list) and (items := text_items(hint)) is not None:
-        return [_as_text(each, items) for each in value]
+        return [_as_text(item, items) for item in value]
     return value
 
 

@@ -88,13 +88,13 @@ def _all_values(value: Any) -> Iterator[tuple[Any, int]]:
     """All that is in nested settings, names included, and how deep it lies; without recursion, which ends."""
     waiting = [iter([value])]
     while waiting:
-        for each in waiting[-1]:
-            yield each, len(waiting)
-            if isinstance(each, Mapping):
-                waiting.append(iter([part for item in each.items() for part in item]))
+        for nested in waiting[-1]:
+            yield nested, len(waiting)
+            if isinstance(nested, Mapping):
+                waiting.append(iter([part for item in nested.items() for part in item]))
                 break
-            if isinstance(each, list | tuple):
-                waiting.append(iter(each))
+            if isinstance(nested, list | tuple):
+                waiting.append(iter(nested))
                 break
         else:
             waiting.pop()

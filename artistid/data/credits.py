@@ -207,14 +207,14 @@ class Album:
     @cached_property
     def chosen(self) -> dict[Path, str]:
         """Of each track that one of its candidates who has most of the album's tracks."""
-        having = Counter(name for each in self.tags.values() for name in {folded(one) for one in candidates(each)})
+        having = Counter(name for track in self.tags.values() for name in {folded(one) for one in candidates(track)})
         spelled: dict[str, Counter[str]] = defaultdict(Counter)
-        for each in self.tags.values():
-            for name in candidates(each):
+        for track in self.tags.values():
+            for name in candidates(track):
                 spelled[folded(name)][name] += 1
         chosen = {}
-        for path, each in self.tags.items():
-            whole, *_ = names = candidates(each)
+        for path, track in self.tags.items():
+            whole, *_ = names = candidates(track)
             best = max(names, key=lambda name: having[folded(name)])  # the likeliest of equals, as it comes first
             chosen[path] = whole if best == whole else spelled[folded(best)].most_common(1)[0][0]
         return chosen
@@ -241,11 +241,11 @@ class Album:
 
     def _is_one_record(self) -> bool:
         """Whether tracks by several artists are of one album, and not of as many albums of that title."""
-        if all(each.album_id for each in self.tags.values()):
+        if all(track.album_id for track in self.tags.values()):
             return True
         if COMMON_TITLE.search(self.title):
             return False
-        numbers = [each.number for each in self.tags.values()]
+        numbers = [track.number for track in self.tags.values()]
         if sorted(numbers, key=_as_number) == [str(number) for number in range(1, len(numbers) + 1)]:
             return True
         if all(numbers) and 2 * len(set(numbers)) < len(numbers):
@@ -279,7 +279,7 @@ def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[
         if tags[path].artists or len(names) == 1 or name != names[0]:
             one = names if tags[path].artists else [name]
             alone.update(map(folded, one))
-            spelled |= {folded(each): each for each in one}
+            spelled |= {folded(name): name for name in one}
         else:
             joint[name] += 1
     hosts: dict[str, str] = {}
@@ -339,7 +339,7 @@ def _by_identifiers(
     spellings = [
         [usual[identifier], *sorted(names.keys() - {usual[identifier]})] for identifier, names in spelled.items()
     ]
-    return artists, sorted(each for each in spellings if len(each) > 1), sorted(shared)
+    return artists, sorted(group for group in spellings if len(group) > 1), sorted(shared)
 
 
 def _identifier(tags: Tags, name: str) -> str:

@@ -113,8 +113,8 @@ class Recordings:
         for number, shift in self._elected(codes):
             kept = self._codes[number]
             sounding = min(np.count_nonzero(codes), KEPT_EVERY * np.count_nonzero(kept))
-            for each in range(shift, shift + self._span):
-                if is_one_recording(_compare(codes, kept, each), int(sounding), frame_s):
+            for offset in range(shift, shift + self._span):
+                if is_one_recording(_compare(codes, kept, offset), int(sounding), frame_s):
                     return True
         return False
 
@@ -122,7 +122,7 @@ class Recordings:
     def _index(self) -> tuple[Codes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """All kept codes but silence ``(n,)`` in order, which recording each is of, and at which frame."""
         codes = np.concatenate([*self._codes, np.empty(0, np.uint32)])
-        lengths = [len(each) for each in self._codes]
+        lengths = [len(codes) for codes in self._codes]
         number = np.repeat(np.arange(len(lengths)), lengths)
         frame = KEPT_EVERY * (np.arange(len(codes)) - np.repeat(np.cumsum([0, *lengths])[:-1], lengths))
         order = np.argsort(codes, kind="stable")

@@ -232,7 +232,7 @@ def _texts(value: Any, encoding: str | None) -> list[str]:
     elif isinstance(value, APEBinaryValue):  # a picture, under a name that ought to have a text
         texts = []
     else:
-        texts = [_text(each) for each in value]
+        texts = [_text(part) for part in value]
     return list(dict.fromkeys(filter(None, map(clean, texts))))  # Windows Media has some in two places
 
 
@@ -290,7 +290,7 @@ def read_all_tags(
     cached = {} if reread else _load(cache, encoding)
     states = {str(path): _state(path) for path in paths}
     known: dict[str, Any] = {
-        name: [tuple(each) if isinstance(each, list) else each for each in tags]  # JSON knows no tuples
+        name: [tuple(item) if isinstance(item, list) else item for item in tags]  # JSON knows no tuples
         for name, (*state, tags) in cached.items()
         if states.get(name) == tuple(state)
     }

@@ -287,7 +287,7 @@ class Collection:
             raise ArtistidError(f"{where} is damaged, or was changed while it was read")
         columns = [table[name].combine_chunks() for name in CLIP_COLUMNS]
         counts, *others = (pc.list_value_length(column).to_numpy() for column in columns)
-        if not all(np.array_equal(counts, each) for each in others):
+        if not all(np.array_equal(counts, lengths) for lengths in others):
             raise ArtistidError(f"{where} is damaged: it has songs whose lists of clips are not of one length")
         start_s, end_s, vectors = (column.flatten() for column in columns)
         row = np.repeat(np.arange(len(table)), counts)

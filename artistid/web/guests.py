@@ -136,8 +136,8 @@ class Guests:
         Raises:
             RefusedError: there is none.
         """
-        seated = [each for each in self._guests if each.waiting]
-        waiting = Counter(each.address for each in seated)
+        seated = [other for other in self._guests if other.waiting]
+        waiting = Counter(other.address for other in seated)
         if (own := waiting[guest.address]) >= MOST_WAITING // SHARE:
             raise RefusedError(429, _too_many(own, WAITING, own=True), RETRY_SECONDS)
         if len(seated) >= MOST_WAITING:
@@ -157,7 +157,7 @@ class Guests:
         (greediest, most), *_ = taken.most_common(1)
         if most <= taken[guest.address]:
             raise reason
-        self._have_leave([each for each in guests if each.address == greediest and each.n_bytes][-1], reason)
+        self._have_leave([other for other in guests if other.address == greediest and other.n_bytes][-1], reason)
 
     def _have_slowest_leave(self, sending: list[Guest], refusal: RefusedError) -> None:
         """The slowest upload is evicted, if it is slow; else the newcomer is refused."""

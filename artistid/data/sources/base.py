@@ -297,10 +297,12 @@ def _kind(target: Any, trust: Trust) -> type:
 
 def _check_fields(kind: type, settings: Mapping[str, Any]) -> None:
     """Raises ArtistidError unless these are settings that a source has, of the types that it declares."""
-    known: dict[str, Field[Any]] = {each.name: each for each in fields(kind) if each.init}
+    known: dict[str, Field[Any]] = {setting.name: setting for setting in fields(kind) if setting.init}
     if unknown := sorted(settings.keys() - known.keys()):
         raise ArtistidError(f"data has a setting that {kind.__name__} does not have: {shown(unknown[0])}")
-    needed = {"name"} | {name for name, each in known.items() if each.default is each.default_factory is MISSING}
+    needed = {"name"} | {
+        name for name, setting in known.items() if setting.default is setting.default_factory is MISSING
+    }
     if missing := sorted(needed - settings.keys()):
         raise ArtistidError(f"data lacks {', '.join(missing)} of {kind.__name__}")
     hints = get_type_hints(kind)
@@ -316,7 +318,7 @@ def _check_fields(kind: type, settings: Mapping[str, Any]) -> None:
 def _is_of(value: Any, hint: Any) -> bool:
     """Whether a plain value is of a type that a source declares."""
     if get_origin(hint) in (Union, UnionType):
-        return any(_is_of(value, each) for each in get_args(hint))
+        return any(_is_of(value, member) for member in get_args(hint))
     if hint is NoneType:
         return value is None
     if hint is float:
@@ -324,5 +326,5 @@ def _is_of(value: Any, hint: Any) -> bool:
     if hint in (bool, int):
         return type(value) is hint
     if get_origin(hint) is not None:  # of text, as all lists are that a source takes
-        return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
     return isinstance(value, str) and not any(ord(letter) < 32 for letter in value)  # text, or a path

@@ -95,7 +95,7 @@ def place(rows: list[CatalogRow], root: Path, table: Path) -> dict[Path, Catalog
                     "have your spreadsheet save the file as UTF-8"
                 )
         if path in placed:
-            albums = " and ".join(repr(each.get("album", "")) for each in (placed[path], row))
+            albums = " and ".join(repr(entry.get("album", "")) for entry in (placed[path], row))
             raise ArtistidError(
                 f"{table}: the file {row['path']!r} appears twice, in the albums {albums}; a track belongs to one"
             )

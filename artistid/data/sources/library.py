@@ -136,7 +136,7 @@ class Library(CatalogFile):
 def _report(tags: Mapping[Path, Tags], root: Path) -> None:
     """Say which tags cannot be read, or hardly mean what they say."""
     log_unread({nfc(path.relative_to(root).as_posix()): each for path, each in tags.items()})
-    if doubtful := sorted({each.artist or each.title for each in tags.values() if each.doubtful}):
+    if doubtful := sorted({read.artist or read.title for read in tags.values() if read.doubtful}):
         log.warning(
             "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "
             "them), of %d artists: %s",
@@ -192,7 +192,7 @@ def _described(track: Track) -> str:
 def _write_table(table: Path, rows: Mapping[Path, CatalogRow], groups: list[list[Track]], root: Path) -> None:
     """Write what the tags say, and what is odd about it, for people to correct."""
     also = {
-        track.path: ", ".join(each.path.relative_to(root).as_posix() for each in group if each is not track)
+        track.path: ", ".join(other.path.relative_to(root).as_posix() for other in group if other is not track)
         for group in groups
         for track in group
     }

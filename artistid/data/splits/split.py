@@ -131,7 +131,7 @@ class Split:
         parted = [
             f"{artist}: " + " = ".join(f"{name} ({subset})" for name, (subset,) in sorted(subsets.items()))
             for (artist, _), subsets in albums.items()
-            if all(len(each) == 1 for each in subsets.values())
+            if all(len(of_spelling) == 1 for of_spelling in subsets.values())
             and len(found := set().union(*subsets.values())) > 1
             and found & set(apart)
         ]
