@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
     run("app")
 
-import importlib.util
 import ipaddress
 import socket
 import sys
@@ -17,35 +16,32 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from artistid.config import plain
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_path
+from artistid.packages import require_extra
 from artistid.printing import say
 from artistid.trust import trusted
 
 if TYPE_CHECKING:
     from artistid.web.server import UploadQueue
 
-NEEDED = ("starlette", "uvicorn")
-
 
 def app(config: DictConfig) -> None:
     """Serve the page until a signal ends it.
 
     Raises:
-        ArtistidError: bad settings, what the page needs is not installed, or an address that is not to be had.
+        ArtistidError: bad settings, what the page needs is not installed, or an address that is not available.
         SystemExit: in the end, as a shell expects of what a signal ended.
     """
     settings: dict[str, Any] = plain(config)
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise ArtistidError(f"the page needs {' and '.join(missing)}: pip install 'artistid[app]'")
+    require_extra("app", "the page")
     _check(settings)
     trust = trusted(config)
     from artistid.inference.identifier import Identifier
     from artistid.prepare import limits_of
     from artistid.web.connections import Server
-    from artistid.web.neighbourhood import Neighbourhood
-    from artistid.web.scratch import Scratch
     from artistid.web.server import UploadQueue, application
-    from artistid.web.service import SongService
+    from artistid.web.service import Neighbourhood, SongService
+    from artistid.web.uploads import Scratch
 
     with _listening_socket(settings["host"], settings["port"]) as listening:
         identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"], trust)
@@ -70,8 +66,7 @@ def _stop(queue: UploadQueue) -> None:
 
 def _check(settings: dict[str, Any]) -> None:
     """Raises ArtistidError for a setting that is missing, or that its type alone does not refuse."""
-    if not settings["checkpoint"]:
-        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    require_path(settings, "checkpoint", "the best.ckpt of a run folder")
     for setting in ("max_upload_mb", "max_minutes"):
         if not settings[setting] > 0:
             raise ArtistidError(f"{setting}={settings[setting]}: expected a number above 0")
@@ -79,7 +74,7 @@ def _check(settings: dict[str, Any]) -> None:
         try:
             ipaddress.ip_address(proxy)
         except ValueError:
-            raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is no address") from None
+            raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is not an IP address") from None
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:
@@ -87,7 +82,7 @@ def _listening_socket(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ArtistidError(f"host={host} port={port} is not to be had: {error.strerror or error}") from error
+        raise ArtistidError(f"host={host} port={port} is not available: {error.strerror or error}") from error
 
 
 def _address(listening: socket.socket) -> str:

@@ -8,11 +8,11 @@ if __name__ == "__main__":
     run("benchmark")
 
 import io
-import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,9 +25,10 @@ from artistid.benchmarking.parts import LEFT_OUT, PARTS
 from artistid.errors import ArtistidError
 from artistid.places import expanded
 from artistid.printing import say
+from artistid.records import Layout, RecordWriter
 from artistid.terminal import Console
 
-FORMATS = ("table", "json")
+COLUMNS = ("part", "figure", "here", "beside", "ratio", "rounds")
 WIDTH = 140  # of the table, also where a narrow terminal will fold it
 
 
@@ -40,8 +41,7 @@ def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
     Raises:
         ArtistidError: an unknown part or format, or a peer that does not run.
     """
-    if config.format not in FORMATS:
-        raise ArtistidError(f"format={config.format} is none of {', '.join(FORMATS)}")
+    writer = RecordWriter(config.format, LAYOUT, sys.stdout, single=True)
     figures: dict[str, list[Figure]] = {}
     for part in chosen_parts(config.only):
         say(f"measuring {part} …", to=sys.stderr)
@@ -50,25 +50,23 @@ def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
         cache.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="benchmark-", dir=cache) as folder, quiet():
             figures[part] = PARTS[part](config, Path(folder))
-    if config.format == "json":
-        say(json.dumps({"machine": machine(), **{part: plain(of_part) for part, of_part in figures.items()}}))
-    else:
-        Console(width=max(Console().width, WIDTH)).print(table(figures))
+    writer.write(Report(machine(), figures))
+    writer.close()
     return figures
 
 
 def chosen_parts(only: str | ListConfig | None) -> list[str]:
-    """The parts to measure; raises ArtistidError for one that is none."""
+    """The parts to measure; raises ArtistidError for an unknown one."""
     by_default = [part for part in PARTS if part not in LEFT_OUT]
     asked = by_default if only is None else [only] if isinstance(only, str) else list(only)
     if unknown := [str(part) for part in asked if part not in PARTS]:
-        raise ArtistidError(f"only={','.join(unknown)} is none of {', '.join(PARTS)}")
+        raise ArtistidError(f"only={','.join(unknown)}: expected some of {', '.join(PARTS)}")
     return asked
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what a run tells of itself; warnings are let through."""
+    """Without a run's own output; warnings are let through."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.WARNING)
@@ -79,24 +77,48 @@ def quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def plain(figures: list[Figure]) -> dict[str, Any]:
-    """A part's figures as one plain dict."""
-    told: dict[str, Any] = {"rounds": max(len(figure.values) for figure in figures)}
-    for figure in figures:
-        told |= figure.plain()
-    return told
+@dataclass(frozen=True)
+class Report:
+    """All figures, and what they were taken on.
+
+    Attributes:
+        machine: see :func:`artistid.benchmarking.measuring.machine`.
+        figures: of each part.
+    """
+
+    machine: dict[str, Any]
+    figures: dict[str, list[Figure]]
+
+    def plain(self) -> dict[str, Any]:
+        """The machine and each part's figures by name, as plain types."""
+        return {"machine": self.machine, **{part: self._of_part(figures) for part, figures in self.figures.items()}}
+
+    @staticmethod
+    def _of_part(figures: list[Figure]) -> dict[str, Any]:
+        plain: dict[str, Any] = {"rounds": max(len(figure.values) for figure in figures)}
+        for figure in figures:
+            plain |= figure.plain()
+        return plain
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """A row per figure: median and range over the rounds, and the peer's, and the ratio to it."""
+        for part, figures in self.figures.items():
+            for figure in figures:
+                beside, ratio = "", ""
+                if figure.peer:
+                    beside, ratio = f"{figure.peer}: {spread(figure.peer_values)}", spread(figure.ratios)
+                yield part, figure.name, spread(figure.values), beside, ratio, str(len(figure.values))
+
+    def show(self, console: Console) -> None:
+        """Print the rows as a table."""
+        console.width = max(console.width, WIDTH)
+        title = f"{self.machine['device']}; torch {self.machine['versions']['torch']}; median (lowest to highest)"
+        table = Table(title=title)
+        for name in COLUMNS:
+            table.add_column(name, no_wrap=True)
+        for row in self.rows():
+            table.add_row(*row)
+        console.print(table, soft_wrap=False)
 
 
-def table(figures: dict[str, list[Figure]]) -> Table:
-    """A row per figure: median and range over the rounds, and the peer's, and the ratio to it."""
-    about = machine()
-    shown = Table(title=f"{about['device']}; torch {about['versions']['torch']}; median (lowest to highest)")
-    for name in ("part", "figure", "here", "beside", "ratio", "rounds"):
-        shown.add_column(name, no_wrap=True)
-    for part, of_part in figures.items():
-        for figure in of_part:
-            beside, ratio = "", ""
-            if figure.peer:
-                beside, ratio = f"{figure.peer}: {spread(figure.peer_values)}", spread(figure.ratios)
-            shown.add_row(part, figure.name, spread(figure.values), beside, ratio, str(len(figure.values)))
-    return shown
+LAYOUT = Layout(COLUMNS, Report.rows, lambda console, report: report.show(console))

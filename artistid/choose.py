@@ -9,10 +9,10 @@ if __name__ == "__main__":
 
 from omegaconf import DictConfig
 
-from artistid.data.benchmarks import choice, statistics
+from artistid.data.benchmarks import choice
 from artistid.data.benchmarks.lists import require_published, write
 from artistid.data.sources.mtg_jamendo import read_table
-from artistid.errors import ArtistidError
+from artistid.errors import require_path
 from artistid.places import expanded
 from artistid.printing import say
 
@@ -23,11 +23,10 @@ def choose(config: DictConfig) -> None:
     Raises:
         ArtistidError: no table, or other lists than the published ones.
     """
-    if not config.table:
-        raise ArtistidError("table=PATH is missing: the official list of tracks, or [the files] that make it up")
+    require_path(config, "table", "the official list of tracks, or [the files] that make it up")
     paths = [config.table] if isinstance(config.table, str) else config.table
     chosen = choice.choose(row for path in paths for row in read_table(expanded(path)))
-    tables = (statistics.of_rules(chosen), statistics.of_benchmarks(chosen), statistics.of_splits(chosen))
+    tables = (choice.of_rules(chosen), choice.of_benchmarks(chosen), choice.of_splits(chosen))
     say("\n\n".join(map(str, tables)))
     if config.out:
         write(chosen.benchmarks, expanded(config.out))

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from artistid.config import config_dir, in_sweep, make_data_absolute
 from artistid.errors import ArtistidError
-from artistid.interruption import Interrupted, interruptible, started_module, tell_interruption
+from artistid.interruption import Interrupted, interruptible, print_interruption, started_module
 from artistid.places import name_user
 from artistid.printing import format_warning, say, show_any_text
 from artistid.settings import Settings, check, composing, first_line, typed
@@ -90,7 +90,7 @@ def command(name: str, module: str | None = None) -> None:
             sys.argv[1:] = typed(sys.argv[1:], settings_of(name))
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(job)()
     except Interrupted as interrupted:
-        tell_interruption(VERBS[name])
+        print_interruption(VERBS[name])
         sys.exit(interrupted.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
         say(f"error: {composing(error, settings_of(name))}", to=sys.stderr)

@@ -27,7 +27,7 @@ from filelock import FileLock
 from artistid.errors import ArtistidError
 from artistid.places import expanded, user_cache
 from artistid.processes import UNLIMITED, Worker, lock
-from artistid.scratch import scratch_folder
+from artistid.writing import scratch_folder
 
 log = logging.getLogger(__name__)
 

@@ -30,48 +30,21 @@ from rich.text import Text
 from artistid import __version__
 from artistid.config import config_dir
 from artistid.errors import ArtistidError
+from artistid.packages import extras, module_of, required
 from artistid.places import expanded
 from artistid.terminal import Console
 
-# The distributions that everything needs, by the name that they are imported under.
-NEEDED = {
-    "torch": "torch",
-    "torchaudio": "torchaudio",
-    "lightning": "lightning",
-    "torchmetrics": "torchmetrics",
-    "scikit-learn": "sklearn",
-    "librosa": "librosa",
-    "numba": "numba",
-    "soundfile": "soundfile",
-    "av": "av",
-    "safetensors": "safetensors",
-    "mutagen": "mutagen",
-    "scipy": "scipy",
-    "pandas": "pandas",
-    "pyarrow": "pyarrow",
-    "matplotlib": "matplotlib",
-    "pillow": "PIL",
-    "plotly": "plotly",
-    "jinja2": "jinja2",
-    "wandb": "wandb",
-    "filelock": "filelock",
-}
-
-# What some settings need: the module to import, what it is for, and this package's extra that brings it.
-OPTIONAL = {
-    "tensorboard": ("tensorboard", "logger=tensorboard", "tensorboard"),
-    "hydra-joblib-launcher": ("hydra_plugins.hydra_joblib_launcher", "hydra/launcher=joblib", "launchers"),
-    "hydra-submitit-launcher": ("hydra_plugins.hydra_submitit_launcher", "hydra/launcher=submitit_slurm", "launchers"),
-    "starlette": ("starlette", "python -m artistid.app", "app"),
-    "uvicorn": ("uvicorn", "python -m artistid.app", "app"),
-    "jupyterlab": ("jupyterlab", "the notebooks", "notebook"),
-    "onnx": ("onnx", "artistid.export", "export"),
-    "onnxscript": ("onnxscript", "artistid.export", "export"),
-    "onnxruntime": ("onnxruntime", "artistid.export", "export"),
+# What an extra is for.
+PURPOSES = {
+    "app": "python -m artistid.app",
+    "export": "python -m artistid.export",
+    "launchers": "hydra/launcher=joblib or submitit_slurm",
+    "notebook": "the notebooks",
+    "tensorboard": "logger=tensorboard",
 }
 
 # What soundfile can write, and so can be tried: the file's ending, the subtype, the container if it needs saying.
-FORMATS = (
+AUDIO_FORMATS = (
     ("mp3", "MPEG_LAYER_III", None),
     ("flac", "PCM_16", None),
     ("ogg", "VORBIS", None),
@@ -115,7 +88,7 @@ def diagnose(config: DictConfig) -> list[Finding]:
     """Look at everything; what fails becomes a finding, whatever it raises.
 
     Args:
-        config: ``cache_dir``, and ``data`` if a collection is to be looked for.
+        config: ``cache_dir``, and ``data`` to look for a collection.
     """
     chapters: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("packages", packages),
@@ -152,27 +125,31 @@ def show(findings: list[Finding]) -> None:
         console.print(table, soft_wrap=True)
     advice = [f"{finding.name}: {finding.remedy}" for finding in findings if finding.remedy]
     if advice:
-        console.print(Text("to do, where you want it", style="bold"))
+        console.print(Text("what to do, if you need it", style="bold"))
         for line in advice:
             console.print(f"  {line}", soft_wrap=True, highlight=False)
     if broken := [finding for finding in findings if finding.state == "broken"]:
-        raise ArtistidError("\n".join(f"{each.about}: {each.name} is broken: {each.found}" for each in broken))
+        raise ArtistidError(
+            "\n".join(f"{finding.about}: {finding.name} is broken: {finding.found}" for finding in broken)
+        )
 
 
 def packages() -> Iterator[Finding]:
     """This package, what it needs, and what it can use; all are really imported."""
     yield Finding("packages", "artistid", "works", f"{__version__}, Python {platform.python_version()}")
-    for name, module in NEEDED.items():
-        if problem := _import_problem(module):
+    for name in required():
+        if problem := _import_problem(name):
             yield Finding("packages", name, "broken", problem, f"pip install --force-reinstall {name}")
         else:
             yield Finding("packages", name, "works", _version(name))
-    for name, (module, purpose, extra) in OPTIONAL.items():
-        if problem := _import_problem(module):
-            remedy = f"pip install 'artistid[{extra}]' ({purpose})"
-            yield Finding("packages", name, "missing", f"{purpose}: {problem}", remedy)
-        else:
-            yield Finding("packages", name, "works", f"{_version(name)}, {purpose}")
+    for extra in extras():
+        purpose = PURPOSES.get(extra, f"the extra {extra}")
+        for name in required(extra):
+            if problem := _import_problem(name):
+                remedy = f"pip install 'artistid[{extra}]' ({purpose})"
+                yield Finding("packages", name, "missing", f"{purpose}: {problem}", remedy)
+            else:
+                yield Finding("packages", name, "works", f"{_version(name)}, {purpose}")
 
 
 def decoders() -> Iterator[Finding]:
@@ -185,7 +162,7 @@ def decoders() -> Iterator[Finding]:
     time = np.arange(TONE_RATE * TONE_SECONDS) / TONE_RATE
     tone = (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        for ending, subtype, container in FORMATS:
+        for ending, subtype, container in AUDIO_FORMATS:
             path = Path(folder, f"tone.{ending}")
             try:
                 soundfile.write(path, tone, TONE_RATE, subtype, format=container)
@@ -282,8 +259,11 @@ def data_sources(data: Any) -> Iterator[Finding]:
     yield Finding("data", f"{data.name}, here", "works", found)
 
 
-def _import_problem(module: str) -> str:
-    """Why a module cannot be imported; empty if it can."""
+def _import_problem(package: str) -> str:
+    """Why a package cannot be imported; empty if it can."""
+    module = module_of(package)
+    if module is None:
+        return "not installed"
     try:
         import_module(module)
     except Exception as error:  # a library that is torn out of its place raises OSError, RuntimeError …

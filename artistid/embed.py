@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from artistid.data.song import SongFeatures
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_path
 from artistid.inference.batch import process_songs
 from artistid.inference.collection import Collection, Origin, absolute
 from artistid.inference.collection_writer import EmbeddedSong, chunks_folder, drafting
@@ -35,8 +35,7 @@ def embed(config: DictConfig) -> Path:
     Raises:
         ArtistidError: bad settings; or, after all others have been written, songs that could not be embedded.
     """
-    if not config.checkpoint:
-        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    require_path(config, "checkpoint", "the best.ckpt of a run folder")
     if config.audio and config.get("data"):
         raise ArtistidError("audio and data are both set: a collection is of files or of a source, not of both")
     out = _checked_out(config)
@@ -58,7 +57,7 @@ def embed(config: DictConfig) -> Path:
         if new:
             failed += process_songs(source.songs(new), len(new), embedded, draft.add)
         n_songs = draft.finish({absolute(path): source.track(path) for path in source.paths})
-    source.tell_names()
+    source.log_names()
     if not n_songs:
         raise ArtistidError(f"none of {failed} songs could be embedded, see above: {printable(out)} is not written")
     log.info("%s: %d songs", printable(out), n_songs)
@@ -70,8 +69,7 @@ def embed(config: DictConfig) -> Path:
 
 
 def _checked_out(config: DictConfig) -> Path:
-    if not config.out:
-        raise ArtistidError("out=PATH is missing: the Parquet file that the collection is to be, such as songs.parquet")
+    require_path(config, "out", "the Parquet file to write, such as songs.parquet")
     out = expanded(config.out)
     if out.is_dir():
         raise ArtistidError(f"out={printable(out)} is a folder: expected a Parquet file, such as songs.parquet in it")

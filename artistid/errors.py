@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 
 class ArtistidError(Exception):
     """Bad input or setting; the message names it, says what was expected and what was found."""
+
+
+def require_choice(setting: str, value: object, choices: Collection[object]) -> None:
+    """Make sure that a value is one of a few.
+
+    Args:
+        setting: the name of the setting, or where in a file the value stands.
+        value: of that setting.
+        choices: all that it may be.
+
+    Raises:
+        ArtistidError: it is another.
+    """
+    if value not in tuple(choices):
+        raise ArtistidError(f"{setting}={_as_typed(value)}: expected one of {', '.join(map(_as_typed, choices))}")
+
+
+def require_path(config: Mapping[Any, Any], setting: str, what: str) -> None:
+    """Make sure that a setting without a default is set.
+
+    Args:
+        config: the verb's settings.
+        setting: such as ``checkpoint``.
+        what: it names, for the message.
+
+    Raises:
+        ArtistidError: it is empty.
+    """
+    if not config[setting]:
+        raise ArtistidError(f"{setting}=PATH is missing: {what}")
 
 
 def abbreviate(names: Sequence[str], most: int = 10) -> str:
@@ -17,3 +48,8 @@ def abbreviate(names: Sequence[str], most: int = 10) -> str:
         'a, b, …'
     """
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _as_typed(value: object) -> str:
+    """A value as it stands on the command line."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

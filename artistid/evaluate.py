@@ -14,10 +14,10 @@ from omegaconf import DictConfig
 from artistid.config import plain
 from artistid.data.datamodule import ClipData
 from artistid.data.splits import SUBSETS, Split
-from artistid.errors import ArtistidError
-from artistid.evaluation.figures import draw_results
+from artistid.errors import ArtistidError, require_choice, require_path
+from artistid.evaluation.plots import draw_results
+from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import Score, score_levels
-from artistid.evaluation.tables import print_scores
 from artistid.evaluation.votes import check_vote
 from artistid.evaluation.voting import vote
 from artistid.learning.classifier import ArtistClassifier
@@ -38,8 +38,7 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     Returns:
         The scores of both levels.
     """
-    if not config.checkpoint:
-        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
+    require_path(config, "checkpoint", "the best.ckpt of a run folder")
     classifier = ArtistClassifier.from_checkpoint(config.checkpoint, trusted(config))
     specification = classifier.specification
     elsewhere = config.get("data") is not None
@@ -49,8 +48,7 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     check_vote(config.vote)
     set_up()
     check_trainer(plain(config.trainer))
-    if config.subset not in (*SUBSETS, "all"):
-        raise ArtistidError(f"subset={config.subset!r} is none of {', '.join(SUBSETS)}, all")
+    require_choice("subset", config.subset, (*SUBSETS, "all"))
     path = expanded(config.checkpoint).resolve()
     in_run = path.parent.name == CHECKPOINTS
     beside = RunFolder(path.parent.parent if in_run else path.parent).evaluations
@@ -66,9 +64,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     catalog, store, left_out = prepare_described(config, specification.data, specification.log_mel(), trusted(config))
     if subset != "all":
         if not specification.split:
-            raise ArtistidError(
-                f"the checkpoint does not say how its data was split: subset={subset} is not known, all is"
-            )
+            raise ArtistidError("the checkpoint does not say how its data was split: only subset=all is possible")
         catalog = Split(**specification.split).select(catalog, subset)
         if not len(catalog):
             raise ArtistidError(

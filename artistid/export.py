@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
     run("export")
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -15,16 +14,15 @@ from omegaconf import DictConfig
 from rich.filesize import decimal as size_in_words
 from torch import nn
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_path
 from artistid.inference.onnx_file import CHECKED_SECONDS, check, write
 from artistid.learning.specification import Specification, load_network
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.packages import require_extra
 from artistid.places import expanded
 from artistid.terminal import Console
 from artistid.trust import trusted
 from artistid.writing import whole
-
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 def export(config: DictConfig) -> None:
@@ -33,11 +31,10 @@ def export(config: DictConfig) -> None:
     Raises:
         ArtistidError: settings, or packages that are missing; or a file that disagrees with PyTorch, which is removed.
     """
+    require_path(config, "to", "the .onnx file to write")
     to = _target(config.to, config.overwrite)
-    if not config.checkpoint:
-        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
-    if missing := [name for name in NEEDED if not find_spec(name)]:
-        raise ArtistidError(f"export needs {', '.join(missing)}: pip install 'artistid[export]'")
+    require_path(config, "checkpoint", "the best.ckpt of a run folder")
+    require_extra("export", "export")
     specification, network = load_network(config.checkpoint, trusted(config))
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -51,14 +48,12 @@ def export(config: DictConfig) -> None:
     _show(network, specification, to, difference)
 
 
-def _target(to: str | None, overwrite: bool) -> Path:
-    if not to:
-        raise ArtistidError("to=PATH is missing: the .onnx file to write")
+def _target(to: str, overwrite: bool) -> Path:
     path = expanded(to)
     if path.suffix != ".onnx":
         raise ArtistidError(f"to={to}: expected a name that ends in .onnx, found {path.suffix or 'no ending'!r}")
     if path.exists() and not (overwrite and path.is_file()):
-        raise ArtistidError(f"to={to} is there already; overwrite=true writes it anew")
+        raise ArtistidError(f"to={to} exists already; overwrite=true replaces it")
     return path
 
 

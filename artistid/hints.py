@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from hydra.utils import get_object
 
-LISTS = (list, tuple, Sequence, Iterable)
-MANY = {"a path": "paths", "a whole number": "whole numbers", "a number": "numbers", "text": "texts"}
+LIST_TYPES = (list, tuple, Sequence, Iterable)
+PLURALS = {"a path": "paths", "a whole number": "whole numbers", "a number": "numbers", "text": "texts"}
 PLAIN = {
     NoneType: "null",
     bool: "true or false",
@@ -67,22 +67,22 @@ def union(hints: Sequence[Any]) -> Any:
 def members(hint: Any) -> Iterator[Any]:
     """The types of which a value may be one."""
     if get_origin(hint) in (Union, UnionType):
-        for each in get_args(hint):
-            yield from members(each)
+        for member in get_args(hint):
+            yield from members(member)
     else:
         yield hint
 
 
 def item(hint: Any) -> Any:
-    """The type of a list's items; None for what is no list."""
-    if hint in LISTS or get_origin(hint) in LISTS:
+    """The type of a list's items; None for what is not a list."""
+    if hint in LIST_TYPES or get_origin(hint) in LIST_TYPES:
         return next(iter(get_args(hint)), Any)
     return None
 
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether a plain value, of a file or a command line, is of a type; numbers are to be finite."""
-    return any(_fits(value, each) for each in members(hint))
+    return any(_fits(value, member) for member in members(hint))
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -91,9 +91,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return True
     if origin is Annotated:
         kind, *ranges = get_args(hint)
-        return fits(value, kind) and all(value in each for each in ranges if isinstance(each, Range))
+        return fits(value, kind) and all(value in bounds for bounds in ranges if isinstance(bounds, Range))
     if origin is Literal:
-        return any(value == each and type(value) is type(each) for each in get_args(hint))
+        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
     if hint in (NoneType, None):
         return value is None
     if hint is float:
@@ -114,10 +114,10 @@ def in_words(hint: Any) -> str:
         >>> in_words(list[str] | Count | None)
         'a list of texts, a whole number from 1 or null'
     """
-    found = dict.fromkeys(words for each in members(hint) if (words := _in_words(each)))
-    if PLAIN[Path] in found:
-        found.pop(PLAIN[str], None)
-    *others, last = found or ["settings in {}"]
+    alternatives = dict.fromkeys(words for member in members(hint) if (words := _in_words(member)))
+    if PLAIN[Path] in alternatives:
+        alternatives.pop(PLAIN[str], None)
+    *others, last = alternatives or ["settings in {}"]
     return f"{', '.join(others)} or {last}" if others else last
 
 
@@ -125,30 +125,30 @@ def _in_words(hint: Any) -> str:
     origin = get_origin(hint)
     if origin is Annotated:
         kind, *ranges = get_args(hint)
-        return in_words(kind) + "".join(str(each) for each in ranges if isinstance(each, Range))
+        return in_words(kind) + "".join(str(bounds) for bounds in ranges if isinstance(bounds, Range))
     if origin is Literal:
         return ", ".join(map(str, get_args(hint)))
     if (each := item(hint)) is not None:
         inner = in_words(each)
-        return "a list" if each is Any else f"a list of {MANY.get(inner, inner.replace('a list', 'lists', 1))}"
+        return "a list" if each is Any else f"a list of {PLURALS.get(inner, inner.replace('a list', 'lists', 1))}"
     return PLAIN.get(hint, "settings in {}" if hint in (dict, Mapping, Callable) or origin is dict else "")
 
 
 def is_text(hint: Any) -> bool:
     """Whether nothing but text, or null, fits beside lists: what was typed is then taken as it is."""
-    scalars = [each for each in members(hint) if item(each) is None and each is not NoneType]
-    return bool(scalars) and all(each in (str, Path) for each in scalars)
+    scalars = [member for member in members(hint) if item(member) is None and member is not NoneType]
+    return bool(scalars) and all(scalar in (str, Path) for scalar in scalars)
 
 
 def is_place(hint: Any) -> bool:
     """Whether text in it names a file or a folder."""
-    return any(each is Path or (item(each) is not None and is_place(item(each))) for each in members(hint))
+    return any(member is Path or (item(member) is not None and is_place(item(member))) for member in members(hint))
 
 
 def text_items(hint: Any) -> Any:
     """The type of the items of a list that may be given, if they are text or lists of it; else None."""
-    for each in members(hint):
-        inner = item(each)
+    for member in members(hint):
+        inner = item(member)
         if inner is not None and (is_text(inner) or text_items(inner) is not None):
             return inner
     return None

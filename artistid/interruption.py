@@ -27,7 +27,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell is told of a process that the signal has ended: 130 of Ctrl-C, 143 of SIGTERM."""
+        """The exit code of a process that the signal has ended: 130 of Ctrl-C, 143 of SIGTERM."""
         return 128 + self.number
 
 
@@ -112,7 +112,7 @@ class _Handler:
             signal.signal(number, signal.SIG_DFL if ending else found)
 
 
-def tell_interruption(kept: str) -> None:
+def print_interruption(kept: str) -> None:
     """Say in one line what is kept; of processes that train together, the first one does."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         beside_the_key = "\n" if sys.stderr.isatty() else ""  # a terminal shows ^C
@@ -134,5 +134,5 @@ def guard_start(module: str) -> None:
 
 
 def _end_at_start(number: int, frame: FrameType | None) -> None:
-    tell_interruption("nothing was begun")
+    print_interruption("nothing was begun")
     os._exit(128 + number)

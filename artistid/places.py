@@ -1,4 +1,4 @@
-"""Places on disk: names that become parts of paths, wherever they come from, and what is no file to be read."""
+"""Places on disk: names that become parts of paths, wherever they come from, and what is not a readable file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path, PureWindowsPath
 
 from artistid.errors import ArtistidError
 
-LONGEST = 255  # bytes of a name in common file systems
+LONGEST_FILE_NAME = 255  # bytes of a name in common file systems
 
 
 def below(folder: Path, name: object, setting: str) -> Path:
     """The path of a name in a folder, and in no other: for names that come from settings, which a file may hold.
 
     Args:
-        folder: that the path is to lie in.
+        folder: that the path lies in.
         name: one component of a path.
         setting: what gave the name, for the error.
 
@@ -28,8 +28,8 @@ def below(folder: Path, name: object, setting: str) -> Path:
         'cache/my music'
     """
     if fault := _fault(name):
-        shown = name[:LONGEST] if isinstance(name, str) else name
-        raise ArtistidError(f"{setting}={shown!r} is to name a folder: expected one part of a path, found {fault}")
+        shown = name[:LONGEST_FILE_NAME] if isinstance(name, str) else name
+        raise ArtistidError(f"{setting}={shown!r} names a folder: expected one part of a path, found {fault}")
     return folder / str(name)
 
 
@@ -37,19 +37,20 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """A path whose leading ``~`` stands for a home.
 
     Raises:
-        ArtistidError: the home of nobody here.
+        ArtistidError: a home that does not exist.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ArtistidError(
-            f"{str(path)[:LONGEST]!r} lies in the home of somebody who has none here: set HOME, or name another place "
-            "(of what is kept between commands: cache_dir=PATH, or the environment variable ARTISTID_CACHE)"
+            f"{str(path)[:LONGEST_FILE_NAME]!r} starts at the home of a user who has none here: set HOME, or "
+            "name another place (for what is kept between commands, cache_dir=PATH or the environment variable "
+            "ARTISTID_CACHE)"
         ) from error
 
 
 def name_user() -> None:
-    """Give a user whom nobody has named, as in a container, a name: libraries ask for it, torch in vain and fatally."""
+    """Give a user without a name, as in a container, one: libraries ask for it, torch in vain and fatally."""
     try:
         getpass.getuser()
     except (KeyError, OSError):
@@ -57,7 +58,7 @@ def name_user() -> None:
 
 
 def _fault(name: object) -> str:
-    """What is wrong with a name; nothing of a good one."""
+    """What is wrong with a name; empty for a good one."""
     if not isinstance(name, str):
         return f"no text but {type(name).__name__}"
     if not name or name in (".", ".."):
@@ -68,17 +69,17 @@ def _fault(name: object) -> str:
         return "a drive"
     if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in name):
         return "control characters"
-    if len(name.encode("utf-8", "surrogatepass")) > LONGEST:
-        return f"more than {LONGEST} bytes"
+    if len(name.encode("utf-8", "surrogatepass")) > LONGEST_FILE_NAME:
+        return f"more than {LONGEST_FILE_NAME} bytes"
     try:
         os.fsencode(name)
     except UnicodeError:
-        return "what is no text"
+        return "what is not text"
     return ""
 
 
 def no_file(path: Path) -> str:
-    """What a path leads to that is neither a file nor a folder; nothing of these, and of what cannot be looked at.
+    """What a path leads to that is neither a file nor a folder; empty for these, and for what cannot be looked at.
 
     To read a pipe may take for ever, as may a device, and neither can be read again.
     """

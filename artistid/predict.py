@@ -14,13 +14,14 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.data.song import SongFeatures, SongReader
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_path
 from artistid.inference.batch import answering, process_songs, read_ahead
 from artistid.inference.files import find_audio
 from artistid.inference.identification import Identification
 from artistid.inference.identifier import Identifier
-from artistid.inference.writers import WRITERS, Table
+from artistid.inference.layouts import identification_layout
 from artistid.prepare import limits_of
+from artistid.records import RecordWriter
 from artistid.trust import trusted
 
 
@@ -30,14 +31,11 @@ def predict(config: DictConfig) -> None:
     Raises:
         ArtistidError: bad settings; or, after all others have been answered, songs that could not be.
     """
-    if not config.checkpoint:
-        raise ArtistidError("checkpoint=PATH is missing: the best.ckpt of a run folder")
-    if config.format not in WRITERS:
-        raise ArtistidError(f"format={config.format!r} is none of {', '.join(WRITERS)}")
+    require_path(config, "checkpoint", "the best.ckpt of a run folder")
+    writer = RecordWriter(config.format, identification_layout(config.timeline), sys.stdout)
     paths = find_audio(plain(config)["audio"])
     reader = SongReader(limits_of(config))
     identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
-    writer = Table(sys.stdout, config.timeline) if config.format == "table" else WRITERS[config.format](sys.stdout)
 
     def identified(path: Path, sound: SongFeatures) -> Identification:
         return identifier.identify(identifier.infer(sound), config.top)

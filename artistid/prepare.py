@@ -18,9 +18,9 @@ from artistid.data.catalog import Catalog
 from artistid.data.features import Features
 from artistid.data.shards import Shard
 from artistid.data.song import Limits
-from artistid.data.sources.described import opened, redirected
+from artistid.data.sources.base import opened, redirected
 from artistid.data.store import Store, fill_store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.places import below, expanded
 from artistid.printing import say
 from artistid.settings import literal
@@ -46,8 +46,7 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
     Raises:
         ArtistidError: songs that are damaged, unless ``verify=repair``, which makes them again.
     """
-    if config.verify not in (False, True, "repair"):
-        raise ArtistidError(f"verify={config.verify!r} is none of false, true, repair")
+    require_choice("verify", config.verify, (False, True, "repair"))
     shard = None if config.shard is None else Shard(config.shard, config.shards)
     features: Features = build(config.features, "features")
     catalog, store, _ = prepare_data(config, features, shard)

@@ -25,10 +25,10 @@ COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u20
 
 
 def printable(name: object) -> str:
-    """A name in one line, as any terminal can show it: what is no text becomes U+FFFD.
+    r"""A name in one line, as any terminal can show it: what is not text becomes U+FFFD.
 
     Example:
-        >>> printable("Sigur\\nRós\\x1b[2J")
+        >>> printable("Sigur\nRós\x1b[2J")
         'Sigur\ufffdRós\ufffd[2J'
     """
     text = nfc(os.fspath(name) if isinstance(name, os.PathLike) else str(name))

@@ -35,19 +35,19 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
-# A child is no fork, which would inherit locks of threads that it does not have, and is not multiprocessing's spawn,
+# A child is not a fork, which would inherit locks of threads that it does not have, and is not multiprocessing's spawn,
 # which runs a caller's script again that has no `if __name__ == "__main__"`.
 BOOT = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from artistid.processes import serve; serve()"
 
 LENGTH = struct.Struct("!Q")
 
-# A child ends itself so many seconds after its parent should have ended it, since that may be dead; and has as many to
-# end once it answers no more.
+# Seconds after which a child ends itself if its parent, which may be dead, has not; and that it has to end once it
+# answers no more.
 GRACE_S = 5.0
 
 
 def lock(folder: Path) -> AbstractContextManager[object]:
-    """Keeps other processes from writing to a folder; waits for one that does, and says so.
+    """Keeps other processes from writing to a folder; waits for one that does, and logs that.
 
     Args:
         folder: holds the lock file, ``.lock``.
@@ -116,7 +116,7 @@ class Worker:
     def call(self, allowance: Allowance, function: Callable[..., Result], *arguments: Any) -> Result:
         """What a function gives there.
 
-        Where the child dies another one tries once more: it may have been another's fault, as where memory runs out.
+        Where the child dies another one tries again: it may have been another's fault, as where memory runs out.
 
         Args:
             allowance: of this call.
@@ -352,7 +352,7 @@ def _data_bytes() -> int:
 
 
 def _portable(error: BaseException) -> Exception:
-    """An exception that can be sent, and raised there; one that is no user's has its traceback with it."""
+    """An exception that can be sent, and raised there; one that is not a user's has its traceback with it."""
     if not isinstance(error, ArtistidError):
         error.add_note(f"in a worker process:\n{traceback.format_exc()}")
     with suppress(Exception):

@@ -10,8 +10,7 @@ if __name__ == "__main__":
 from omegaconf import DictConfig
 
 from artistid.printing import say
-from artistid.reporting.document import ReportContext
-from artistid.reporting.page import begin_folder, write_report
+from artistid.reporting.document import ReportContext, begin_folder, write_report
 from artistid.reporting.sections import report_sections
 from artistid.runs.studies import collect
 

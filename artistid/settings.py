@@ -27,7 +27,6 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.grammar_parser import parse as parse_interpolation
 
-from artistid.bounds import BOUNDS
 from artistid.errors import ArtistidError
 from artistid.hints import (
     Count,
@@ -42,6 +41,7 @@ from artistid.hints import (
     text_items,
     union,
 )
+from artistid.trust import BOUNDS
 
 Place = str | Path
 Above = Annotated[float, Range(0)]
@@ -90,7 +90,7 @@ DECLARED: Mapping[str, Any] = {
 }
 
 # Sections that are the arguments of a class without naming it.
-SECTIONS: Mapping[str, str] = {"trainer": "lightning.pytorch.Trainer", "limits": "artistid.data.song.Limits"}
+TYPED_SECTIONS: Mapping[str, str] = {"trainer": "lightning.pytorch.Trainer", "limits": "artistid.data.song.Limits"}
 
 # Packages whose classes are looked at for the types of their settings: those that are imported anyway.
 LOOKED_AT = ("artistid", "lightning", "torch", "sklearn")
@@ -101,7 +101,7 @@ DISPENSABLE = ("logger", "hydra")
 OPENING = re.compile(r"(?<!\\)(?:\\\\)*\$\{\s*([^{}\s]*)")
 SWEEPS = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)", re.DOTALL)
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
-PAIRS = {"[": "]", "{": "}", "(": ")"}
+BRACKETS = {"[": "]", "{": "}", "(": ")"}
 
 
 class Known(NamedTuple):
@@ -132,26 +132,30 @@ class Settings:
     @cached_property
     def roots(self) -> list[dict[str, Any]]:
         """The verb's own file and those that it builds on, the file itself first."""
-        found, waiting = [], [self.verb]
+        documents, waiting = [], [self.verb]
         for name in waiting:
             for document in self._read(f"{name}.yaml"):
-                found.append(document)
-                waiting += [each for each in document.get("defaults", []) if isinstance(each, str) and each != "_self_"]
-        return found
+                documents.append(document)
+                waiting += [
+                    default
+                    for default in document.get("defaults", [])
+                    if isinstance(default, str) and default != "_self_"
+                ]
+        return documents
 
     @cached_property
     def groups(self) -> dict[str, Any]:
         """By name the choice that each group has by default; None: none."""
         chosen: dict[str, Any] = {}
         for document in reversed(self.roots):
-            for each in document.get("defaults", []):
-                if isinstance(each, dict):
-                    chosen |= {name: value for name, value in each.items() if " " not in name}
+            for default in document.get("defaults", []):
+                if isinstance(default, dict):
+                    chosen |= {name: value for name, value in default.items() if " " not in name}
         return chosen
 
     @cached_property
     def required(self) -> list[str]:
-        """The names without which a command has not all its settings."""
+        """The names of the settings that a command cannot do without."""
         own = [name for document in reversed(self.roots) for name in document if name not in ("defaults", *DISPENSABLE)]
         groups = [name for name, choice in self.groups.items() if choice is not None and name not in DISPENSABLE]
         return list(dict.fromkeys([*own, *groups]))
@@ -165,8 +169,8 @@ class Settings:
     @property
     def names(self) -> list[str]:
         """All dotted names of settings, in any choice of the groups."""
-        documents = [("", each) for each in self.roots]
-        documents += [(f"{group}.", each) for group in self.groups for each in self._read(f"{group}/*.yaml")]
+        documents = [("", root) for root in self.roots]
+        documents += [(f"{group}.", document) for group in self.groups for document in self._read(f"{group}/*.yaml")]
         return [name for above, document in documents for name in _names(document, above)]
 
     def choices(self, group: str) -> list[str]:
@@ -180,10 +184,10 @@ class Settings:
     def known(self, name: str) -> list[Known]:
         """All that is said of a setting, in whatever choice of its group."""
         first, *rest = name.split(".")
-        found = [known for document in self.roots if (known := _at(document, [first, *rest]))]
+        values = [known for document in self.roots if (known := _at(document, [first, *rest]))]
         if rest and self.is_group(first):
-            found += [known for document in self._read(f"{first}/*.yaml") if (known := _at(document, rest))]
-        return found
+            values += [known for document in self._read(f"{first}/*.yaml") if (known := _at(document, rest))]
+        return values
 
     def hint(self, name: str, config: Mapping[str, Any] | None = None) -> Any:
         """The type of a setting; None: nothing is known of it.
@@ -193,23 +197,23 @@ class Settings:
             config: composed, and plain; without it, any class counts that the setting may be of.
         """
         known = self.known(name)
-        by_default_null = any(each.default is None for each in known)
+        by_default_null = any(entry.default is None for entry in known)
         if name in DECLARED:
             return DECLARED[name] | None if by_default_null else DECLARED[name]
-        if (section := name.partition(".")[0]) in SECTIONS:
-            return _bounded(name, parameters(SECTIONS[section]).get(name.partition(".")[2]))
+        if (section := name.partition(".")[0]) in TYPED_SECTIONS:
+            return _bounded(name, parameters(TYPED_SECTIONS[section]).get(name.partition(".")[2]))
         if config is not None and (hint := _hint_in(config, name.split("."))) is not None:
             return _bounded(name, hint)
-        hints = [each.hint if each.hint is not None else _type_of(each.default) for each in known]
+        hints = [entry.hint if entry.hint is not None else _type_of(entry.default) for entry in known]
         hints = [hint for hint in hints if hint is not None]
         if not hints:
             return None
         return _bounded(name, union([*hints, None] if by_default_null else hints))
 
     def sections(self, name: str) -> list[str]:
-        """The names below a setting that is to have some."""
+        """The names below a setting that needs some."""
         return list(
-            dict.fromkeys(key for each in self.known(name) if isinstance(each.default, dict) for key in each.default)
+            dict.fromkeys(key for entry in self.known(name) if isinstance(entry.default, dict) for key in entry.default)
         )
 
 
@@ -268,7 +272,7 @@ def _type_of(default: Any) -> Any:
     if isinstance(default, float):
         return float
     if isinstance(default, list):
-        kinds = {_type_of(each) for each in default} - {None}
+        kinds = {_type_of(value) for value in default} - {None}
         if kinds <= {int, float} and kinds:
             return list[float]
         return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
@@ -280,14 +284,14 @@ def _bounded(name: str, hint: Any) -> Any:
     if name not in BOUNDS or hint is None:
         return hint
     span = Range(*BOUNDS[name])
-    return union([Annotated[each, span] if each in (int, float) else each for each in members(hint)])
+    return union([Annotated[member, span] if member in (int, float) else member for member in members(hint)])
 
 
 # -- before Hydra composes ---------------------------------------------------------------------------------------------
 
 
 def typed(arguments: Sequence[str], settings: Settings) -> list[str]:
-    """The arguments of a command line as Hydra is to be given them."""
+    """The arguments of a command line, quoted for Hydra."""
     sweeping = not {"-m", "--multirun"}.isdisjoint(arguments)
     return [each for argument in arguments if (each := quoted(argument, settings, sweeping)) or not argument]
 
@@ -337,7 +341,7 @@ class _Quoting:
         if self._sweeping:
             if SWEEPS.fullmatch(value):
                 return value
-            return ",".join(self._one(each, hint) for each in split_at_commas(value))
+            return ",".join(self._one(part, hint) for part in split_at_commas(value))
         return self._one(value, hint)
 
     def _one(self, value: str, hint: Any) -> str:
@@ -349,13 +353,13 @@ class _Quoting:
         items = text_items(hint)
         if items is not None and (inside := _inside_brackets(value)) is not None:
             return (
-                f"[{','.join(self._one(each, items) for each in split_at_commas(inside))}]" if inside.strip() else "[]"
+                f"[{','.join(self._one(part, items) for part in split_at_commas(inside))}]" if inside.strip() else "[]"
             )
         if is_text(hint) or items is None:
             return self._text(value)
-        if any(each in (str, Path) for each in members(hint)) or fits(_read(value), hint):
+        if any(member in (str, Path) for member in members(hint)) or fits(_read(value), hint):
             return value
-        return self._text(value)  # what it takes is a list: it will be told so by what was typed
+        return self._text(value)  # the setting takes a list, and the error quotes what was typed
 
     def _text(self, text: str) -> str:
         """Text for Hydra; as it is where Hydra reads it so."""
@@ -398,15 +402,15 @@ def _is_there(path: str) -> bool:
 
 
 def _inside_brackets(value: str) -> str | None:
-    """What a list holds, as it was typed; None for what is none, such as ``[1999] Band/[12]*.mp3``."""
+    """What a list holds, as it was typed; None for what is not a list, such as ``[1999] Band/[12]*.mp3``."""
     text = value.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return None
     depth = 0
-    for place, letter in _outside_quotes(text):
+    for position, letter in _outside_quotes(text):
         depth += (letter == "[") - (letter == "]")
         if depth == 0:
-            return text[1:-1] if place == len(text) - 1 else None
+            return text[1:-1] if position == len(text) - 1 else None
     return None
 
 
@@ -418,27 +422,31 @@ def split_at_commas(text: str) -> list[str]:
         ['[a,b]', "'c,d'", '${when:e,f}']
     """
     ends, parts, first = [], [], 0
-    for place, letter in _outside_quotes(text):
-        if letter in PAIRS and PAIRS[letter] in text[place:]:
-            ends.append(PAIRS[letter])
+    for position, letter in _outside_quotes(text):
+        if letter in BRACKETS and BRACKETS[letter] in text[position:]:
+            ends.append(BRACKETS[letter])
         elif ends and letter == ends[-1]:
             ends.pop()
         elif letter == "," and not ends:
-            parts.append(text[first:place].strip())
-            first = place + 1
+            parts.append(text[first:position].strip())
+            first = position + 1
     return [*parts, text[first:].strip()]
 
 
 def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
     """The letters of a text, and their places, but for items in quotes: an apostrophe within a word opens none."""
-    place = 0
-    while place < len(text):
-        begins = place == 0 or text[:place].rstrip()[-1:] in (",", "[", "(", "")
-        if begins and (match := QUOTED.match(text, place)) and text[match.end() :].lstrip()[:1] in (",", "]", ")", ""):
-            place = match.end()
+    position = 0
+    while position < len(text):
+        begins = position == 0 or text[:position].rstrip()[-1:] in (",", "[", "(", "")
+        if (
+            begins
+            and (match := QUOTED.match(text, position))
+            and text[match.end() :].lstrip()[:1] in (",", "]", ")", "")
+        ):
+            position = match.end()
             continue
-        yield place, text[place]
-        place += 1
+        yield position, text[position]
+        position += 1
 
 
 def literal(value: Any) -> Any:
@@ -448,7 +456,7 @@ def literal(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: literal(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [literal(each) for each in value]
+        return [literal(item) for item in value]
     return value
 
 
@@ -483,7 +491,7 @@ def check(config: DictConfig, settings: Settings) -> None:
 
 
 def _leaves(part: Mapping[str, Any], settings: Settings, plain: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings of which a type is known, and their values; raises ArtistidError for one that is to have some."""
+    """The settings of which a type is known, and their values; raises ArtistidError for one that needs them."""
     for key, value in part.items():
         name = f"{above}{key}"
         hint = settings.hint(name, plain)
@@ -523,7 +531,7 @@ def _as_text(value: Any, hint: Any) -> Any:
     if type(value) is int and is_text(hint):
         return str(value)
     if isinstance(value, list) and (items := text_items(hint)) is not None:
-        return [_as_text(each, items) for each in value]
+        return [_as_text(item, items) for item in value]
     return value
 
 
@@ -562,25 +570,25 @@ def closest(name: str, names: Sequence[str]) -> str:
 
 
 # What Hydra says of a setting or choice that it can't place.
-UNKNOWN = re.compile(r"Could not (?:override|append to) '([^']+)'")
+UNKNOWN_SETTING = re.compile(r"Could not (?:override|append to) '([^']+)'")
 NO_CHOICE = re.compile(r"Could not find '([^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=']+=.*?)'\n", re.DOTALL)
 
 
 def composing(error: Exception, settings: Settings) -> str:
     """What kept Hydra from composing the configuration, in a sentence."""
-    told = str(error)
+    message = str(error)
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override} cannot be read: expected setting=value, and quotes of its own around text with signs "
             "or other letters in it, as in '+notes=\"…\"'"
         )
-    if match := AMBIGUOUS.search(told):
+    if match := AMBIGUOUS.search(message):
         return f"{match[1]}: expected one value; -m runs each of several in turn"
-    if match := UNKNOWN.search(told):
+    if match := UNKNOWN_SETTING.search(message):
         alike = closest(match[1], settings.names)
-        return f"{match[1]} is no setting of {settings.verb}{alike}; +{match[1]}=… would add it"
-    if match := NO_CHOICE.search(told):
+        return f"{match[1]} is not a setting of {settings.verb}{alike}; +{match[1]}=… would add it"
+    if match := NO_CHOICE.search(message):
         group, _, choice = match[1].rpartition("/")
-        return f"{group}={choice} is none of {', '.join(settings.choices(group)) or 'the files in conf/'}"
-    return re.sub(r"\s*\n\s*", "; ", told.strip())
+        return f"{group}={choice}: expected one of {', '.join(settings.choices(group)) or 'the files in conf/'}"
+    return re.sub(r"\s*\n\s*", "; ", message.strip())

@@ -17,19 +17,18 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.data.song import SongFeatures, SongReader
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice, require_path
 from artistid.inference.batch import answering, process_songs, read_ahead
 from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.files import find_audio
 from artistid.inference.identifier import Identifier
+from artistid.inference.layouts import VIEWS
 from artistid.inference.matching import Matcher, grids_of_song
 from artistid.inference.neighbours import Query, find_similar
 from artistid.inference.retrieval_scores import evaluate_retrieval
-from artistid.inference.similar_writers import open_writer
 from artistid.prepare import limits_of
+from artistid.records import RecordWriter
 from artistid.trust import trusted
-
-VIEWS = ("songs", "matches", "retrieval")
 
 Done = Callable[[Any], None]  # takes an answer
 
@@ -41,7 +40,7 @@ def similar(config: DictConfig) -> None:
         ArtistidError: bad settings; or, after all others have been answered, queries that could not be.
     """
     _check(config)
-    writer = open_writer(config.view, config.format, sys.stdout)
+    writer = RecordWriter(config.format, VIEWS[config.view], sys.stdout)
     collection = Collection.read(config.collection)
     with answering():
         if config.view == "retrieval":
@@ -54,18 +53,16 @@ def similar(config: DictConfig) -> None:
 
 
 def _check(config: DictConfig) -> None:
-    if not config.collection:
-        raise ArtistidError("collection=PATH is missing: the file that python -m artistid.embed wrote")
-    if config.view not in VIEWS:
-        raise ArtistidError(f"view={config.view!r} is none of {', '.join(VIEWS)}")
+    require_path(config, "collection", "the file that python -m artistid.embed wrote")
+    require_choice("view", config.view, VIEWS)
     n_queries = bool(config.audio) + bool(config.track)
     if config.view == "retrieval" and n_queries:
         raise ArtistidError("view=retrieval takes its queries from the collection: audio and track are not for it")
     if config.view != "retrieval" and n_queries != 1:
         found = "both are" if n_queries else "neither is"
         raise ArtistidError(f"of audio=PATH and track=ID, one is needed as the query: {found} set")
-    if not config.track and not config.checkpoint:
-        raise ArtistidError("checkpoint=PATH is missing: the network that the collection was made with")
+    if not config.track:
+        require_path(config, "checkpoint", "the network that the collection was made with")
 
 
 def _of_files(config: DictConfig, collection: Collection, done: Done) -> int:

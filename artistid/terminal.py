@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 class Console(RichConsole):
     """Rich's, whose own commands are segments of their own kind; the texts of all others are cleaned.
 
-    Brackets and colons in a name are no markup, either: a text that has a style is a :class:`rich.text.Text`.
+    Brackets and colons in a name are not markup, either: a text that has a style is a :class:`rich.text.Text`.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -18,14 +18,14 @@ from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leakage, check_policy, find_leakage
 from artistid.data.song import SongFeatures
 from artistid.data.splits import SUBSETS, Split
+from artistid.data.splits.drawing import hold_out_artists
 from artistid.data.store import Store
-from artistid.data.unknown import hold_out_artists
-from artistid.errors import ArtistidError
-from artistid.evaluation.figures import draw_results
+from artistid.errors import ArtistidError, require_choice
 from artistid.evaluation.open_set import OpenSetScores, max_softmax_probability, score_open_set
+from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import levels_of, monitored_score, score_levels
-from artistid.evaluation.tables import print_scores
 from artistid.evaluation.votes import check_vote
 from artistid.evaluation.voting import vote
 from artistid.inference.identifier import Identifier
@@ -125,8 +125,7 @@ def check_settings(config: DictConfig) -> None:
     check_vote(config.vote)
     check_policy(config.split.duplicates)
     for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
-        if config[name] not in choices:
-            raise ArtistidError(f"{name}={config[name]} is none of {', '.join(choices)}")
+        require_choice(name, config[name], choices)
     system = system_of(config)
     if system.keeps_checkpoint:
         check_foreign(config)
@@ -157,7 +156,7 @@ def check_foreign(config: DictConfig) -> None:
             package = str(target).partition(".")[0]
             if package != "artistid" and not is_within(str(target), trust):
                 raise ArtistidError(
-                    f"{subset} calls {target}, which is no part of artistid: its checkpoints could not be opened; if "
+                    f"{subset} calls {target}, which is not part of artistid: its checkpoints could not be opened; if "
                     f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/own-network.md)"
                 )
 

@@ -1,21 +1,126 @@
-"""Whose classes a checkpoint may name: this package's own, and those of packages that the user's command trusts.
+"""What a checkpoint may say: whose classes it may name, and how large its settings may be.
 
-A file can't widen this: ``trust=[mynet]`` counts on the command line only, or as an argument from Python.
+It may come from anywhere. Classes are those of this package and of packages that the command line trusts
+(``trust=[mynet]``); a file cannot widen that. Its settings decide what is allocated, so each has bounds, which training
+keeps to as well: every network that can be trained can be opened.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from artistid.bounds import shown
 from artistid.errors import ArtistidError
+
+MOST_DEPTH = 16  # of lists and dicts within one another
+MOST_VALUES = 8_000_000  # of all settings together; a library of a million songs has three for each
+LONGEST_TEXT = 4096  # characters, as of a path
+LONGEST_ARTIST_NAME = 1000  # of an artist
+LARGEST_WHOLE = 2**63 - 1
+
+# Smallest and largest number of each setting; whether it is whole is for its own class to say.
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "features.sample_rate": (1000, 384_000),  # Hz
+    "features.n_fft": (16, 65_536),
+    "features.hop_length": (16, 65_536),
+    "features.n_mels": (1, 1024),
+    "features.f_min": (0, 192_000),  # Hz
+    "features.f_max": (1, 192_000),
+    "features.amin": (1e-30, 1),
+    "features.top_db": (0, 1000),
+    "clip.frames": (1, 112_500),  # of 32 ms: an hour
+    "clip.seconds": (0, 3600),
+    "batch_size": (1, 65_536),
+    "artists": (1, 100_000),  # how many
+    "open_set.threshold": (0, 1),
+    "open_set.accepted": (0, 1),
+    "open_set.n_songs": (0, 1e9),
+    "data.min_albums": (0, 1e9),
+    "data.min_songs": (0, 1e9),
+    "data.n_artists": (1, 100_000),
+    "data.n_albums": (1, 100_000),
+    "data.n_songs": (1, 100_000),
+    "data.seconds": (0, 36_000),
+    "data.style_strength": (0, 1000),
+    "data.producer_strength": (0, 1000),
+}
+MOST_MEL_VALUES = 65_536  # mel bins of all frames of a second; 4,000 with the paper's settings
+
+
+def check_bound(name: str, value: Any) -> None:
+    """Raises ArtistidError for a number outside what its setting may be."""
+    lowest, highest = BOUNDS[name]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise ArtistidError(f"{name}={shown(value)}: expected a number from {lowest:g} to {highest:g}")
+
+
+def check_plain(value: Any, what: str) -> None:
+    """Raises ArtistidError unless settings are dicts, lists and plain values, no more and no deeper than is sensible.
+
+    Nothing in them stands for something else: an interpolation is refused, and so is OmegaConf's mark of a missing
+    value. Nodes that many share, of which a small pickle can make billions, count as often as they are met.
+    """
+    for number, (each, depth) in enumerate(_all_values(value), start=1):
+        if number > MOST_VALUES:
+            raise ArtistidError(f"{what} has more than {MOST_VALUES} values")
+        if depth > MOST_DEPTH:
+            raise ArtistidError(f"{what} has more than {MOST_DEPTH} levels of lists and dicts")
+        if fault := _fault(each):
+            raise ArtistidError(f"{what} has {fault}")
+
+
+def shown(value: Any) -> str:
+    """A value of a file as a message may show it: in a line, without control characters, and not too much of it."""
+    if isinstance(value, list | tuple | Mapping):
+        return f"{type(value).__name__} of {len(value)}"
+    text = repr(value[:100] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def _all_values(value: Any) -> Iterator[tuple[Any, int]]:
+    """All that is in nested settings, names included, and how deep it lies; without recursion, which ends."""
+    waiting = [iter([value])]
+    while waiting:
+        for nested in waiting[-1]:
+            yield nested, len(waiting)
+            if isinstance(nested, Mapping):
+                waiting.append(iter([part for item in nested.items() for part in item]))
+                break
+            if isinstance(nested, list | tuple):
+                waiting.append(iter(nested))
+                break
+        else:
+            waiting.pop()
+
+
+def _fault(value: Any) -> str:
+    """What is wrong with one value of settings; empty for a good one."""
+    kind = type(value)
+    if kind is str:
+        if len(value) > LONGEST_TEXT:
+            return f"a text of {len(value)} characters, more than {LONGEST_TEXT}: {shown(value)}"
+        if "${" in value or value == "???":
+            return f"{shown(value)}, which would be interpolated and could stand for anything"
+    elif kind is int:
+        if abs(value) > LARGEST_WHOLE:
+            return f"a whole number of more than {LARGEST_WHOLE}"
+    elif kind is float:
+        if not math.isfinite(value):
+            return f"the number {value}"
+    elif isinstance(value, Mapping):
+        if any(type(name) is not str for name in value):
+            return "a setting whose name is not text"
+    elif not (value is None or kind is bool or kind is list or kind is tuple):
+        return f"a {kind.__name__}, which is not a plain value"
+    return ""
+
 
 Trust = Sequence[str]
 
@@ -26,12 +131,12 @@ def trusted(config: DictConfig) -> Trust:
     """The packages that ``trust`` names.
 
     Raises:
-        ArtistidError: what is no list of packages, or a list that comes from a file of settings.
+        ArtistidError: what is not a list of packages, or a list that comes from a file of settings.
     """
     packages = check_trust(config.get("trust") or [])
     if packages and HydraConfig.initialized() and not _on_command_line():
         raise ArtistidError(
-            f"trust={list(packages)} comes from a file of settings: whom you trust is to be said on the command line"
+            f"trust={list(packages)} comes from a file of settings: trust=[…] is accepted on the command line only"
         )
     return packages
 
@@ -43,12 +148,12 @@ def _on_command_line() -> bool:
 
 
 def check_trust(packages: Any) -> Trust:
-    """The same packages; raises ArtistidError for what is no list of names of packages."""
+    """The same packages; raises ArtistidError for what is not a list of names of packages."""
     if isinstance(packages, str):
-        raise ArtistidError(f"trust={packages} is no list: write trust=[{packages}]")
+        raise ArtistidError(f"trust={packages} is not a list: write trust=[{packages}]")
     for package in packages:
         if not isinstance(package, str) or not PACKAGE.fullmatch(package):
-            raise ArtistidError(f"trust: {shown(package)} is no name of a package, such as mynet")
+            raise ArtistidError(f"trust: {shown(package)} is not the name of a package, such as mynet")
         if package.partition(".")[0] in sys.stdlib_module_names:
             raise ArtistidError(f"trust={package}: that is part of Python itself, and not to be called by a file")
     return tuple(packages)
@@ -73,16 +178,16 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
     """
     packages = (*homes, *trust)
     if not isinstance(target, str) or not is_within(target, packages):
-        raise ArtistidError(f"it would call {shown(target)}, which is no part of artistid{way_to_trust(target)}")
+        raise ArtistidError(f"it would call {shown(target)}, which is not part of artistid{way_to_trust(target)}")
     try:
-        found = get_object(target)
+        named = get_object(target)
     except Exception as error:  # Hydra raises what an import raised
         cause = error.__cause__ or error
         raise ArtistidError(f"{target} cannot be found: {type(cause).__name__}: {cause}") from error
     # What a module imports is within reach of its name too.
-    if not isinstance(found, type) or not is_within(f"{found.__module__}.", packages):
-        raise ArtistidError(f"it would call {target!r}, which is no part of artistid: it is no {what} of that package")
-    return found
+    if not isinstance(named, type) or not is_within(f"{named.__module__}.", packages):
+        raise ArtistidError(f"it would call {target!r}, which is not part of artistid: its package has no such {what}")
+    return named
 
 
 def way_to_trust(target: Any) -> str:

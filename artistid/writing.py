@@ -9,16 +9,21 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 if TYPE_CHECKING:  # not imported: it takes its time, and few who write files need it
     import pandas as pd
 
-# Of a draft: hidden, no audio file's, and no other process's; cut off, lest it be too long where the name is not.
+# The name of a draft: hidden, not taken for an audio file, and of this process alone; cut, as names may be the longest.
 DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[^/]+)-(?P<process>\d+)-\d+\.part", re.DOTALL)
 NAME_LENGTH = 40
 
@@ -29,8 +34,8 @@ _numbers = count()
 def whole(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """Open a file for writing that takes its place only when the block has ended well, and is on disk by then.
 
-    Until then, and whatever ends the block or the process, what was there before stays. What is no regular file, such
-    as a pipe, is written as it is.
+    Until then, and whatever ends the block or the process, what was there before stays. What is not a regular file,
+    such as a pipe, is written as it is.
 
     Args:
         path: of the file; its folder must be there.
@@ -81,7 +86,7 @@ def sweep(folder: Path, name: str | None = None) -> None:
         folder: that they lie in.
         name: of the file that they are drafts of; None: of any.
     """
-    with suppress(OSError):  # a folder that can't be read says so when it is written to
+    with suppress(OSError):  # a folder that can't be read fails when it is written to
         for path in folder.iterdir():
             draft = DRAFT.fullmatch(path.name)
             if not draft or draft["host"] != platform.node() or (name and draft["name"] != name[:NAME_LENGTH]):
@@ -100,3 +105,41 @@ def _alive(process: int) -> bool:
     except OSError:  # another user's
         return True
     return True
+
+
+LOCK = ".lock"
+
+
+def scratch_folder(prefix: str) -> tuple[Path, FileLock]:
+    """A new folder among the system's temporary ones that no one else may look into, and its lock.
+
+    The lock is held until it is released or the process ends, and by no dead one: by that the folders of processes that
+    were killed can be told from those in use, and are removed when the next is made.
+
+    Args:
+        prefix: of its name, and of those that are removed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    begun = folder / f"{LOCK}.begun"
+    lock = FileLock(begun, thread_local=False)
+    lock.acquire(timeout=0)
+    begun.rename(folder / LOCK)  # held before others can see it: the lock is the file's, whatever it is called
+    _sweep(prefix, folder)
+    return folder, lock
+
+
+def _sweep(prefix: str, own: Path) -> None:
+    """Remove the folders of processes of the same user that have died."""
+    user = own.lstat().st_uid
+    for folder in own.parent.glob(f"{prefix}*"):
+        try:
+            found = folder.lstat()
+            # In a folder of this user that no other may write to, no one else has put anything, a link least of all.
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022 or folder == own:
+                continue
+            if not (folder / LOCK).is_file():  # of a process that starts just now
+                continue
+            with FileLock(folder / LOCK).acquire(timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (Timeout, OSError):  # in use, or being swept by another
+            continue

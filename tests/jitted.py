@@ -12,7 +12,7 @@ from artistid.compilation import numba_cache
 with numba_cache(__name__):
 
     @numba.njit(cache=True)
-    def twice(number):  # type: ignore[no-untyped-def]
+    def twice(number: int) -> int:
         return number + number
 
 

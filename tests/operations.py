@@ -28,8 +28,8 @@ from artistid.writing import DRAFT
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
 TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 LOADED = (
-    *("artistid.train", "artistid.prepare", "artistid.inference.sources", "artistid.synthesis.rendering"),
-    *("artistid.reporting.sections", "artistid.reporting.page", "artistid.reporting.maps"),
+    *("artistid.train", "artistid.prepare", "artistid.inference.sources", "artistid.synthesis.instruments"),
+    *("artistid.reporting.sections", "artistid.reporting.document", "artistid.reporting.maps"),
     *("hydra._internal.hydra", "hydra._internal.core_plugins.basic_sweeper", "sklearn.manifold", "rich.progress"),
 )
 

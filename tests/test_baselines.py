@@ -188,7 +188,7 @@ def test_jobs_at_once_share_the_threads(music: Path, tmp_path: Path, monkeypatch
         ("crnn", ["features=descriptors"], "model=crnn hears log-mel: features=descriptors has none"),
         ("mandel_svm", ["features=logmel"], "model=mandel_svm is given features=descriptors, found features=logmel"),
         ("mandel_svm", ["+model.grid.nu=[1]"], r"model\.grid: nu is no parameter of SongSVM; it has C, clip_spectrum"),
-        ("mandel_svm", ["model.fit_on=albums"], r"model\.fit_on='albums' is none of clips, songs"),
+        ("mandel_svm", ["model.fit_on=albums"], r"model\.fit_on=albums: expected one of clips, songs"),
         (
             "whitman_svm",
             ["model.most_clips_per_song=0"],

@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from packaging.requirements import Requirement
 
 from artistid.config import config_dir
-from artistid.doctor import FORMATS, Finding, diagnose, show
+from artistid.doctor import AUDIO_FORMATS, Finding, diagnose, show
 from artistid.errors import ArtistidError
 from tests.verbs import run_verb
 
@@ -29,8 +31,8 @@ def test_the_command_says_what_is_there(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_every_format_that_can_be_written_is_decoded(tmp_path: Path) -> None:
     found = findings("decoders", tmp_path)
-    assert {ending for ending, *_ in FORMATS} < set(found)
-    assert all(found[ending].state == "works" for ending, *_ in FORMATS)
+    assert {ending for ending, *_ in AUDIO_FORMATS} < set(found)
+    assert all(found[ending].state == "works" for ending, *_ in AUDIO_FORMATS)
     assert found["mp3"].found.startswith("1 s")
     assert found["FFmpeg"].state == "works"
 
@@ -98,3 +100,14 @@ def test_an_installation_with_a_library_that_cannot_be_imported(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert told in done.stdout + done.stderr
+
+
+def test_packages_are_those_of_the_metadata(tmp_path: Path) -> None:
+    found = findings("packages", tmp_path)
+    requirements = [Requirement(text) for text in requires("artistid") or []]
+    always = {each.name for each in requirements if each.marker is None}
+    optional = {each.name for each in requirements if each.marker and "test" not in str(each.marker)}
+    assert set(found) == {"artistid"} | always | optional
+    assert found["scikit-learn"].found == version("scikit-learn")  # imported as sklearn
+    assert found["uvicorn"].state == "works"
+    assert "python -m artistid.app" in found["uvicorn"].found

@@ -76,7 +76,7 @@ def test_nobody_s_home(tmp_path: Path) -> None:
     homeless = {name: value for name, value in environment.items() if name != "ARTISTID_CACHE"}
     ended = subprocess.run(command, cwd=tmp_path, env=homeless, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert "the home of somebody who has none here: set HOME, or name another place" in ended.stderr or (
+    assert "home of a user who has none here: set HOME" in ended.stderr or (
         "data.root=nix does not exist" in ended.stderr
     )
     assert "Traceback" not in ended.stderr

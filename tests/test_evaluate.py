@@ -111,7 +111,7 @@ def test_files_that_are_no_checkpoints(trained: Path, tmp_path: Path, capsys: py
         (garbage, "cannot be read"),
         (foreign, "not written by artistid"),
         (other, "don't fit"),
-        (unsafe, "'os.system', which is no part of artistid"),
+        (unsafe, "'os.system', which is not part of artistid"),
     ):
         with pytest.raises(SystemExit):
             run_verb("evaluate", f"checkpoint={path}")
@@ -123,7 +123,7 @@ def test_files_that_are_no_checkpoints(trained: Path, tmp_path: Path, capsys: py
 def test_unknown_part(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         evaluate(trained, tmp_path / "out", "subset=dev")
-    assert "subset='dev' is none of train, val, test, all" in capsys.readouterr().err
+    assert "subset=dev: expected one of train, val, test, all" in capsys.readouterr().err
 
 
 def test_prepare_alone(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

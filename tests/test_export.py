@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from artistid import __version__
-from artistid.inference import export as room
+from artistid.inference import onnx_file
 from artistid.learning.classifier import ArtistClassifier
 from tests.corpus import make_song
 from tests.inference.networks import ARTISTS, save_checkpoint
@@ -54,7 +54,7 @@ def test_readme_snippet_needs_neither_torch_nor_this_package(exported: Path, tmp
     soundfile.write(tmp_path / "song.wav", np.stack([samples, samples], axis=1), 16000, "FLOAT")
     lines = run_snippet(tmp_path)
     classifier = ArtistClassifier.from_checkpoint(exported / "best.ckpt")
-    said = room.expect(classifier.network, classifier.specification, samples)
+    said = onnx_file.expect(classifier.network, classifier.specification, samples)
     best = said["probability"].argmax()
     votes = (said["clip_probability"].argmax(axis=1) == best).mean()
     assert len(lines) == 3
@@ -72,7 +72,7 @@ def test_the_file_says_what_a_caller_must_know(exported: Path) -> None:
 
 def test_nothing_of_this_machine_is_in_the_file(exported: Path) -> None:
     content = (exported / "new" / "model.onnx").read_bytes()
-    assert str(Path(room.__file__).parents[2]).encode() not in content
+    assert str(Path(onnx_file.__file__).parents[2]).encode() not in content
     assert b"site-packages" not in content
 
 
@@ -92,7 +92,7 @@ def test_what_it_prints_and_writes(exported: Path) -> None:
         (("to=model.pt",), "to=model.pt: expected a name that ends in .onnx, found '.pt'"),
         (("to=x.onnx",), "checkpoint=PATH is missing"),
         (("to=x.onnx", "checkpoint=none.ckpt"), "checkpoint=none.ckpt does not exist"),
-        (("to={folder}/new/model.onnx", "checkpoint={folder}/best.ckpt"), "is there already; overwrite=true"),
+        (("to={folder}/new/model.onnx", "checkpoint={folder}/best.ckpt"), "overwrite=true"),
         (("to={folder}/best.ckpt/x.onnx", "checkpoint={folder}/best.ckpt"), "cannot be written"),
     ],
 )
@@ -106,10 +106,10 @@ def test_bad_settings(exported: Path, capsys: pytest.CaptureFixture[str], settin
 def test_packages_that_are_missing_are_named_before_any_work(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "NEEDED", ("onnx", "onnxnowhere"))
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(SystemExit):
         run_verb("export", f"checkpoint={exported / 'best.ckpt'}", f"to={tmp_path / 'new' / 'x.onnx'}")
-    assert "export needs onnxnowhere: pip install 'artistid[export]'" in capsys.readouterr().err
+    assert "export needs onnxscript: pip install 'artistid[export]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_disagrees_is_removed_and_the_old_one_kept(
     exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (exported / "new" / "model.onnx").read_bytes()
-    monkeypatch.setattr(room, "TOLERANCE", 0.0)
+    monkeypatch.setattr(onnx_file, "TOLERANCE", 0.0)
     with pytest.raises(SystemExit):
         run_verb(
             "export", f"checkpoint={exported / 'best.ckpt'}", f"to={exported / 'new' / 'model.onnx'}", "overwrite=true"
@@ -137,7 +137,7 @@ def test_a_trained_network(corpus: Path, tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for seconds in (0.2, 3.0, 40.0):
         samples = make_song(2, np.random.default_rng(5), seconds)
-        said = room.expect(classifier.network, classifier.specification, samples)
+        said = onnx_file.expect(classifier.network, classifier.specification, samples)
         probability, _, embedding = session.run(None, {"samples": samples})
         np.testing.assert_allclose(probability, said["probability"], rtol=0, atol=1e-4)
         np.testing.assert_allclose(embedding, said["embedding"], rtol=0, atol=1e-4)

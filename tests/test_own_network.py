@@ -100,7 +100,7 @@ def refused(capsys: pytest.CaptureFixture[str], verb: str, *settings: str) -> st
 def test_train_asks_for_trust_before_it_looks_for_music(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = [each for each in command("train") if not each.startswith("trust")]
     told = refused(capsys, "train", *settings, "data=folder", "data.root=nowhere")
-    assert "model.network calls mynet.Net, which is no part of artistid" in told
+    assert "model.network calls mynet.Net, which is not part of artistid" in told
     assert "say trust=[mynet] here" in told
     assert not (workshop / "runs" / "mynet").exists()
 
@@ -171,7 +171,7 @@ def test_without_stages_it_is_nothing_to_begin_with(
 def test_without_trust_nothing_is_imported(trained: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     sys.modules.pop("mynet", None)
     told = refused(capsys, verb, *(each for each in command(verb) if not each.startswith("trust")), *_song(verb))
-    assert "it would call 'mynet.Net', which is no part of artistid" in told
+    assert "it would call 'mynet.Net', which is not part of artistid" in told
     assert "trust=[mynet]" in told
     assert "mynet" not in sys.modules
 
@@ -193,10 +193,10 @@ def test_a_file_of_settings_cannot_trust(trained: Path, workshop: Path, capsys: 
 @pytest.mark.parametrize(
     ("trust", "message"),
     [
-        ("mynet", "trust=mynet is no list: write trust=[mynet]"),
+        ("mynet", "trust=mynet is not a list: write trust=[mynet]"),
         ("[os]", "part of Python itself"),
-        ("[../evil]", "is no name of a package"),
-        ("[3]", "is no name of a package"),
+        ("[../evil]", "is not the name of a package"),
+        ("[3]", "is not the name of a package"),
     ],
 )
 def test_what_is_no_package(trained: Path, trust: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,7 +206,7 @@ def test_what_is_no_package(trained: Path, trust: str, message: str, capsys: pyt
 
 
 def test_trust_from_python(trained: Path) -> None:
-    with pytest.raises(ArtistidError, match=r"trust=mynet is no list"):
+    with pytest.raises(ArtistidError, match=r"trust=mynet is not a list"):
         artistid.load(trained / "checkpoints" / "best.ckpt", trust="mynet")
 
 

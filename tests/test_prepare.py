@@ -62,7 +62,7 @@ def test_shards_one_after_the_other_and_then_training(
     [
         ("shard=64", "shard=64: expected 0 to 63, since shards=64"),
         ("shard=one", "shard='one': expected a whole number"),
-        ("verify=maybe", "verify='maybe' is none of false, true, repair"),
+        ("verify=maybe", "verify=maybe: expected one of false, true, repair"),
     ],
 )
 def test_a_bad_setting(

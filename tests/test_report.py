@@ -195,8 +195,8 @@ def test_chosen_pairs(runs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (("runs=nowhere",), "runs=nowhere is no folder"),
-        (("compare=[[a,b]]",), "compare names a, which is no finished run below runs=…; there are album-10s-crnn/0"),
+        (("runs=nowhere",), "runs=nowhere is not a folder"),
+        (("compare=[[a,b]]",), "compare names a, which is not a finished run below runs=…; there are album-10s-crnn/0"),
         (("compare=[a,b]",), "expected a list of pairs"),
         (("draws=0",), "draws=0"),
     ],

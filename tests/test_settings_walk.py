@@ -105,7 +105,7 @@ def outcome(verb: str, choices: tuple[str, ...], name: str, wrong: str, folder: 
 def build_all(verb: str, config: DictConfig) -> None:
     """What the verb builds before it reads any song."""
     if verb == "train":
-        import_module("artistid.experiment").check_settings(config)
+        import_module("artistid.train").check_settings(config)
     else:
         import_module("artistid.learning.networks").check_trainer(
             import_module("artistid.config").plain(config.trainer)

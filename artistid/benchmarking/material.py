@@ -1,4 +1,4 @@
-"""What is measured on: features without songs, and songs without a collection."""
+"""What the benchmark measures on: random features and random collections."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from artistid.train import split_rule
 # As artist20 has them.
 ARTISTS, ALBUMS = 20, 6
 # Of a collection: as the network has them, and as a library might.
-UNITS, SONGS_OF_AN_ARTIST = 32, 20
+EMBEDDING_UNITS, SONGS_OF_AN_ARTIST = 32, 20
 WRITTEN_AT_ONCE = 1 << 16  # rows
 
 
 def random_store(folder: Path, songs: int, frames: int, features: Features) -> tuple[Catalog, Store]:
-    """A store of so many songs of random frames, memory-mapped from a file as all stores are."""
+    """A store of songs of random frames, memory-mapped from a file as all stores are."""
     path = folder / "features.npy"
     shape = (songs * frames, features.width)
     array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
@@ -52,8 +52,8 @@ def random_clips(config: DictConfig, folder: Path) -> tuple[ClipData, Split]:
 
 
 def random_collection(songs: int) -> Collection:
-    """A collection of so many random embeddings."""
-    vectors = np.random.default_rng(0).standard_normal((songs, UNITS)).astype(np.float32)
+    """A collection of random embeddings."""
+    vectors = np.random.default_rng(0).standard_normal((songs, EMBEDDING_UNITS)).astype(np.float32)
     table = pd.DataFrame({name: [f"{name} {number}" for number in range(songs)] for name in SONG_COLUMNS})
     table["artist"] = [f"artist {number // SONGS_OF_AN_ARTIST}" for number in range(songs)]
     table["duration_s"] = 240.0

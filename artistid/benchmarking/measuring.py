@@ -1,4 +1,7 @@
-"""Figures: measured several times, in turn with what they are compared with, and told with their spread."""
+"""Figures: measured several times, in turn with what they are compared with, and reported with their spread.
+
+Beside them what a step computes and moves, and how much of either the device can do in a second.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
 from artistid.learning.acceleration import device_name
 from artistid.runs.provenance import revision
 
-PACKAGES = ("torch", "torchaudio", "lightning", "numpy")
+VERSIONED_PACKAGES = ("torch", "torchaudio", "lightning", "numpy")
 
 
 @dataclass(frozen=True)
@@ -44,16 +52,16 @@ class Figure:
 
     def plain(self) -> dict[str, Any]:
         """The median under the figure's own name, and beside it the spread and the peer's."""
-        told: dict[str, Any] = {self.name: _round(self.median), f"{self.name}_range": _range(self.values)}
+        plain: dict[str, Any] = {self.name: _round(self.median), f"{self.name}_range": _range(self.values)}
         if self.peer:
-            told["peer"] = {
+            plain["peer"] = {
                 "name": self.peer,
                 self.name: _round(statistics.median(self.peer_values)),
                 f"{self.name}_range": _range(self.peer_values),
                 "ratio": _round(statistics.median(self.ratios)),
                 "ratio_range": _range(self.ratios),
             }
-        return told
+        return plain
 
 
 def _round(value: float) -> float:
@@ -92,7 +100,7 @@ def machine() -> dict[str, Any]:
         "device": device_name(),
         "processor": _processor(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in VERSIONED_PACKAGES},
         "revision": revision(),
     }
 
@@ -114,3 +122,59 @@ def memory_mb(process: str = "self") -> float | None:
         return None
     fields = dict(line.split(":", 1) for line in lines)
     return int(fields["RssAnon"].split()[0]) / 1000
+
+
+REPEATS = 5
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes that operations read and write, views apart: each its arguments and results once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        aliases = [output.alias_info for output in operation._schema.returns]
+        if not any(alias is not None and not alias.is_write for alias in aliases):
+            tensors = (leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor))
+            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return result
+
+
+def flops_and_bytes(step: Callable[[], Any]) -> tuple[int, int]:
+    """Floating-point operations of the convolutions and products of a step, and the bytes that all of it moves."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    with Traffic() as traffic:
+        step()
+    return counter.get_total_flops(), traffic.bytes
+
+
+def peak(dtype: torch.dtype, device: torch.device) -> float:
+    """Operations per second of a large matrix product: what this device really gives."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / _seconds(lambda: a @ b)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes per second, read and written, of copying what no cache holds."""
+    source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / _seconds(lambda: target.copy_(source))
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    """The shortest of a few times."""
+    times = []
+    for _ in range(REPEATS + 1):
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])

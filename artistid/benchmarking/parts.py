@@ -42,7 +42,7 @@ ABOUT_THE_DATA = ("data", "clip", "features")  # settings that a run on the same
 CD_RATE = 44100  # Hz
 QUERIES = 20  # for songs and artists like them, in a round
 SHORT_SONG = 4.0  # s: its answer is as good as none, and takes as long
-WARM_UP = 5  # steps before the clock starts
+WARM_UP_STEPS = 5  # steps before the clock starts
 Part = Callable[[DictConfig, Path], list[Figure]]
 
 
@@ -193,9 +193,9 @@ class StepTimer(Callback):
         self._start = 0.0
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step == WARM_UP:
+        if trainer.global_step == WARM_UP_STEPS:
             self._start = self._now()
-        elif trainer.global_step == WARM_UP + self.steps:
+        elif trainer.global_step == WARM_UP_STEPS + self.steps:
             self.seconds = self._now() - self._start
 
     @staticmethod
@@ -206,7 +206,7 @@ class StepTimer(Callback):
 
 
 class FixedBatch(ClipData):
-    """The first training batch again and again, as often as there are batches; all else as it was."""
+    """The first training batch again and again, as often as there are batches; everything else unchanged."""
 
     def __init__(self, data: ClipData) -> None:
         super().__init__(data.subsets, data.store, data.artists, data.clip_spec, data.batch_size)
@@ -218,7 +218,7 @@ class FixedBatch(ClipData):
 
 @dataclass(frozen=True)
 class Repeated:
-    """One batch, so many times."""
+    """One batch, repeated."""
 
     batch: Batch
     times: int
@@ -236,7 +236,7 @@ def training_rate(config: DictConfig, data: ClipData, split: Split, folder: Path
     with TemporaryDirectory(dir=folder) as run:
         one_epoch = {
             "max_epochs": 1,
-            "limit_train_batches": WARM_UP + timer.steps,
+            "limit_train_batches": WARM_UP_STEPS + timer.steps,
             "limit_val_batches": 1,
             "enable_progress_bar": False,
         }
@@ -247,7 +247,8 @@ def training_rate(config: DictConfig, data: ClipData, split: Split, folder: Path
             network.fit(data, Path(run), loggers, resume=False)
     if not timer.seconds:
         raise ArtistidError(
-            f"an epoch of size.songs={config.size.songs} has fewer than {WARM_UP} + size.steps={timer.steps} batches"
+            f"an epoch of size.songs={config.size.songs} has fewer batches than {WARM_UP_STEPS} + "
+            f"size.steps={timer.steps}"
         )
     return timer.steps * config.batch_size / timer.seconds
 
@@ -258,8 +259,8 @@ def _beside(
     """A figure of ours, and a peer's in turn with it if there are peers."""
     if not config.peers:
         return [Figure(name, tuple(in_turn(config.size.rounds, ours)[0]))]
-    values, told = in_turn(config.size.rounds, ours, partial(run_peer, config.peers, script, *arguments))
-    return [Figure(name, tuple(values), told[0]["name"], tuple(peer[key] for peer in told))]
+    values, peers = in_turn(config.size.rounds, ours, partial(run_peer, config.peers, script, *arguments))
+    return [Figure(name, tuple(values), peers[0]["name"], tuple(peer[key] for peer in peers))]
 
 
 def _keras(config: DictConfig, key: str) -> tuple[str, ...]:

@@ -21,9 +21,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import multiprocessing, nn
 
-from artistid.benchmarking.floors import bandwidth, flops_and_bytes, peak
 from artistid.benchmarking.material import random_clips
-from artistid.benchmarking.measuring import Figure, in_turn
+from artistid.benchmarking.measuring import Figure, bandwidth, flops_and_bytes, in_turn, peak
 from artistid.data.datamodule import ClipData, ClipDataset
 from artistid.errors import ArtistidError
 from artistid.learning.acceleration import choose_precision, prepare_network, set_up_process
@@ -35,7 +34,7 @@ RUNS_OF_A_LENGTH = 6  # two splits, three trials
 
 # How far a gradient may be from that of single precision, relative to its norm. Of single precision as well: one near
 # tie in a max pool that is rounded the other way changes a small batch's by 2e-3.
-TOLERANCE = {"float32": 1e-2, "tf32": 2e-2, "bfloat16": 0.3}
+GRADIENT_TOLERANCE = {"float32": 1e-2, "tf32": 2e-2, "bfloat16": 0.3}
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def variants(device: torch.device, compiled: bool) -> list[Variant]:
     """Those that a device can run; the reference comes first."""
     numbers = "bfloat16" if choose_precision("auto", device.type) == "bf16-mixed" else "float32"
     trained = Variant("as_trained", numbers, prepared=True)
-    found = [
+    forms = [
         REFERENCE,
         Variant("channels_last", channels_last=True),
         Variant("bfloat16", "bfloat16"),
@@ -77,11 +76,11 @@ def variants(device: torch.device, compiled: bool) -> list[Variant]:
         replace(trained, name="as_trained_clips_on_host", kept=False),
     ]
     if device.type == "cuda":
-        found.insert(1, Variant("tf32", "tf32"))
-        found.append(replace(trained, name="as_trained_cuda_graph", graph=True))
+        forms.insert(1, Variant("tf32", "tf32"))
+        forms.append(replace(trained, name="as_trained_cuda_graph", graph=True))
     if compiled:
-        found.append(replace(trained, name="as_trained_compiled", compiled=True))
-    return found
+        forms.append(replace(trained, name="as_trained_compiled", compiled=True))
+    return forms
 
 
 class Step:
@@ -135,7 +134,7 @@ class Step:
         batch = self.clips.__getitems__(index)  # type: ignore[arg-type]
         log_mel, label = batch["log_mel"].to(self.device), batch["label"].to(self.device)
         numbers = torch.bfloat16 if self.variant.numbers == "bfloat16" else None
-        # A graph must cast the weights anew each time, as they change; the cache would freeze the first cast.
+        # A graph must cast the weights again each time, as they change; the cache would freeze the first cast.
         with torch.autocast(
             self.device.type, numbers, enabled=numbers is not None, cache_enabled=not self.variant.graph
         ):
@@ -189,7 +188,7 @@ def gradient(variant: Variant, config: DictConfig, clips: ClipDataset, device: t
 def rate(
     step: Callable[[torch.Tensor], None], batch_size: int, steps: int, n_clips: int, kept_on: torch.device | None
 ) -> float:
-    """Clips per second of so many steps on clips drawn at random, by an index that lies where the clips are kept."""
+    """Clips per second of some steps on clips drawn at random, by an index that lies where the clips are kept."""
     order = torch.randint(n_clips, (steps, batch_size), device=kept_on)
     _wait()
     start = time.perf_counter()
@@ -242,10 +241,10 @@ def _checked(forms: list[Variant], config: DictConfig, data: ClipData, device: t
     for form in forms[1:]:
         off = gradient(form, config, _clips(data, form, device), device) - expected
         error = (off.norm() / expected.norm()).item()
-        if not error <= TOLERANCE[form.numbers]:
+        if not error <= GRADIENT_TOLERANCE[form.numbers]:
             raise ArtistidError(
                 f"the gradient of {form.name} is {error:.2g} from that of single precision, relative to its norm: "
-                f"{TOLERANCE[form.numbers]} at most was expected of {form.numbers}"
+                f"{GRADIENT_TOLERANCE[form.numbers]} at most was expected of {form.numbers}"
             )
         figures.append(Figure(f"{form.name}_gradient_error", (error,)))
     return figures

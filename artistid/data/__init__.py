@@ -1,0 +1,1 @@
+"""From audio files to clips: catalogs, sources, splits, features and their store."""

@@ -69,7 +69,7 @@ class DecodingError(ArtistidError):
 
 
 class NoAudioError(DecodingError):
-    """A file that is no audio, as far as can be told here."""
+    """A file that is not audio, as far as can be told here."""
 
 
 class TooLongError(DecodingError):
@@ -128,9 +128,9 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
     except OSError as error:
         raise DecodingError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
-        raise DecodingError(f"{path}: needs more memory than there is to decode it") from error
+        raise DecodingError(f"{path}: needs more memory to decode than is available") from error
     except Exception as error:  # whatever a decoder raises, of the thousand things that are wrong with files
-        raise DecodingError(f"{path}: cannot be decoded to its end ({_told(error)})") from error
+        raise DecodingError(f"{path}: cannot be decoded to its end ({_reason(error)})") from error
     if tally.n_samples == 0:
         raise DecodingError(f"{path}: holds no audio samples")
     if tally.n_bad:
@@ -187,7 +187,7 @@ def _without_crumbs(blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.N
 def _mean_of_channels(samples: Block) -> npt.NDArray[np.float32]:
     """(n,) of (n, channels), a channel at a time: numpy's mean along so short an axis takes as long as decoding."""
     total = samples[:, 0]
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted, and told in words
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted, and reported
         for channel in range(1, samples.shape[1]):
             total = total + samples[:, channel]
     return total / np.float32(samples.shape[1])
@@ -210,17 +210,17 @@ def resample_blocks(
         yield from blocks
         return
     period, new = _ratio(rate, sample_rate)
-    held, heard = np.empty(0, np.float32), 0  # samples in hand, and how many of these only lead in what follows
+    held, context = np.empty(0, np.float32), 0  # samples held back, and how many of them are context for what follows
     for block in blocks:
         if len(held):  # its end waits for its neighbours, which are in this block
             margin = period * (1 + _resampler(rate, sample_rate).width // period)
             ready = (len(held) - margin) // period * period
-            if ready > heard + margin:
-                yield resample(held, rate, sample_rate)[heard // period * new : ready // period * new]
-                held, heard = held[ready - margin :], margin
+            if ready > context + margin:
+                yield resample(held, rate, sample_rate)[context // period * new : ready // period * new]
+                held, context = held[ready - margin :], margin
         held = np.concatenate([held, block]) if len(held) else block
     if len(held):
-        yield resample(held, rate, sample_rate)[heard // period * new :]
+        yield resample(held, rate, sample_rate)[context // period * new :]
 
 
 def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
@@ -276,7 +276,7 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
         try:
             container = av.open(file, "r", options=options, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:  # the system's: a seek to where no file goes
-            raise NoAudioError(_told(error)) from None
+            raise NoAudioError(_reason(error)) from None
         with container:
             if not container.streams.audio:
                 raise NoAudioError("it has no audio")
@@ -284,7 +284,7 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
             if stream.codec_context.name == "flac":  # else FFmpeg decodes damaged frames to noise
                 stream.codec_context.options = {"err_detect": "crccheck+explode"}
             decoded = Decoded()
-            yield from _joined(path, _frames(path, container, stream, decoded), decoded)
+            yield from _in_blocks(path, _frames(path, container, stream, decoded), decoded)
             if not decoded.seconds:
                 raise NoAudioError("it finds no sound")
             if lacking := missing(file, container, stream, decoded):
@@ -309,8 +309,8 @@ class _Corrected(FileIO):
     def read(self, size: int | None = -1, /) -> bytes:
         start = self.tell()
         content = bytearray(super().read(size) or b"")
-        for place, replacement in self._corrections.items():
-            for at, value in enumerate(replacement, place - start):
+        for offset, replacement in self._corrections.items():
+            for at, value in enumerate(replacement, offset - start):
                 if 0 <= at < len(content):
                     content[at] = value
         return bytes(content)
@@ -321,7 +321,7 @@ def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded:
 
     Raises:
         DecodingError: after the last frame, where more than a few could not be decoded. What cannot be at the very end
-            is no part of the song: tags of a kind of their own, or padding.
+            is not part of the song: tags of a kind of their own, or padding.
     """
     import av
 
@@ -349,10 +349,10 @@ def _packets(container: InputContainer, stream: AudioStream, decoded: Decoded) -
     try:
         yield from container.demux(stream)
     except av.InvalidDataError as error:  # junk behind the song, or a file that was cut: its header may tell
-        decoded.broken_off = _told(error)
+        decoded.broken_off = _reason(error)
 
 
-def _joined(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) -> Iterator[tuple[int, Block]]:
+def _in_blocks(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) -> Iterator[tuple[int, Block]]:
     """Frames in blocks of one rate and number of channels each; their seconds are counted.
 
     Raises:
@@ -406,13 +406,13 @@ def _by_libsndfile(path: Path) -> Iterator[tuple[int, Block]]:
         try:
             sound = soundfile.SoundFile(file.fileno(), closefd=False)
         except soundfile.SoundFileRuntimeError as error:
-            raise NoAudioError(_told(error)) from None
+            raise NoAudioError(_reason(error)) from None
         with sound:
             while len(samples := sound.read(BLOCK_VALUES // sound.channels, dtype="float32", always_2d=True)):
                 yield sound.samplerate, samples
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """A decoder's own words: libsndfile's, the system's or FFmpeg's, or what else is raised."""
     words = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return words.rstrip(".") or type(error).__name__

@@ -56,7 +56,7 @@ class Track:
         return self.artist, folded(self.album)
 
 
-COLUMNS = tuple(field.name for field in fields(Track))
+TRACK_COLUMNS = tuple(field.name for field in fields(Track))
 HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes, as in a file's name
 
 
@@ -65,7 +65,7 @@ class Catalog(Sequence[Track]):
     """Tracks sorted by track id.
 
     Raises:
-        ArtistidError: a track id that is there twice.
+        ArtistidError: a track id that appears twice.
     """
 
     tracks: tuple[Track, ...]
@@ -75,7 +75,7 @@ class Catalog(Sequence[Track]):
         for first, second in pairwise(ordered):
             if first.track_id == second.track_id:
                 raise ArtistidError(
-                    f"the track {first.track_id!r} is there twice: {first.path} and {second.path}; remove or rename one"
+                    f"the track {first.track_id!r} appears twice: {first.path} and {second.path}; remove or rename one"
                 )
         object.__setattr__(self, "tracks", ordered)
 
@@ -103,18 +103,18 @@ class Catalog(Sequence[Track]):
 
         Of several spellings of one album (:attr:`Track.album_key`) it is the first that stands for all.
         """
-        found: dict[str, tuple[str, ...]] = {}
+        names_of: dict[str, tuple[str, ...]] = {}
         for artist, tracks in self.by_artist().items():
             names = sorted({track.album for track in tracks if track.album}, reverse=True)
-            found[artist] = tuple(sorted({folded(name): name for name in names}.values()))
-        return found
+            names_of[artist] = tuple(sorted({folded(name): name for name in names}.values()))
+        return names_of
 
     def by_artist(self) -> dict[str, tuple[Track, ...]]:
         """The tracks of each artist, artists and tracks sorted."""
-        found: dict[str, list[Track]] = defaultdict(list)
+        tracks_of: dict[str, list[Track]] = defaultdict(list)
         for track in self:
-            found[track.artist].append(track)
-        return {artist: tuple(found[artist]) for artist in sorted(found)}
+            tracks_of[track.artist].append(track)
+        return {artist: tuple(tracks_of[artist]) for artist in sorted(tracks_of)}
 
     def select(
         self,
@@ -128,8 +128,8 @@ class Catalog(Sequence[Track]):
 
         Args:
             artists: keep these artists only; None keeps all.
-            min_albums: keep artists with at least so many albums, counted after ``exclude``.
-            min_songs: keep artists with at least so many songs, counted after ``exclude``.
+            min_albums: keep artists with at least this many albums, counted after ``exclude``.
+            min_songs: keep artists with at least this many songs, counted after ``exclude``.
             exclude: track ids to leave out.
             albums_only: leave out tracks that belong to no album.
 
@@ -176,7 +176,7 @@ class Catalog(Sequence[Track]):
         """Write one row per track, in the columns of :class:`Track`."""
         # surrogateescape: a path need not be valid Unicode, and must be the same when read back.
         with whole(path, errors="surrogateescape", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, TRACK_COLUMNS)
             writer.writeheader()
             writer.writerows(asdict(track) for track in self)
 
@@ -185,9 +185,10 @@ class Catalog(Sequence[Track]):
         """Read what :meth:`to_csv` wrote.
 
         Raises:
-            ArtistidError: no such file, columns missing, a duration that is no number, or a track that is there twice.
+            ArtistidError: no such file, columns missing, a duration that is not a number, or a track that appears
+                twice.
         """
-        rows = read_rows(path, COLUMNS, "catalog")
+        rows = read_rows(path, TRACK_COLUMNS, "catalog")
         try:
             return cls(
                 Track(
@@ -199,19 +200,19 @@ class Catalog(Sequence[Track]):
                 for row in rows
             )
         except ValueError as error:
-            raise ArtistidError(f"{path} is no catalog: a duration_s is not in seconds: {error}") from error
+            raise ArtistidError(f"{path} is not a catalog: a duration_s is not in seconds: {error}") from error
 
 
 def require_list(names: object, setting: str) -> None:
     """Raises ArtistidError for a single name where a list of them is expected."""
     if isinstance(names, str):
-        raise ArtistidError(f"{setting}={names} is no list: write {setting}=[{names}]")
+        raise ArtistidError(f"{setting}={names} is not a list: write {setting}=[{names}]")
 
 
 def nfc(text: str) -> str:
-    """Text in Unicode NFC, since some file systems hand out decomposed names; what is no text becomes U+FFFD.
+    """Text in Unicode NFC, since some file systems hand out decomposed names; what is not text becomes U+FFFD.
 
-    That is bytes of a file's name that are no UTF-8, and halves of characters, which JSON can have.
+    That is bytes of a file's name that are not UTF-8, and halves of characters, which JSON can have.
     """
     if text.isascii():
         return text
@@ -262,13 +263,13 @@ def read_rows(
             a text that is cut short within a letter.
     """
     if not path.is_file():
-        raise ArtistidError(f"the {what} {path} is no file (seen from {Path.cwd()})")
+        raise ArtistidError(f"the {what} {path} is not a file (seen from {Path.cwd()})")
     encoding = _encoding(path)
     try:
         return _rows(path, encoding, required, what, earlier_names)
-    except UnicodeError as error:  # UTF-8 can't raise it: its bytes that are no text are kept
+    except UnicodeError as error:  # UTF-8 can't raise it: its bytes that are not text are kept
         reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
-        raise ArtistidError(f"{path} is no {what}: it is no whole {encoding.upper()} text: {reason}") from error
+        raise ArtistidError(f"{path} is not a {what}: it is not whole {encoding.upper()} text: {reason}") from error
 
 
 def _rows(
@@ -283,7 +284,7 @@ def _rows(
         try:
             columns = [name.strip().lower() for name in next(reader, [])]
             columns = [earlier_names.get(name, name) for name in columns]
-            _require_columns(columns, required, f"{path} is no {what}")
+            _require_columns(columns, required, f"{path} is not a {what}")
             rows = []
             for cells in reader:
                 if not any(cells):
@@ -295,7 +296,7 @@ def _rows(
                 rows.append(dict(zip(columns, cells, strict=True)))
             return rows
         except csv.Error as error:
-            raise ArtistidError(f"{path} is no {what}: line {reader.line_num}: {error}") from error
+            raise ArtistidError(f"{path} is not a {what}: line {reader.line_num}: {error}") from error
 
 
 def _encoding(path: Path) -> str:
@@ -307,7 +308,7 @@ def _require_columns(columns: list[str], required: Collection[str], where: str) 
     if missing := [name for name in required if name not in columns]:
         raise ArtistidError(f"{where}: it lacks the columns {', '.join(missing)}; found {columns}")
     if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
-        raise ArtistidError(f"{where}: the columns {', '.join(twice)} are there twice")
+        raise ArtistidError(f"{where}: the columns {', '.join(twice)} appear twice")
 
 
 def _require_known(names: Collection[str], known: Collection[str], setting: str, what: str) -> None:

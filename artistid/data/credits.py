@@ -1,6 +1,6 @@
 """Whose song it is: what the tags of a whole library say together of who made what.
 
-A credit such as "Alice & Bob" may be one name, as "Simon & Garfunkel" is, or a guest on somebody's song, and several
+A credit such as "Alice & Bob" may be one name, as "Simon & Garfunkel" is, or a guest on someone's song, and several
 artists in one folder may share an album, or have one of the same title each. No rule tells these apart, but what else
 there is does: who has the other tracks of the album, who has songs alone, how tracks are numbered, and MusicBrainz'
 identifiers where there are any.
@@ -22,8 +22,8 @@ from artistid.errors import abbreviate
 
 log = logging.getLogger(__name__)
 
-MANY = 2**16  # names in a library, of each of which it is asked again and again what it is
-folded = lru_cache(MANY)(catalog.folded)
+MOST_NAMES = 2**16  # names in a library, of each of which it is asked again and again what it is
+folded = lru_cache(MOST_NAMES)(catalog.folded)
 
 # What a compilation's artist is called, and by which MusicBrainz knows them.
 VARIOUS = frozenset(
@@ -36,7 +36,7 @@ VARIOUS = frozenset(
 )
 VARIOUS_ID = "89ad4ac3-39f7-470e-963a-56509c546377"
 # What rippers and players write where they know no artist.
-UNKNOWN = frozenset(
+UNKNOWN_ARTISTS = frozenset(
     folded(name)
     for name in (
         *("Unknown Artist", "<unknown>", "[unknown]", "(unknown)", "[unknown artist]", "Unbekannter Künstler"),
@@ -69,11 +69,11 @@ class Credits:
     """Whose songs they are.
 
     Attributes:
-        artists: of each file; empty where nobody is named. Of a song on a compilation it is the song's own.
+        artists: of each file; empty where no one is named. Of a song on a compilation it is the song's own.
         compilations: files of albums by various artists, and how that is known.
         guessed: of these, those that no tag says it of.
         guests: joint names whose songs went to one of their artists, and to whom.
-        several: likewise of tags that name several artists each for itself.
+        several: the same for tags that name several artists each for itself.
         doubtful: joint names that begin with another artist's, and are taken for names of their own.
         spellings: names of one artist by MusicBrainz' identifiers, the one that is used first.
         namesakes: names of several artists by these identifiers.
@@ -88,8 +88,8 @@ class Credits:
     spellings: list[list[str]]
     namesakes: list[str]
 
-    def tell(self) -> None:
-        """Say whose songs went to whom other than by the letters of their tags."""
+    def log_decisions(self) -> None:
+        """Log which songs are credited to another artist than their tags literally name."""
         for went, what in (
             (self.guests, "joint names of artists are taken for one of them with guests"),
             (self.several, "tags name several artists, and the album's artist, or else the first, is taken"),
@@ -141,15 +141,15 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
     return Credits(artists, compilations, frozenset(guessed), guests, several, sorted(doubtful), spellings, namesakes)
 
 
-@lru_cache(MANY)
+@lru_cache(MOST_NAMES)
 def main_artist(credit: str) -> str:
-    """A credit without what says plainly that it is a guest; nothing of what stands for an unknown artist.
+    """A credit without what says plainly that it is a guest; empty for what stands for an unknown artist.
 
     Example:
         >>> main_artist("Alice (feat. Bob)")
         'Alice'
     """
-    return "" if folded(credit) in UNKNOWN else FEATURING.sub("", credit)
+    return "" if folded(credit) in UNKNOWN_ARTISTS else FEATURING.sub("", credit)
 
 
 def joint_names(credit: str) -> list[str]:
@@ -168,7 +168,7 @@ def _parts(credit: str) -> list[str]:
     return [part.strip(" )]") for part in JOINT.sub("\0", credit).split("\0")]
 
 
-@lru_cache(MANY)
+@lru_cache(MOST_NAMES)
 def _names_in(credit: str) -> list[str]:
     """All names that a credit may be, the likeliest first."""
     return list(dict.fromkeys([*joint_names(credit), *_parts(credit)]))
@@ -207,14 +207,14 @@ class Album:
     @cached_property
     def chosen(self) -> dict[Path, str]:
         """Of each track that one of its candidates who has most of the album's tracks."""
-        having = Counter(name for each in self.tags.values() for name in {folded(one) for one in candidates(each)})
+        having = Counter(name for track in self.tags.values() for name in {folded(one) for one in candidates(track)})
         spelled: dict[str, Counter[str]] = defaultdict(Counter)
-        for each in self.tags.values():
-            for name in candidates(each):
+        for track in self.tags.values():
+            for name in candidates(track):
                 spelled[folded(name)][name] += 1
         chosen = {}
-        for path, each in self.tags.items():
-            whole, *_ = names = candidates(each)
+        for path, track in self.tags.items():
+            whole, *_ = names = candidates(track)
             best = max(names, key=lambda name: having[folded(name)])  # the likeliest of equals, as it comes first
             chosen[path] = whole if best == whole else spelled[folded(best)].most_common(1)[0][0]
         return chosen
@@ -241,11 +241,11 @@ class Album:
 
     def _is_one_record(self) -> bool:
         """Whether tracks by several artists are of one album, and not of as many albums of that title."""
-        if all(each.album_id for each in self.tags.values()):
+        if all(track.album_id for track in self.tags.values()):
             return True
         if COMMON_TITLE.search(self.title):
             return False
-        numbers = [each.number for each in self.tags.values()]
+        numbers = [track.number for track in self.tags.values()]
         if sorted(numbers, key=_as_number) == [str(number) for number in range(1, len(numbers) + 1)]:
             return True
         if all(numbers) and 2 * len(set(numbers)) < len(numbers):
@@ -259,15 +259,15 @@ def _as_number(text: str) -> int:
 
 
 def _albums(tags: Mapping[Path, Tags]) -> list[Album]:
-    found: dict[tuple[object, str], dict[Path, Tags]] = defaultdict(dict)
+    albums: dict[tuple[object, str], dict[Path, Tags]] = defaultdict(dict)
     for path, each in tags.items():
         if each.album and not each.album_artist:
-            found[("", each.album_id) if each.album_id else (path.parent, folded(each.album))][path] = each
-    return [Album(next(iter(album.values())).album, album) for album in found.values()]
+            albums[("", each.album_id) if each.album_id else (path.parent, folded(each.album))][path] = each
+    return [Album(next(iter(album.values())).album, album) for album in albums.values()]
 
 
 def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[str, str], set[str]]:
-    """Of joint names that are no band's: whose guests they name, and those that are doubtful.
+    """Of joint names that are not band's: whose guests they name, and those that are doubtful.
 
     They go to an artist whose name they begin with, and whom the library knows without the guest, if it is a guest.
     """
@@ -279,7 +279,7 @@ def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[
         if tags[path].artists or len(names) == 1 or name != names[0]:
             one = names if tags[path].artists else [name]
             alone.update(map(folded, one))
-            spelled |= {folded(each): each for each in one}
+            spelled |= {folded(name): name for name in one}
         else:
             joint[name] += 1
     hosts: dict[str, str] = {}
@@ -298,7 +298,7 @@ def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[
 def _names_guest(host: str, rest: str, alone: Mapping[str, int]) -> bool:
     """Whether what follows an artist's name, such as " & Bob", is a guest, and no part of the name.
 
-    It is if it is somebody whom the library knows, too, or if the word between them can mean nothing else; and after an
+    It is if it is someone whom the library knows, too, or if the word between them can mean nothing else; and after an
     artist of some tracks, if it is one name, such as no band has that was called after one of them.
     """
     first = JOINT.match(rest)
@@ -339,7 +339,7 @@ def _by_identifiers(
     spellings = [
         [usual[identifier], *sorted(names.keys() - {usual[identifier]})] for identifier, names in spelled.items()
     ]
-    return artists, sorted(each for each in spellings if len(each) > 1), sorted(shared)
+    return artists, sorted(group for group in spellings if len(group) > 1), sorted(shared)
 
 
 def _identifier(tags: Tags, name: str) -> str:

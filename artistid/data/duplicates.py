@@ -1,7 +1,7 @@
-"""Near-identical recordings in different subsets of a split.
+"""Near-identical recordings in different subsets of a split, found by audio fingerprints.
 
 The same song on a best-of, a remaster, another encoding: none has equal samples, and each lets a system be tested on
-what it was trained on. They are found by their fingerprints, see :mod:`artistid.data.fingerprints`.
+what it was trained on.
 """
 
 from __future__ import annotations
@@ -9,34 +9,188 @@ from __future__ import annotations
 import csv
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import LogMel
-from artistid.data.fingerprints import Fingerprints, Match
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.writing import whole
+
+# Hz: where music has its energy, and every encoding keeps it.
+LOWEST, HIGHEST = 100.0, 2000.0
+N_BITS = 32
+# Frames are averaged over so long, as in the paper: a copy's frames need not lie where the original's do.
+SMOOTHING_S = 0.4
+# What changes by less is silence.
+SILENCE_DB = 0.01
+
+# Equal frames that elect a pair and a shift. Of 28,441 pairs of 239 real songs of two minutes, 291 reach it. With 4
+# there are 42, and at 8 kbit/s six of 32 songs of 30 s are missed instead of three.
+MIN_VOTES = 2
+# Frames with the same bits vote with this many of their next, in the order of the tracks.
+VOTING_NEIGHBOURS = 16
+# Codes that are sorted at once: bounds the memory.
+CODES_AT_ONCE = 1 << 22
+
+Codes = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RecordingMatch:
+    """Two tracks that may share a recording.
+
+    Attributes:
+        first: number of a track.
+        second: number of a later one.
+        score: share of bits that are equal where they overlap.
+        shift: frames into the second track at which the first one begins; negative if it begins before.
+        overlap: frames that sound in both.
+    """
+
+    first: int
+    second: int
+    score: float
+    shift: int
+    overlap: int
+
+
+def fingerprint(log_mel: npt.NDArray[np.floating], settings: LogMel) -> Codes:
+    """The bits of a track.
+
+    Args:
+        log_mel: ``(frames, mel)`` in dB.
+        settings: that made it.
+
+    Returns:
+        ``(codes,)``, 32 bits for every frame but those of the first and last 0.4 s; 0 is silence.
+    """
+    span = _span(settings)
+    if len(log_mel) < 2 * span:
+        return np.empty(0, np.uint32)
+    changes = log_mel.astype(np.float32) @ _band_differences(settings)  # (frames, bits) dB
+    sums = np.cumsum(np.pad(changes, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
+    means = (sums[span:] - sums[:-span]) / span
+    bits = means[span:] - means[:-span] > SILENCE_DB
+    return np.packbits(bits, axis=1).view(">u4")[:, 0].astype(np.uint32)
+
+
+def _span(settings: LogMel) -> int:
+    return max(1, round(SMOOTHING_S * settings.sample_rate / settings.hop_length))
+
+
+def _band_differences(settings: LogMel) -> npt.NDArray[np.float32]:
+    """What turns mel bins into differences of neighbouring bands, ``(mel, bits)``; bands are triangles over bins."""
+    bins = np.arange(settings.n_mels)
+    first, last = np.interp((LOWEST, HIGHEST), settings.centres, bins)
+    middles, distance = np.linspace(first, last, N_BITS + 1, retstep=True)
+    bands = np.clip(1 - np.abs(bins[:, None] - middles) / max(1.0, distance), 0, None)
+    bands /= bands.sum(axis=0)
+    differences: npt.NDArray[np.float32] = (bands[:, :-1] - bands[:, 1:]).astype(np.float32)
+    return differences
+
+
+class Fingerprints:
+    """The fingerprints of some tracks, 4 bytes for every frame, and the search for tracks that share a recording.
+
+    After Haitsma and Kalker, "A highly robust audio fingerprinting system" (ISMIR 2002): 32 bits per frame, each the
+    sign of how the difference of two neighbouring bands changes with time. In dB, neither gain nor equalisation touches
+    it. Frames with equal bits vote for a pair of tracks and a shift in time, and the elected pairs are compared bit by
+    bit.
+
+    Args:
+        tracks: the log-mel ``(frames, mel)`` of each.
+        settings: that made them.
+    """
+
+    def __init__(self, tracks: Iterable[npt.NDArray[np.floating]], settings: LogMel) -> None:
+        codes = [fingerprint(track, settings) for track in tracks]
+        self._codes = np.concatenate([*codes, np.empty(0, np.uint32)])
+        self._starts = np.cumsum([0, *map(len, codes)])
+        self._span = _span(settings)
+
+    def track(self, number: int) -> Codes:
+        """The bits of one track, see :func:`fingerprint`."""
+        return self._codes[self._starts[number] : self._starts[number + 1]]
+
+    def matches(self, subsets: Sequence[int] | Numbers) -> Iterator[RecordingMatch]:
+        """The best match of any two tracks that have enough equal frames.
+
+        Args:
+            subsets: a number per track; tracks with the same one are not compared.
+        """
+        for first, second, shift in self._elected(np.asarray(subsets)):
+            yield max(
+                (self._compare(first, second, frames) for frames in range(shift, shift + self._span)),
+                key=lambda match: (match.score, -abs(match.shift)),
+            )
+
+    def _elected(self, subsets: Numbers) -> Iterator[tuple[int, int, int]]:
+        """Two tracks and the shift with most votes; it stands for as many shifts as frames are averaged over."""
+        n_tracks = len(subsets)
+        n_bins = 2 * (len(self._codes) // self._span + 1)  # for shifts, the negative ones included
+        ballots, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for frame, later in self._equal_frames():
+            first, second = (np.searchsorted(self._starts, frames, "right") - 1 for frames in (frame, later))
+            apart = subsets[first] != subsets[second]
+            first, second = first[apart], second[apart]
+            shift = (later[apart] - self._starts[second]) - (frame[apart] - self._starts[first])
+            shift_bin = shift // self._span + n_bins // 2
+            ballot, count = np.unique((first * n_tracks + second) * n_bins + shift_bin, return_counts=True)
+            ballots.append(ballot)
+            counts.append(count)
+        ballot, index = np.unique(np.concatenate(ballots), return_inverse=True)
+        votes = np.bincount(index, np.concatenate(counts), len(ballot))
+        ballot, votes = ballot[votes >= MIN_VOTES], votes[votes >= MIN_VOTES]
+        by_votes = ballot[np.lexsort((-votes, ballot // n_bins))]
+        _, winners = np.unique(by_votes // n_bins, return_index=True)
+        for pair, shift_bin in zip(*np.divmod(by_votes[winners], n_bins), strict=True):
+            yield *divmod(int(pair), n_tracks), (int(shift_bin) - n_bins // 2) * self._span
+
+    def _equal_frames(self) -> Iterator[tuple[Numbers, Numbers]]:
+        """Positions ``(n,)`` of frames and ``(n,)`` of later ones that have the same bits."""
+        # Silence says nothing, and of a run of equal frames the first says all.
+        telling = np.flatnonzero((self._codes != 0) & (self._codes != np.append(0, self._codes[:-1])))
+        n_shares = 1 + len(telling) // CODES_AT_ONCE
+        for share in range(n_shares):
+            frames = telling[self._codes[telling] % n_shares == share]
+            frames = frames[np.argsort(self._codes[frames], kind="stable")]
+            codes = self._codes[frames]
+            for step in range(1, VOTING_NEIGHBOURS + 1):
+                equal = np.flatnonzero(codes[step:] == codes[:-step])
+                yield frames[equal], frames[equal + step]
+
+    def _compare(self, first: int, second: int, shift: int) -> RecordingMatch:
+        codes, others = self.track(first)[max(0, -shift) :], self.track(second)[max(0, shift) :]
+        n = min(len(codes), len(others))
+        codes, others = codes[:n], others[:n]
+        sounding = (codes != 0) & (others != 0)
+        overlap = int(sounding.sum())
+        unequal = int(np.bitwise_count((codes ^ others)[sounding]).sum())
+        return RecordingMatch(first, second, 1 - unequal / (N_BITS * max(1, overlap)), shift, overlap)
+
 
 log = logging.getLogger(__name__)
 
 POLICIES = ("warn", "drop", "error")
 
-# Of the bits: what has so many in common is one recording. It is the paper's, a bit error rate of 0.35, and lies where
-# nothing was measured: of 40 real songs of two minutes in 13 versions each (n = 520; bit rates from 8 kbit/s, trimmed,
-# halved, gain, clip_spec, equalisers, a remaster, noise, 0.2 % of speed) the lowest score was 0.69. Of 28,441 pairs of
-# 239 different real songs one scored 0.64, two arrangements of a theme by one artist, and no other above 0.56; of
-# 18,336 pairs of synthetic songs none above 0.52. At a speed 1 % off, 15 of 40 are found.
-# `pytest -m slow -s tests/data/test_duplicates.py` measures such figures anew.
+# Share of equal bits from which two tracks are one recording. It is the paper's, a bit error rate of 0.35, and lies
+# where nothing was measured: of 40 real songs of two minutes in 13 versions each (n = 520; bit rates from 8 kbit/s,
+# trimmed, halved, gain, clip_spec, equalisers, a remaster, noise, 0.2 % of speed) the lowest score was 0.69. Of 28,441
+# pairs of 239 different real songs one scored 0.64, two arrangements of a theme by one artist, and no other above 0.56;
+# of 18,336 pairs of synthetic songs none above 0.52. At a speed 1 % off, 15 of 40 are found. `pytest -m slow -s
+# tests/data/test_duplicates.py` measures such figures again.
 THRESHOLD = 0.65
-# Less tells nothing, and only equal samples count.
+# Shorter overlaps say nothing, and there only equal samples count.
 MIN_OVERLAP_S = 5.0
 # Of the shorter track's sound: two songs that quote the same sample are two songs.
 MIN_OVERLAP = 0.5
@@ -46,7 +200,7 @@ LISTED = 10
 
 
 @dataclass(frozen=True)
-class Pair:
+class DuplicatePair:
     """Two recordings of the same sound.
 
     Attributes:
@@ -75,7 +229,7 @@ class Leakage:
         searched: False where there is no log-mel to be fingerprinted: then only equal samples are found.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[DuplicatePair, ...]
     subsets: Mapping[str, str]
     dropped: tuple[str, ...]
     searched: bool
@@ -105,8 +259,7 @@ class Leakage:
 
 def check_policy(policy: str) -> None:
     """Raises ArtistidError for an unknown policy."""
-    if policy not in POLICIES:
-        raise ArtistidError(f"split.duplicates={policy!r} is none of {', '.join(POLICIES)}")
+    require_choice("split.duplicates", policy, POLICIES)
 
 
 def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> tuple[Split, Leakage]:
@@ -154,7 +307,7 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
     ), leakage
 
 
-def _to_drop(pairs: Sequence[Pair], subsets: Mapping[str, str]) -> frozenset[str]:
+def _to_drop(pairs: Sequence[DuplicatePair], subsets: Mapping[str, str]) -> frozenset[str]:
     """Of each pair the track that is further from the test subset, unless its other was dropped already."""
     by_subset = [{subsets[name]: name for name in (pair.first, pair.second)} for pair in pairs]
     validated = {names["val"] for names in by_subset if names.keys() == {"val", "test"}}
@@ -162,7 +315,7 @@ def _to_drop(pairs: Sequence[Pair], subsets: Mapping[str, str]) -> frozenset[str
     return frozenset(validated | trained)
 
 
-def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) -> list[Pair]:
+def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) -> list[DuplicatePair]:
     """Pairs of near-identical recordings in different subsets.
 
     Without a log-mel in the store only recordings with equal samples are found.
@@ -181,7 +334,7 @@ def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) 
     return sorted(pairs.values(), key=lambda pair: (-pair.score, pair.first, pair.second))
 
 
-def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[Pair]:
+def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[DuplicatePair]:
     """Recordings with the same samples, however short."""
     by_sha1: dict[str, list[Track]] = defaultdict(list)
     for track in tracks:
@@ -190,10 +343,10 @@ def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[Pair
     for copies in by_sha1.values():
         for first, second in combinations(copies, 2):
             if subsets[first.track_id] != subsets[second.track_id]:
-                yield Pair(first.track_id, second.track_id, 1.0, 0.0, first.duration_s or 0.0)
+                yield DuplicatePair(first.track_id, second.track_id, 1.0, 0.0, first.duration_s or 0.0)
 
 
-def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> Iterator[Pair]:
+def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> Iterator[DuplicatePair]:
     """Recordings with much the same fingerprint."""
     settings = store.features
     if not isinstance(settings, LogMel):
@@ -205,26 +358,26 @@ def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> 
         sounding = min(np.count_nonzero(fingerprints.track(number)) for number in numbers)
         if is_one_recording(match, int(sounding), frame_s):
             first, second = (tracks[number].track_id for number in numbers)
-            yield Pair(first, second, match.score, match.shift * frame_s, match.overlap * frame_s)
+            yield DuplicatePair(first, second, match.score, match.shift * frame_s, match.overlap * frame_s)
 
 
-def is_one_recording(match: Match, sounding: int, frame_s: float) -> bool:
+def is_one_recording(match: RecordingMatch, sounding: int, frame_s: float) -> bool:
     """Whether a match is of one recording.
 
     Args:
         match: of two tracks.
-        sounding: frames of the shorter one that are no silence.
+        sounding: frames of the shorter one that are not silent.
         frame_s: seconds of a frame.
     """
     return match.score >= THRESHOLD and match.overlap >= max(MIN_OVERLAP * sounding, MIN_OVERLAP_S / frame_s)
 
 
-def _counted(pairs: Sequence[Pair]) -> str:
+def _counted(pairs: Sequence[DuplicatePair]) -> str:
     number = f"{len(pairs)} pair{'s' * (len(pairs) > 1)}"
     return f"{number} of near-identical recordings in two subsets (split.duplicates=drop keeps the tested ones)"
 
 
-def _listing(pairs: Sequence[Pair], subsets: Mapping[str, str]) -> str:
+def _listing(pairs: Sequence[DuplicatePair], subsets: Mapping[str, str]) -> str:
     return "; ".join(
         f"{pair.first} ({subsets[pair.first]}) and {pair.second} ({subsets[pair.second]}), {pair.score:.2f}"
         for pair in pairs

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.sparse
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 
 # Frames per Fourier transform: small enough for a processor's cache, and the memory stays that of the samples.
 FRAMES_PER_BLOCK = 128
@@ -100,8 +100,7 @@ class LogMel:
 
     def __post_init__(self) -> None:
         for setting, choices in (("mel_scale", ("slaney", "htk")), ("pad_mode", ("constant", "reflect"))):
-            if getattr(self, setting) not in choices:
-                raise ArtistidError(f"features.{setting}={getattr(self, setting)!r} is none of {', '.join(choices)}")
+            require_choice(f"features.{setting}", getattr(self, setting), choices)
         for setting in ("f_min", "f_max", "amin", "top_db"):
             # 8000 and 8000.0 are one setting and must have one store.
             if getattr(self, setting) is not None:

@@ -77,7 +77,8 @@ def corrected_sizes(file: BinaryIO) -> dict[int, bytes]:
     """What to replace in a header, by place, so that all of the sound is read; of WAV and its kin.
 
     An RF64 header that went into a pipe has zeros for sizes: it is given as that of RIFF. And where a RIFF file goes on
-    behind its sound with what is no further chunk, its size is an old one: a recorder did not live to write the last.
+    behind its sound with what is not a further chunk, its size is outdated: a recorder ended before writing the final
+    one.
     """
     head = _read(file, 0, RIFF_HEAD)
     if head[:4] in (b"RF64", b"BW64") and not any(head[28:36]):

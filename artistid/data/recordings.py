@@ -6,7 +6,7 @@ fingerprint every eighth code is kept, four a second: as text 21 bytes a second,
 Of real songs' first minutes, 48 copies of which the songs were kept (12 versions each: bit rates from 8 kbit/s, cut,
 gain, equalisers, a remaster, noise, speed) 46 are known again, of 48 of synthesised Lieder 47; of 20 s of our own
 synthetic songs 34 of 36, the others at 8 kbit/s. Of 48, 60 and 48 copies of other songs none is taken for one kept.
-``pytest -m slow -s tests/data/test_recordings.py`` measures such figures anew.
+``pytest -m slow -s tests/data/test_recordings.py`` measures such figures again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog
-from artistid.data.duplicates import is_one_recording
+from artistid.data.duplicates import (
+    N_BITS,
+    SMOOTHING_S,
+    VOTING_NEIGHBOURS,
+    Codes,
+    RecordingMatch,
+    fingerprint,
+    is_one_recording,
+)
 from artistid.data.features import LogMel
-from artistid.data.fingerprints import N_BITS, NEIGHBOURS, SMOOTHING_S, Codes, Match, fingerprint
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 
@@ -69,7 +76,7 @@ class Recordings:
         settings: of the log-mel that fingerprints are made of.
 
     Raises:
-        ArtistidError: fingerprints that are none.
+        ArtistidError: fingerprints of another format.
     """
 
     def __init__(self, sha1: Collection[str], fingerprints: Mapping[str, str] | None, settings: LogMel) -> None:
@@ -86,7 +93,7 @@ class Recordings:
         if self.without_sound:
             log.warning(
                 "%s keeps no fingerprints of %d of the %d recordings that it was trained on, by an earlier version: "
-                "only equal samples of these are known again, not copies that were encoded anew",
+                "only equal samples of these are recognised, not re-encoded copies",
                 *(whose, self.without_sound, len(self.sha1)),
             )
 
@@ -106,8 +113,8 @@ class Recordings:
         for number, shift in self._elected(codes):
             kept = self._codes[number]
             sounding = min(np.count_nonzero(codes), KEPT_EVERY * np.count_nonzero(kept))
-            for each in range(shift, shift + self._span):
-                if is_one_recording(_compare(codes, kept, each), int(sounding), frame_s):
+            for offset in range(shift, shift + self._span):
+                if is_one_recording(_compare(codes, kept, offset), int(sounding), frame_s):
                     return True
         return False
 
@@ -115,7 +122,7 @@ class Recordings:
     def _index(self) -> tuple[Codes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """All kept codes but silence ``(n,)`` in order, which recording each is of, and at which frame."""
         codes = np.concatenate([*self._codes, np.empty(0, np.uint32)])
-        lengths = [len(each) for each in self._codes]
+        lengths = [len(codes) for codes in self._codes]
         number = np.repeat(np.arange(len(lengths)), lengths)
         frame = KEPT_EVERY * (np.arange(len(codes)) - np.repeat(np.cumsum([0, *lengths])[:-1], lengths))
         order = np.argsort(codes, kind="stable")
@@ -131,25 +138,25 @@ class Recordings:
         known, number, frame = self._index
         telling = np.flatnonzero((codes != 0) & (codes != np.append(0, codes[:-1])))
         first = np.searchsorted(known, codes[telling], "left")
-        n_equal = np.minimum(np.searchsorted(known, codes[telling], "right") - first, NEIGHBOURS)
+        n_equal = np.minimum(np.searchsorted(known, codes[telling], "right") - first, VOTING_NEIGHBOURS)
         of_song = np.repeat(telling, n_equal)
         begins = np.cumsum(n_equal) - n_equal
         of_known = np.repeat(first - begins, n_equal) + np.arange(n_equal.sum())
-        place = (frame[of_known] - of_song) // self._span
-        if not len(place):
+        shift_bin = (frame[of_known] - of_song) // self._span
+        if not len(shift_bin):
             return []
-        lowest, places = int(place.min()), int(np.ptp(place)) + 1
-        ballots, votes = np.unique(number[of_known] * places + (place - lowest), return_counts=True)
+        lowest, n_bins = int(shift_bin.min()), int(np.ptp(shift_bin)) + 1
+        ballots, votes = np.unique(number[of_known] * n_bins + (shift_bin - lowest), return_counts=True)
         best: dict[int, int] = {}
         for ballot in ballots[np.argsort(-votes, kind="stable")]:
-            which, where = divmod(int(ballot), places)
+            which, where = divmod(int(ballot), n_bins)
             best.setdefault(which, (where + lowest) * self._span)
             if len(best) == COMPARED:
                 break
         return list(best.items())
 
 
-def _compare(codes: Codes, kept: Codes, shift: int) -> Match:
+def _compare(codes: Codes, kept: Codes, shift: int) -> RecordingMatch:
     """A sound's codes and those that were kept of a recording, into which the sound begins ``shift`` frames."""
     frame = KEPT_EVERY * np.arange(len(kept)) - shift
     there = (frame >= 0) & (frame < len(codes))
@@ -157,4 +164,4 @@ def _compare(codes: Codes, kept: Codes, shift: int) -> Match:
     sounding = (codes != 0) & (others != 0)
     n = int(sounding.sum())
     unequal = int(np.bitwise_count((codes ^ others)[sounding]).sum())
-    return Match(0, 1, 1 - unequal / (N_BITS * max(1, n)), shift, KEPT_EVERY * n)
+    return RecordingMatch(0, 1, 1 - unequal / (N_BITS * max(1, n)), shift, KEPT_EVERY * n)

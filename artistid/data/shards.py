@@ -15,7 +15,7 @@ import numpy.typing as npt
 from artistid.data.catalog import Catalog
 from artistid.errors import ArtistidError
 
-Array = npt.NDArray[np.float16]
+FeatureArray = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Shard:
         of: how many there are.
 
     Raises:
-        ArtistidError: a number that is none of them.
+        ArtistidError: a number outside these.
     """
 
     number: int
@@ -63,7 +63,7 @@ class Rows(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
     def __len__(self) -> int: ...
-    def __getitem__(self, rows: slice, /) -> Array: ...
+    def __getitem__(self, rows: slice, /) -> FeatureArray: ...
 
 
 class ConcatenatedArray:
@@ -72,7 +72,7 @@ class ConcatenatedArray:
     A slice is a view of the array that it lies in; none may reach from one into the next, as no track does.
     """
 
-    def __init__(self, arrays: Sequence[Array]) -> None:
+    def __init__(self, arrays: Sequence[FeatureArray]) -> None:
         self.arrays = tuple(arrays)
         self.first = (0, *accumulate(map(len, arrays)))  # row of each array, and one past the last
 
@@ -83,7 +83,7 @@ class ConcatenatedArray:
     def __len__(self) -> int:
         return self.first[-1]
 
-    def __getitem__(self, rows: slice, /) -> Array:
+    def __getitem__(self, rows: slice, /) -> FeatureArray:
         number = bisect_right(self.first, rows.start) - 1
         if not 0 <= number < len(self.arrays) or rows.stop > self.first[number + 1]:
             raise IndexError(f"rows {rows.start} to {rows.stop} lie in no one array; these begin at {self.first}")
@@ -91,6 +91,6 @@ class ConcatenatedArray:
         return self.arrays[number][rows.start - first : rows.stop - first]
 
 
-def joined(arrays: Sequence[Array]) -> Rows:
+def concatenated(arrays: Sequence[FeatureArray]) -> Rows:
     """One array as it is, several as one."""
     return arrays[0] if len(arrays) == 1 else ConcatenatedArray(arrays)

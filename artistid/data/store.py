@@ -11,7 +11,7 @@ A store's folder holds::
 The index is a journal: a line is written only when its frames are on disk, so what a killed run left half-written is
 never read, and the next run writes over it. Files are known by path, size, time of change and the time that the file
 system gives that change, and by the SHA-1 of their bytes: what was moved, touched or changed under its old date is read
-once more, and not decoded again unless it holds something else. A file whose content is there already, under another
+again, and not decoded again unless it holds something else. A file whose content is there already, under another
 name or in another shard, has a line without frames of its own.
 """
 
@@ -37,9 +37,9 @@ import numpy as np
 from artistid.data.audio import DecodingError
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features
-from artistid.data.shards import Array, Rows, Shard, joined
+from artistid.data.shards import FeatureArray, Rows, Shard, concatenated
 from artistid.data.song import Limits, crashed, read_song, start_decoders
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.old_names import STORE_ENTRY, renamed
 from artistid.places import no_file
 from artistid.processes import WorkerDiedError, lock
@@ -49,19 +49,19 @@ from artistid.writing import whole, write_text
 log = logging.getLogger(__name__)
 
 # Part of a store's key: raise it when decoding or features change what they give for the same settings.
-VERSION = 4
+STORE_VERSION = 4
 
 # Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
 WINDOW = 4
 
 SHARDS = "shards"  # the folder that has theirs
 
-File = tuple[str, int, int, int]  # path, size, time of change, and the file system's own time of that
+FileIdentity = tuple[str, int, int, int]  # path, size, time of change, and the file system's own time of that
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """What the store knows of one file.
+    """What the store keeps of one file.
 
     Attributes:
         path: absolute.
@@ -76,7 +76,7 @@ class Entry:
         duration_s: seconds of decoded audio.
         pad_value: the smallest value of its features; of log-mel in dB.
         error: why it could not be decoded; empty if it could.
-        remark: what is odd about it; empty where nothing is.
+        remark: anything odd about it, or empty.
     """
 
     path: str
@@ -98,7 +98,7 @@ class Entry:
         return self.start + self.frames
 
     @property
-    def file(self) -> File:
+    def file(self) -> FileIdentity:
         return self.path, self.size, self.mtime_ns, self.ctime_ns
 
 
@@ -118,7 +118,7 @@ class Store:
     entries: dict[str, Entry]
     features: Features
 
-    def track(self, track_id: str) -> Array:
+    def track(self, track_id: str) -> FeatureArray:
         """The features ``(frames, width)`` of a whole track; a view of the map."""
         entry = self.entries[track_id]
         return self.array[entry.start : entry.stop]
@@ -138,7 +138,7 @@ class Store:
             ArtistidError: a folder that can't be written.
         """
         contents = {self.entries[track_id].file_sha1 for track_id in track_ids}
-        with _told(self.folder):
+        with _explaining_os_errors(self.folder):
             for part in _parts(self.folder):
                 if contents & _Journal(part, self.features.width).by_content.keys():
                     with lock(part):
@@ -173,16 +173,15 @@ def fill_store(
         DecodingError: a file that can't be decoded.
         ArtistidError: a folder that can't be written, or nothing that could be decoded.
     """
-    if on_error not in ("raise", "skip"):
-        raise ArtistidError(f"on_error={on_error!r} is none of raise, skip")
+    require_choice("on_error", on_error, ("raise", "skip"))
     if workers is not None and workers < 0:
-        raise ArtistidError(f"workers={workers} is no number of processes: expected 0 or more")
-    settings = {"version": VERSION, "features": features.plain()}
+        raise ArtistidError(f"workers={workers} is not a number of processes: expected 0 or more")
+    settings = {"version": STORE_VERSION, "features": features.plain()}
     key = hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = folder / f"{features.name}-{key}"
     part = folder / SHARDS / shard.name if shard else folder
     retry_failed = on_error == "raise"
-    with _told(folder):
+    with _explaining_os_errors(folder):
         index = _Index(folder, features.width, catalog)
         # A complete store is not written to, not even to lock it: it may lie in a read-only folder.
         if index.missing(retry_failed):
@@ -197,8 +196,8 @@ def fill_store(
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Tell a user of a store that can't be read or written."""
+def _explaining_os_errors(folder: Path) -> Iterator[None]:
+    """Turn the system's errors into those of a user whose store can't be read or written."""
     try:
         yield
     except OSError as error:
@@ -231,7 +230,7 @@ def _key(path: Path) -> str:
     return str(path.absolute())
 
 
-def _file(path: Path) -> File:
+def _file(path: Path) -> FileIdentity:
     """A file as it is now; one that can't be found has no size and no time: what is wrong shows when it is read."""
     try:
         stat = path.stat()
@@ -240,7 +239,7 @@ def _file(path: Path) -> File:
     return _key(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _identity(file: File) -> dict[str, Any]:
+def _identity(file: FileIdentity) -> dict[str, Any]:
     """What an entry keeps of what a file is known by."""
     return dict(zip(("path", "size", "mtime_ns", "ctime_ns"), file, strict=True))
 
@@ -250,8 +249,8 @@ def _parts(folder: Path) -> list[Path]:
     return [folder, *sorted(path.parent for path in folder.glob(f"{SHARDS}/*/index.jsonl"))]
 
 
-def _learn(by_file: dict[File, Entry], entry: Entry) -> None:
-    """Add what is known of a file; what says nothing of the file system's time gives way to what does."""
+def _learn(by_file: dict[FileIdentity, Entry], entry: Entry) -> None:
+    """Add an entry; one without the file system's time is replaced by one that has it."""
     by_file[entry.file] = entry
     if entry.ctime_ns:
         by_file.pop((*entry.file[:3], 0), None)
@@ -265,7 +264,7 @@ class _Index:
         self.width = width
         self.catalog = catalog
         self.journals = [_Journal(part, width) for part in _parts(folder)]
-        self.by_file: dict[File, Entry] = {}
+        self.by_file: dict[FileIdentity, Entry] = {}
         self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file; starts are rows of all arrays as one
         first = 0
         for journal in self.journals:
@@ -302,7 +301,9 @@ class _Index:
         """The tracks that could be decoded, completed, and the store of them; all have been found."""
         entries = {track_id: entry for track_id, entry in self.found.items() if entry and not entry.error}
         if changed := [str(track.path) for track in self.catalog if self.found[track.track_id] is None]:
-            raise ArtistidError(f"changed while they were read: {', '.join(changed)}; start again when they are whole")
+            raise ArtistidError(
+                f"changed while they were read: {', '.join(changed)}; start again when they are complete"
+            )
         if failed := len(self.found) - len(entries):
             lists = ", ".join(str(journal.failed_path) for journal in self.journals if journal.failed)
             sentence = f"{failed} of {len(self.found)} tracks cannot be decoded, see {lists}"
@@ -312,7 +313,7 @@ class _Index:
         if odd := [f"{entry.path} ({entry.remark})" for entry in entries.values() if entry.remark]:
             log.warning("warning: %d of %d songs are odd, though decoded: %s", len(odd), len(entries), abbreviate(odd))
         arrays = [journal.array() for journal in self.journals if journal.frames]
-        array = joined(arrays or [np.empty((0, self.width), np.float16)])
+        array = concatenated(arrays or [np.empty((0, self.width), np.float16)])
         facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in entries.items()}
         return self.catalog.with_facts(facts), Store(self.folder, array, entries, features)
 
@@ -320,8 +321,8 @@ class _Index:
 class _Journal:
     """What the index of one folder says, as far as it is sound.
 
-    It ends where a line is torn or is no entry, or where its frames are not in the array, as after a power failure: all
-    from there on is redone.
+    It ends where a line is torn or is not an entry, or where its frames are not in the array, as after a power
+    failure: all from there on is redone.
     """
 
     def __init__(self, folder: Path, width: int) -> None:
@@ -330,7 +331,7 @@ class _Journal:
         self.index_path = folder / "index.jsonl"
         self.array_path = folder / "features.npy"
         self.failed_path = folder / "failed.csv"
-        self.by_file: dict[File, Entry] = {}
+        self.by_file: dict[FileIdentity, Entry] = {}
         self.by_content: dict[str, Entry] = {}  # by the SHA-1 of the file: entries with frames
         self.failed: dict[str, Entry] = {}  # by path
         self.frames = 0
@@ -386,7 +387,7 @@ class _Journal:
         """Where a frame begins in the array's file, in bytes."""
         return self._header_bytes + frame * self.width * np.dtype(np.float16).itemsize
 
-    def array(self) -> Array:
+    def array(self) -> FeatureArray:
         """The frames ``(frames, width)`` that the index knows, memory-mapped.
 
         Its header, for other programs, is passed over: it may be a song ahead of the index.
@@ -395,7 +396,7 @@ class _Journal:
 
 
 def _parse(line: bytes) -> Entry | None:
-    """The entry of a line of the index; None if the line is torn or is no entry."""
+    """The entry of a line of the index; None if the line is torn or is not an entry."""
     try:
         entry = Entry(**renamed(json.loads(line.decode()), STORE_ENTRY)) if line.endswith(b"\n") else None
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -407,7 +408,7 @@ def _is_sound(entry: Entry) -> bool:
     """Whether what an entry says is of the types that it declares, and no number is impossible."""
     kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
     values = [(getattr(entry, field.name), kinds[str(field.type)]) for field in fields(entry)]
-    if any(type(value) not in allowed for value, allowed in values):  # not isinstance: true and false are no numbers
+    if any(type(value) not in allowed for value, allowed in values):  # not isinstance: true and false are not numbers
         return False
     counts = (entry.start, entry.frames, entry.size, entry.crc32)
     return min(counts) >= 0 and 0 <= entry.duration_s < math.inf and math.isfinite(entry.pad_value)
@@ -422,7 +423,7 @@ class _Appender:
         self.array_file = array_file
         self.index_file = index_file
 
-    def append(self, entry: Entry, array: Array | None) -> None:
+    def append(self, entry: Entry, array: FeatureArray | None) -> None:
         """Write one song; without ``array`` it can't be decoded, or its content is there under another name."""
         journal = self.journal
         changes_failed = entry.error or entry.path in journal.failed
@@ -437,7 +438,7 @@ class _Appender:
         self.index_file.write(json.dumps(asdict(entry)).encode() + b"\n")
         _to_disk(self.index_file)
 
-    def _write_frames(self, entry: Entry, array: Array) -> None:
+    def _write_frames(self, entry: Entry, array: FeatureArray) -> None:
         self.array_file.seek(0)
         self.array_file.write(self.journal.header(entry.stop))
         self.array_file.seek(self.journal.offset(entry.start))
@@ -465,7 +466,7 @@ def _to_disk(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-Made = tuple[Entry, Array | None]
+Made = tuple[Entry, FeatureArray | None]
 
 
 def _make(path: Path, features: Features, known: frozenset[str], limits: Limits) -> Made:

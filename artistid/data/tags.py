@@ -29,14 +29,14 @@ from artistid.writing import write_text
 log = logging.getLogger(__name__)
 
 # Part of the cache's key: raise it when the same file gives other tags.
-VERSION = 2
+TAGS_VERSION = 2
 
-# Below so many files, starting processes takes longer than reading.
+# Below this many files, starting processes takes longer than reading.
 WORTH_WORKERS = 2000
 BATCH = 100  # files at a time, for a worker
 
 # What each is called in ID3, Vorbis comments and APE, MP4, Windows Media, and RIFF; the first that a file has is taken.
-NAMES = {
+TAG_NAMES = {
     "artist": ("TPE1", "artist", "\xa9ART", "Author", "IART"),
     "album_artist": (
         *("TPE2", "albumartist", "album artist", "album_artist", "aART", "WM/AlbumArtist"),
@@ -62,7 +62,7 @@ NAMES = {
         *("----:com.apple.iTunes:MusicBrainz Album Id", "MusicBrainz/Album Id"),
     ),
 }
-NAMED = ("artist", "album_artist", "album", "title")  # of these, what people have written
+WRITTEN_TAGS = ("artist", "album_artist", "album", "title")  # of these, what people have written
 IDENTIFIER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 MOST_APPENDED_BYTES = 2**20  # of an ID3 tag at a file's end
@@ -87,7 +87,7 @@ class Tags(NamedTuple):
         error: why the tags cannot be read.
         artists: of the track, where the tags name several, each for itself.
         artist_ids: by which MusicBrainz knows the artists of the track.
-        album_artist_ids: likewise of the album.
+        album_artist_ids: the same for the album.
         album_id: of the release.
     """
 
@@ -124,9 +124,9 @@ def read_tags(path: Path, encoding: str | None = None) -> Tags:
 
 def _read_tags(path: Path, encoding: str | None) -> Tags:
     kinds, errors = _all_tags(path, encoding)
-    found = {field: _first(kinds, names) for field, names in NAMES.items()}
-    values = {field: _texts(value, encoding) for field, value in found.items()}
-    texts = {field: "; ".join(values[field]) for field in NAMED}
+    raw = {field: _first(kinds, names) for field, names in TAG_NAMES.items()}
+    values = {field: _texts(value, encoding) for field, value in raw.items()}
+    texts = {field: "; ".join(values[field]) for field in WRITTEN_TAGS}
     disc, number = ("".join(values[field][:1]).partition("/")[0].strip() for field in ("disc", "number"))
     each = max(values["artists"], values["artist"], key=len)
     album_id = _identifiers(values["album_id"])
@@ -138,7 +138,7 @@ def _read_tags(path: Path, encoding: str | None) -> Tags:
         disc=disc.lstrip("0"),
         number=number.lstrip("0"),
         compilation="".join(values["compilation"]).lower() in ("1", "true"),
-        doubtful=any(_is_doubtful(found[field], text) for field, text in texts.items()),
+        doubtful=any(_is_doubtful(raw[field], text) for field, text in texts.items()),
         error="" if any(kinds) else "".join(errors[:1]),
         artists=tuple(each) if len(each) > 1 else (),
         artist_ids=_identifiers(values["artist_ids"]),
@@ -192,11 +192,11 @@ def _appended_id3(path: Path) -> ID3 | None:
 
 
 def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:
-    """The texts in the INFO lists of a WAV file, by their names; nothing of any other file."""
-    found: dict[str, list[str]] = {}
+    """The texts in the INFO lists of a WAV file, by their names; empty for any other file."""
+    by_name: dict[str, list[str]] = {}
     with path.open("rb") as file:
         if not re.fullmatch(rb"(?:RIFF|RF64)....WAVE", file.read(12), re.DOTALL):
-            return found
+            return by_name
         for _ in range(MOST_CHUNKS):
             if len(header := file.read(8)) < 8:
                 break
@@ -207,10 +207,10 @@ def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:
                 while len(content) > 8:
                     name, size = struct.unpack("<4sI", content[:8])
                     text = content[8 : 8 + size].split(b"\0")[0].decode("latin-1")
-                    found.setdefault(name.decode("latin-1"), [_decoded_again(text, encoding)])
+                    by_name.setdefault(name.decode("latin-1"), [_decoded_again(text, encoding)])
                     content = content[8 + size + size % 2 :]
             file.seek(end)
-    return found
+    return by_name
 
 
 def _first(kinds: Iterable[Fields], names: Iterable[str]) -> Any:
@@ -232,7 +232,7 @@ def _texts(value: Any, encoding: str | None) -> list[str]:
     elif isinstance(value, APEBinaryValue):  # a picture, under a name that ought to have a text
         texts = []
     else:
-        texts = [_text(each) for each in value]
+        texts = [_text(part) for part in value]
     return list(dict.fromkeys(filter(None, map(clean, texts))))  # Windows Media has some in two places
 
 
@@ -258,7 +258,7 @@ def _decoded_again(text: str, encoding: str | None) -> str:
 
 
 def _is_doubtful(value: Any, text: str) -> bool:
-    """Whether most letters of a text that claims to be Latin-1 are none of ASCII, and it was not read otherwise."""
+    """Whether most letters of a text that claims to be Latin-1 are outside ASCII, and it was not decoded otherwise."""
     if not _claims_latin1(value) or text != clean("; ".join(map(str, value.text))):
         return False
     return 2 * sum(not letter.isascii() for letter in text) > len(text.replace(" ", ""))
@@ -284,11 +284,13 @@ def read_all_tags(
         try:
             codecs.lookup(encoding)
         except LookupError:
-            raise ArtistidError(f"data.tag_encoding={encoding} is no encoding; expected one such as cp1251") from None
+            raise ArtistidError(
+                f"data.tag_encoding={encoding} is not an encoding; expected one such as cp1251"
+            ) from None
     cached = {} if reread else _load(cache, encoding)
     states = {str(path): _state(path) for path in paths}
     known: dict[str, Any] = {
-        name: [tuple(each) if isinstance(each, list) else each for each in tags]  # JSON knows no tuples
+        name: [tuple(item) if isinstance(item, list) else item for item in tags]  # JSON knows no tuples
         for name, (*state, tags) in cached.items()
         if states.get(name) == tuple(state)
     }
@@ -299,7 +301,7 @@ def read_all_tags(
     return [Tags(*known[str(path)]) for path in paths]
 
 
-def tell_unread(tags: Mapping[str, Tags]) -> None:
+def log_unread(tags: Mapping[str, Tags]) -> None:
     """Say which files' tags cannot be read; by the names that the files are to have."""
     if bad := [f"{name} ({each.error})" for name, each in tags.items() if each.error]:
         log.warning("the tags of %d files cannot be read: %s", len(bad), abbreviate(bad))
@@ -328,7 +330,7 @@ def _read_many(paths: list[Path], encoding: str | None, workers: int | None) -> 
         for batch, future in zip(batches, progress(futures, "tags", total=len(batches)), strict=True):
             try:
                 read += future.result()
-            except WorkerDiedError:  # of one of them, and only that one is to be without tags
+            except WorkerDiedError:  # of one of them, and only that one loses its tags
                 read += [_read_apart(pool, path, encoding) for path in batch]
     return read
 
@@ -345,10 +347,10 @@ def _read_apart(pool: Workers, path: Path, encoding: str | None) -> Tags:
 
 
 def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
-    """Path to state and tags; nothing if there is no cache, or one of other settings."""
+    """Path to state and tags; empty without a cache, or with one of other settings."""
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
-        return content["files"] if content["made_by"] == [VERSION, encoding] else {}
+        return content["files"] if content["made_by"] == [TAGS_VERSION, encoding] else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -356,6 +358,6 @@ def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
 def _save(cache: Path, encoding: str | None, files: Mapping[str, tuple[int, int, int, Tags]]) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_text(cache, json.dumps({"made_by": [VERSION, encoding], "files": files}))
+        write_text(cache, json.dumps({"made_by": [TAGS_VERSION, encoding], "files": files}))
     except OSError as error:
         raise ArtistidError(f"what the tags say cannot be kept in {cache} (cache_dir): {error}") from error

@@ -97,8 +97,8 @@ class Predictions:
     def to_parquet(self, path: str | Path) -> None:
         """Write the columns ``track_id``, ``clip``, ``artist`` and one ``p/<artist>`` per artist; nothing is lost."""
         frame = pd.DataFrame(self.probability, columns=[PROBABILITY_PREFIX + name for name in self.artists])
-        for place, name in enumerate(KEY_COLUMNS):
-            frame.insert(place, name, getattr(self, name))
+        for index, name in enumerate(KEY_COLUMNS):
+            frame.insert(index, name, getattr(self, name))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with whole(path, "wb") as file:
             frame.to_parquet(file, index=False)

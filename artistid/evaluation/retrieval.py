@@ -59,9 +59,9 @@ class Retrieval:
 
     def plain(self) -> dict[str, Any]:
         """As plain types, ready for JSON."""
-        told = {name: {**each._asdict(), "ci95": list(each.ci95)} for name, each in self.measures.items()}
+        measures = {name: {**m._asdict(), "ci95": list(m.ci95)} for name, m in self.measures.items()}
         counts = ("n", "artists", "gallery", "without_answer")
-        return {**told, **{name: getattr(self, name) for name in counts}}
+        return {**measures, **{name: getattr(self, name) for name in counts}}
 
     @property
     def measures(self) -> dict[str, Measure]:

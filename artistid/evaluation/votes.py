@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 
 METHODS = ("majority", "mean_logprob", "confident")
 CONFIDENT_ABOVE = 0.5
@@ -74,8 +74,7 @@ def count_votes(probability: NDArray[np.floating], song: NDArray[np.integer], me
 
 def check_vote(method: str) -> None:
     """Raises ArtistidError for an unknown vote."""
-    if method not in METHODS:
-        raise ArtistidError(f"vote={method!r} is none of {', '.join(METHODS)}")
+    require_choice("vote", method, METHODS)
 
 
 def _confident(probability: NDArray[np.floating], song: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Many songs, one after the other: read ahead, worked on, and what fails told without stopping the others."""
+"""Many songs, one after the other: read ahead and processed; a failure is reported and does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Songs = Generator[tuple[Path, Callable[[], SongFeatures]], None, None]
 def process_songs(
     songs: Songs, n_songs: int, work: Callable[[Path, SongFeatures], Answer], done: Callable[[Answer], None]
 ) -> int:
-    """Work on every song and hand on what comes of it, with a progress bar; failures are told on standard error.
+    """Process every song and hand on the results, with a progress bar; failures are reported on standard error.
 
     Args:
         songs: to be worked on.
@@ -46,8 +46,8 @@ def process_songs(
                 answer = work(path, sound())
             except ArtistidError as error:
                 failed += 1
-                progress.stop()  # which takes the bar away: what is told may go to the same terminal
-                say(f"error: {_told(error, path)}", to=sys.stderr)
+                progress.stop()  # which takes the bar away: the message may go to the same terminal
+                say(f"error: {_naming_file(error, path)}", to=sys.stderr)
             else:
                 progress.stop()
                 done(answer)
@@ -57,7 +57,7 @@ def process_songs(
 
 
 def read_ahead(reader: SongReader, features: Features, paths: list[Path]) -> Songs:
-    """The songs of some files: the next one is decoded while the network hears this one."""
+    """The songs of some files: the next one is decoded while the network processes this one."""
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(1))
         stack.enter_context(reader)  # ended first: whoever interrupts does not wait for what is being decoded
@@ -80,7 +80,7 @@ def answering() -> Iterator[None]:
         raise ArtistidError("standard output was closed before all songs were answered") from None
 
 
-def _told(error: ArtistidError, path: Path) -> str:
+def _naming_file(error: ArtistidError, path: Path) -> str:
     """The message, which names the file."""
     message = printable(str(error))
     return message if printable(path) in message else f"{printable(path)}: {message}"

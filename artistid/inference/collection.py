@@ -177,14 +177,14 @@ class Collection:
                 lacking += [name for name in COLUMNS if name not in file.schema_arrow.names]
                 if origin is None or lacking:
                     raise ArtistidError(
-                        f"{where} is a Parquet file, but no collection of this version of artistid, {__version__}: it "
-                        f"lacks {', '.join(lacking)}"
+                        f"{where} is a Parquet file, but not a collection of this version of artistid, {__version__}: "
+                        f"it lacks {', '.join(lacking)}"
                     )
                 if fault := _fault_of(file, path.stat().st_size):
-                    raise ArtistidError(f"{where} is damaged, or no collection of artistid: {fault}")
+                    raise ArtistidError(f"{where} is damaged, or not a collection of artistid: {fault}")
                 table = file.read([*SONG_COLUMNS, "embedding"])
         except (OSError, pa.ArrowException) as error:
-            raise ArtistidError(f"{where} cannot be read, or is no Parquet file: {error}") from error
+            raise ArtistidError(f"{where} cannot be read, or is not a Parquet file: {error}") from error
         if not table.num_rows:
             raise ArtistidError(f"{where} has no songs")
         if empty := [name for name in table.column_names if _has_nulls(table[name])]:
@@ -203,7 +203,7 @@ class Collection:
             raise ArtistidError(
                 f"collection={printable(self.path)} was made by another network ({self.origin.network[:12]}…, artistid "
                 f"{self.origin.version}) than that of the checkpoint ({identifier.fingerprint[:12]}…): their "
-                "embeddings cannot be compared; python -m artistid.embed makes it anew"
+                "embeddings cannot be compared; python -m artistid.embed makes it again"
             )
 
     def row(self, track_id: str) -> int:
@@ -241,18 +241,18 @@ class Collection:
         rows = self._neighbours.kneighbors(query[None], asked, return_distance=False)[0]
         rows = rows[~np.isin(rows, list(without))][:k]
         similarity = self.vectors[rows] @ query
-        found = self.songs.iloc[rows]
+        nearest = self.songs.iloc[rows]
         texts = ("track_id", "path", "artist", "album", "title")
         return [
             SimilarSong(rank, float(cosine), **{name: str(song[name]) for name in texts}, duration_s=song["duration_s"])
-            for rank, (cosine, song) in enumerate(zip(similarity, found.to_dict("records"), strict=True), start=1)
+            for rank, (cosine, song) in enumerate(zip(similarity, nearest.to_dict("records"), strict=True), start=1)
         ]
 
     def nearest_artists(self, vector: ArrayLike, k: int = 10, without: Rows[int] = ()) -> list[SimilarArtist]:
         """The artists nearest to a song, exactly, the nearest first.
 
         An artist's embedding is the mean of the songs', at length 1. Unlike the mean over an artist's nearest songs
-        this favours nobody for having many songs, of which some will be near to anything.
+        this favours no one for having many songs, of which some will be near to anything.
 
         Args:
             vector, k, without: see :meth:`nearest_songs`. Songs without an artist do not count either.
@@ -267,8 +267,8 @@ class Collection:
         similarity = (total[there] @ query) / length[there]
         first = np.argsort(-similarity, kind="stable")[:k]
         return [
-            SimilarArtist(rank, float(similarity[place]), str(names[there[place]]), int(songs[there[place]]))
-            for rank, place in enumerate(first, start=1)
+            SimilarArtist(rank, float(similarity[index]), str(names[there[index]]), int(songs[there[index]]))
+            for rank, index in enumerate(first, start=1)
         ]
 
     @cached_property
@@ -287,7 +287,7 @@ class Collection:
             raise ArtistidError(f"{where} is damaged, or was changed while it was read")
         columns = [table[name].combine_chunks() for name in CLIP_COLUMNS]
         counts, *others = (pc.list_value_length(column).to_numpy() for column in columns)
-        if not all(np.array_equal(counts, each) for each in others):
+        if not all(np.array_equal(counts, lengths) for lengths in others):
             raise ArtistidError(f"{where} is damaged: it has songs whose lists of clips are not of one length")
         start_s, end_s, vectors = (column.flatten() for column in columns)
         row = np.repeat(np.arange(len(table)), counts)
@@ -327,7 +327,7 @@ def absolute(path: str | Path) -> str:
 
 
 def as_text(name: str | Path) -> str:
-    r"""A name as Parquet can hold it: bytes that are no UTF-8 are written as ``\xff``, so that names stay different."""
+    r"""A name as Parquet can hold it: bytes that are not UTF-8 become ``\xff``, so that names stay different."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

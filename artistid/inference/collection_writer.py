@@ -26,7 +26,7 @@ PARTS = "[0-9]*.parquet"
 SONGS_AT_ONCE, SECONDS_AT_ONCE = 200, 5.0
 NAMES = ("track_id", "artist", "album", "title")  # which may change without the song's sound
 
-File = tuple[str, int, int]  # path, size in bytes, time of change in ns
+FileState = tuple[str, int, int]  # path, size in bytes, time of change in ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class CollectionWriter:
     Those that an interrupted run left are among them, if the same network made them and their files have not changed.
 
     Args:
-        out: the file that the collection is to be.
+        out: the collection's file.
         origin: what makes the embeddings.
         paths: of the songs that it is to have.
         keep: whether what ``out`` has already counts as well.
@@ -135,7 +135,7 @@ class CollectionWriter:
 
     def _named(self, tracks: Mapping[str, Track]) -> Iterator[pa.Table]:
         """All songs that are wanted, each once, with the names that they have now."""
-        written: set[File] = set()
+        written: set[FileState] = set()
         for part in self._parts:
             with pq.ParquetFile(part) as file:
                 for group in range(file.num_row_groups):
@@ -151,7 +151,7 @@ class CollectionWriter:
                         table = table.append_column(name, pa.array(names, pa.string()))
                     yield table.select(list(COLUMNS))
 
-    def _kept_files(self, part: Path) -> Iterator[File]:
+    def _kept_files(self, part: Path) -> Iterator[FileState]:
         with pq.ParquetFile(part) as file:
             there = _files(file.read(["path", "file_size", "file_mtime_ns"]))
         return (file for file in there if self._files.get(file[0]) == file)
@@ -183,7 +183,7 @@ def chunks_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.parts")
 
 
-def _file(path: Path) -> File:
+def _file(path: Path) -> FileState:
     """A file as it is now; one that can't be found has no size and no time: what is wrong shows when it is read."""
     try:
         stat = path.stat()
@@ -192,7 +192,7 @@ def _file(path: Path) -> File:
     return absolute(path), stat.st_size, stat.st_mtime_ns
 
 
-def _files(table: pa.Table) -> list[File]:
+def _files(table: pa.Table) -> list[FileState]:
     return list(zip(*(table[name].to_pylist() for name in ("path", "file_size", "file_mtime_ns")), strict=True))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from artistid.data.catalog import nfc
-from artistid.data.sources.walk import AudioSearch
-from artistid.errors import ArtistidError
+from artistid.data.sources.folder import AudioSearch
+from artistid.errors import ArtistidError, require_path
 from artistid.places import expanded, no_file
 
 PLAYLISTS = frozenset({".m3u", ".m3u8", ".pls"})
@@ -28,14 +28,13 @@ def find_audio(wanted: str | Sequence[str], setting: str = "audio") -> list[Path
         ArtistidError: nothing wanted, no such file or folder, a folder or pattern without audio, or a playlist that
             lists nothing. A file that a playlist lists need not exist: that is found out when it is its turn.
     """
-    if not wanted:
-        raise ArtistidError(f"{setting}=PATH is missing: a file, folder, pattern or playlist, or a [list] of them")
+    require_path({setting: wanted}, setting, "a file, folder, pattern or playlist, or a [list] of them")
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     try:
-        found = [path for name in names for path in _named(str(name), setting)]
+        paths = [path for name in names for path in _named(str(name), setting)]
     except OSError as error:
         raise ArtistidError(f"{setting} cannot be read: {error}") from error
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def _named(name: str, setting: str) -> list[Path]:
@@ -64,7 +63,7 @@ def _search(paths: Iterable[Path], where: str, nothing: str) -> list[Path]:
     search, files = AudioSearch(), []
     for path in paths:
         files += search.below(path) if path.is_dir() else [path] if search.takes(path) else []
-    search.tell(where)
+    search.report(where)
     if not files:
         passed = search.passed()
         raise ArtistidError(f"{where} {nothing}" + (f", but files of these endings: {passed}" if passed else ""))
@@ -97,7 +96,7 @@ def read_playlist(path: Path) -> list[Path]:
 
 
 def _listed_file(folder: Path, entry: str) -> Path:
-    """The file that a line names; one that can name none becomes a path that leads nowhere, and is told at its turn."""
+    """The file that a line names; a line that names none becomes a path that does not exist, reported at its turn."""
     if entry.lower().startswith("file:"):
         return _file_of_uri(entry) or folder / entry.replace("\0", "\ufffd")
     path = _in(folder, entry)
@@ -111,7 +110,7 @@ def _listed_file(folder: Path, entry: str) -> Path:
 
 def _in(folder: Path, entry: str) -> Path:
     path = folder / entry.replace("\0", "\ufffd")  # NUL ends a name for the system
-    return path.absolute() if str(path).startswith("~") else path  # which is nobody's home
+    return path.absolute() if str(path).startswith("~") else path  # a home that does not exist
 
 
 def _exists(path: Path) -> bool:
@@ -124,7 +123,7 @@ def _exists(path: Path) -> bool:
 def _file_of_uri(uri: str) -> Path | None:
     """The file on this machine that a ``file:`` URI names; None where it names none.
 
-    Such a URI has a host, which is to be this one, and a path, in which ``?`` and ``#`` mean nothing (RFC 8089).
+    Such a URI has a host, which must be this one, and a path, in which ``?`` and ``#`` mean nothing (RFC 8089).
     """
     rest = uri.partition(":")[2]
     host, _, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest.removeprefix("/"))

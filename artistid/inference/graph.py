@@ -114,9 +114,9 @@ class SongLogMel(nn.Module):
 
     def _mel_power(self, before: torch.Tensor, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The mel power ``(frames, mel)`` of a block of samples, and the samples that the next one begins with."""
-        heard = torch.cat([before, block])
-        frames = heard.reshape(-1, self.row).index_select(0, self.rows).reshape(FRAMES_PER_BLOCK, -1)
-        return heard[block.shape[0] :].clone(), self.power(frames * self.window) @ self.filters
+        joined = torch.cat([before, block])
+        frames = joined.reshape(-1, self.row).index_select(0, self.rows).reshape(FRAMES_PER_BLOCK, -1)
+        return joined[block.shape[0] :].clone(), self.power(frames * self.window) @ self.filters
 
 
 class PowerSpectrum(nn.Module):

@@ -68,7 +68,7 @@ class Matches:
         matches: the strongest first.
         alike: similarity from which two clips count as alike, for this query.
         left_out: track ids of the query's own recording, which is not compared with itself.
-        warnings: what there is to know of this answer, in sentences.
+        warnings: what limits this answer, in sentences.
     """
 
     query: str
@@ -187,10 +187,10 @@ class Matcher:
         vectors = [self._whitened(grid.vectors) for grid in grids]
         alike = self._alike(np.concatenate(vectors), chosen)
         runs = self._runs(vectors, chosen, alike, most=RUNS_KEPT * top)
-        found = (self._match(grids, runs, place, alike) for place in range(len(runs.score)))
+        matches = (self._match(grids, runs, index, alike) for index in range(len(runs.score)))
         return Matches(
             query.name,
-            tuple(replace(match, rank=rank) for rank, match in enumerate(islice(_apart(found), top), start=1)),
+            tuple(replace(match, rank=rank) for rank, match in enumerate(islice(_apart(matches), top), start=1)),
             alike,
             tuple(self._collection.songs["track_id"].iloc[list(query.own)]),
             tuple(warnings),
@@ -212,13 +212,13 @@ class Matcher:
                 strongest = strongest.joined(runs).strongest(most)
         return strongest
 
-    def _match(self, grids: Sequence[ClipTable], runs: Runs, place: int, alike: float) -> Match:
-        length, last, song_last = (int(column[place]) for column in (runs.length, runs.clip, runs.song_clip))
-        grid, clips = grids[runs.grid[place]], self._clips
+    def _match(self, grids: Sequence[ClipTable], runs: Runs, index: int, alike: float) -> Match:
+        length, last, song_last = (int(column[index]) for column in (runs.length, runs.clip, runs.song_clip))
+        grid, clips = grids[runs.grid[index]], self._clips
         song = self._collection.songs.iloc[clips.row[song_last]]
         return Match(
             rank=0,
-            similarity=alike + float(runs.score[place]) / length,
+            similarity=alike + float(runs.score[index]) / length,
             start_s=float(grid.start_s[last - length + 1]),
             end_s=float(grid.end_s[last]),
             **{name: str(song[name]) for name in ("track_id", "path", "artist", "album", "title")},

@@ -24,10 +24,10 @@ class Query:
 
     Attributes:
         name: path, or track id of a song of the collection.
-        artist: who made it; empty where nobody says.
+        artist: who made it; empty where unknown.
         vector: ``(units,)``, its embedding.
         own: rows of the collection that are this very recording, by the SHA-1 of its samples, or this very file.
-        warnings: what there is to know of its sound, in sentences.
+        warnings: anything odd about the audio, in sentences.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Query:
         """A file's; its artist is what the collection says, or else its tags.
 
         Raises:
-            ArtistidError: there is nothing to hear.
+            ArtistidError: the song is silent.
         """
         outputs = audible(identifier.infer(sound))
         own = tuple(map(int, collection.copies(sound.sha1, path)))
@@ -57,7 +57,7 @@ class Query:
 
 
 def _artist_by_tags(path: Path, collection: Collection) -> str:
-    """Whose song a file is by its tags, which may name guests: rather somebody whom the collection knows."""
+    """The artist by a file's tags, which may name guests: preferably one of the collection."""
     known = set(collection.songs["artist"])
     return next(filter(known.__contains__, candidates(read_tags(path))), track_of_tags(path).artist)
 
@@ -69,9 +69,9 @@ class Similar:
     Attributes:
         query: its name.
         songs: the nearest ones, the nearest first.
-        artists: likewise.
+        artists: the same.
         left_out: track ids of the query's own recording, which is not compared with itself.
-        warnings: what there is to know of this answer, in sentences.
+        warnings: what limits this answer, in sentences.
     """
 
     query: str
@@ -110,7 +110,7 @@ def find_similar(collection: Collection, query: Query, top: int = 10, same_artis
 
 
 def songs_to_leave_out(collection: Collection, query: Query, same_artist: bool) -> tuple[set[int], list[str]]:
-    """The rows of the songs that a query is not compared with, and what there is to know of the answer.
+    """The rows of the songs that a query is not compared with, and what limits this answer.
 
     Raises:
         ArtistidError: no song is left to compare with.

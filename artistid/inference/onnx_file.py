@@ -26,7 +26,6 @@ from artistid.models.embedding import EmbeddingNetwork
 if TYPE_CHECKING:
     from onnx_ir import Model
 
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # known to ONNX Runtime since version 1.14
 OUTPUTS = ("probability", "clip_probability", "embedding")
 TRACED_SECONDS = 10.0  # any song of several clips and blocks of frames would do
@@ -146,7 +145,7 @@ def _notes(seconds: float, rate: int) -> npt.NDArray[np.float32]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter and its helpers tell of every operation that they pass over."""
+    """Without the exporter's log of every operation that it skips."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

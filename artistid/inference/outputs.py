@@ -18,8 +18,8 @@ class ClipOutputs:
         start_s, end_s: ``(clips,)`` seconds; a short song's clip ends with the song.
         probability: ``(clips, artists)`` float32; every row sums to 1.
         embedding: ``(clips, units)`` float32, the network's bottleneck; of no units where it has none.
-        silent: whether there was nothing to hear.
-        warnings: what there is to know of this sound, in sentences.
+        silent: whether the song is silent.
+        warnings: anything odd about the audio, in sentences.
         sha1: of the decoded samples, as in a catalog; empty where they were not at hand.
         trained_on: whether the network was trained on this recording, be it in another encoding.
     """

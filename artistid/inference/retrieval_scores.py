@@ -24,7 +24,7 @@ class RetrievalScores:
     Attributes:
         test: songs of the network's test subset, of albums that it was not trained on.
         unknown: songs of artists that it was not trained on at all; None where the collection has none.
-        without_artist: songs that nobody knows the artist of, left out.
+        without_artist: songs that no one knows the artist of, left out.
     """
 
     test: Retrieval | None
@@ -33,9 +33,9 @@ class RetrievalScores:
 
     def plain(self) -> dict[str, Any]:
         """As plain types, ready for JSON."""
-        found = {"test": self.test, "unknown": self.unknown}
+        by_kind = {"test": self.test, "unknown": self.unknown}
         return {
-            **{name: kind.plain() if kind else None for name, kind in found.items()},
+            **{name: kind.plain() if kind else None for name, kind in by_kind.items()},
             "without_artist": self.without_artist,
         }
 

@@ -1,4 +1,4 @@
-"""Songs that are no files: the features of samples."""
+"""Songs that are not files: the features of samples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def features_of_samples(samples: npt.ArrayLike, rate: int | None, features: LogM
         features: to be made of them.
 
     Raises:
-        ArtistidError: samples that are no sound.
+        ArtistidError: samples that are not sound.
     """
     mono, rate = _mono(samples), _checked_rate(rate)
     blocks = (mono[first : first + BLOCK_VALUES] for first in range(0, len(mono), BLOCK_VALUES))
@@ -45,13 +45,13 @@ def _mono(audio: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Samples (n,) float32, the mean of the channels."""
     samples = np.asarray(audio)
     if samples.dtype.kind not in "fiu":
-        raise ArtistidError(f"samples are to be real numbers, found {samples.dtype}")
+        raise ArtistidError(f"samples must be real numbers, found {samples.dtype}")
     if samples.ndim not in (1, 2) or not samples.size:
-        raise ArtistidError(f"samples are to be (n,), (n, channels) or (channels, n), found the shape {samples.shape}")
+        raise ArtistidError(f"samples must have the shape (n,), (n, channels) or (channels, n), found {samples.shape}")
     if samples.ndim == 2:
         channels = min(samples.shape)
         if samples.shape[0] == samples.shape[1] or channels > MOST_CHANNELS:
-            raise ArtistidError(f"samples of the shape {samples.shape}: which axis is the channels cannot be told")
+            raise ArtistidError(f"samples of the shape {samples.shape}: cannot tell which axis is the channels")
         samples = samples if samples.shape[1] == channels else samples.T
     if samples.dtype.kind in "iu":
         scale = 2.0 ** (8 * samples.dtype.itemsize - 1)

@@ -16,7 +16,7 @@ from artistid.data.catalog import Track, nfc
 from artistid.data.credits import credits_of
 from artistid.data.song import SongFeatures, SongReader
 from artistid.data.sources.base import track_from_path
-from artistid.data.tags import Tags, read_tags, tell_unread
+from artistid.data.tags import Tags, log_unread, read_tags
 from artistid.errors import ArtistidError, abbreviate
 from artistid.inference.batch import Songs, read_ahead
 from artistid.inference.collection import as_text
@@ -36,7 +36,7 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
     """What a collection says of one song.
 
     Raises:
-        ArtistidError: there is nothing to hear.
+        ArtistidError: the song is silent.
     """
     outputs = audible(identifier.infer(sound))
     for warning in outputs.warnings:
@@ -53,11 +53,11 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
 
 
 def audible(outputs: ClipOutputs) -> ClipOutputs:
-    """The same; raises ArtistidError where nothing was heard that could be compared with anything."""
+    """The same; raises ArtistidError for a silent song, which cannot be compared with anything."""
     if outputs.silent:
         raise ArtistidError("it is silence: there is nothing to embed")
     if not song_vector(outputs.embedding).any():
-        raise ArtistidError("its clips' embeddings cancel out: it has none of its own")
+        raise ArtistidError("its clips' embeddings cancel out: they have no mean direction")
     return outputs
 
 
@@ -78,7 +78,7 @@ class Source(Protocol):
     def track(self, path: Path) -> Track:
         """What a song is called."""
 
-    def tell_names(self) -> None:
+    def log_names(self) -> None:
         """Say how songs came by their artists, where that could be doubted."""
 
 
@@ -115,12 +115,12 @@ class Files:
     def _tagged(self) -> dict[Path, Track]:
         """What the tags of all say together."""
         tags = {path: read_tags(path) for path in self.paths}
-        tell_unread({printable(path): each for path, each in tags.items()})
+        log_unread({printable(path): each for path, each in tags.items()})
         credits = credits_of(tags)
-        credits.tell()
+        credits.log_decisions()
         return {path: _track(path, each, credits.artists[path]) for path, each in tags.items()}
 
-    def tell_names(self) -> None:
+    def log_names(self) -> None:
         counts = {by: len(artists) for by, artists in self._artists.items()}
         log.info("artists of %d files by their tags, of %d by their folders", counts["tags"], counts["folders"])
         if named := sorted(set(self._artists["folders"].values())):
@@ -165,7 +165,7 @@ class Prepared:
     def track(self, path: Path) -> Track:
         return self._tracks[path]
 
-    def tell_names(self) -> None:
+    def log_names(self) -> None:
         """The source has said it, if there is anything to say."""
 
     def _sound(self, track: Track) -> SongFeatures:

@@ -18,9 +18,8 @@ from typing import Any, BinaryIO
 import torch
 from hydra.utils import get_object
 
-from artistid.bounds import shown
 from artistid.errors import ArtistidError
-from artistid.trust import Trust, is_within, way_to_trust
+from artistid.trust import Trust, is_within, shown, way_to_trust
 
 # All that a pickle of weights and plain values names, as its second protocol writes it.
 DTYPES = r"float(16|32|64)|bfloat16|u?int(8|16|32|64)|bool"

@@ -26,7 +26,7 @@ from artistid.data.descriptors import Descriptors
 from artistid.data.features import Features
 from artistid.data.splits import Split
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import levels_of, monitored_score, score_levels
 from artistid.learning.logits import predictions_from_logits
@@ -178,8 +178,7 @@ def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[
     Raises:
         ArtistidError: what cannot be made of these settings, or is no parameter of the classifier.
     """
-    if config.model.fit_on not in ("clips", "songs"):
-        raise ArtistidError(f"model.fit_on={config.model.fit_on!r} is none of clips, songs")
+    require_choice("model.fit_on", config.model.fit_on, ("clips", "songs"))
     estimator, summary = (build(config.model[subset], f"model.{subset}") for subset in ("estimator", "summary"))
     try:
         grid = list(ParameterGrid(plain(config.model.grid) or {}))

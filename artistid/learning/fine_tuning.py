@@ -26,7 +26,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.features import LogMel
 from artistid.data.recordings import Recordings
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.specification import WEIGHTS_FILE, Specification, load_checkpoint, misfit
 from artistid.learning.system import CHECKPOINTS
@@ -219,7 +219,7 @@ def thaw_epochs(thaw: Any, stages: Sequence[str]) -> dict[str, int | None]:
         )
     if unknown := sorted(set(map(str, thaw)) - set(others)):
         raise ArtistidError(
-            f"fine_tuning.thaw: {', '.join(unknown)} is none of {', '.join(others)}, the stages behind the head"
+            f"fine_tuning.thaw: {', '.join(unknown)}: expected one of {', '.join(others)}, the stages behind the head"
         )
     epochs = {head: 0, **{stage: thaw.get(stage) for stage in others}}
     for (nearer, before), (stage, epoch) in pairwise(epochs.items()):
@@ -244,8 +244,7 @@ def check_fine_tuning(config: DictConfig) -> None:
         )
     settings = config.fine_tuning
     for name, choices in (("head", HEADS), ("batch_norm", MOVING)):
-        if settings[name] not in choices:
-            raise ArtistidError(f"fine_tuning.{name}={settings[name]!r} is none of {', '.join(choices)}")
+        require_choice(f"fine_tuning.{name}", settings[name], choices)
     factor = settings.lr_factor
     if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < float("inf"):
         raise ArtistidError(f"fine_tuning.lr_factor={factor}: expected a number above 0")

@@ -19,7 +19,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import nn
 
-from artistid.bounds import check_plain
 from artistid.config import build, plain
 from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
@@ -45,7 +44,7 @@ from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
 from artistid.learning.specification import CHECKPOINT_KEY, NOTHING_BEFORE, Specification, load_checkpoint, named
 from artistid.learning.system import BEST, CHECKPOINTS, LAST
 from artistid.settings import first_line
-from artistid.trust import Trust, trusted
+from artistid.trust import Trust, check_plain, trusted
 
 log = logging.getLogger(__name__)
 

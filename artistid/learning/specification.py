@@ -14,11 +14,10 @@ from hydra.utils import instantiate
 from torch import nn
 
 from artistid import __version__, old_names
-from artistid.bounds import BOUNDS, LONGEST_NAME, MOST_MEL_VALUES, check_bound, check_plain, shown
 from artistid.data.clips import ClipSpec
 from artistid.data.features import LogMel
 from artistid.data.recordings import Recordings
-from artistid.data.sources.described import check_description
+from artistid.data.sources.base import check_description
 from artistid.data.splits import SUBSETS
 from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
@@ -27,7 +26,16 @@ from artistid.learning.archive import load_archive
 from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import printable
-from artistid.trust import Trust, find_class
+from artistid.trust import (
+    BOUNDS,
+    LONGEST_ARTIST_NAME,
+    MOST_MEL_VALUES,
+    Trust,
+    check_bound,
+    check_plain,
+    find_class,
+    shown,
+)
 from artistid.writing import whole, write_text
 
 CHECKPOINT_KEY = "artistid"
@@ -121,7 +129,7 @@ class Specification:
         return specification
 
     def check(self) -> None:
-        """Raises ArtistidError for entries of other types, or outside the bounds of :mod:`artistid.bounds`."""
+        """Raises ArtistidError for entries of other types, or outside the bounds of :mod:`artistid.trust`."""
         kinds = {"list": list, "dict": dict, "str": str, "int": int}
         for field in fields(self):
             value, words = getattr(self, field.name), str(field.type)
@@ -134,13 +142,13 @@ class Specification:
         for name in ("artists", "recordings"):
             _check_texts(getattr(self, name), name)
         check_bound("artists", len(self.artists))
-        if len(set(self.artists)) < len(self.artists) or max(map(len, self.artists)) > LONGEST_NAME:
-            raise ArtistidError(f"artists has a name twice, or one of more than {LONGEST_NAME} characters")
+        if len(set(self.artists)) < len(self.artists) or max(map(len, self.artists)) > LONGEST_ARTIST_NAME:
+            raise ArtistidError(f"artists has a name twice, or one of more than {LONGEST_ARTIST_NAME} characters")
         check_bound("batch_size", self.batch_size)
         for name, choices in (("vote", METHODS), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 names = ", ".join(dict.fromkeys(map(str, choices)))
-                raise ArtistidError(f"{name}={shown(getattr(self, name))} is none of {names}")
+                raise ArtistidError(f"{name}={shown(getattr(self, name))}: expected one of {names}")
         for subset, settings in (("features", self.features), ("clip", self.clip), ("open_set", self.open_set or {})):
             for name, value in settings.items():
                 if f"{subset}.{name}" in BOUNDS and value is not None:
@@ -240,7 +248,7 @@ def check_targets(network: Any, data: Any, trust: Trust) -> None:
 
     Args:
         network: Hydra configuration.
-        data: see :mod:`artistid.data.sources.described`.
+        data: see :mod:`artistid.data.sources.base`.
         trust: packages whose networks and sources may be called, beside our own.
     """
     targets = list(targets_of(network))
@@ -250,7 +258,7 @@ def check_targets(network: Any, data: Any, trust: Trust) -> None:
         raise ArtistidError(f"network has the setting {min(special)}, which is not for a network")
     for target in targets:
         if not issubclass(find_class(target, ("artistid.models",), trust, "network"), nn.Module):
-            raise ArtistidError(f"it would call {target!r}, which is no part of artistid that is a network")
+            raise ArtistidError(f"it would call {target!r}, which is not part of artistid, or not a network")
     check_description(data, trust)
 
 

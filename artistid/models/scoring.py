@@ -68,7 +68,7 @@ class StandardisedSVC(ScoringClassifier):
     def fit(self, X: Any, y: Any) -> Self:
         """Fit to samples (n, columns) and their classes (n,)."""
         if self.strategy not in ("pairs", "rest"):
-            raise ValueError(f"strategy={self.strategy!r} is none of pairs, rest")
+            raise ValueError(f"strategy={self.strategy!r}: expected one of pairs, rest")
         X, y = validate_data(self, X, y)
         machine = SVC(C=self.C, gamma=self.gamma)
         self.pipeline_ = make_pipeline(

@@ -1,17 +1,26 @@
-"""What a report consists of: sections of paragraphs, tables and figures, whatever they are written as."""
+"""What a report consists of, and its files: one HTML page on its own, Markdown with its figures, and tables as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from omegaconf import DictConfig
+from PIL import Image
 
+from artistid.errors import ArtistidError
+from artistid.places import expanded
+from artistid.runs.provenance import provenance
 from artistid.runs.studies import Results, Run
 from artistid.trust import trusted
+from artistid.writing import sweep, write_csv, write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +47,23 @@ class ReportContext:
         return {"cache_dir": self.config.cache_dir, "workers": self.config.workers, "trust": trusted(self.config)}
 
 
+class Column(NamedTuple):
+    """A column of a table, as it is read.
+
+    Attributes:
+        heading: above it.
+        cell: what it shows of a row's values: text, or :class:`RunNumbers`.
+    """
+
+    heading: str
+    cell: Callable[[Mapping[str, Any]], Any]
+
+    @classmethod
+    def of(cls, name: str, format_: Callable[[Any], Any] = str, heading: str = "") -> Column:
+        """The column of one value, headed by its own name if no other is given."""
+        return cls(heading or name, lambda row: format_(row[name]))
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A table, as read and as data.
@@ -45,18 +71,28 @@ class Table:
     Attributes:
         name: of its CSV file, without ending.
         caption: what it shows.
-        cells: as read: text, or :class:`RunNumbers`.
-        data: as written to CSV, unrounded.
+        rows: of values by name, unrounded.
+        columns: what is shown of them.
         runs: it was made from.
         notes: below it.
     """
 
     name: str
     caption: str
-    cells: pd.DataFrame
-    data: pd.DataFrame
-    runs: Sequence[Run]
+    rows: Sequence[Mapping[str, Any]]
+    columns: Sequence[Column]
+    runs: Sequence[Run] = ()
     notes: Sequence[str] = ()
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """As read."""
+        return pd.DataFrame({column.heading: [column.cell(row) for row in self.rows] for column in self.columns})
+
+    @property
+    def data(self) -> pd.DataFrame:
+        """As written to CSV."""
+        return pd.DataFrame([{name: _as_data(value) for name, value in row.items()} for row in self.rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +148,10 @@ class RunNumbers(tuple[int, ...]):
         return ranges
 
 
+def _as_data(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, RunNumbers) else value
+
+
 def origin(runs: Sequence[Run]) -> str:
     """Of which code, and on what, runs were made; the list of runs has the commands."""
     members = [member for run in runs for member in run.members]
@@ -127,3 +167,109 @@ def short_revision(run: Run) -> str:
         return f"unknown (artistid {run.scores.get('versions', {}).get('artistid', 'unknown')})"
     commit, plus, changes = revision.partition("+")
     return commit[:7] + plus + changes
+
+
+REPORT_MARK = ".artistid-report"
+PAGE, MARKDOWN, TABLE_FOLDER, FIGURES = "report.html", "report.md", "tables", "figures"
+GENERATOR = '<meta name="generator" content="artistid.report">'
+TITLE = "Music artist classification: report"
+MARKDOWN_SIGNS = re.compile(r"([\\`*_<>\[\]|#~])")
+
+
+def begin_folder(path: str | Path) -> Path:
+    """Make the report's folder, and remove an earlier report from it.
+
+    Until the report is written, a page says that it is unfinished. Whenever the process is killed, the folder is
+    known as a report's by a mark that is written first.
+
+    Raises:
+        ArtistidError: it holds something else, or can't be written.
+    """
+    out = expanded(path)
+    page = out / PAGE
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()) and not _is_report(out):
+            raise ArtistidError(f"out={path} is not empty and holds no report of artistid; choose another folder")
+        (out / REPORT_MARK).touch()
+        write_text(page, f"<!DOCTYPE html>{GENERATOR}<p>This report was begun and is not finished.")
+        sweep(out)
+        for name in (TABLE_FOLDER, FIGURES):
+            if (out / name).exists():
+                shutil.rmtree(out / name)
+        (out / MARKDOWN).unlink(missing_ok=True)
+    except OSError as error:
+        raise ArtistidError(f"cannot write the report to out={path}: {error}") from error
+    return out
+
+
+def _is_report(out: Path) -> bool:
+    """Whether a report was begun here; earlier versions wrote no mark, only the page."""
+    page = out / PAGE
+    return (out / REPORT_MARK).exists() or (page.exists() and GENERATOR in page.read_text(encoding="utf-8"))
+
+
+def write_report(sections: Sequence[Section], out: Path) -> Path:
+    """Write sections, whose figures are in ``out`` already, as HTML, Markdown and CSV.
+
+    Returns:
+        The HTML page.
+    """
+    (out / TABLE_FOLDER).mkdir(exist_ok=True)
+    for section in _walk(sections):
+        for block in section.blocks:
+            if isinstance(block, Table):
+                write_csv(out / TABLE_FOLDER / f"{block.name}.csv", block.data)
+    environment = _environment(out)
+    made = provenance({})
+    for name in (MARKDOWN, PAGE):
+        text = environment.get_template(f"{name}.jinja").render(
+            title=TITLE, generator=GENERATOR, sections=sections, made=made
+        )
+        write_text(out / name, text)
+    return out / PAGE
+
+
+def _walk(sections: Sequence[Section]) -> list[Section]:
+    """All sections, nested ones too."""
+    return [found for section in sections for found in (section, *_walk(section.sections))]
+
+
+def _environment(out: Path) -> Environment:
+    def below_out(path: Path) -> str:
+        return path.relative_to(out).as_posix()
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(("html.jinja",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests |= {
+        "table": lambda block: isinstance(block, Table),
+        "picture": lambda block: isinstance(block, Picture),
+        "run_numbers": lambda cell: isinstance(cell, RunNumbers),
+        "a_number": lambda cell: isinstance(cell, str) and bool(re.fullmatch(r"(to|[\d\s.,/–−+†±<])*", cell)),
+    }
+    environment.filters |= {
+        "below_out": below_out,
+        "data_uri": lambda path: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
+        "inches": _inches,
+        "contents": lambda path: path.read_text(encoding="utf-8"),
+        "origin": origin,
+        "run_numbers": RunNumbers.of,
+        "markdown": lambda text: MARKDOWN_SIGNS.sub(r"\\\1", str(text)),
+        "rows": _rows,
+    }
+    return environment
+
+
+def _rows(table: Table) -> list[list[Any]]:
+    return [list(row) for row in table.cells.itertuples(index=False, name=None)]
+
+
+def _inches(path: Path) -> float:
+    """How wide a PNG is meant to be."""
+    with Image.open(path) as image:
+        return image.width / image.info.get("dpi", (96,))[0]

@@ -1,4 +1,4 @@
-"""The report's figures, over the runs of a study; ``artistid.evaluation.figures`` draws those of a single run."""
+"""The report's figures, over the runs of a study; ``artistid.evaluation.plots`` draws those of a single run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import (
+from artistid.evaluation.plots import (
     CELLS,
     MARKERS,
     MOST_ARTISTS_WITH_COUNTS,
@@ -27,11 +27,9 @@ from artistid.evaluation.figures import (
     save,
     shortened,
 )
-from artistid.evaluation.scores import confusion
+from artistid.evaluation.scores import LEVELS, confusion
 from artistid.reporting import published
 from artistid.runs.studies import Run, Study, mean_and_sd
-
-LEVELS = tuple(published.TABLES)
 
 
 def f1_by_clip(study: Study, path: Path) -> None:
@@ -42,13 +40,13 @@ def f1_by_clip(study: Study, path: Path) -> None:
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, level in zip(panels, LEVELS, strict=True):
-        for place, (split, colour, marker) in enumerate(zip(study.splits, PALETTE, MARKERS, strict=False)):
+        for index, (split, colour, marker) in enumerate(zip(study.splits, PALETTE, MARKERS, strict=False)):
             cells = {seconds: runs for (of_split, seconds), runs in study.cells.items() if of_split == split}
             means = [mean_and_sd([run.test(level)["f1_weighted"] for run in runs]) for runs in cells.values()]
             if means:
                 mean, sd = np.array(means).T
                 axes.errorbar(
-                    _aside(cells, place), mean, np.nan_to_num(sd), color=colour, marker=marker, capsize=3, linewidth=2
+                    _aside(cells, index), mean, np.nan_to_num(sd), color=colour, marker=marker, capsize=3, linewidth=2
                 )
             _dashed(
                 axes,
@@ -74,10 +72,10 @@ def producer_effect(study: Study, effect: pd.DataFrame, path: Path) -> None:
     """
     figure = Figure(figsize=(6.5, 4.4), layout="constrained")
     axes = figure.subplots()
-    for place, (level, colour, marker) in enumerate(zip(LEVELS, PALETTE, MARKERS, strict=False)):
+    for index, (level, colour, marker) in enumerate(zip(LEVELS, PALETTE, MARKERS, strict=False)):
         rows = effect[effect["level"] == level]
         axes.errorbar(
-            _aside(rows["clip_s"], place),
+            _aside(rows["clip_s"], index),
             rows["difference"],
             [rows["difference"] - rows["ci95_low"], rows["ci95_high"] - rows["difference"]],
             color=colour,
@@ -101,16 +99,16 @@ def systems(scores: pd.DataFrame, path: Path) -> None:
         path: where to save.
     """
     order = scores[scores["level"] == "song"].groupby("system")["f1_weighted"].mean().sort_values()
-    place = {system: number for number, system in enumerate(order.index)}
+    index = {system: number for number, system in enumerate(order.index)}
     splits = list(dict.fromkeys(scores["split"]))
-    figure = Figure(figsize=(9, 1.6 + 0.36 * len(place)), layout="constrained")
+    figure = Figure(figsize=(9, 1.6 + 0.36 * len(index)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, level in zip(panels, LEVELS, strict=True):
         for number, (split, colour, marker) in enumerate(zip(splits, PALETTE, MARKERS, strict=False)):
             rows = scores[(scores["level"] == level) & (scores["split"] == split)]
             axes.errorbar(
                 rows["f1_weighted"],
-                [place[system] + 0.12 * (number - (len(splits) - 1) / 2) for system in rows["system"]],
+                [index[system] + 0.12 * (number - (len(splits) - 1) / 2) for system in rows["system"]],
                 xerr=rows["f1_weighted_sd"].fillna(0),
                 color=colour,
                 marker=marker,
@@ -118,11 +116,11 @@ def systems(scores: pd.DataFrame, path: Path) -> None:
                 capsize=3,
             )
         axes.set_xlim(0, 1.02)
-        axes.set_ylim(-0.6, len(place) - 0.4)
+        axes.set_ylim(-0.6, len(index) - 0.4)
         axes.set_xlabel("weighted F1, test")
         axes.set_title(f"{level} level")
         _plain_axes(axes)
-    panels[0].set_yticks(range(len(place)), [shortened(system) for system in place])
+    panels[0].set_yticks(range(len(index)), [shortened(system) for system in index])
     as_written(*panels[0].get_yticklabels())
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="none", label=f"{split} split")
@@ -152,8 +150,8 @@ def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
         ),
     )
     for axes, quantity, columns in panels:
-        for place, epochs in enumerate(curves.values()):
-            style = {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
+        for index, epochs in enumerate(curves.values()):
+            style = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
             best = epochs["val/loss"].idxmin()
             for column, _, line in columns:
                 if column in epochs:
@@ -171,8 +169,8 @@ def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
     loss_axes.set_ylim(bottom=0)
     f1_axes.set_ylim(-0.02, 1.02)
     handles = [
-        Line2D([], [], color=PALETTE[place % len(PALETTE)], marker=MARKERS[place % len(MARKERS)], label=_trial(run))
-        for place, run in enumerate(curves)
+        Line2D([], [], color=PALETTE[index % len(PALETTE)], marker=MARKERS[index % len(MARKERS)], label=_trial(run))
+        for index, run in enumerate(curves)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
     save(figure, path, PRINT_DPI)
@@ -180,7 +178,7 @@ def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
 
 
 def confusion_over_trials(runs: Sequence[Run], level: str, title: str, path: Path) -> None:
-    """Who is taken for whom, summed over trials of the same artists."""
+    """Who is confused with whom, summed over trials of the same artists."""
     outcomes = [run.outcomes[level] for run in runs]
     label = np.concatenate([outcome.label for outcome in outcomes])
     predicted = np.concatenate([outcome.predicted for outcome in outcomes])
@@ -253,9 +251,9 @@ def _published_average(level: str, split: str, seconds: float) -> float:
     return cell.average if cell else math.nan
 
 
-def _aside(seconds: Iterable[float], place: int) -> list[float]:
+def _aside(seconds: Iterable[float], index: int) -> list[float]:
     """Clip lengths a little beside their tick, so that the bars of several curves don't hide one another."""
-    return [value * (1.04 if place % 2 else 0.96) for value in seconds]
+    return [value * (1.04 if index % 2 else 0.96) for value in seconds]
 
 
 def _dashed(axes: Axes, values: Mapping[int, float], colour: str, marker: str) -> None:

@@ -27,8 +27,9 @@ from plotly.offline import get_plotlyjs
 from artistid.data.catalog import Catalog, nfc, read_rows
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import PALETTE, as_written, save, shortened
-from artistid.reporting.embedding import NEIGHBOURS, Clustering, Embedding, embed, open_run
+from artistid.evaluation.plots import PALETTE, as_written, save, shortened
+from artistid.evaluation.score_table import UNITS
+from artistid.reporting.projection import NEIGHBOURS, Clustering, Embedding, embed, open_run
 from artistid.runs.folder import RunFolder
 from artistid.trust import Trust
 from artistid.writing import write_text
@@ -45,7 +46,6 @@ SHAPES = (
     ("X", "x", 1.1),
     ("*", "star", 1.4),
 )
-LEVELS = {"frame": "clips", "song": "songs"}
 LEGEND_ROWS = 25
 PIXELS_PER_POINT = 4 / 3
 # As SVG, each point is an element of its own; beyond this many, browsers become slow and WebGL draws them.
@@ -59,7 +59,7 @@ CONFIG = {
 }
 
 
-class Style(NamedTuple):
+class MapStyle(NamedTuple):
     """How the points of one artist look, in matplotlib's and plotly's words; ``scale`` is for their width."""
 
     colour: str
@@ -103,10 +103,11 @@ def write_map(
         seed: of t-SNE.
         k: neighbours that the purity counts.
         genres: by track id or by artist, see :func:`read_genres`; the page then colours by genre as well.
-        cache_dir, workers, trust: see :func:`artistid.reporting.embedding.open_run`.
+        cache_dir, workers, trust: see :func:`artistid.reporting.projection.open_run`.
 
     Raises:
-        ArtistidError: see :func:`artistid.reporting.embedding.open_run` and :func:`artistid.reporting.embedding.embed`;
+        ArtistidError: see :func:`artistid.reporting.projection.open_run` and
+            :func:`artistid.reporting.projection.embed`;
             also for a song without a genre where ``genres`` are given.
     """
     classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)
@@ -151,19 +152,20 @@ def read_genres(path: str | Path) -> dict[str, str]:
 
 def _genre_of_each(points: pd.DataFrame, genres: Mapping[str, str]) -> pd.Series:
     """Genre of the track, or else of its artist."""
-    found = points["track_id"].map(genres).fillna(points["artist"].map(genres))
-    if missing := sorted(set(points["artist"][found.isna()])):
+    assigned = points["track_id"].map(genres).fillna(points["artist"].map(genres))
+    if missing := sorted(set(points["artist"][assigned.isna()])):
         raise ArtistidError(
-            f"{points['track_id'][found.isna()].nunique()} of {points['track_id'].nunique()} test songs have no genre, "
+            f"{points['track_id'][assigned.isna()].nunique()} of {points['track_id'].nunique()} test songs have no "
+            "genre, "
             f"under their track id or their artist; these are by {', '.join(missing)}"
         )
-    return found
+    return assigned
 
 
-def styles(names: Sequence[str]) -> dict[str, Style]:
+def styles(names: Sequence[str]) -> dict[str, MapStyle]:
     """A look for each name, by their order; from the 57th on looks come again."""
     looks = zip(cycle(PALETTE), cycle(SHAPES), strict=False)
-    return {name: Style(colour, *shape) for name, (colour, shape) in zip(names, looks, strict=False)}
+    return {name: MapStyle(colour, *shape) for name, (colour, shape) in zip(names, looks, strict=False)}
 
 
 def draw_map(levels: Mapping[str, Embedding], scores: Mapping[str, Mapping[str, Clustering]], path: str | Path) -> None:
@@ -190,7 +192,7 @@ def draw_map(levels: Mapping[str, Embedding], scores: Mapping[str, Mapping[str, 
                 linewidths=0.3,
                 edgecolors="white",
             )
-        axes.set_title(f"{LEVELS[level]} (n = {score.n}): {score}", fontsize=10)
+        axes.set_title(f"{UNITS[level]} (n = {score.n}): {score}", fontsize=10)
         axes.set_aspect("equal", adjustable="datalim")
         axes.set(xticks=[], yticks=[])  # t-SNE's axes mean nothing
     legend = figure.legend(
@@ -243,7 +245,7 @@ def write_page(
         plotly_js=get_plotlyjs(),
         figure=figure.to_json(),  # which escapes what would end the script
         config=CONFIG,
-        levels=LEVELS,
+        levels=UNITS,
         labels=labels,
         scores={
             level: {label: f"n = {score.n}: {score}" for label, score in by_label.items()}
@@ -274,7 +276,7 @@ def _traces(levels: Mapping[str, Embedding], labels: Sequence[str]) -> Iterator[
                     "line": {"width": 0.5, "color": "white"},
                 },
                 customdata=_hover_data(points),
-                hovertemplate="<br>".join(f"%{{customdata[{place}]}}" for place in range(4)) + "<extra></extra>",
+                hovertemplate="<br>".join(f"%{{customdata[{index}]}}" for index in range(4)) + "<extra></extra>",
                 visible=(level, label) == ("frame", labels[0]),
                 showlegend=True,
                 meta={"level": level, "label": label},
@@ -301,7 +303,7 @@ def _clock(seconds: float) -> str:
 
 
 def audio_uri(audio: Path, page: Path) -> str | None:
-    """Where a page finds an audio file, relative to itself where it can be; None if there is no such file."""
+    """Where a page finds an audio file, relative to itself where it can be; None if it does not exist."""
     if not audio.is_file():
         return None
     try:

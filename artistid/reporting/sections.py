@@ -9,9 +9,10 @@ from pathlib import Path
 
 from artistid.data.splits import PROTOCOLS
 from artistid.errors import ArtistidError
+from artistid.evaluation.score_table import UNITS
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Picture, ReportContext, Section
-from artistid.reporting.maps import LEVELS, read_genres, write_map
+from artistid.reporting.maps import read_genres, write_map
 from artistid.reporting.spectrograms import write_spectrograms
 from artistid.runs.studies import SPLITS, Run, Study, differing_settings
 
@@ -57,7 +58,7 @@ def summary(context: ReportContext) -> Iterator[Section]:
 def _coverage(study: Study) -> str:
     """How many of the paper's trainings a study has."""
     wanted = [(split, seconds) for split in SPLITS for seconds in published.CLIPS]
-    trials = [len(study.cell(*place)) for place in wanted]
+    trials = [len(study.cell(*cell)) for cell in wanted]
     full = sum(n >= len(published.SEEDS) for n in trials)
     some = sum(0 < n < len(published.SEEDS) for n in trials)
     n_runs = sum(len(run.members) for run in study.runs)
@@ -105,8 +106,8 @@ def _producer_effect(study: Study, folder: Path, draws: int, seed: int) -> Itera
     path = folder / "producer_effect.png"
     figures.producer_effect(study, effect, path)
     caption = (
-        f"The producer effect for {study.title}: how much higher the song split scores, which has heard other songs of "
-        "the albums it is tested on. Means over trials; bars are 95 % intervals over songs. Dashed, with "
+        f"The producer effect for {study.title}: how much higher the song split scores, which was trained on other "
+        "songs of the albums it is tested on. Means over trials; bars are 95 % intervals over songs. Dashed, with "
         f"hollow markers: published averages on {published.DATA}."
     )
     yield Section("The producer effect", [Picture(path, caption, table.runs), table])
@@ -142,14 +143,14 @@ def _conditions(study: Study, folder: Path) -> Iterator[Section]:
             )
             blocks.append(Picture(curves, caption, drawn))
         if bare := [str(run.number) for run in members if run not in drawn]:
-            blocks.append(f"No learning curves of runs {', '.join(bare)}: there is no validation loss by epoch.")
+            blocks.append(f"No learning curves of runs {', '.join(bare)}: they logged no validation loss by epoch.")
         for level in published.TABLES:
             for number, group in enumerate(_of_same_artists(runs)):
                 path = folder / f"confusion_{level}-{split}-{seconds:g}s{_suffix(number)}.png"
                 n = sum(run.test(level)["n"] for run in group)
                 title = f"{name}, {level} level: {len(group)} trials, n = {n:,}"
                 figures.confusion_over_trials(group, level, title, path)
-                caption = f"Who is taken for whom: {study.title}, {name}, {level} level, test, summed over trials."
+                caption = f"Who is confused with whom: {study.title}, {name}, {level} level, test, summed over trials."
                 blocks.append(Picture(path, caption, group))
         yield Section(name[0].upper() + name[1:], blocks)
 
@@ -200,16 +201,16 @@ def comparisons(context: ReportContext) -> Iterator[Section]:
     )
     if context.config.compare:
         pairs = tables.chosen_pairs(context.results, context.config.compare)
-        found = [tables.comparison_table("chosen pairs", pairs, draws, seed)]
+        compared = [tables.comparison_table("chosen pairs", pairs, draws, seed)]
     else:
         how += (
             " Every condition is compared with the one of the highest mean F1 on its split, in the trials that both "
             "have. That one was picked by these same scores, which flatters it."
         )
         by_data = {data: tables.pairs_with_the_best(group) for data, group in _by_data(context)}
-        found = [tables.comparison_table(data, pairs, draws, seed) for data, pairs in by_data.items() if pairs]
-    if found:
-        yield Section("Paired comparisons", [how, *found])
+        compared = [tables.comparison_table(data, pairs, draws, seed) for data, pairs in by_data.items() if pairs]
+    if compared:
+        yield Section("Paired comparisons", [how, *compared])
 
 
 def method(context: ReportContext) -> Iterator[Section]:
@@ -228,7 +229,7 @@ def method(context: ReportContext) -> Iterator[Section]:
             "is Wilson's for as many independent songs as would spread as much. They speak of the choice of test "
             "songs, not of the spread between trainings.",
             f"The published figures are worked out from the single trials that the authors of the paper released; "
-            f"{tables.MARK.strip()} marks where the printed tables differ from them.",
+            f"{tables.MISPRINT_MARK.strip()} marks where the printed tables differ from them.",
         ],
     )
 
@@ -248,7 +249,7 @@ def left_out(context: ReportContext) -> Iterator[Section]:
 
 
 def runs(context: ReportContext) -> Iterator[Section]:
-    """The list that all else refers to."""
+    """The list of runs, which everything else refers to."""
     yield Section("Runs", [*_threads(context), tables.run_table(context.results.runs)])
 
 
@@ -261,10 +262,10 @@ def _threads(context: ReportContext) -> Iterator[str]:
                 if member.threads:
                     by_threads[member.threads].append(str(member.number))
             if len(by_threads) > 1:
-                told = "; ".join(f"{n}: runs {', '.join(numbers)}" for n, numbers in sorted(by_threads.items()))
+                by_count = "; ".join(f"{n}: runs {', '.join(numbers)}" for n, numbers in sorted(by_threads.items()))
                 yield (
                     f"{study.title}, {split} split, {tables.clip_length(seconds)}: trained on different numbers of "
-                    f"threads ({told}), which round differently, so that one seed ends elsewhere on each."
+                    f"threads ({by_count}), which round differently, so that one seed ends elsewhere on each."
                 )
 
 
@@ -274,7 +275,7 @@ def spectrograms(context: ReportContext) -> Iterator[Section]:
     for data, of_data in _by_data(context):
         run = next((study.runs[0] for study in of_data if not study.is_baseline), None)
         if run is None:
-            blocks.append(f"No spectrograms of {data}: there is no network that was given any.")
+            blocks.append(f"No spectrograms of {data}: no network was trained on any.")
             continue
         path = context.figures / tables.slug(data) / "spectrograms.png"
         try:
@@ -302,7 +303,7 @@ def maps(context: ReportContext) -> Iterator[Section]:
         except ArtistidError as error:
             blocks.append(f"No map of run {run.number}: {error}")
             continue
-        clusters = "; ".join(f"{LEVELS[level]}: {scores['artist']}" for level, scores in files.scores.items())
+        clusters = "; ".join(f"{UNITS[level]}: {scores['artist']}" for level, scores in files.scores.items())
         caption = (
             f"Where {run.condition['model']} puts the test clips of {run.condition['data']}, {run.condition['split']} "
             f"split, {run.condition['clip']}, and their averages per song: t-SNE of its bottleneck (paper, Fig. 3). "

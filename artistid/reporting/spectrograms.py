@@ -15,12 +15,12 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.features import LogMel
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import as_written, save, shortened
-from artistid.reporting.embedding import open_run
+from artistid.evaluation.plots import as_written, save, shortened
+from artistid.reporting.projection import open_run
 from artistid.trust import Trust
 
 # A frame whose loudest mel bin is farther below the song's loudest than this counts as silent.
-AUDIBLE_DB = 40.0
+EXCERPT_AUDIBLE_DB = 40.0
 # Excerpts are drawn from those with at least this share of the audible frames that the song's best one has.
 NEARLY_AS_AUDIBLE = 0.9
 
@@ -56,13 +56,13 @@ def write_spectrograms(
         out: the file, in the format of its suffix; the folder is made if needed.
         seed: draws the songs and the places in them.
         seconds: of each excerpt.
-        cache_dir, workers, trust: see :func:`artistid.reporting.embedding.open_run`.
+        cache_dir, workers, trust: see :func:`artistid.reporting.projection.open_run`.
 
     Returns:
         ``out``.
 
     Raises:
-        ArtistidError: see :func:`artistid.reporting.embedding.open_run`.
+        ArtistidError: see :func:`artistid.reporting.projection.open_run`.
     """
     classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)
     features = classifier.specification.log_mel()
@@ -107,7 +107,7 @@ def draw_excerpts(
 def _audible_starts(log_mel: NDArray[np.float16], n_frames: int) -> NDArray[np.integer]:
     """First frames of the excerpts to choose from."""
     level = log_mel.max(axis=1)
-    audible = level >= level.max() - AUDIBLE_DB
+    audible = level >= level.max() - EXCERPT_AUDIBLE_DB
     n_audible = np.convolve(audible, np.ones(min(n_frames, len(audible)), int), mode="valid")
     return np.flatnonzero(n_audible >= NEARLY_AS_AUDIBLE * n_audible.max())
 

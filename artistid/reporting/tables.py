@@ -15,49 +15,46 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.comparison import Comparison, compare_trials, holm
 from artistid.evaluation.scores import mean_f1, mean_f1_interval
 from artistid.reporting import published
-from artistid.reporting.document import RunNumbers, Table, short_revision
+from artistid.reporting.document import Column, RunNumbers, Table, short_revision
 from artistid.runs.studies import SPLITS, LeftOut, Results, Run, Study, mean_and_sd
 
 DASH = "–"
-MARK = " †"
+MISPRINT_MARK = " †"
 
 
 def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
     """Table IV (``frame``) or V (``song``) of a study beside the paper's: a row per clip length and split."""
-    places = [
+    cells = [
         (seconds, split)
         for seconds in sorted({*published.CLIPS, *study.clips})
         for split in study.splits
         if split in SPLITS or (split, seconds) in study.cells
     ]
-    rows = [_score_row(study, level, split, seconds, draws, seed) for seconds, split in places]
-    data = pd.DataFrame(rows)
-    cells = pd.DataFrame(
-        {
-            "clip": [clip_length(row["clip_s"]) for row in rows],
-            "split": data["split"],
-            "average ± sd": [_with_sd(row["average"], row["sd"]) for row in rows],
-            "best": [_number(row["best"]) for row in rows],
-            "95 % interval": [_interval(row["ci95_low"], row["ci95_high"]) for row in rows],
-            "trials": [_trials(row["trials"], row["split"]) for row in rows],
-            "test songs": [_span(row["songs_min"], row["songs_max"]) for row in rows],
-            "test clips": [_span(row["clips_min"], row["clips_max"]) for row in rows],
-            "published average ± sd": [
-                _with_sd(row["published_average"], row["published_sd"]) + _mark(row["misprinted_average"])
-                for row in rows
-            ],
-            "published best": [_number(row["published_best"]) + _mark(row["misprinted_best"]) for row in rows],
-            "runs": [RunNumbers(row["runs"]) for row in rows],
-        }
+    rows = [_score_row(study, level, split, seconds, draws, seed) for seconds, split in cells]
+    columns = (
+        Column.of("clip_s", clip_length, "clip"),
+        Column.of("split"),
+        Column("average ± sd", lambda row: _with_sd(row["average"], row["sd"])),
+        Column.of("best", _number),
+        Column("95 % interval", lambda row: _interval(row["ci95_low"], row["ci95_high"])),
+        Column("trials", lambda row: _trials(row["trials"], row["split"])),
+        Column("test songs", lambda row: _span(row["songs_min"], row["songs_max"])),
+        Column("test clips", lambda row: _span(row["clips_min"], row["clips_max"])),
+        Column(
+            "published average ± sd",
+            lambda row: _with_sd(row["published_average"], row["published_sd"]) + _mark(row["misprinted_average"]),
+        ),
+        Column("published best", lambda row: _number(row["published_best"]) + _mark(row["misprinted_best"])),
+        Column.of("runs", RunNumbers),
     )
     notes = [
-        f"{MARK.strip()} Worked out from the authors' trials; the paper prints {_misprinted(row)}."
+        f"{MISPRINT_MARK.strip()} Worked out from the authors' trials; the paper prints {_misprinted(row)}."
         for row in rows
         if _misprinted(row)
     ]
     notes += [
         f"{split}: a trial is {n_folds} runs, one per fold; their test predictions are scored as one test, in which "
-        "each track is once. This is no mean over folds."
+        "each track is once. This is not mean over folds."
         for split, n_folds in sorted({(run.condition["split"], len(run.folds)) for run in study.runs if run.folds})
     ]
     if study.data != published.DATA:
@@ -69,8 +66,8 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
     return Table(
         f"{published.TABLES[level].lower().replace(' ', '_')}_{level}-{slug(study.title)}",
         caption,
-        cells,
-        data.assign(runs=[" ".join(map(str, row["runs"])) for row in rows]),
+        rows,
+        columns,
         study.runs,
         notes,
     )
@@ -138,24 +135,20 @@ def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
 
 def producer_table(study: Study, data: pd.DataFrame) -> Table:
     """What :func:`producer_effect` found, as a table."""
-    cells = pd.DataFrame(
-        {
-            "level": data["level"],
-            "clip": [clip_length(value) for value in data["clip_s"]],
-            "song − album": [_signed(value) for value in data["difference"]],
-            "95 % interval": [
-                _signed_interval(*pair) for pair in zip(data["ci95_low"], data["ci95_high"], strict=True)
-            ],
-            "published": [_signed(value) for value in data["published"]],
-            "runs": data["runs"],
-        }
+    columns = (
+        Column.of("level"),
+        Column.of("clip_s", clip_length, "clip"),
+        Column.of("difference", _signed, "song − album"),
+        Column("95 % interval", lambda row: _signed_interval(row["ci95_low"], row["ci95_high"])),
+        Column.of("published", _signed),
+        Column.of("runs", RunNumbers),
     )
     return Table(
         f"producer_effect-{slug(study.title)}",
         f"The producer effect for {study.title}: weighted F1 of the song split minus that of the album split, means "
         "over trials.",
-        cells,
-        data.assign(runs=[" ".join(map(str, runs)) for runs in data["runs"]]),
+        _records(data),
+        columns,
         _numbered(study.runs, data["runs"]),
     )
 
@@ -163,16 +156,15 @@ def producer_table(study: Study, data: pd.DataFrame) -> Table:
 def published_systems_table() -> Table:
     """Table III as it is published, and what authors of its works say in their own abstracts."""
     frame = published.baselines()
-    cells = frame.assign(
-        artists=[_whole(n) for n in frame["artists"]], accuracy=[_number(value) for value in frame["accuracy"]]
-    ).rename(columns={"read_in": "read in"})
+    formats = {"artists": _whole, "accuracy": _number}
+    headings = {"read_in": "read in"}
+    columns = [Column.of(name, formats.get(name, str), headings.get(name, "")) for name in frame.columns]
     return Table(
         "table_iii-published",
         f"Table III as {published.PAPER} print it, and what authors of these works report themselves.",
-        cells,
-        frame,
-        (),
-        [
+        _records(frame),
+        columns,
+        notes=[
             "The paper quotes others here: on other music, with other protocols, scored by accuracy. Beside what is "
             "measured they say what was usual, not what is better."
         ],
@@ -189,19 +181,16 @@ def system_scores(studies: Sequence[Study]) -> pd.DataFrame:
 
 def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Table:
     """Table III as it is measured on a data set, from :func:`system_scores`."""
-    records = frame.to_dict("records")
-    cells = pd.DataFrame(
-        {
-            "system": frame["system"],
-            "split": frame["split"],
-            "level": frame["level"],
-            "clip": [clip_length(row["clip_s"]) for row in records],
-            "accuracy ± sd": [_with_sd(row["accuracy"], row["accuracy_sd"]) for row in records],
-            "weighted F1 ± sd": [_with_sd(row["f1_weighted"], row["f1_weighted_sd"]) for row in records],
-            "trials": [_trials(row["trials"], row["split"]) for row in records],
-            "artists": [_whole(row["artists"]) for row in records],
-            "runs": frame["runs"],
-        }
+    columns = (
+        Column.of("system"),
+        Column.of("split"),
+        Column.of("level"),
+        Column.of("clip_s", clip_length, "clip"),
+        Column("accuracy ± sd", lambda row: _with_sd(row["accuracy"], row["accuracy_sd"])),
+        Column("weighted F1 ± sd", lambda row: _with_sd(row["f1_weighted"], row["f1_weighted_sd"])),
+        Column("trials", lambda row: _trials(row["trials"], row["split"])),
+        Column.of("artists", _whole),
+        Column.of("runs", RunNumbers),
     )
     notes = [
         "Of a model with several clip lengths, the one with the best mean weighted F1 of validation, at that level.",
@@ -210,8 +199,8 @@ def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Ta
     return Table(
         f"table_iii-{slug(data)}",
         f"Table III as measured on {data}: systems side by side, test, mean over trials.",
-        cells,
-        frame.assign(runs=[" ".join(map(str, runs)) for runs in frame["runs"]]),
+        _records(frame),
+        columns,
         _numbered(tuple(chain.from_iterable(study.runs for study in studies)), frame["runs"]),
         notes,
     )
@@ -249,7 +238,7 @@ def _system_row(study: Study, split: str, level: str) -> dict[str, Any] | None:
     }
 
 
-class Pair(NamedTuple):
+class SystemPair(NamedTuple):
     """Two systems to compare, and their runs in the trials that both have."""
 
     split: str
@@ -258,7 +247,7 @@ class Pair(NamedTuple):
     trials: list[tuple[Run, Run]]
 
 
-def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Pair]:
+def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[SystemPair]:
     """Pairs of runs by their folders.
 
     Raises:
@@ -269,11 +258,11 @@ def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Pai
         if isinstance(chosen, str) or len(chosen) != 2:
             raise ArtistidError(f"compare={compare}: expected a list of pairs of run folders, [[first,second],…]")
         first, second = (results.find(path, "compare") for path in chosen)
-        pairs.append(Pair(first.condition["split"], first.name, second.name, [(first, second)]))
+        pairs.append(SystemPair(first.condition["split"], first.name, second.name, [(first, second)]))
     return pairs
 
 
-def pairs_with_the_best(studies: Sequence[Study]) -> list[Pair]:
+def pairs_with_the_best(studies: Sequence[Study]) -> list[SystemPair]:
     """On each split of a data set, every condition and the best one, in the trials that both have.
 
     A condition is a system and its clip length. The best has the highest mean song-level F1 among those with the most
@@ -293,7 +282,7 @@ def pairs_with_the_best(studies: Sequence[Study]) -> list[Pair]:
         for name, runs in conditions.items():
             trials = [(runs[trial], conditions[best][trial]) for trial in runs if trial in conditions[best]]
             if name != best and trials:
-                pairs.append(Pair(split, name, best, trials))
+                pairs.append(SystemPair(split, name, best, trials))
     return pairs
 
 
@@ -301,7 +290,7 @@ def _mean_song_f1(runs: Iterable[Run]) -> float:
     return float(np.mean([run.test("song")["f1_weighted"] for run in runs]))
 
 
-def comparison_table(title: str, pairs: Sequence[Pair], draws: int, seed: int) -> Table:
+def comparison_table(title: str, pairs: Sequence[SystemPair], draws: int, seed: int) -> Table:
     """Paired comparisons at song level; a pair that can't be compared shows dashes, and a note says why."""
     compared: list[Comparison | None] = []
     notes = []
@@ -312,44 +301,47 @@ def comparison_table(title: str, pairs: Sequence[Pair], draws: int, seed: int) -
         except ArtistidError as error:
             compared.append(None)
             notes.append(f"{pair.first} and {pair.second} are not compared: {error}.")
-    adjusted = iter(holm([found.p_value for found in compared if found]))
+    adjusted = iter(holm([comparison.p_value for comparison in compared if comparison]))
     rows = [
-        _comparison_row(pair, found, float(next(adjusted)) if found else math.nan)
-        for pair, found in zip(pairs, compared, strict=True)
+        _comparison_row(pair, comparison, float(next(adjusted)) if comparison else math.nan)
+        for pair, comparison in zip(pairs, compared, strict=True)
     ]
-    cells = pd.DataFrame(
-        {
-            "split": [row["split"] for row in rows],
-            "first": [row["first"] for row in rows],
-            "second": [row["second"] for row in rows],
-            "first − second": [_signed(row["difference"]) for row in rows],
-            "95 % interval": [_signed_interval(row["ci95_low"], row["ci95_high"]) for row in rows],
-            "right by first, second only": [
-                f"{_whole(row['only_first'])}, {_whole(row['only_second'])}" for row in rows
-            ],
-            "p": [_p_value(row["p_mcnemar"]) for row in rows],
-            "p (Holm)": [_p_value(row["p_holm"]) for row in rows],
-            "songs": [_whole(row["songs"]) for row in rows],
-            "trials": [str(row["trials"]) for row in rows],
-            "runs": [row["runs"] for row in rows],
-        }
+    columns = (
+        Column.of("split"),
+        Column.of("first"),
+        Column.of("second"),
+        Column.of("difference", _signed, "first − second"),
+        Column("95 % interval", lambda row: _signed_interval(row["ci95_low"], row["ci95_high"])),
+        Column("right by first, second only", lambda row: f"{_whole(row['only_first'])}, {_whole(row['only_second'])}"),
+        Column.of("p_mcnemar", _p_value, "p"),
+        Column.of("p_holm", _p_value, "p (Holm)"),
+        Column.of("songs", _whole),
+        Column.of("trials"),
+        Column.of("runs", RunNumbers),
     )
     runs = {member.number: member for pair in pairs for run in chain(*pair.trials) for member in run.members}
     return Table(
         f"comparisons-{slug(title)}",
         f"Paired comparisons for {title}: difference of weighted F1 at song level, test.",
-        cells,
-        pd.DataFrame(rows).assign(runs=[" ".join(map(str, row["runs"])) for row in rows]),
+        rows,
+        columns,
         [runs[number] for number in sorted(runs)],
         notes,
     )
 
 
-def _comparison_row(pair: Pair, found: Comparison | None, p_holm: float) -> dict[str, Any]:
+def _comparison_row(pair: SystemPair, comparison: Comparison | None, p_holm: float) -> dict[str, Any]:
     row: dict[str, Any] = {"split": pair.split, "first": pair.first, "second": pair.second, "trials": len(pair.trials)}
     names = ("songs", "difference", "ci95_low", "ci95_high", "only_first", "only_second", "p_mcnemar")
-    if found:
-        numbers = (found.n, found.difference, *found.ci95, found.only_first, found.only_second, found.p_value)
+    if comparison:
+        numbers = (
+            comparison.n,
+            comparison.difference,
+            *comparison.ci95,
+            comparison.only_first,
+            comparison.only_second,
+            comparison.p_value,
+        )
         row |= zip(names, numbers, strict=True)
     else:
         row |= dict.fromkeys(names, math.nan)
@@ -357,7 +349,7 @@ def _comparison_row(pair: Pair, found: Comparison | None, p_holm: float) -> dict
 
 
 def run_table(runs: Sequence[Run]) -> Table:
-    """The list of runs, that all else refers to."""
+    """The list of runs, which everything else refers to."""
     rows = [
         {
             "number": run.number,
@@ -374,30 +366,35 @@ def run_table(runs: Sequence[Run]) -> Table:
         }
         for run in runs
     ]
-    cells = pd.DataFrame(
-        {
-            "run": [str(row["number"]) for row in rows],
-            "folder": [row["folder"] for row in rows],
-            "seed": [str(row["seed"]) for row in rows],
-            "fold": [str(row.get("fold", DASH)) for row in rows],
-            "vote": [row["vote"] for row in rows],
-            "F1 frame": [_number(row["frame_f1_weighted"]) for row in rows],
-            "F1 song": [_number(row["song_f1_weighted"]) for row in rows],
-            "revision": [short_revision(run) for run in runs],
-            "device": [row["device"] or DASH for row in rows],
-            "precision": [row["precision"] or DASH for row in rows],
-            "seconds": [_whole(row["seconds"]) for row in rows],
-            "songs left out": [str(row["left_out"]) for row in rows],
-            "command": [row["command"] or DASH for row in rows],
-        }
+    by_number = {run.number: run for run in runs}
+    columns = (
+        Column.of("number", heading="run"),
+        Column.of("folder"),
+        Column.of("seed"),
+        Column("fold", lambda row: str(row.get("fold", DASH))),
+        Column.of("vote"),
+        Column.of("frame_f1_weighted", _number, "F1 frame"),
+        Column.of("song_f1_weighted", _number, "F1 song"),
+        Column("revision", lambda row: short_revision(by_number[row["number"]])),
+        Column.of("device", _or_dash),
+        Column.of("precision", _or_dash),
+        Column.of("seconds", _whole),
+        Column.of("left_out", heading="songs left out"),
+        Column.of("command", _or_dash),
     )
-    return Table("runs", "The runs behind this report.", cells, pd.DataFrame(rows), ())
+    return Table("runs", "The runs behind this report.", rows, columns)
 
 
 def left_out_table(left_out: Sequence[LeftOut]) -> Table:
-    """The run folders that are no part of the tables, and why."""
-    frame = pd.DataFrame([vars(folder) for folder in left_out]).rename(columns={"name": "folder"})
-    return Table("left_out", "Run folders that are no part of the tables.", frame, frame, ())
+    """The run folders that are not part of the tables, and why."""
+    rows = [{"folder": folder.name, "reason": folder.reason} for folder in left_out]
+    columns = (Column.of("folder"), Column.of("reason"))
+    return Table("left_out", "Run folders that are not part of the tables.", rows, columns)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _numbered(runs: Sequence[Run], numbers: Iterable[RunNumbers]) -> list[Run]:
@@ -412,7 +409,7 @@ def slug(text: str) -> str:
 
 
 def _mark(misprint: float) -> str:
-    return "" if math.isnan(misprint) else MARK
+    return "" if math.isnan(misprint) else MISPRINT_MARK
 
 
 def _misprinted(row: Mapping[str, Any]) -> str:
@@ -456,6 +453,10 @@ def _trials(n: float, split: str) -> str:
     if math.isnan(n):
         return DASH
     return f"{n:.0f}/{len(published.SEEDS)}" if n <= len(published.SEEDS) and split in SPLITS else f"{n:.0f}"
+
+
+def _or_dash(value: Any) -> str:
+    return str(value) if value else DASH
 
 
 def _p_value(p: float) -> str:

@@ -105,7 +105,7 @@ class RunFolder:
         self._lock = FileLock(self.path / ".lock")
 
     def is_run(self) -> bool:
-        """Whether a run began here; before there were marks, log and configuration together said so."""
+        """Whether a run began here; earlier versions wrote no mark, but log and configuration."""
         return self.mark.exists() or (self.log.exists() and self.config.exists())
 
     def finished(self, config: DictConfig) -> dict[str, Any] | None:
@@ -159,7 +159,7 @@ class RunFolder:
             )
         if self.path.exists() and any(self.path.iterdir()) and not self.is_run():
             raise ArtistidError(
-                f"run_dir={self.path} is not empty and is no run folder (it lacks {self.mark.name}); choose another"
+                f"run_dir={self.path} is not empty and is not a run folder (it lacks {self.mark.name}); choose another"
             )
         logger = logging.getLogger()
         logger.addHandler(self._kept_log)
@@ -181,7 +181,7 @@ class RunFolder:
             self._lock.release()
 
     def _note(self, message: str, *arguments: object, reason: Exception | None = None) -> None:
-        """Log how a run ended to the folder's log only: the console is told otherwise."""
+        """Log how a run ended to the folder's log only: the console gets its own message."""
         traceback = (type(reason), reason, reason.__traceback__) if reason else None
         self._kept_log.handle(logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, arguments, traceback))
 

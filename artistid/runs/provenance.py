@@ -36,7 +36,7 @@ PACKAGES = (
 
 
 def condition_of(config: DictConfig) -> dict[str, Any]:
-    """What tells runs apart, for the scores file: names of the choices, what it grew from, fold, seed and vote."""
+    """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote."""
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
     condition["data"] = data_name(config)
     if config.get("init_from"):

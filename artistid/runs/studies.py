@@ -82,7 +82,7 @@ class Run:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is no network."""
+        """Whether it is not a network."""
         return "model.estimator._target_" in self.settings
 
     @property
@@ -104,7 +104,7 @@ class Run:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run folder that is no part of the tables, and why."""
+    """A run folder that is not part of the tables, and why."""
 
     name: str
     reason: str
@@ -158,7 +158,7 @@ class Study:
     def cells(self) -> dict[tuple[str, float], tuple[Run, ...]]:
         """The trials of all cells that have some, by split and clip length."""
         every = {(split, seconds): self.cell(split, seconds) for split in self.splits for seconds in self.clips}
-        return {place: runs for place, runs in every.items() if runs}
+        return {cell: runs for cell, runs in every.items() if runs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +167,7 @@ class Results:
 
     Attributes:
         runs: finished runs, by number; each fold is one.
-        left_out: run folders that are no part of the tables.
+        left_out: run folders that are not part of the tables.
         studies: the runs by data set and model, folds pooled.
     """
 
@@ -185,12 +185,12 @@ class Results:
         Raises:
             ArtistidError: it is not among the runs.
         """
-        place = expanded(path).resolve()
+        resolved = expanded(path).resolve()
         for run in self.runs:
-            if path == run.name or place == run.folder.path.resolve():
+            if path == run.name or resolved == run.folder.path.resolve():
                 return run
         known = abbreviate([run.name for run in self.runs], 5)
-        raise ArtistidError(f"{setting} names {path}, which is no finished run below runs=…; there are {known}")
+        raise ArtistidError(f"{setting} names {path}, which is not a finished run below runs=…; there are {known}")
 
 
 def collect(roots: Sequence[str | Path]) -> Results:
@@ -221,16 +221,16 @@ def collect(roots: Sequence[str | Path]) -> Results:
 
 def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
     """Every run folder once, and its name: its path below its root, after the root's own where there are several."""
-    found: dict[Path, tuple[str, RunFolder]] = {}
+    folders: dict[Path, tuple[str, RunFolder]] = {}
     for given in roots:
         root = expanded(given)
         if not root.is_dir():
-            raise ArtistidError(f"runs={given} is no folder (seen from {Path.cwd()})")
+            raise ArtistidError(f"runs={given} is not a folder (seen from {Path.cwd()})")
         for folder in run_folders(root):
             below = folder.path.relative_to(root)
             name = (below if len(roots) == 1 and below.parts else folder.path).as_posix()
-            found.setdefault(folder.path.resolve(), (name, folder))
-    return list(found.values())
+            folders.setdefault(folder.path.resolve(), (name, folder))
+    return list(folders.values())
 
 
 def read_run(name: str, folder: RunFolder) -> Run:
@@ -247,7 +247,7 @@ def read_run(name: str, folder: RunFolder) -> Run:
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise ArtistidError(f"{folder.scores.name} or {folder.config.name} cannot be read: {error}") from error
     if "split" not in scores.get("condition", {}):
-        raise ArtistidError("an evaluation of a checkpoint, which is no trial of its own")
+        raise ArtistidError("an evaluation of a checkpoint, which is not a trial of its own")
     missing = [f"condition.{key}" for key in CONDITION if key not in scores["condition"]]
     missing += [key for key in ("val", "test", "artists") if key not in scores]
     if missing or "clip.seconds" not in settings:
@@ -267,7 +267,7 @@ def _last_words(run_log: Path) -> str:
 
 
 def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
-    """Of runs with the same settings, seed included, the one listed last: a repeated run is no further trial."""
+    """Of runs with the same settings, seed included, the one listed last: a repeated run is not a further trial."""
     last = {_setting_key(run.settings, WITHOUT_EFFECT): run for run in runs}
     used = {run: last[_setting_key(run.settings, WITHOUT_EFFECT)] for run in runs}
     kept = [run for run in runs if used[run] is run]

@@ -9,12 +9,75 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
-from artistid.synthesis.score import Drum, Note, Section, Song
 from artistid.synthesis.style import ArtistStyle, Sound, Writing, draw_style
+
+
+class Drum(IntEnum):
+    """General MIDI's percussion keys: on the drum part a pitch names a drum."""
+
+    KICK = 36
+    SNARE = 38
+    LOW_TOM = 41
+    HAT = 42
+    MID_TOM = 45
+    OPEN_HAT = 46
+    HIGH_TOM = 48
+    CRASH = 49
+
+
+class Note(NamedTuple):
+    """A note in time.
+
+    Attributes:
+        start: seconds from the song's start.
+        duration: seconds.
+        pitch: MIDI number.
+        velocity: 0 to 1.
+    """
+
+    start: float
+    duration: float
+    pitch: int
+    velocity: float
+
+
+class SongSection(NamedTuple):
+    """A stretch of a song's form.
+
+    Attributes:
+        letter: I(ntro), V(erse), C(horus) or B(ridge).
+        bar: its first, counted from 0.
+        bars: how many it has.
+    """
+
+    letter: str
+    bar: int
+    bars: int
+
+
+@dataclass(frozen=True)
+class ComposedSong:
+    """A song's notes, and the instruments that play them.
+
+    Attributes:
+        seconds: its length.
+        tempo: beats per minute.
+        sections: from the first bar to the last.
+        parts: drums, bass, comping, arpeggio, pad and voice, each in the order it was written.
+        sound: the instruments and their balance.
+    """
+
+    seconds: float
+    tempo: float
+    sections: tuple[SongSection, ...]
+    parts: dict[str, list[Note]]
+    sound: Sound
+
 
 # Steps per bar.
 STEPS = 16
@@ -37,6 +100,8 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Chord:
+    """A chord on the grid: where it starts, how long it lasts, and its degrees."""
+
     step: int
     steps: int
     degrees: tuple[int, ...]
@@ -61,7 +126,7 @@ class Material:
     parts: frozenset[str]
 
 
-def compose(artist: ArtistStyle, rng: np.random.Generator, seconds: float) -> Song:
+def compose(artist: ArtistStyle, rng: np.random.Generator, seconds: float) -> ComposedSong:
     """A song of the artist's; every bar of it is drawn from ``rng``."""
     style = draw_style(artist, rng)
     return _Composer(style.writing, rng, seconds).song(style.sound)
@@ -79,7 +144,7 @@ class _Composer:
         self.sections = tuple(self._form(math.ceil(seconds / (STEPS * self.step_s))))
         self.material = {letter: self._material(letter) for letter in ENERGY}
 
-    def song(self, sound: Sound) -> Song:
+    def song(self, sound: Sound) -> ComposedSong:
         writers = {
             "drums": self._drums,
             "bass": self._bass,
@@ -96,21 +161,21 @@ class _Composer:
                 if part in material.parts:
                     events[part] += write(section, material, chords)
         parts = {part: list(self._in_time(written)) for part, written in events.items()}
-        return Song(self.seconds, self.writing.tempo, self.sections, parts, sound)
+        return ComposedSong(self.seconds, self.writing.tempo, self.sections, parts, sound)
 
     # --- form and harmony ---
 
-    def _form(self, bars: int) -> Iterator[Section]:
+    def _form(self, bars: int) -> Iterator[SongSection]:
         """Sections until the bars are filled: short songs have short ones, so that a clip of any song meets changes."""
         length = 8 if bars >= 56 else 4 if bars >= 10 else 2
         letters = self.writing.form
-        bar, place = 0, 0
+        bar, index = 0, 0
         while bar < bars:
-            letter = letters[place]
+            letter = letters[index]
             section = min(length // 2 if letter == "I" else length, bars - bar)
-            yield Section(letter, bar, section)
+            yield SongSection(letter, bar, section)
             bar += section
-            place = place + 1 if place + 1 < len(letters) else letters.index("V")
+            index = index + 1 if index + 1 < len(letters) else letters.index("V")
 
     def _material(self, letter: str) -> Material:
         writing, rng = self.writing, self.rng
@@ -142,7 +207,7 @@ class _Composer:
             parts.add("comping")
         return frozenset(parts)
 
-    def _chords(self, section: Section, material: Material) -> list[Chord]:
+    def _chords(self, section: SongSection, material: Material) -> list[Chord]:
         per_bar = self.writing.chords_per_bar
         steps = STEPS // per_bar
         chords = []
@@ -161,7 +226,7 @@ class _Composer:
 
     # --- accompaniment ---
 
-    def _bass(self, section: Section, material: Material, chords: list[Chord]) -> Iterator[Event]:
+    def _bass(self, section: SongSection, material: Material, chords: list[Chord]) -> Iterator[Event]:
         writing, rng = self.writing, self.rng
         for chord, following in zip(chords, [*chords[1:], chords[0]], strict=True):
             root, goal = (_fold(self._pitch(c.degrees[0]), 31) for c in (chord, following))
@@ -174,7 +239,7 @@ class _Composer:
                     pitch = root + 12
                 yield Event(step, 0.9 * steps, pitch, accent)
 
-    def _comping(self, section: Section, material: Material, chords: list[Chord]) -> Iterator[Event]:
+    def _comping(self, section: SongSection, material: Material, chords: list[Chord]) -> Iterator[Event]:
         strum = self.writing.strum / self.step_s
         for chord in chords:
             pitches = self._voicing(chord, 53)
@@ -184,8 +249,8 @@ class _Composer:
                 for i, pitch in enumerate(pitches):
                     yield Event(step + i * strum, length, pitch, (0.5 + 0.5 * material.energy) * accent)
 
-    def _arpeggio(self, section: Section, material: Material, chords: list[Chord]) -> Iterator[Event]:
-        order = [int(place) for place in self.writing.arpeggio]
+    def _arpeggio(self, section: SongSection, material: Material, chords: list[Chord]) -> Iterator[Event]:
+        order = [int(index) for index in self.writing.arpeggio]
         step = self.writing.arpeggio_step
         for chord in chords:
             pitches = self._voicing(chord, 65)
@@ -194,7 +259,7 @@ class _Composer:
                 pitch = pitches[order[i % len(order)] % len(pitches)]
                 yield Event(chord.step + i * step, 1.5 * step, pitch, 0.9 if i % 4 == 0 else 0.65)
 
-    def _pad(self, section: Section, material: Material, chords: list[Chord]) -> Iterator[Event]:
+    def _pad(self, section: SongSection, material: Material, chords: list[Chord]) -> Iterator[Event]:
         for chord in chords:
             for pitch in self._voicing(chord, 57):
                 yield Event(chord.step, chord.steps, pitch, 0.8)
@@ -221,7 +286,7 @@ class _Composer:
             motif.append((step, lift + float(np.clip(walk + arch, -writing.span, writing.span))))
         return tuple(motif)
 
-    def _voice(self, section: Section, material: Material, chords: list[Chord]) -> Iterator[Event]:
+    def _voice(self, section: SongSection, material: Material, chords: list[Chord]) -> Iterator[Event]:
         writing, rng = self.writing, self.rng
         centre = (writing.register - self.key) * 7.0 / 12.0
         second = section.letter == "C" and rng.random() < writing.harmony
@@ -251,7 +316,7 @@ class _Composer:
 
     # --- drums ---
 
-    def _drums(self, section: Section, material: Material, chords: list[Chord]) -> Iterator[Event]:
+    def _drums(self, section: SongSection, material: Material, chords: list[Chord]) -> Iterator[Event]:
         rng, full = self.rng, material.energy >= 0.5
         if material.energy > 0.8:
             yield Event(section.bar * STEPS, 1, Drum.CRASH, 0.9)

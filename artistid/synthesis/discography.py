@@ -17,22 +17,45 @@ from artistid.errors import ArtistidError
 from artistid.processes import WorkerDiedError, Workers, lock
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.composing import compose
-from artistid.synthesis.instruments import Samples
-from artistid.synthesis.names import nth_name
+from artistid.synthesis.instruments import Waveform, render
 from artistid.synthesis.production import draw_production, produce
-from artistid.synthesis.rendering import render
 from artistid.synthesis.style import draw_artist
 from artistid.terminal import progress
 from artistid.writing import whole
 
-# To be raised with every change that is heard: old renderings are then left alone and new ones made.
+# fmt: off
+FIRST = (
+    "amber", "brazen", "cobalt", "crooked", "distant", "electric", "faded", "feral", "gentle", "gilded", "hollow",
+    "idle", "ivory", "jagged", "lunar", "marble", "mellow", "midnight", "narrow", "northern", "opal", "paper", "pale",
+    "quiet", "restless", "rusty", "salted", "scarlet", "silver", "sleepless", "slow", "solar", "static", "sudden",
+    "tangled", "velvet", "violet", "wandering", "wild", "winter",
+)
+SECOND = (
+    "anchors", "antlers", "arcade", "avenue", "birds", "cartel", "causeway", "choir", "comets", "compass", "dialect",
+    "embers", "engines", "ferries", "foxes", "garden", "harbour", "heirs", "hours", "islands", "kites", "ladder",
+    "lanterns", "letters", "lighthouse", "meridian", "mirrors", "orchard", "parade", "pilots", "postcards", "quarry",
+    "reverie", "rivers", "rooftops", "satellites", "sparrows", "theory", "thunder", "tides",
+)
+# fmt: on
+
+
+def nth_name(rng: np.random.Generator, n: int) -> str:
+    """Two words, lower case, joined by an underscore; ``rng`` must be fresh."""
+    order = rng.permutation(len(FIRST) * len(SECOND))
+    lap, index = divmod(n, len(order))
+    first, second = divmod(int(order[index]), len(SECOND))
+    name = f"{FIRST[first]}_{SECOND[second]}"
+    return f"{name}_{lap + 1}" if lap else name
+
+
+# To be raised with every audible change: old renderings are then left alone and new ones made.
 COMPOSER_VERSION = 2
 
 # Bits per second, constant.
 BIT_RATE = 32_000
 
-# Seconds: less than two bars of the slowest song is no music.
-SHORTEST = 5.0
+# Seconds: less than two bars of the slowest song is not music.
+SHORTEST_SONG_S = 5.0
 
 LONGEST_OVER_SHORTEST = 1.1
 
@@ -67,7 +90,7 @@ class Discography:
     def __post_init__(self) -> None:
         for name in ("n_artists", "n_albums", "n_songs"):
             self._check(name, int, 1)
-        self._check("seconds", float, SHORTEST)
+        self._check("seconds", float, SHORTEST_SONG_S)
         self._check("style_strength", float, 0.0)
         self._check("producer_strength", float, 0.0)
         self._check("seed", int, 0)
@@ -104,7 +127,7 @@ def recordings(discography: Discography) -> Iterator[Recording]:
                 yield Recording(artist, album, song, PurePosixPath(artist_name, album_name.title(), file))
 
 
-def record(discography: Discography, artist: int, album: int, song: int) -> Samples:
+def record(discography: Discography, artist: int, album: int, song: int) -> Waveform:
     """A song as it is on the record: (samples,) float32 within ±1 at ``SAMPLE_RATE``."""
     style = draw_artist(_rng(discography, "artist", artist), discography.style_strength)
     production = draw_production(_rng(discography, "album", artist, album), discography.producer_strength)
@@ -121,7 +144,7 @@ def _rng(discography: Discography, stream: str, *numbers: int) -> np.random.Gene
     return np.random.default_rng(np.random.SeedSequence(discography.seed, spawn_key=(_STREAMS.index(stream), *numbers)))
 
 
-def encode(samples: Samples) -> bytes:
+def encode(samples: Waveform) -> bytes:
     """MP3 at ``BIT_RATE``.
 
     Raises:
@@ -148,7 +171,7 @@ def encode(samples: Samples) -> bytes:
 
 
 def write_discography(discography: Discography, folder: Path, workers: int | None = None) -> None:
-    """Writes those recordings that ``folder`` has not got, with a progress bar.
+    """Writes the recordings that ``folder`` lacks, with a progress bar.
 
     Each file appears under its name only once it is whole, so an interrupted call is completed by the next one.
 
@@ -161,7 +184,7 @@ def write_discography(discography: Discography, folder: Path, workers: int | Non
         ArtistidError: the folder cannot be written to, ``workers`` is negative, or a worker process died.
     """
     if workers is not None and workers < 0:
-        raise ArtistidError(f"data.workers={workers} is no number of processes: expected 0 or more")
+        raise ArtistidError(f"data.workers={workers}: expected 0 or more processes")
     if not _missing(discography, folder):  # a complete one is not written to, not even to lock it
         return
     try:

@@ -6,6 +6,7 @@ it at the note's frequency costs one look-up per sample, however rich the spectr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -13,14 +14,14 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
 from artistid.synthesis import SAMPLE_RATE
-from artistid.synthesis.score import Drum, Note
+from artistid.synthesis.composing import ComposedSong, Drum, Note
 from artistid.synthesis.style import Kit, Tone, Voice
 
-Samples = NDArray[np.float32]
+Waveform = NDArray[np.float32]
 Amplitudes = NDArray[np.floating]
 
 # Hz: no harmonic above it, a little below half the sample rate.
-HIGHEST = 7600.0
+HIGHEST_HZ = 7600.0
 
 # Samples per period in a wavetable: read without interpolation, its steps lie 60 dB below the tone.
 TABLE = 2048
@@ -40,18 +41,18 @@ def hertz(pitch: float) -> float:
     return float(440.0 * 2.0 ** ((pitch - 69.0) / 12.0))
 
 
-def _time(seconds: float) -> Samples:
+def _time(seconds: float) -> Waveform:
     return np.arange(max(round(seconds * SAMPLE_RATE), 1), dtype=np.float32) / np.float32(SAMPLE_RATE)
 
 
-def _noise(rng: np.random.Generator, seconds: float) -> Samples:
+def _noise(rng: np.random.Generator, seconds: float) -> Waveform:
     return rng.standard_normal(max(round(seconds * SAMPLE_RATE), 1), dtype=np.float32)
 
 
-def _band(samples: Samples, low: float, high: float) -> Samples:
+def _band(samples: Waveform, low: float, high: float) -> Waveform:
     """The samples between two frequencies, Hz."""
-    sos = butter(1, (low, min(high, HIGHEST)), "bandpass", fs=SAMPLE_RATE, output="sos").astype(np.float32)
-    filtered: Samples = sosfilt(sos, samples)
+    sos = butter(1, (low, min(high, HIGHEST_HZ)), "bandpass", fs=SAMPLE_RATE, output="sos").astype(np.float32)
+    filtered: Waveform = sosfilt(sos, samples)
     return filtered
 
 
@@ -60,17 +61,17 @@ def _resonance(hz: Amplitudes, centre: float, gain_db: float) -> Amplitudes:
     return 10.0 ** (gain_db / 20.0 * np.exp(-0.5 * (np.log2(hz / centre) / 0.5) ** 2))
 
 
-def _wavetable(amplitudes: Amplitudes) -> Samples:
+def _wavetable(amplitudes: Amplitudes) -> Waveform:
     """One period, shape (TABLE,), of the harmonics 1, 2, …; phases that grow with the square keep its peaks low."""
     k = np.arange(1, len(amplitudes) + 1)
     spectrum = np.zeros(TABLE // 2 + 1, dtype=complex)
     # Schroeder's phases: Synthesis of low-peak-factor signals, IEEE Trans. Inf. Theory 16, 1970.
     spectrum[k] = amplitudes * np.exp(-1j * np.pi * k * (k - 1) / len(k))
-    table: Samples = (np.fft.irfft(spectrum) * TABLE / 2).astype(np.float32)
+    table: Waveform = (np.fft.irfft(spectrum) * TABLE / 2).astype(np.float32)
     return table
 
 
-def _read(table: Samples, cycles: Samples) -> Samples:
+def _read(table: Waveform, cycles: Waveform) -> Waveform:
     """The table (TABLE,) at a phase given in cycles, as they add up since the note's start."""
     return table[(cycles * TABLE).astype(np.int32) & (TABLE - 1)]
 
@@ -79,8 +80,8 @@ def _read(table: Samples, cycles: Samples) -> Samples:
 
 
 def _spectrum(tone: Tone, pitch: int) -> Amplitudes:
-    """Amplitudes of the harmonics up to ``HIGHEST``."""
-    k = np.arange(1, max(int(HIGHEST / hertz(pitch)), 1) + 1)
+    """Amplitudes of the harmonics up to ``HIGHEST_HZ``."""
+    k = np.arange(1, max(int(HIGHEST_HZ / hertz(pitch)), 1) + 1)
     hz = k * hertz(pitch)
     if tone.engine == "subtractive":
         # A sawtooth through a resonant low-pass of 24 dB per octave.
@@ -90,12 +91,12 @@ def _spectrum(tone: Tone, pitch: int) -> Amplitudes:
     return amplitudes * _resonance(hz, tone.body, tone.body_gain)
 
 
-def _oscillate(tone: Tone, pitch: int, cycles: Samples, t: Samples) -> Samples:
+def _oscillate(tone: Tone, pitch: int, cycles: Waveform, t: Waveform) -> Waveform:
     """The tone, decaying but without its attack and release; the higher the harmonics the faster."""
     rate = tone.dulling / tone.decay
     if tone.engine == "fm":
         # Carson's rule: beyond this index the side bands would fold back from above the band.
-        highest_index = max((HIGHEST / hertz(pitch) - 1.0) / tone.ratio - 1.0, 0.0)
+        highest_index = max((HIGHEST_HZ / hertz(pitch) - 1.0) / tone.ratio - 1.0, 0.0)
         index = min(tone.index, highest_index) * np.exp(-t * np.float32(rate))
         turns = np.float32(2.0 * np.pi) * cycles
         return np.sin(turns + index * np.sin(np.float32(tone.ratio) * turns)) * _level(tone, t)
@@ -107,11 +108,11 @@ def _oscillate(tone: Tone, pitch: int, cycles: Samples, t: Samples) -> Samples:
     return wave
 
 
-def _level(tone: Tone, t: Samples) -> Samples:
+def _level(tone: Tone, t: Waveform) -> Waveform:
     return np.float32(tone.sustain) + np.float32(1.0 - tone.sustain) * np.exp(-t / np.float32(tone.decay))
 
 
-def play_tone(tone: Tone, pitch: int, duration: float) -> Samples:
+def play_tone(tone: Tone, pitch: int, duration: float) -> Waveform:
     """One note, its release included."""
     t = _time(duration + 4.0 * tone.release)
     cycles = np.float32(hertz(pitch)) * t
@@ -121,7 +122,7 @@ def play_tone(tone: Tone, pitch: int, duration: float) -> Samples:
     return wave * np.minimum(t / np.float32(tone.attack), 1.0) * _release(t, duration, tone.release)
 
 
-def _release(t: Samples, duration: float, release: float) -> Samples:
+def _release(t: Waveform, duration: float, release: float) -> Waveform:
     return np.exp(-np.maximum(t - np.float32(duration), 0.0) / np.float32(release))
 
 
@@ -138,9 +139,9 @@ def _tract(voice: Voice, vowel: str, hz: Amplitudes) -> Amplitudes:
 
 
 @lru_cache(maxsize=512)
-def _sung(voice: Voice, vowel: str, pitch: int) -> Samples:
+def _sung(voice: Voice, vowel: str, pitch: int) -> Waveform:
     """The wavetable of a vowel."""
-    k = np.arange(1, int(HIGHEST / hertz(pitch)) + 1)
+    k = np.arange(1, int(HIGHEST_HZ / hertz(pitch)) + 1)
     hz = k * hertz(pitch)
     source = k ** (-voice.tilt / 6.02)
     table = _wavetable(source * _tract(voice, vowel, hz) * _resonance(hz, 3000.0, voice.singers_formant))
@@ -148,7 +149,7 @@ def _sung(voice: Voice, vowel: str, pitch: int) -> Samples:
     return table / np.sqrt(np.mean(table**2))
 
 
-def sing(voice: Voice, notes: list[Note], samples: int, rng: np.random.Generator) -> Samples:
+def sing(voice: Voice, notes: list[Note], samples: int, rng: np.random.Generator) -> Waveform:
     """The whole vocal part, (samples,): syllables of vowels with scoop and vibrato, consonants and breath."""
     tone, air = np.zeros(samples, dtype=np.float32), np.zeros(samples, dtype=np.float32)
     for note in notes:
@@ -165,7 +166,7 @@ def sing(voice: Voice, notes: list[Note], samples: int, rng: np.random.Generator
     return tone + air * breath
 
 
-def _syllable(voice: Voice, pitch: int, t: Samples, rng: np.random.Generator) -> Samples:
+def _syllable(voice: Voice, pitch: int, t: Waveform, rng: np.random.Generator) -> Waveform:
     vibrato = np.float32(voice.vibrato) * np.minimum(t / np.float32(voice.vibrato_onset), 1.0) ** 2
     rate, phase = (
         np.float32(2.0 * np.pi * voice.vibrato_rate * rng.normal(1.0, 0.04)),
@@ -188,7 +189,7 @@ def _syllable(voice: Voice, pitch: int, t: Samples, rng: np.random.Generator) ->
 # --- drums ---
 
 
-def play_drum(kit: Kit, drum: Drum, rng: np.random.Generator) -> Samples:
+def play_drum(kit: Kit, drum: Drum, rng: np.random.Generator) -> Waveform:
     """One stroke at full velocity."""
     match drum:
         case Drum.KICK:
@@ -205,22 +206,22 @@ def play_drum(kit: Kit, drum: Drum, rng: np.random.Generator) -> Samples:
             return _tom(kit, kit.tom_pitch * {Drum.LOW_TOM: 1.0, Drum.MID_TOM: 1.35, Drum.HIGH_TOM: 1.8}[drum])
 
 
-def _struck(pitch: float, sweep: float, decay: float, fall: float) -> Samples:
+def _struck(pitch: float, sweep: float, decay: float, fall: float) -> Waveform:
     """A skin: a sine that falls to ``pitch`` from ``sweep`` times as high with the time constant ``fall``, seconds."""
     t = _time(6.0 * decay)
     cycles = pitch * (t + (sweep - 1.0) * fall * (1.0 - np.exp(-t / fall)))
-    wave: Samples = (np.sin(2.0 * np.pi * cycles) * np.exp(-t / decay)).astype(np.float32)
+    wave: Waveform = (np.sin(2.0 * np.pi * cycles) * np.exp(-t / decay)).astype(np.float32)
     return wave
 
 
-def _kick(kit: Kit, rng: np.random.Generator) -> Samples:
+def _kick(kit: Kit, rng: np.random.Generator) -> Waveform:
     wave = _struck(kit.kick_pitch, kit.kick_sweep, kit.kick_decay, fall=0.03)
     click = _band(_noise(rng, 0.02), 1500.0, 5000.0)
     wave[: len(click)] += np.float32(kit.kick_click) * click * np.linspace(1.0, 0.0, len(click), dtype=np.float32)
     return wave
 
 
-def _snare(kit: Kit, rng: np.random.Generator) -> Samples:
+def _snare(kit: Kit, rng: np.random.Generator) -> Waveform:
     wires = _noise(rng, 6.0 * kit.snare_decay)
     wires *= np.exp(-_time(6.0 * kit.snare_decay) / np.float32(kit.snare_decay))
     wires = _band(wires, 0.5 * kit.snare_centre, 2.0 * kit.snare_centre)
@@ -229,22 +230,96 @@ def _snare(kit: Kit, rng: np.random.Generator) -> Samples:
     return wires
 
 
-def _metal(kit: Kit, rng: np.random.Generator, decay: float, lower: float = 1.0) -> Samples:
+def _metal(kit: Kit, rng: np.random.Generator, decay: float, lower: float = 1.0) -> Waveform:
     """Noise and a cluster of inharmonic partials, as far as the band above goes."""
     t = _time(5.0 * decay)
     centre = lower * kit.hat_centre
     ratios = np.array((0.52, 0.61, 0.74, 0.83, 0.97, 1.0, 1.07), dtype=np.float32)
     cluster = np.sin(np.float32(2.0 * np.pi * centre) * ratios[:, None] * t).sum(axis=0)
     wave = (1.0 - np.float32(kit.hat_metal)) * _noise(rng, 5.0 * decay) + np.float32(0.5 * kit.hat_metal) * cluster
-    return _band(wave, 0.7 * centre, HIGHEST) * np.exp(-t / np.float32(decay))
+    return _band(wave, 0.7 * centre, HIGHEST_HZ) * np.exp(-t / np.float32(decay))
 
 
-def _tom(kit: Kit, pitch: float) -> Samples:
+def _tom(kit: Kit, pitch: float) -> Waveform:
     return _struck(pitch, 1.6, 0.15, fall=0.05)
 
 
-def add(track: Samples, start: int, samples: Samples) -> None:
+def add(track: Waveform, start: int, samples: Waveform) -> None:
     """Adds in place what of ``samples`` falls inside the track."""
     first, last = max(start, 0), min(start + len(samples), len(track))
     if first < last:
         track[first:last] += samples[first - start : last - start]
+
+
+# Root mean square of every dry mix: how loud a record is, is its producer's doing.
+MIX_RMS = 0.1
+
+DRUM_TRACKS = {
+    "kick": (Drum.KICK,),
+    "snare": (Drum.SNARE, Drum.LOW_TOM, Drum.MID_TOM, Drum.HIGH_TOM),
+    "cymbals": (Drum.HAT, Drum.OPEN_HAT, Drum.CRASH),
+}
+
+# Different strokes per drum, taken in turn: two strokes are never quite alike.
+TAKES = 3
+
+
+def render(song: ComposedSong, rng: np.random.Generator) -> Waveform:
+    """The song's dry mix at ``SAMPLE_RATE``, shape (samples,), root mean square ``MIX_RMS``, faded out at its end."""
+    samples = round(song.seconds * SAMPLE_RATE)
+    mix = np.zeros(samples, dtype=np.float32)
+    for name, track in _tracks(song, samples, rng):
+        sounding = np.abs(track) > 1e-4
+        if sounding.any():
+            level = 10.0 ** (getattr(song.sound.balance, name) / 20.0) / _rms(track[sounding])
+            mix += np.float32(level) * track
+    _fade_out(mix, 0.05 * song.seconds)
+    mix *= MIX_RMS / _rms(mix)
+    return mix
+
+
+def _tracks(song: ComposedSong, samples: int, rng: np.random.Generator) -> Iterator[tuple[str, Waveform]]:
+    """Every part's track, under its name in ``Balance``."""
+    sound = song.sound
+    for name, drums in DRUM_TRACKS.items():
+        strokes = [note for note in song.parts["drums"] if note.pitch in drums]
+        yield name, _drum_track(sound.kit, strokes, samples, rng)
+    for name, tone in (
+        ("bass", sound.bass),
+        ("comping", sound.comping),
+        ("arpeggio", sound.arpeggio),
+        ("pad", sound.pad),
+    ):
+        yield name, _tone_track(tone, song.parts[name], samples)
+    yield "voice", sing(sound.voice, song.parts["voice"], samples, rng)
+
+
+def _drum_track(kit: Kit, strokes: list[Note], samples: int, rng: np.random.Generator) -> Waveform:
+    takes = {
+        drum: [play_drum(kit, Drum(drum), rng) for _ in range(TAKES)] for drum in sorted({n.pitch for n in strokes})
+    }
+    track = np.zeros(samples, dtype=np.float32)
+    for i, note in enumerate(strokes):
+        add(track, round(note.start * SAMPLE_RATE), np.float32(note.velocity) * takes[note.pitch][i % TAKES])
+    return track
+
+
+def _tone_track(tone: Tone, notes: list[Note], samples: int) -> Waveform:
+    """Equal notes are played once and added wherever they occur."""
+    played: dict[tuple[int, float], Waveform] = {}
+    track = np.zeros(samples, dtype=np.float32)
+    for note in notes:
+        key = (note.pitch, note.duration)
+        if key not in played:
+            played[key] = play_tone(tone, *key)
+        add(track, round(note.start * SAMPLE_RATE), np.float32(note.velocity) * played[key])
+    return track
+
+
+def _fade_out(samples: Waveform, seconds: float) -> None:
+    length = round(seconds * SAMPLE_RATE)
+    samples[-length:] *= np.linspace(1.0, 0.0, length, dtype=np.float32)
+
+
+def _rms(samples: Waveform) -> float:
+    return float(np.sqrt(np.mean(np.square(samples))))

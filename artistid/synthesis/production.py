@@ -12,8 +12,8 @@ import numpy as np
 from scipy.signal import butter, fftconvolve, firwin2, oaconvolve, sosfilt
 
 from artistid.synthesis import SAMPLE_RATE
-from artistid.synthesis.instruments import Samples
-from artistid.synthesis.traits import PRODUCER_SPREAD, read_traits, trait, vector_size
+from artistid.synthesis.instruments import Waveform
+from artistid.synthesis.style import PRODUCER_SPREAD, read_traits, trait, vector_size
 
 # Centres of the equaliser's bands.
 EQUALISER_HZ = (80.0, 250.0, 700.0, 1800.0, 3800.0, 6500.0)
@@ -24,6 +24,8 @@ BLOCK = 160
 
 @dataclass(frozen=True)
 class Production:
+    """How an album sounds: its equaliser, room, compression, noise and loudness."""
+
     equaliser: tuple[float, ...] = trait(-8.0, 8.0, size=len(EQUALISER_HZ))  # dB at EQUALISER_HZ
     reverberation: float = trait(0.25, 2.0, log=True)  # seconds to -60 dB
     wetness: float = trait(-20.0, -4.0)  # level of the room against the direct sound, dB
@@ -44,7 +46,7 @@ def draw_production(rng: np.random.Generator, strength: float) -> Production:
     return read_traits(Production, strength * PRODUCER_SPREAD * rng.standard_normal(vector_size(Production)))
 
 
-def produce(samples: Samples, production: Production, rng: np.random.Generator) -> Samples:
+def produce(samples: Waveform, production: Production, rng: np.random.Generator) -> Waveform:
     """The mix (samples,) as it comes on the record, within ±1; ``rng`` is the tape's noise, new for every song."""
     wet = oaconvolve(samples, _impulse_response(production))[: len(samples)].astype(np.float32)
     squeezed = _compress(wet, production)
@@ -56,7 +58,7 @@ def produce(samples: Samples, production: Production, rng: np.random.Generator) 
     return np.tanh(np.float32(10.0 ** (production.loudness / 20.0) / _rms(taped)) * taped)
 
 
-def _impulse_response(production: Production) -> Samples:
+def _impulse_response(production: Production) -> Waveform:
     """Equaliser and room in one: the direct sound and a decaying noise after it, coloured alike."""
     gains = 10.0 ** (np.array(production.equaliser) / 20.0)
     frequencies = np.array((0.0, *EQUALISER_HZ, SAMPLE_RATE / 2))
@@ -64,10 +66,12 @@ def _impulse_response(production: Production) -> Samples:
     return fftconvolve(equaliser, _room(production)).astype(np.float32)
 
 
-def _room(production: Production) -> Samples:
-    """A unit impulse and the room's answer, white noise that decays exponentially (Moorer, About this reverberation
-    business, Computer Music Journal 3, 1979). The noise is the same in all rooms: what tells them apart is how they
-    decay, so a production of strength 0 leaves none."""
+def _room(production: Production) -> Waveform:
+    """A unit impulse and the room's answer, white noise that decays exponentially.
+
+    After Moorer, About this reverberation business, Computer Music Journal 3, 1979. The noise is the same in all rooms:
+    they differ in how they decay, so a production of strength 0 adds no difference.
+    """
     length = round(production.reverberation * SAMPLE_RATE)
     t = np.arange(length) / length
     noise = np.random.default_rng(1979).standard_normal(length) * 10.0 ** (-3.0 * t)
@@ -79,7 +83,7 @@ def _room(production: Production) -> Samples:
     return room
 
 
-def _compress(samples: Samples, production: Production) -> Samples:
+def _compress(samples: Waveform, production: Production) -> Waveform:
     """Above the threshold the level rises by only 1/ratio dB per dB; how fast it follows is the recovery."""
     blocks = np.pad(samples, (0, -len(samples) % BLOCK)).reshape(-1, BLOCK)
     pole = np.exp(-BLOCK / SAMPLE_RATE / production.recovery)
@@ -87,19 +91,19 @@ def _compress(samples: Samples, production: Production) -> Samples:
     excess = np.maximum(10.0 * np.log10(np.maximum(smoothed, 1e-12)) - production.threshold, 0.0)
     gain = 10.0 ** (-(1.0 - 1.0 / production.ratio) * excess / 20.0)
     centres = (np.arange(len(gain)) + 0.5) * BLOCK
-    curve: Samples = np.interp(np.arange(len(samples)), centres, gain).astype(np.float32)
+    curve: Waveform = np.interp(np.arange(len(samples)), centres, gain).astype(np.float32)
     return samples * curve
 
 
-def _tape_noise(samples: int, production: Production, rng: np.random.Generator) -> Samples:
+def _tape_noise(samples: int, production: Production, rng: np.random.Generator) -> Waveform:
     noise = _lowpass(rng.standard_normal(samples, dtype=np.float32), production.noise_colour, order=1)
     return noise / np.float32(_rms(noise))
 
 
-def _lowpass(samples: Samples, hz: float, order: int) -> Samples:
-    filtered: Samples = sosfilt(butter(order, hz, fs=SAMPLE_RATE, output="sos").astype(np.float32), samples)
+def _lowpass(samples: Waveform, hz: float, order: int) -> Waveform:
+    filtered: Waveform = sosfilt(butter(order, hz, fs=SAMPLE_RATE, output="sos").astype(np.float32), samples)
     return filtered
 
 
-def _rms(samples: Samples) -> float:
+def _rms(samples: Waveform) -> float:
     return float(np.sqrt(np.mean(np.square(samples))))

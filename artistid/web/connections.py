@@ -1,4 +1,4 @@
-"""Connections, below what is said over them: how many there may be, and how long one may keep the server waiting.
+"""Limits on connections, below HTTP: how many there may be, and how long one may keep the server waiting.
 
 uvicorn has limits of its own for a connection that rests between two requests, but none for one that never ends its
 first request or never takes its answer.
@@ -26,13 +26,13 @@ from artistid.web.guests import SHARE, client_address
 from artistid.web.uploads import RETRY_SECONDS
 
 MOST_CONNECTIONS = 512
-# So many are taken in at once, and others wait to be: it takes the event loop three rounds to come to what they say,
-# and until then they must not be so many as to make each other's way.
+# Connections accepted at once, and those waiting to be accepted: it takes the event loop three rounds to come to what
+# they say, and until then too many would block each other.
 TAKEN_IN_AT_ONCE, WAITING_OUTSIDE = 16, 1024
 # For the whole head of a request since the connection was made or the last answer was given; for each 48 kB of an
 # answer to be taken; and, after an answer, for the rest of a request that was refused before it was whole.
 PATIENCE_SECONDS = 15.0
-LOOK_ROUND_SECONDS = 1
+CHECK_SECONDS = 1
 STOP_SECONDS = 3.0  # for all to take their last answers
 GIVE_UP_SECONDS = 10.0
 
@@ -40,8 +40,8 @@ GIVE_UP_SECONDS = 10.0
 class Connection(H11Protocol):
     """One connection of a client.
 
-    Where there are too many, one makes way for the newest: of the address that has most, so that no flood from
-    elsewhere washes away whoever has one or two; and of those the one that has kept the server waiting longest. A
+    Where there are too many, one is closed for the newest: of the address that has most, so that a flood from elsewhere
+    does not close those of a client with one or two; and of those the one that has kept the server waiting longest. A
     proxy, which asks for many, may have as many as there are.
     """
 
@@ -51,17 +51,19 @@ class Connection(H11Protocol):
         self.address = client_address(host)
         self._since = self.loop.time()
         if len(self.connections) <= MOST_CONNECTIONS // SHARE:
-            return  # whosever they are
-        others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
-        own = [each for each in others if each.address == self.address and host not in self.config.forwarded_allow_ips]
+            return  # whoever they belong to
+        others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
+        own = [
+            other for other in others if other.address == self.address and host not in self.config.forwarded_allow_ips
+        ]
         if len(own) >= MOST_CONNECTIONS // SHARE:
-            self._take_the_place_of_one(own, HTTPStatus.TOO_MANY_REQUESTS)
+            self._replace_one(own, HTTPStatus.TOO_MANY_REQUESTS)
         elif len(others) >= MOST_CONNECTIONS:
-            ((most, _),) = Counter(each.address for each in others).most_common(1)
-            of_most = [each for each in others if each.address == most]
-            self._take_the_place_of_one(of_most, HTTPStatus.SERVICE_UNAVAILABLE)
+            ((most, _),) = Counter(other.address for other in others).most_common(1)
+            of_most = [other for other in others if other.address == most]
+            self._replace_one(of_most, HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _take_the_place_of_one(self, connections: list[Connection], status: HTTPStatus) -> None:
+    def _replace_one(self, connections: list[Connection], status: HTTPStatus) -> None:
         longest = max(connections, key=Connection.waited)
         if longest.waited():
             longest.drop()
@@ -102,7 +104,7 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn says of what is no HTTP, as all else is said here."""
+        """Uvicorn's answer to what is not HTTP, in this server's format."""
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
@@ -126,7 +128,7 @@ class Server(uvicorn.Server):
 
     Args:
         app: to be served; nothing is logged of who asks what.
-        on_stop: called when the server is to end: it is to answer all that it has begun.
+        on_stop: called when the server is to end; it must answer all requests it has begun.
         proxies: addresses of reverse proxies, whose word on who asks is taken.
 
     Attributes:
@@ -141,12 +143,12 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level="error",  # a stranger's nonsense is no news
+                log_level="error",  # malformed requests are not worth a log line
                 access_log=False,
                 proxy_headers=bool(proxies),
                 forwarded_allow_ips=list(proxies),
-                callback_notify=self._look_round,
-                timeout_notify=LOOK_ROUND_SECONDS,
+                callback_notify=self._close_overdue,
+                timeout_notify=CHECK_SECONDS,
                 backlog=TAKEN_IN_AT_ONCE,
             )
         )
@@ -154,7 +156,7 @@ class Server(uvicorn.Server):
         self._on_stop = on_stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends the server; unlike uvicorn's it does not raise the signal once more, as whoever runs it asks for it."""
+        """Ends the server; unlike uvicorn's it does not raise the signal again, as whoever runs it asks for it."""
         self.force_exit = self.should_exit
         self.should_exit = True
         self.stopped_by = signal.Signals(sig)
@@ -177,7 +179,7 @@ class Server(uvicorn.Server):
             if isinstance(connection, Connection):
                 connection.drop()
 
-    async def _look_round(self) -> None:
+    async def _close_overdue(self) -> None:
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.end_if_overdue()

@@ -1,8 +1,8 @@
-"""Who is being served, and what each takes of what is short: places to send songs at, the disk, and the ear.
+"""The clients being served, and what each takes of the scarce resources: upload slots, the disk, and processing time.
 
 A browser gives no names, so clients are told apart by their addresses. None takes more than half of anything, so that
-whoever attacks from one address leaves the other half. Where many are at one address, behind a router or a proxy that
-is not told of, addresses tell nothing: there it counts that a place is never kept for nothing. Whoever sends slowly
+whoever attacks from one address leaves the other half. Where many are at one address, behind a router or an
+undeclared proxy, addresses do not tell them apart: what helps there is that no place is held idle. Whoever sends slowly
 makes way for others as soon as places are short, and is sent away in any case in the end.
 """
 
@@ -20,20 +20,20 @@ import anyio
 from artistid.web.uploads import MEGABYTE, RETRY_SECONDS, RefusedError
 
 MOST_SENDING = 128
-MOST_WAITING = 128  # songs that are there, and are heard one after the other
+MOST_WAITING = 128  # complete songs, which are processed one after the other
 MOST_SONGS_ON_DISK = 8  # of the greatest size; there may be more of smaller ones
-SHARE = 2  # one address may have one of so many parts of everything
+SHARE = 2  # an address may have this fraction (1/SHARE) of everything
 
 # The pace of an upload. A song of 200 MB takes half an hour at 0.9 Mbit/s.
 SECONDS_TO_BEGIN = 10.0
 LEAST_RATE = 10_000.0  # bytes per second, after that
 MOST_SECONDS = 1800.0
-# Only uploads that are slower than this make way for others.
+# Only uploads that are slower than this are evicted for others.
 SLOW_RATE = 100_000.0  # bytes per second
 SHORTEST_SECONDS = 0.001
 
 AGAIN = "Try again in a minute."
-SENT, HEARD = "being sent", "waiting to be heard"
+SENDING, WAITING = "being sent", "waiting to be processed"
 
 
 @dataclass(eq=False)
@@ -41,11 +41,11 @@ class Guest:
     """One song and its sender, from the first byte to the answer.
 
     Attributes:
-        address: whom it counts for.
+        address: that it counts against.
         name: what to call the song.
         begun: when, on the event loop's clock.
-        n_bytes: that have come.
-        waiting: whether all of it has.
+        n_bytes: received so far.
+        waiting: whether the upload is complete.
         scope: ends, when it is cancelled, whatever is being done for it.
         reason: why it was sent away; None where it left.
     """
@@ -68,7 +68,7 @@ class Guest:
         return self.n_bytes / max(anyio.current_time() - self.begun, SHORTEST_SECONDS)
 
     def took(self, n_bytes: int) -> None:
-        """More of the song has come."""
+        """Count more of the upload."""
         self.n_bytes += n_bytes
         self._set_deadline()
 
@@ -95,7 +95,7 @@ class Guests:
 
     @contextmanager
     def enter(self, address: str, name: str) -> Iterator[Guest]:
-        """A place to send a song at.
+        """A slot to upload a song.
 
         Raises:
             RefusedError: there is none.
@@ -105,9 +105,9 @@ class Guests:
         sending = [guest for guest in self._guests if not guest.waiting]
         own = [guest for guest in sending if guest.address == address]
         if len(own) >= MOST_SENDING // SHARE:
-            self._have_slowest_leave(own, RefusedError(429, _too_many(len(own), SENT, own=True), RETRY_SECONDS))
+            self._have_slowest_leave(own, RefusedError(429, _too_many(len(own), SENDING, own=True), RETRY_SECONDS))
         elif len(sending) >= MOST_SENDING:
-            self._have_slowest_leave(sending, RefusedError(503, _too_many(len(sending), SENT), RETRY_SECONDS))
+            self._have_slowest_leave(sending, RefusedError(503, _too_many(len(sending), SENDING), RETRY_SECONDS))
         guest = Guest(address, name)
         self._guests[guest] = None
         try:
@@ -116,14 +116,14 @@ class Guests:
             self._guests.pop(guest, None)
 
     def make_room(self, guest: Guest, n_bytes: int) -> None:
-        """See that there is disk for more of a song.
+        """Reserve disk space for more of a song.
 
         Raises:
             RefusedError: there is none.
         """
         used = Counter[str]()
-        for each in self._guests:
-            used[each.address] += each.n_bytes
+        for other in self._guests:
+            used[other.address] += other.n_bytes
         if used[guest.address] + n_bytes > self._most_bytes / SHARE:
             raise RefusedError(429, f"Songs from your address fill the room for them. {AGAIN}", RETRY_SECONDS)
         if used.total() + n_bytes > self._most_bytes:
@@ -131,36 +131,36 @@ class Guests:
         guest.took(n_bytes)
 
     def seat(self, guest: Guest) -> None:
-        """A place to wait at, for a song that is whole.
+        """A slot to wait in, for a complete upload.
 
         Raises:
             RefusedError: there is none.
         """
-        seated = [each for each in self._guests if each.waiting]
-        waiting = Counter(each.address for each in seated)
+        seated = [other for other in self._guests if other.waiting]
+        waiting = Counter(other.address for other in seated)
         if (own := waiting[guest.address]) >= MOST_WAITING // SHARE:
-            raise RefusedError(429, _too_many(own, HEARD, own=True), RETRY_SECONDS)
+            raise RefusedError(429, _too_many(own, WAITING, own=True), RETRY_SECONDS)
         if len(seated) >= MOST_WAITING:
-            self._have_last_of_most_leave(waiting, seated, guest, _too_many(len(seated), HEARD))
+            self._have_last_of_most_leave(waiting, seated, guest, _too_many(len(seated), WAITING))
         guest.waiting = True
         guest.scope.deadline = math.inf
 
     def close(self) -> None:
-        """Send all away, and whoever comes yet."""
+        """Send all away, newcomers included."""
         self._closed = True
         for guest in list(self._guests):
             guest.send_away(stopping())
 
     def _have_last_of_most_leave(self, taken: Counter[str], guests: list[Guest], guest: Guest, sentence: str) -> None:
-        """Of the address that has taken most the last comer makes way; where that is the guest's own, it is refused."""
+        """Evict the last comer of the address that has taken most, or refuse the guest if it is of that address."""
         reason = RefusedError(503, sentence, RETRY_SECONDS)
         (greediest, most), *_ = taken.most_common(1)
         if most <= taken[guest.address]:
             raise reason
-        self._have_leave([each for each in guests if each.address == greediest and each.n_bytes][-1], reason)
+        self._have_leave([other for other in guests if other.address == greediest and other.n_bytes][-1], reason)
 
     def _have_slowest_leave(self, sending: list[Guest], refusal: RefusedError) -> None:
-        """The slowest of those who send makes way, if it is slow; else the newcomer is refused."""
+        """The slowest upload is evicted, if it is slow; else the newcomer is refused."""
         slowest = min(sending, key=lambda guest: guest.rate)
         if slowest.rate > SLOW_RATE:
             raise refusal
@@ -175,10 +175,10 @@ class Guests:
 
 
 class Turns:
-    """One song is heard at a time: two would only share the processor.
+    """One song is processed at a time: two would only share the processor.
 
-    Of those who wait, whose address has been listened to least goes first, so that nobody waits for the many or long
-    songs of another; with nobody waiting all that is forgotten.
+    Of those who wait, whose address has been listened to least goes first, so that no one waits for the many or long
+    songs of another; with no one waiting all that is forgotten.
     """
 
     def __init__(self) -> None:
@@ -222,7 +222,7 @@ class Turns:
 
 
 def stopping() -> RefusedError:
-    """What is said to whoever is there when the server ends."""
+    """What those still connected get when the server ends."""
     return RefusedError(503, "The server is being stopped.", RETRY_SECONDS)
 
 

@@ -1,6 +1,6 @@
-"""The page, its parts and its one question, over HTTP.
+"""The page, its assets and its one endpoint, over HTTP.
 
-Nothing is kept: a song lies in a temporary folder while it is heard, and all that is known of it goes back with the
+Nothing is kept: a song lies in a temporary folder while it is processed, and all that is known of it goes back with the
 answer. The page plays the file that the browser still has.
 """
 
@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import anyio
@@ -26,12 +27,36 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from artistid.reporting.maps import CONFIG
-from artistid.web.facts import page_facts
+from artistid import __version__
+from artistid.evaluation.plots import PALETTE
+from artistid.printing import printable
+from artistid.reporting.maps import CONFIG, SHAPES
 from artistid.web.guests import Guest, Guests, Turns, client_address
-from artistid.web.scratch import Scratch
 from artistid.web.service import SongService
-from artistid.web.uploads import RefusedError, receive, shown_name
+from artistid.web.uploads import RefusedError, Scratch, receive, shown_name
+
+
+def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
+    """What ``page.html.jinja`` shows; of where the music lies, nothing."""
+    identifier, specification = service.identifier, service.identifier.specification
+    open_set = specification.open_set_threshold()
+    return {
+        "artists": sorted(map(printable, identifier.artists), key=str.casefold),
+        "network": str(specification.network["_target_"]).rsplit(".", 1)[-1],
+        "data": printable(specification.data.get("name", "unnamed")),
+        "n_recordings": len(specification.recordings),
+        "split": specification.split["rule"],
+        "clip_seconds": f"{identifier.clip_seconds:.3g}",
+        "max_khz": f"{specification.log_mel().f_max / 1000:.3g}",
+        "threshold": None if open_set is None else f"{open_set.threshold:.2f}",
+        "max_upload_mb": f"{max_upload_mb:g}",
+        "max_minutes": f"{service.max_minutes:g}",
+        "n_compared": None if service.neighbourhood is None else len(service.neighbourhood.collection),
+        "palette": PALETTE[:-1],  # its last, black, is that of the text
+        "symbols": [symbol for _, symbol, _ in SHAPES],
+        "version": __version__,
+    }
+
 
 ASSETS = Path(__file__).parent / "assets"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
@@ -50,10 +75,10 @@ HEADERS = {
 
 
 class UploadQueue:
-    """Takes songs, and has them heard one after the other.
+    """Takes songs, and has them processed one after the other.
 
     Args:
-        service: hears them.
+        service: answers them.
         max_upload_mb: of a song.
         scratch: where they lie meanwhile.
     """
@@ -73,7 +98,7 @@ class UploadQueue:
             with guest.scope:
                 return await self._answer(request, guest, path)
             if guest.reason is None:
-                return Response(status_code=400)  # to nobody
+                return Response(status_code=400)  # to no one
             raise guest.reason
 
     async def _answer(self, request: Request, guest: Guest, path: Path) -> Response:
@@ -95,12 +120,12 @@ class UploadQueue:
         return JSONResponse(answer)
 
     def close(self) -> None:
-        """Tell all who send or wait that the server ends, and hear no more."""
+        """Tell all who send or wait that the server ends, and process no more."""
         self._guests.close()
 
 
 async def _until_it_leaves(request: Request, guest: Guest) -> None:
-    """Ends what is done for a guest once nobody is there to be answered."""
+    """Ends the work for a guest that has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     guest.send_away(None)
@@ -113,7 +138,7 @@ class OwnPageOnly:
 
     Args:
         app: answers.
-        names: host names, beside localhost and plain addresses, which nobody can point elsewhere.
+        names: host names, beside localhost and plain addresses, which no one can point elsewhere.
     """
 
     def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
@@ -139,7 +164,7 @@ class OwnPageOnly:
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of an address; none of what is no address."""
+    """The parts of an address; none of what is not an address."""
     try:
         return urlsplit(address)
     except ValueError:  # a bracket too many, letters that read as others

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import AsyncIterable, Callable
+import shutil
+from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from artistid.data.audio import DecodingError, NoAudioError, TooLongError
 from artistid.errors import ArtistidError
 from artistid.printing import printable
+from artistid.writing import scratch_folder
 
-LONGEST_NAME = 120
+LONGEST_SHOWN_NAME = 120
 UNNAMED = "the song"
 MEGABYTE = 10**6
-FORMATS = "an mp3, m4a, flac, ogg, opus, wav or aiff file"
 PLAIN_NUMBER = re.compile(r"[0-9]{1,20}")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RETRY_SECONDS = 10
@@ -36,16 +39,16 @@ class RefusedError(ArtistidError):
 
 
 def shown_name(name: str) -> str:
-    """What to call a song of a client's naming: no folders, nothing but text, no more than fits.
+    r"""What to call a song of a client's naming: no folders, nothing but text, no more than fits.
 
     It is for messages alone; no file is ever called so.
 
     Example:
-        >>> shown_name("../../etc/pass\\x1bwd.mp3")
+        >>> shown_name("../../etc/pass\x1bwd.mp3")
         'pass\ufffdwd.mp3'
     """
     last = printable(name.strip()).replace("\\", "/").rsplit("/", 1)[-1].strip()
-    return f"{last[: LONGEST_NAME - 1]}…" if len(last) > LONGEST_NAME else last or UNNAMED
+    return f"{last[: LONGEST_SHOWN_NAME - 1]}…" if len(last) > LONGEST_SHOWN_NAME else last or UNNAMED
 
 
 async def receive(
@@ -62,7 +65,7 @@ async def receive(
         body: its pieces.
         path: where to.
         name: what to call it.
-        max_mb: it may have so many megabytes; no more than these, and a piece, are ever read.
+        max_mb: its largest size in megabytes; no more than that and one piece are ever read.
         announced: bytes that its header promises, if any: too large a one is not read at all.
         make_room: called with the bytes of each piece before it is written; raises RefusedError where there is no room.
 
@@ -87,7 +90,7 @@ async def receive(
             raise
         raise RefusedError(503, f"The server has no room left for {name}.", RETRY_SECONDS) from error
     if n_bytes == 0:
-        raise RefusedError(422, f"{name} is empty: there is nothing in it to hear.")
+        raise RefusedError(422, f"{name} is empty: it has no audio.")
 
 
 def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> RefusedError:
@@ -95,9 +98,36 @@ def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> 
     if isinstance(error, NoAudioError):
         return RefusedError(
             415,
-            f"{name} is no audio that can be read here. It is to be an mp3, m4a, flac, ogg, opus, wav or aiff file.",
+            f"{name} is not audio that can be read here. Expected an mp3, m4a, flac, ogg, opus, wav or aiff file.",
         )
     if isinstance(error, TooLongError):
         return RefusedError(413, f"{name} is too long: this page takes songs of up to {max_minutes:g} minutes.")
     message = str(error).removeprefix(f"{path}: ").replace(str(path), name)
     return RefusedError(422, f"{name}: {message}.")
+
+
+PREFIX = "artistid-page-"
+
+
+class Scratch:
+    """A folder of a server; those of servers that were killed are removed when the next one starts."""
+
+    def __init__(self) -> None:
+        self.folder, self._lock = scratch_folder(PREFIX)
+        self._numbers = count()
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """The path of a file to be, removed in the end; its name does not reveal the song's."""
+        path = self.folder / f"song{next(self._numbers)}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()

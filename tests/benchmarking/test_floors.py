@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from artistid.benchmarking.floors import Traffic, bandwidth, flops_and_bytes, peak
+from artistid.benchmarking.measuring import Traffic, bandwidth, flops_and_bytes, peak
 
 
 def test_operations_of_a_product_and_its_bytes() -> None:

@@ -123,7 +123,9 @@ def test_utf_16_that_is_cut_short_within_a_letter(tmp_path: Path, encoding: str,
     whole = mark + (HEADER + "a,b,c,d,e,1,g\n").encode(encoding)
     path = tmp_path / "catalog.csv"
     path.write_bytes(whole[:21] if at == "in the first line" else whole[:-3])
-    with pytest.raises(ArtistidError, match=r"catalog\.csv is no catalog: it is no whole UTF-16 text: truncated data"):
+    with pytest.raises(
+        ArtistidError, match=r"catalog\.csv is not a catalog: it is not whole UTF-16 text: truncated data"
+    ):
         Catalog.from_csv(path)
 
 
@@ -131,14 +133,14 @@ def test_utf_16_that_is_cut_short_within_a_letter(tmp_path: Path, encoding: str,
 def test_utf_16_with_half_a_letter(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "catalog.csv"
     path.write_bytes(content)
-    with pytest.raises(ArtistidError, match=r"it is no whole UTF-16 text: illegal"):
+    with pytest.raises(ArtistidError, match=r"it is not whole UTF-16 text: illegal"):
         Catalog.from_csv(path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "catalog .*is no file"),
+        (None, "catalog .*is not a file"),
         ("track_id,artist\na,b\n", "lacks the columns album, title, path, duration_s, sha1"),
         ("", "lacks the columns track_id"),
         ("track_id,artist,album,title,path,duration_s,sha1\na,b,c\n", "line 2: expected 7 cells"),

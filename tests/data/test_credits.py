@@ -126,7 +126,7 @@ def test_what_was_decided_is_said(caplog: pytest.LogCaptureFixture) -> None:
     tags[Path("loose.mp3")] = Tags("Dora & the Wonders")
     tags[Path("two.mp3")] = Tags("Alice; Bob", artists=("Alice", "Bob"))
     with caplog.at_level("INFO"):
-        credits_of(tags).tell()
+        credits_of(tags).log_decisions()
     assert '1 joint names of artists are taken for one of them with guests: "Alice & Bob" → Alice' in caplog.text
     assert (
         '1 tags name several artists, and the album\'s artist, or else the first, is taken: "Alice; Bob" → Alice'
@@ -255,7 +255,7 @@ def test_identifiers_tell_artists_apart(caplog: pytest.LogCaptureFixture) -> Non
     assert who(tags) == ["Nirvana (aaaaaaaa)"] * 2 + ["Nirvana (bbbbbbbb)"] * 2
     tags |= library(("Untagged", ["Nirvana"]))
     assert who(tags)[-1] == "Nirvana"
-    credits_of(tags).tell()
+    credits_of(tags).log_decisions()
     assert "1 names are several artists' by MusicBrainz' identifiers" in caplog.text
 
 
@@ -265,7 +265,7 @@ def test_identifiers_tell_artists_together(caplog: pytest.LogCaptureFixture) -> 
     tags |= library(("Two", ["Beatles", "beatles"]))
     assert who(tags) == ["The Beatles"] * 7 + ["beatles"]
     with caplog.at_level("INFO"):
-        credits_of(tags).tell()
+        credits_of(tags).log_decisions()
     assert "The Beatles = BEATLES, THE = Beatles = ビートルズ" in caplog.text
 
 

@@ -19,9 +19,8 @@ from artistid.data import duplicates
 from artistid.data.audio import decode
 from artistid.data.catalog import Catalog, Track
 from artistid.data.descriptors import Descriptors
-from artistid.data.duplicates import THRESHOLD, find_duplicates, find_leakage
+from artistid.data.duplicates import THRESHOLD, Fingerprints, find_duplicates, find_leakage
 from artistid.data.features import LogMel
-from artistid.data.fingerprints import Fingerprints
 from artistid.data.sources.folder import Folder
 from artistid.data.splits import Split
 from artistid.data.store import Entry, Store, fill_store
@@ -157,14 +156,14 @@ def test_error_names_the_pairs_and_the_remedy(opened: tuple[Catalog, Store]) -> 
 
 
 def test_unknown_policy(opened: tuple[Catalog, Store]) -> None:
-    with pytest.raises(ArtistidError, match=r"split\.duplicates='ask' is none of warn, drop, error"):
+    with pytest.raises(ArtistidError, match=r"split\.duplicates=ask: expected one of warn, drop, error"):
         find_leakage(Split(SUBSETS, "file", None), *opened, "ask")
 
 
 def test_unknown_policy_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train(tmp_path / "nowhere", tmp_path / "run", "split.duplicates=ask")
-    assert "split.duplicates='ask' is none of" in capsys.readouterr().err
+    assert "split.duplicates=ask: expected" in capsys.readouterr().err
 
 
 def test_one_part_may_have_copies(opened: tuple[Catalog, Store]) -> None:

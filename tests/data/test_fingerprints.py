@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from artistid.data import fingerprints
-from artistid.data.duplicates import THRESHOLD
+from artistid.data import duplicates
+from artistid.data.duplicates import THRESHOLD, Fingerprints, RecordingMatch, fingerprint
 from artistid.data.features import LogMel
-from artistid.data.fingerprints import Fingerprints, Match, fingerprint
 from artistid.synthesis.discography import Discography, record, recordings
 from tests.data.versions import RATE, VERSIONS, Samples
 
@@ -20,7 +19,7 @@ def songs() -> list[Samples]:
     return [record(SONGS, song.artist, song.album, song.song) for song in recordings(SONGS)]
 
 
-def matches(first: list[Samples], second: list[Samples], features: LogMel | None = None) -> list[Match]:
+def matches(first: list[Samples], second: list[Samples], features: LogMel | None = None) -> list[RecordingMatch]:
     """Those between a song of ``first`` and one of ``second``, counted on from those of ``first``."""
     log_mel = features or LogMel()
     found = Fingerprints((log_mel(samples) for samples in (*first, *second)), log_mel)
@@ -81,5 +80,5 @@ def test_sorting_in_shares_finds_the_same(songs: list[Samples], monkeypatch: pyt
     versions = [version(songs[2]) for version, _ in VERSIONS.values()]
     at_once = matches(songs, versions)
     assert len(at_once) == len(versions)
-    monkeypatch.setattr(fingerprints, "CODES_AT_ONCE", 500)
+    monkeypatch.setattr(duplicates, "CODES_AT_ONCE", 500)
     assert matches(songs, versions) == at_once

@@ -203,7 +203,7 @@ def test_texts_of_a_wav_file(tmp_path: Path, chunk: bytes) -> None:
     )
     path = tagged(tmp_path / "x.wav")
     path.write_bytes(path.read_bytes() + chunk + b"LIST" + len(info).to_bytes(4, "little") + info)
-    if b"\x7f" in chunk:  # which claims all that follows, and is no list of texts
+    if b"\x7f" in chunk:  # which claims all that follows, and is not a list of texts
         assert read_tags(path).error == ""
         return
     assert read_tags(path, "cp1251") == Tags("Кино", album="Björk", title="X")
@@ -401,7 +401,7 @@ def test_a_cache_that_is_none_is_made_anew(tmp_path: Path, content: str) -> None
 
 
 def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArtistidError, match=r"data\.tag_encoding=cp9999 is no encoding"):
+    with pytest.raises(ArtistidError, match=r"data\.tag_encoding=cp9999 is not an encoding"):
         read_all_tags([], tmp_path / "tags.json", "cp9999")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from artistid.data.unknown import hold_out_artists
+from artistid.data.splits.drawing import hold_out_artists
 from artistid.errors import ArtistidError
 from tests.data.stores import make_store
 

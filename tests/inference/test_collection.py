@@ -128,8 +128,8 @@ def test_files_that_are_no_collections(path: Path, tmp_path: Path) -> None:
     for file, message in (
         (tmp_path / "none.parquet", "does not exist"),
         (tmp_path, "is a folder"),
-        (text, "is no Parquet file"),
-        (torn, "is no Parquet file"),
+        (text, "is not a Parquet file"),
+        (torn, "is not a Parquet file"),
         (foreign, "lacks what made its embeddings, path, artist"),
         (empty, "has no songs"),
         (bent, "not finite"),

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 
 from artistid.reporting import figures, tables
 from artistid.runs.studies import Results, collect
-from tests.evaluation.test_figures import is_drawn, margin_is_white, pixels
+from tests.evaluation.test_plots import is_drawn, margin_is_white, pixels
 from tests.reporting.made_runs import make_run
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from artistid.data.catalog import Catalog, Track
 from artistid.errors import ArtistidError
-from artistid.reporting.embedding import Embedding
 from artistid.reporting.maps import MapFiles, audio_uri, draw_map, read_genres, styles, write_map, write_page
+from artistid.reporting.projection import Embedding
 from tests.browser import chromium
 
 GENRES = {"artist1": "rock", "artist2": "rock", "artist3": "pop"}

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from artistid.synthesis.composing import compose
-from artistid.synthesis.score import Drum, Note, Song
+from artistid.synthesis.composing import ComposedSong, Drum, Note, compose
 from artistid.synthesis.style import draw_artist
 
 
-def songs(n: int, seconds: float = 30.0, strength: float = 1.0) -> list[Song]:
+def songs(n: int, seconds: float = 30.0, strength: float = 1.0) -> list[ComposedSong]:
     return [
         compose(draw_artist(np.random.default_rng([1, i]), strength), np.random.default_rng([2, i]), seconds)
         for i in range(n)
@@ -50,7 +49,7 @@ def test_half_a_minute_has_sections_that_differ() -> None:
     assert fullness["C"] > 1.5 * fullness["I"]
 
 
-def _notes_per_bar(song: Song, letter: str) -> float:
+def _notes_per_bar(song: ComposedSong, letter: str) -> float:
     bar = 240.0 / song.tempo
     inside = [s for s in song.sections if s.letter == letter]
     notes = [n.start for part in song.parts.values() for n in part]

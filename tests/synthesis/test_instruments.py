@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from artistid.synthesis import SAMPLE_RATE
-from artistid.synthesis.instruments import HIGHEST, Samples, add, hertz, play_drum, play_tone, sing
-from artistid.synthesis.score import Drum, Note
-from artistid.synthesis.style import Kit, Tone, Voice
-from artistid.synthesis.traits import read_traits, vector_size
+from artistid.synthesis.composing import Drum, Note
+from artistid.synthesis.instruments import HIGHEST_HZ, Waveform, add, hertz, play_drum, play_tone, sing
+from artistid.synthesis.style import Kit, Tone, Voice, read_traits, vector_size
 
 T = TypeVar("T")
 
@@ -20,18 +19,18 @@ def middle(of: type[T], **changes: Any) -> T:
     return of(**{**vars(traits), **changes})
 
 
-def spectrum(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+def spectrum(samples: Waveform) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies in Hz and power."""
     power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
     return np.fft.rfftfreq(len(samples), 1.0 / SAMPLE_RATE), power
 
 
-def centroid(samples: Samples) -> float:
+def centroid(samples: Waveform) -> float:
     hz, power = spectrum(samples)
     return float((hz * power).sum() / power.sum())
 
 
-def share(samples: Samples, low: float, high: float) -> float:
+def share(samples: Waveform, low: float, high: float) -> float:
     hz, power = spectrum(samples)
     return float(power[(hz >= low) & (hz < high)].sum() / power.sum())
 
@@ -57,7 +56,7 @@ def test_a_tone_has_its_pitch_and_dies_away(engine: str) -> None:
 @pytest.mark.parametrize("pitch", [33, 60, 96])
 def test_wavetables_do_not_alias(pitch: int) -> None:
     tone = middle(Tone, engine="additive", tilt=4.0, detune=0.0, attack=0.03, tremolo=0.0)
-    assert share(play_tone(tone, pitch, 0.5), HIGHEST + 100.0, SAMPLE_RATE) < 1e-4
+    assert share(play_tone(tone, pitch, 0.5), HIGHEST_HZ + 100.0, SAMPLE_RATE) < 1e-4
 
 
 def test_frequency_modulation_does_not_fold_back() -> None:
@@ -72,7 +71,7 @@ def test_upper_harmonics_die_first() -> None:
     assert share(wave[half:], 800.0, 8000.0) < 0.1 * share(wave[:half], 800.0, 8000.0)
 
 
-def sung(seconds: float = 1.0, pitch: int = 57, **changes: object) -> Samples:
+def sung(seconds: float = 1.0, pitch: int = 57, **changes: object) -> Waveform:
     voice = middle(Voice, **{"breathiness": 0.0, "consonant": 0.0, "diphthong": 0.0, "scoop": 0.0, **changes})
     note = Note(0.0, seconds, pitch, 1.0)
     return sing(voice, [note], round(seconds * SAMPLE_RATE), np.random.default_rng(0))

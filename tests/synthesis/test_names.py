@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from artistid.synthesis.names import FIRST, SECOND, nth_name
+from artistid.synthesis.discography import FIRST, SECOND, nth_name
 
 
 def test_names_differ_and_do_not_depend_on_how_many_there_are() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.composing import compose
-from artistid.synthesis.rendering import MIX_RMS, render
+from artistid.synthesis.instruments import MIX_RMS, render
 from artistid.synthesis.style import draw_artist
 
 

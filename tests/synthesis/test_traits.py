@@ -6,8 +6,19 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import pytest
 
-from artistid.synthesis.style import Style, draw_artist, draw_style
-from artistid.synthesis.traits import Odds, Range, choice, habit, nested, read_traits, trait, vector_size
+from artistid.synthesis.style import (
+    Odds,
+    RangeTrait,
+    Style,
+    choice,
+    draw_artist,
+    draw_style,
+    habit,
+    nested,
+    read_traits,
+    trait,
+    vector_size,
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ def test_each_trait_reads_its_own_entries() -> None:
 
 @pytest.mark.parametrize("log", [False, True])
 def test_a_range_rises_with_its_entry_and_is_never_left(log: bool) -> None:
-    values = [Range(2.0, 50.0, log, 1).read(np.array([z])) for z in (-100.0, -2.0, -1.0, 0.0, 1.0, 2.0, 100.0)]
+    values = [RangeTrait(2.0, 50.0, log, 1).read(np.array([z])) for z in (-100.0, -2.0, -1.0, 0.0, 1.0, 2.0, 100.0)]
     assert values == sorted(values)
     assert values[0] == pytest.approx(2.0)
     assert values[-1] == pytest.approx(50.0)

@@ -14,9 +14,9 @@ import pytest
 
 from artistid.inference.identifier import Identifier
 from artistid.web.connections import Server
-from artistid.web.scratch import Scratch
 from artistid.web.server import UploadQueue, application
 from artistid.web.service import SongService
+from artistid.web.uploads import Scratch
 from tests.verbs import run_verb, train
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile, make_bad_files
 

@@ -8,9 +8,8 @@ import pytest
 
 from artistid.errors import ArtistidError
 from artistid.inference.identifier import Identifier
-from artistid.web import neighbourhood
-from artistid.web.neighbourhood import Neighbourhood
-from artistid.web.service import SongService
+from artistid.web import service
+from artistid.web.service import Neighbourhood, SongService
 from tests.verbs import run_verb
 from tests.web.conftest import served
 
@@ -47,7 +46,7 @@ class TestMap:
         self, around: Neighbourhood, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole = around.map()
-        monkeypatch.setattr(neighbourhood, "MOST_POINTS", 7)
+        monkeypatch.setattr(service, "MOST_POINTS", 7)
         some = around.map()
         assert whole is not None
         assert some is not None

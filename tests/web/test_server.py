@@ -15,8 +15,8 @@ import pytest
 
 import artistid
 from artistid.inference.identifier import Identifier
-from artistid.web.scratch import PREFIX
 from artistid.web.service import SongService
+from artistid.web.uploads import PREFIX
 from tests.corpus import SAMPLE_RATE, make_song, write_audio
 from tests.web.bad_files import BadFile
 from tests.web.conftest import served

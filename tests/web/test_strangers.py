@@ -27,9 +27,8 @@ from starlette.requests import ClientDisconnect
 from artistid.inference.identifier import Identifier
 from artistid.web import connections, guests
 from artistid.web.guests import Guests, Turns, client_address
-from artistid.web.scratch import PREFIX, Scratch
 from artistid.web.service import SongService
-from artistid.web.uploads import RefusedError
+from artistid.web.uploads import PREFIX, RefusedError, Scratch
 from tests.corpus import make_song, write_audio
 from tests.web.bad_files import MAX_MINUTES
 from tests.web.conftest import served
@@ -161,7 +160,7 @@ class TestPlaces:
                     return guest
 
                 first, last = seat("10.0.0.1"), seat("10.0.0.1")
-                with pytest.raises(RefusedError, match="2 songs from your address are waiting to be heard") as refused:
+                with pytest.raises(RefusedError, match="2 songs from your address are waiting") as refused:
                     seat("10.0.0.1")
                 assert refused.value.status == 429
                 seat("10.0.0.2")
@@ -169,7 +168,7 @@ class TestPlaces:
                 seat("10.0.0.4")
                 assert last.scope.cancel_called
                 assert not first.scope.cancel_called
-                with pytest.raises(RefusedError, match="4 songs are waiting to be heard already") as full:
+                with pytest.raises(RefusedError, match="4 songs are waiting") as full:
                     seat("10.0.0.2")
                 assert full.value.status == 503
 

@@ -29,9 +29,9 @@ def run_peer(python: str, script: str, *arguments: str) -> dict[str, Any]:
             [python, "-I", str(path), *arguments], env=environment, capture_output=True, text=True, check=True
         )
     except OSError as error:
-        raise ArtistidError(f"peers={python} is no Python that can be run: {error}") from error
+        raise ArtistidError(f"peers={python} is not a Python that can be run: {error}") from error
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1:]
         raise ArtistidError(f"peers={python} does not run {script}: {''.join(last)}") from error
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return told
+    figures: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return figures

@@ -50,6 +50,7 @@ def clips_per_second(work: Callable[[int], Any], batch: int, seconds: float) -> 
 
 
 def main(batch: int, frames: int, seconds: float) -> None:
+    """Print the rates of training and prediction as JSON."""
     rng = np.random.default_rng(0)
     clips = rng.standard_normal((batch * BATCHES, MELS, frames, 1), dtype=np.float32)
     labels = rng.integers(ARTISTS, size=len(clips))

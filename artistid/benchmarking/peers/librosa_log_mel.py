@@ -22,6 +22,7 @@ def log_mel(path: str, rate: int) -> float:
 
 
 def main(rate: int, paths: list[str]) -> None:
+    """Print the seconds of audio per second as JSON."""
     log_mel(paths[0], rate)  # what is loaded and compiled on first use does not count
     start = time.perf_counter()
     seconds = sum(log_mel(path, rate) for path in paths)

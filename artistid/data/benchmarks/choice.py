@@ -1,32 +1,34 @@
 """How the benchmarks' tracks are chosen: from the data set's table and a seed alone, so that anyone can do it again.
 
-The table tells lengths to a tenth of a second, and no sound. A copy is as long as its original, so equal lengths stand
+The table has lengths to a tenth of a second, and no audio. A copy is as long as its original, so equal lengths stand
 for copies. Within an artist they always do: of 6,917 such pairs about 1,050 are chance, which is how many there are of
 lengths 0.3 s apart. Between artists most are chance, so the tags must be equal too, or half an album as long. What was
-encoded anew at another length, or tagged anew under another artist's name, no table can tell.
+re-encoded at another length, or re-tagged under another artist's name, no table can tell.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from statistics import median
 from typing import TypeVar
 
-from artistid.data.benchmarks.lists import Benchmark
-from artistid.data.sources.mtg_jamendo import Row
+from artistid.data.benchmarks.lists import SPLIT_SEEDS, Benchmark
+from artistid.data.sources.mtg_jamendo import JamendoRow
+from artistid.data.splits import SUBSETS
 from artistid.errors import ArtistidError
 
 SEED = 0
 SIZES = {"jamendo20": 20, "jamendo200": 200}  # artists
-N_ALBUMS = 6  # of each artist, as in artist20
+ALBUMS_PER_ARTIST = 6  # of each artist, as in artist20
 MIN_TRACKS = 3  # of an album
 MIN_SECONDS, MAX_SECONDS = 60.0, 1200.0  # of a track; longer ones are mixes and whole concerts
 MIN_SHARED = 3  # lengths that two albums have in common, if they are to count as one
 
-Rows = Sequence[Row]
+JamendoRows = Sequence[JamendoRow]
 K = TypeVar("K", bound=Hashable)
 
 
@@ -40,18 +42,18 @@ class Choice:
         benchmarks: in the order of :data:`SIZES`.
     """
 
-    table: Rows
-    left: dict[str, Rows]
+    table: JamendoRows
+    left: dict[str, JamendoRows]
     benchmarks: tuple[Benchmark, ...]
 
 
-def choose(table: Iterable[Row]) -> Choice:
+def choose(table: Iterable[JamendoRow]) -> Choice:
     """Choose the benchmarks from a table, in whatever order its rows are.
 
     Raises:
         ArtistidError: the rules leave too few artists.
     """
-    rows: Rows = sorted(table, key=_track)
+    rows: JamendoRows = sorted(table, key=_track)
     choice = Choice(table=rows, left={"the_whole_table": rows}, benchmarks=())
     for rule in RULES:
         rows = choice.left[rule.__name__] = rule(rows)
@@ -62,7 +64,7 @@ def choose(table: Iterable[Row]) -> Choice:
             "expected the whole table of MTG-Jamendo"
         )
     by_artist = _grouped(rows, _artist)
-    albums = {album for tracks in by_artist.values() for album in _drawn(map(_album, tracks))[:N_ALBUMS]}
+    albums = {album for tracks in by_artist.values() for album in _drawn(map(_album, tracks))[:ALBUMS_PER_ARTIST]}
     benchmarks = (
         Benchmark.draw(name, (row[:3] for artist in artists[:size] for row in by_artist[artist] if row.album in albums))
         for name, size in SIZES.items()
@@ -70,17 +72,17 @@ def choose(table: Iterable[Row]) -> Choice:
     return replace(choice, benchmarks=tuple(benchmarks))
 
 
-def without_compilations(rows: Rows) -> Rows:
+def without_compilations(rows: JamendoRows) -> JamendoRows:
     """No albums by several artists, and none more than half of which repeats earlier tracks of its artist."""
     repeated = _repeated(rows)
 
-    def is_compilation(tracks: Rows) -> bool:
+    def is_compilation(tracks: JamendoRows) -> bool:
         return len(set(map(_artist, tracks))) > 1 or 2 * sum(row.track_id in repeated for row in tracks) > len(tracks)
 
     return [row for tracks in _grouped(rows, _album).values() if not is_compilation(tracks) for row in tracks]
 
 
-def without_shared_albums(rows: Rows) -> Rows:
+def without_shared_albums(rows: JamendoRows) -> JamendoRows:
     """No artists with an album that an artist of a lower id has too: half of the longer one's lengths agree, or more.
 
     They are the same musician under another name, or have another's music.
@@ -101,35 +103,35 @@ def without_shared_albums(rows: Rows) -> Rows:
     return [row for row in rows if row.artist not in out]
 
 
-def without_repeats(rows: Rows) -> Rows:
+def without_repeats(rows: JamendoRows) -> JamendoRows:
     """Of an artist's tracks of one length the first only: all bit-identical copies go."""
     repeated = _repeated(rows)
     return [row for row in rows if row.track_id not in repeated]
 
 
-def without_shared_tracks(rows: Rows) -> Rows:
+def without_shared_tracks(rows: JamendoRows) -> JamendoRows:
     """Of several artists' tracks of one length with the same tags only those of the first artist."""
     groups = _grouped(sorted(rows, key=_track), lambda row: (row.seconds, frozenset(row.tags))).values()
     return [row for tracks in groups for row in tracks if row.artist == tracks[0].artist]
 
 
-def of_usual_length(rows: Rows) -> Rows:
+def of_usual_length(rows: JamendoRows) -> JamendoRows:
     """Tracks from :data:`MIN_SECONDS` to :data:`MAX_SECONDS`."""
     return [row for row in rows if MIN_SECONDS <= row.seconds <= MAX_SECONDS]
 
 
-def on_large_albums(rows: Rows) -> Rows:
+def on_large_albums(rows: JamendoRows) -> JamendoRows:
     """Albums of which :data:`MIN_TRACKS` are left."""
     return [row for tracks in _grouped(rows, _album).values() if len(tracks) >= MIN_TRACKS for row in tracks]
 
 
-def by_productive_artists(rows: Rows) -> Rows:
-    """Artists of whom :data:`N_ALBUMS` albums are left."""
+def by_productive_artists(rows: JamendoRows) -> JamendoRows:
+    """Artists of whom :data:`ALBUMS_PER_ARTIST` albums are left."""
     groups = _grouped(rows, _artist).values()
-    return [row for tracks in groups if len(set(map(_album, tracks))) >= N_ALBUMS for row in tracks]
+    return [row for tracks in groups if len(set(map(_album, tracks))) >= ALBUMS_PER_ARTIST for row in tracks]
 
 
-RULES: tuple[Callable[[Rows], Rows], ...] = (
+RULES: tuple[Callable[[JamendoRows], JamendoRows], ...] = (
     without_compilations,
     without_shared_albums,
     without_repeats,
@@ -145,30 +147,93 @@ def _drawn(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: hashlib.sha256(f"{SEED} {name}".encode()).digest())
 
 
-def _repeated(rows: Rows) -> set[str]:
+def _repeated(rows: JamendoRows) -> set[str]:
     """The tracks whose length an earlier track of their artist has."""
     groups = _grouped(sorted(rows, key=_track), lambda row: (row.artist, row.seconds))
     return {row.track_id for tracks in groups.values() for row in tracks[1:]}
 
 
-def _grouped(rows: Rows, key: Callable[[Row], K]) -> dict[K, list[Row]]:
-    groups: dict[K, list[Row]] = defaultdict(list)
+def _grouped(rows: JamendoRows, key: Callable[[JamendoRow], K]) -> dict[K, list[JamendoRow]]:
+    groups: dict[K, list[JamendoRow]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
     return groups
 
 
-def _track(row: Row) -> str:
+def _track(row: JamendoRow) -> str:
     return row.track_id
 
 
-def _artist(row: Row) -> str:
+def _artist(row: JamendoRow) -> str:
     return row.artist
 
 
-def _album(row: Row) -> str:
+def _album(row: JamendoRow) -> str:
     return row.album
 
 
-def _seconds(row: Row) -> float:
+def _seconds(row: JamendoRow) -> float:
     return row.seconds
+
+
+def of_rules(choice: Choice) -> str:
+    """How much of the table each rule leaves."""
+    rows = (
+        (
+            rule.replace("_", " "),
+            *(len({row.artist for row in left}), len({row.album for row in left}), len(left)),
+            _hours(row.seconds for row in left),
+        )
+        for rule, left in choice.left.items()
+    )
+    return _table(("rule", "artists", "albums", "tracks", "hours"), rows)
+
+
+def of_benchmarks(choice: Choice) -> str:
+    """The size of each benchmark; several numbers are the least, the median and the most."""
+    rows = []
+    seconds = {row.track_id: row.seconds for row in choice.table}
+    for benchmark in choice.benchmarks:
+        entries = benchmark.entries
+        albums, artists = Counter(entry.album for entry in entries), Counter(entry.artist for entry in entries)
+        rows.append(
+            (
+                benchmark.name,
+                *(len(artists), len(albums), len(entries)),
+                _hours(seconds[entry.track_id] for entry in entries),
+                f"{len(albums) / len(artists):g}",
+                _spread(albums.values()),
+                _spread(artists.values()),
+            )
+        )
+    return _table(
+        ("", "artists", "albums", "tracks", "hours", "albums per artist", "tracks per album", "tracks per artist"), rows
+    )
+
+
+def of_splits(choice: Choice) -> str:
+    """Tracks and hours of each part of the album split."""
+    rows = []
+    lengths = {row.track_id: row.seconds for row in choice.table}
+    for benchmark in choice.benchmarks:
+        for seed in SPLIT_SEEDS:
+            split = benchmark.split(seed)
+            seconds = {
+                part: [lengths[name] for name in split.subsets if split.subsets[name] == part] for part in SUBSETS
+            }
+            cells = (f"{len(seconds[part])} tracks, {_hours(seconds[part])} h" for part in SUBSETS)
+            rows.append((benchmark.name, seed, *cells))
+    return _table(("", "seed", *SUBSETS), rows)
+
+
+def _hours(seconds: Iterable[float]) -> str:
+    return f"{sum(seconds) / 3600:.1f}"
+
+
+def _spread(counts: Collection[int]) -> str:
+    return f"{min(counts)}, {median(counts):g}, {max(counts)}"
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    lines = (columns, ("---",) * len(columns), *rows)
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)

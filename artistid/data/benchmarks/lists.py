@@ -12,28 +12,28 @@ from typing import NamedTuple
 
 from artistid.data.catalog import Catalog, Track
 from artistid.data.splits import AlbumSplit, Split
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.writing import write_text
 
-NAMES = ("jamendo20", "jamendo200")
-SEEDS = (0, 21, 42)  # of the paper's three trials
-COLUMNS = ("track_id", "artist", "album", *(f"seed_{seed}" for seed in SEEDS))
+BENCHMARKS = ("jamendo20", "jamendo200")
+SPLIT_SEEDS = (0, 21, 42)  # of the paper's three trials
+LIST_COLUMNS = ("track_id", "artist", "album", *(f"seed_{seed}" for seed in SPLIT_SEEDS))
 FOLDER = Path(__file__).parent
 CHECKSUMS = "SHA256SUMS"
 
 
-class Entry(NamedTuple):
+class BenchmarkTrack(NamedTuple):
     """A track of a benchmark.
 
     Attributes:
         track_id, artist, album: the data set's identifiers.
-        parts: train, val or test, for each of :data:`SEEDS`.
+        subsets: train, val or test, for each of :data:`SPLIT_SEEDS`.
     """
 
     track_id: str
     artist: str
     album: str
-    parts: tuple[str, ...]
+    subsets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,24 @@ class Benchmark:
     """A list of tracks with their album splits.
 
     Attributes:
-        name: one of :data:`NAMES`.
+        name: one of :data:`BENCHMARKS`.
         entries: sorted by track id.
     """
 
     name: str
-    entries: tuple[Entry, ...]
+    entries: tuple[BenchmarkTrack, ...]
 
     @classmethod
     def draw(cls, name: str, tracks: Iterable[tuple[str, str, str]]) -> Benchmark:
         """The benchmark of the tracks (track id, artist, album), split by the package's own rule."""
         catalog = Catalog(Track(*identifiers, title="", path=Path()) for identifiers in tracks)
-        parts = [AlbumSplit().draw(catalog, seed).subsets for seed in SEEDS]
+        subsets = [AlbumSplit().draw(catalog, seed).subsets for seed in SPLIT_SEEDS]
         return cls(
             name,
             tuple(
-                Entry(track.track_id, track.artist, track.album, tuple(drawn[track.track_id] for drawn in parts))
+                BenchmarkTrack(
+                    track.track_id, track.artist, track.album, tuple(drawn[track.track_id] for drawn in subsets)
+                )
                 for track in catalog
             ),
         )
@@ -68,8 +70,7 @@ class Benchmark:
         Raises:
             ArtistidError: an unknown name, or a list that is not the one that was published.
         """
-        if name not in NAMES:
-            raise ArtistidError(f"data.benchmark={name} is none of {', '.join(NAMES)}")
+        require_choice("data.benchmark", name, BENCHMARKS)
         text = (FOLDER / f"{name}.csv").read_text(encoding="utf-8")
         expected, found = published_checksum(name), checksum(text)
         if found != expected:
@@ -79,20 +80,23 @@ class Benchmark:
             )
         _, *rows = csv.reader(io.StringIO(text))
         return cls(
-            name, tuple(Entry(track_id, artist, album, tuple(parts)) for track_id, artist, album, *parts in rows)
+            name,
+            tuple(
+                BenchmarkTrack(track_id, artist, album, tuple(subsets)) for track_id, artist, album, *subsets in rows
+            ),
         )
 
     def split(self, seed: int) -> Split:
-        """The published album split of a seed, one of :data:`SEEDS`."""
-        index = SEEDS.index(seed)
-        return Split({entry.track_id: entry.parts[index] for entry in self.entries}, "album", seed)
+        """The published album split of a seed, one of :data:`SPLIT_SEEDS`."""
+        index = SPLIT_SEEDS.index(seed)
+        return Split({entry.track_id: entry.subsets[index] for entry in self.entries}, "album", seed)
 
     def to_csv(self) -> str:
         """The list as it is shipped, with a line for each track."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((entry.track_id, entry.artist, entry.album, *entry.parts) for entry in self.entries)
+        writer.writerow(LIST_COLUMNS)
+        writer.writerows((entry.track_id, entry.artist, entry.album, *entry.subsets) for entry in self.entries)
         return file.getvalue()
 
 

@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from artistid.data.catalog import Catalog, Track, nfc
 from artistid.data.sources.base import DatasetCard, Source, describe, track_from_path
-from artistid.data.sources.walk import audio_files
+from artistid.data.sources.folder import audio_files
 from artistid.errors import ArtistidError, abbreviate
 
 log = logging.getLogger(__name__)
 
-AUDIO_FOLDERS = ("artists", "mp3s-32k")
+ARTIST20_FOLDERS = ("artists", "mp3s-32k")
 N_ARTISTS, N_ALBUMS, N_TRACKS = 20, 120, 1413
 
 
@@ -39,16 +39,16 @@ class Artist20(Source):
     )
 
     def scan(self, root: Path) -> list[Track]:
-        folders = [root / name for name in AUDIO_FOLDERS if (root / name).is_dir()]
+        folders = [root / name for name in ARTIST20_FOLDERS if (root / name).is_dir()]
         if not folders:
             raise ArtistidError(
-                f"data.root={root} holds neither {AUDIO_FOLDERS[0]}/ nor {AUDIO_FOLDERS[1]}/: found {describe(root)}\n"
-                + self.expected()
+                f"data.root={root} holds neither {ARTIST20_FOLDERS[0]}/ nor {ARTIST20_FOLDERS[1]}/: "
+                f"found {describe(root)}\n" + self.expected()
             )
         if len(folders) > 1:
             raise ArtistidError(
-                f"data.root={root} holds both {AUDIO_FOLDERS[0]}/ and {AUDIO_FOLDERS[1]}/, which are the same tracks "
-                "in two layouts; move one of them away"
+                f"data.root={root} holds both {ARTIST20_FOLDERS[0]}/ and {ARTIST20_FOLDERS[1]}/, which are the same "
+                "tracks in two layouts; move one of them away"
             )
         tracks = [track_from_path(path, folders[0]) for path in audio_files(folders[0])]
         lists = root / "lists"
@@ -85,10 +85,10 @@ def _as_listed(tracks: list[Track], listed: set[str], folder: Path) -> list[Trac
 
 def _compare_with_published(tracks: list[Track]) -> None:
     catalog = Catalog(tracks)
-    found = (len(catalog.artists), sum(map(len, catalog.albums.values())), len(catalog))
-    if tracks and found != (N_ARTISTS, N_ALBUMS, N_TRACKS):
+    counts = (len(catalog.artists), sum(map(len, catalog.albums.values())), len(catalog))
+    if tracks and counts != (N_ARTISTS, N_ALBUMS, N_TRACKS):
         log.warning(
             "artist20 has %d artists, %d albums and %d tracks; this copy has %d, %d and %d",
             *(N_ARTISTS, N_ALBUMS, N_TRACKS),
-            *found,
+            *counts,
         )

@@ -1,4 +1,9 @@
-"""What every data set's source has: a name, where it may be got from, and a catalog of its tracks."""
+"""What every data set's source has: a name, where it can be obtained, and a catalog of its tracks.
+
+A checkpoint describes the source that it was trained on, and someone else opens it again. Such a description is only
+read: its class is one of a list, its settings have the types that the class declares, everything is written below the
+user's own cache, and nothing that the user did not ask for.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,18 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path, PureWindowsPath
-from typing import ClassVar
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_object
 
 from artistid.data.catalog import Catalog, Track, nfc, require_list, spellings
 from artistid.errors import ArtistidError, abbreviate
-from artistid.places import expanded
+from artistid.places import below, expanded
+from artistid.trust import BOUNDS, Trust, check_bound, check_plain, find_class, shown
 
 log = logging.getLogger(__name__)
 
@@ -97,14 +106,14 @@ class Source(ABC):
         return selected
 
     def _without_excluded(self, tracks: Iterable[Track], root: Path) -> tuple[list[Track], list[str]]:
-        """The tracks but for those whose files or folders are to be left out, and what else ``exclude`` names."""
+        """The tracks without those whose files or folders are left out, and what else ``exclude`` names."""
         require_list(self.exclude, "data.exclude")
         names = {nfc(name) for name in self.exclude}
         placed = [(nfc(os.path.relpath(track.path, root)), track) for track in tracks]
-        files = names & {place for place, _ in placed}
-        folders = {name for name in names if name.endswith("/") and any(place.startswith(name) for place, _ in placed)}
+        files = names & {path for path, _ in placed}
+        folders = {name for name in names if name.endswith("/") and any(path.startswith(name) for path, _ in placed)}
         below = tuple(folders)
-        left = [track for place, track in placed if place not in files and not place.startswith(below)]
+        left = [track for path, track in placed if path not in files and not path.startswith(below)]
         return left, sorted(names - files - folders)
 
     def _one_of_each(self, tracks: Iterable[Track]) -> list[Track]:
@@ -120,7 +129,7 @@ class Source(ABC):
             best = next(filter(None, ranked), same)
             if len(best) > 1:
                 raise ArtistidError(
-                    f"the track {track_id!r} is there twice: {best[0].path} and {best[1].path}; data.prefer=[flac,mp3] "
+                    f"the track {track_id!r} appears twice: {best[0].path} and {best[1].path}; data.prefer=[flac,mp3] "
                     "says which ending to take, the best first, and data.exclude=[…] leaves out files, by their paths "
                     "below data.root with their endings"
                 )
@@ -128,7 +137,7 @@ class Source(ABC):
             others += [str(track.path) for track in same if track is not best[0]]
         if others:
             log.info(
-                "left out %d files that are there in a preferred format (data.prefer): %s",
+                "left out %d files that exist in a preferred format too (data.prefer): %s",
                 *(len(others), abbreviate(others)),
             )
         return chosen
@@ -181,7 +190,7 @@ def path_below(root: Path, text: str, where: object) -> Path:
         ArtistidError: a path that leads out of ``root``, or one of another machine's drives.
     """
     if "\0" in text:
-        raise ArtistidError(f"{where}: {text!r} is no path: it has a NUL character in it")
+        raise ArtistidError(f"{where}: {text!r} is not a path: it has a NUL character in it")
     path = absolute(root / text)
     if "\\" in text and not path.exists():
         path = absolute(root / text.replace("\\", "/"))
@@ -190,7 +199,7 @@ def path_below(root: Path, text: str, where: object) -> Path:
             f"{where}: {text!r} is a path on a Windows drive; expected one relative to data.root={root}"
         )
     if root not in path.parents:
-        raise ArtistidError(f"{where}: {text!r} is no file below data.root={root}, to which paths are relative")
+        raise ArtistidError(f"{where}: {text!r} is not a file below data.root={root}, to which paths are relative")
     return path
 
 
@@ -222,3 +231,100 @@ def track_from_path(path: Path, root: Path) -> Track:
         title=parts[-1],
         path=path,
     )
+
+
+HOME = "artistid.data.sources"
+OURS = frozenset(
+    f"{HOME}.{name}"
+    for name in (
+        *("artist20.Artist20", "catalog_file.CatalogFile", "fma.Fma", "folder.Folder", "library.Library"),
+        *("mtg_jamendo.MtgJamendo", "synthetic.Synthetic"),
+    )
+)
+# What belongs to the command that runs now, and never to the one that the description is of.
+OWN_SETTINGS = ("cache_dir", "workers")
+
+
+def check_description(description: Any, trust: Trust = ()) -> None:
+    """Raises ArtistidError for a description that is not a source's; an empty one, of no data at all, is allowed."""
+    if not isinstance(description, Mapping):
+        raise ArtistidError(f"data is {shown(description)}: expected the settings of a source")
+    check_plain(description, "data")
+    if not description:
+        return
+    kind = _kind(description.get("_target_"), trust)
+    settings = {name: value for name, value in description.items() if name != "_target_"}
+    if kind.__module__.startswith(f"{HOME}."):  # others check what is theirs
+        _check_fields(kind, settings)
+        below(Path(), settings["name"], "data.name")
+
+
+def redirected(description: Mapping[str, Any], cache_dir: str, workers: int | None) -> dict[str, Any]:
+    """The same data, but what is written lies where this user says, and as many processes work."""
+    own = dict(zip(OWN_SETTINGS, (cache_dir, workers), strict=True))
+    return {name: own.get(name, value) for name, value in description.items()}
+
+
+def opened(description: Mapping[str, Any], trust: Trust = ()) -> Any:
+    """The source, which will write nothing but below its ``cache_dir``.
+
+    Args:
+        description: see :func:`redirected`.
+        trust: packages whose sources may be opened too.
+
+    Raises:
+        ArtistidError: a description of no source, or of no data.
+    """
+    check_description(description, trust)
+    if not description:
+        raise ArtistidError("the checkpoint does not say what data it was trained on: say which with data=…")
+    settings = {name: value for name, value in description.items() if name != "_target_"}
+    source = _kind(description["_target_"], trust)(**settings)
+    if isinstance(source, Source):
+        source.read_only = True
+    return source
+
+
+def _kind(target: Any, trust: Trust) -> type:
+    if isinstance(target, str) and target in OURS:
+        kind: type = get_object(target)
+        return kind
+    kind = find_class(target, (), trust, "source")
+    if not callable(getattr(kind, "catalog", None)):
+        raise ArtistidError(f"data would be a {target}, which is not a source: it has no method catalog")
+    return kind
+
+
+def _check_fields(kind: type, settings: Mapping[str, Any]) -> None:
+    """Raises ArtistidError unless these are settings that a source has, of the types that it declares."""
+    known: dict[str, Field[Any]] = {setting.name: setting for setting in fields(kind) if setting.init}
+    if unknown := sorted(settings.keys() - known.keys()):
+        raise ArtistidError(f"data has a setting that {kind.__name__} does not have: {shown(unknown[0])}")
+    needed = {"name"} | {
+        name for name, setting in known.items() if setting.default is setting.default_factory is MISSING
+    }
+    if missing := sorted(needed - settings.keys()):
+        raise ArtistidError(f"data lacks {', '.join(missing)} of {kind.__name__}")
+    hints = get_type_hints(kind)
+    for name, value in settings.items():
+        if not _is_of(value, hints[name]):
+            raise ArtistidError(
+                f"data.{name}={shown(value)} is not a setting of {kind.__name__}, which takes another type"
+            )
+        if f"data.{name}" in BOUNDS:
+            check_bound(f"data.{name}", value)
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of a type that a source declares."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_is_of(value, member) for member in get_args(hint))
+    if hint is NoneType:
+        return value is None
+    if hint is float:
+        return type(value) in (int, float)
+    if hint in (bool, int):
+        return type(value) is hint
+    if get_origin(hint) is not None:  # of text, as all lists are that a source takes
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str) and not any(ord(letter) < 32 for letter in value)  # text, or a path

@@ -15,7 +15,7 @@ from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, str]
+CatalogRow = dict[str, str]
 
 
 @dataclass(kw_only=True)
@@ -53,14 +53,14 @@ class CatalogFile(Source):
         if self.csv is None:
             raise ArtistidError(f"data.csv is not set: say which file holds the catalog\n{self.expected()}")
         if not expanded(self.csv).is_file():
-            raise ArtistidError(f"data.csv={self.csv} is no file (seen from {Path.cwd()})\n{self.expected()}")
+            raise ArtistidError(f"data.csv={self.csv} is not a file (seen from {Path.cwd()})\n{self.expected()}")
         return super().catalog()
 
     def scan(self, root: Path) -> list[Track]:
         root = absolute(root)
         return tracks_of(self.read(root), root, str(self.csv))
 
-    def read(self, root: Path) -> dict[Path, Row]:
+    def read(self, root: Path) -> dict[Path, CatalogRow]:
         """The rows of the file by the audio files that they name."""
         table = expanded(str(self.csv))
         rows = place(read_rows(table, ("path", "artist"), "catalog"), root, table)
@@ -69,7 +69,7 @@ class CatalogFile(Source):
         if absent := [str(path) for path in rows if not path.exists()]:
             if len(absent) == len(rows):
                 raise ArtistidError(
-                    f"none of the {len(rows)} files that {table} names is there: {abbreviate(absent, 3)}; "
+                    f"none of the {len(rows)} files that {table} names exists: {abbreviate(absent, 3)}; "
                     f"paths are relative to data.root={root}"
                 )
             log.warning(
@@ -79,25 +79,25 @@ class CatalogFile(Source):
         return rows
 
 
-def place(rows: list[Row], root: Path, table: Path) -> dict[Path, Row]:
+def place(rows: list[CatalogRow], root: Path, table: Path) -> dict[Path, CatalogRow]:
     """The rows by the files that they name below ``root``.
 
     Raises:
-        ArtistidError: text that is no UTF-8, a path that leads out of ``root``, or a file that is there twice.
+        ArtistidError: text that is not UTF-8, a path that leads out of ``root``, or a file that appears twice.
     """
-    placed: dict[Path, Row] = {}
+    placed: dict[Path, CatalogRow] = {}
     for row in rows:
         path = path_below(root, row["path"], table)
         for column in ("artist", "album", "title"):
             if not _is_unicode(row.get(column, "")):
                 raise ArtistidError(
-                    f"{table}: the {column} {nfc(row[column])!r} of {row['path']!r} is no UTF-8; "
+                    f"{table}: the {column} {nfc(row[column])!r} of {row['path']!r} is not UTF-8; "
                     "have your spreadsheet save the file as UTF-8"
                 )
         if path in placed:
-            albums = " and ".join(repr(each.get("album", "")) for each in (placed[path], row))
+            albums = " and ".join(repr(entry.get("album", "")) for entry in (placed[path], row))
             raise ArtistidError(
-                f"{table}: the file {row['path']!r} is there twice, in the albums {albums}; a track belongs to one"
+                f"{table}: the file {row['path']!r} appears twice, in the albums {albums}; a track belongs to one"
             )
         placed[path] = row
     return placed
@@ -107,7 +107,7 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
-def tracks_of(rows: dict[Path, Row], root: Path, where: str) -> list[Track]:
+def tracks_of(rows: dict[Path, CatalogRow], root: Path, where: str) -> list[Track]:
     """The tracks of rows that name an artist; compilations are left out, and all that is left out is counted.
 
     Args:

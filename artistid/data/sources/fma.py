@@ -14,15 +14,15 @@ import pandas as pd
 
 from artistid.data.catalog import Track, clean
 from artistid.data.sources.base import DatasetCard, Source, describe
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, require_choice
 
 log = logging.getLogger(__name__)
 
 # Each holds those before it. The audio of the first three is the same clips of 30 s; full has whole tracks.
-SUBSETS = ("small", "medium", "large", "full")
+FMA_SUBSETS = ("small", "medium", "large", "full")
 
-# What is read of tracks.csv, by the names in its two header rows and in the order of a Row; 46 more columns are not.
-COLUMNS = (
+# What is read of tracks.csv, by the names in its two header rows and in the order of a FmaRow; 46 more columns are not.
+FMA_COLUMNS = (
     ("", ""),
     ("artist", "id"),
     ("artist", "name"),
@@ -32,7 +32,7 @@ COLUMNS = (
     ("set", "subset"),
 )
 NO_ALBUM = "-1"
-N_TRACKS = 106_574
+FMA_TRACKS = 106_574
 
 # Clips without a sound, cut where the track had ended already, since its length was stated wrongly (mdeff/fma, #8).
 # fmt: off
@@ -55,7 +55,7 @@ FRAGILE = frozenset({
 # fmt: on
 
 
-class Row(NamedTuple):
+class FmaRow(NamedTuple):
     """A track in ``tracks.csv``: its id in six digits, its album empty if it has none."""
 
     track_id: str
@@ -94,8 +94,7 @@ class Fma(Source):
     )
 
     def scan(self, root: Path) -> list[Track]:
-        if self.subset not in SUBSETS:
-            raise ArtistidError(f"data.subset={self.subset} is none of {', '.join(SUBSETS)}")
+        require_choice("data.subset", self.subset, FMA_SUBSETS)
         audio = self._audio_folder(root)
         rows = read_tracks(_table_path(root))
         # Over the whole table, so that an artist is called the same in every subset.
@@ -119,21 +118,21 @@ class Fma(Source):
         ]
 
     def _audio_folder(self, root: Path) -> Path:
-        folders = [root / f"fma_{subset}" for subset in SUBSETS[SUBSETS.index(self.subset) :]]
-        found = [folder for folder in folders if folder.is_dir()]
-        if not found:
+        folders = [root / f"fma_{subset}" for subset in FMA_SUBSETS[FMA_SUBSETS.index(self.subset) :]]
+        existing = [folder for folder in folders if folder.is_dir()]
+        if not existing:
             raise ArtistidError(
                 f"data.root={root} holds none of {', '.join(folder.name for folder in folders)}: "
                 f"found {describe(root)}\n{self.expected()}"
             )
-        if found[0] != folders[0]:
-            kind = "whole tracks" if found[0].name == "fma_full" else "the same clips"
-            log.warning("data.subset=%s is read from %s, which has %s", self.subset, found[0], kind)
-        return found[0]
+        if existing[0] != folders[0]:
+            kind = "whole tracks" if existing[0].name == "fma_full" else "the same clips"
+            log.warning("data.subset=%s is read from %s, which has %s", self.subset, existing[0], kind)
+        return existing[0]
 
-    def _select(self, rows: list[Row]) -> list[Row]:
+    def _select(self, rows: list[FmaRow]) -> list[FmaRow]:
         """The subset's rows that name an artist; one that names no subset is in the largest only."""
-        subsets = SUBSETS[: SUBSETS.index(self.subset) + 1]
+        subsets = FMA_SUBSETS[: FMA_SUBSETS.index(self.subset) + 1]
         wanted = [row for row in rows if row.subset in subsets or self.subset == "full"]
         if nameless := [row.track_id for row in wanted if not row.artist]:
             log.warning("left out %d tracks without an artist: %s", len(nameless), abbreviate(nameless))
@@ -150,44 +149,45 @@ def _table_path(root: Path) -> Path:
     return in_folder if in_folder.is_file() else direct
 
 
-def read_tracks(path: Path) -> list[Row]:
+def read_tracks(path: Path) -> list[FmaRow]:
     """What is needed of ``tracks.csv``.
 
     Raises:
-        ArtistidError: other header rows, a file cut short within a text, no UTF-8, or an id that is no number.
+        ArtistidError: other header rows, a file cut short within a text, no UTF-8, or an id that is not a number.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             header = list(zip(next(reader, []), next(reader, []), strict=False))
-        if missing := [" / ".join(names) for names in COLUMNS if names not in header]:
+        if missing := [" / ".join(names) for names in FMA_COLUMNS if names not in header]:
             raise ArtistidError(
-                f"{path} is no table of FMA's tracks: it lacks the columns {', '.join(missing)} in its two header rows"
+                f"{path} is not a table of FMA's tracks: it lacks the columns {', '.join(missing)} in its two header "
+                "rows"
             )
-        places = [header.index(names) for names in COLUMNS]
+        indices = [header.index(names) for names in FMA_COLUMNS]
         # The long texts about artists and albums make nine tenths of the file: pandas passes over them quickly.
         table = pd.read_csv(
-            path, header=None, skiprows=2, usecols=places, dtype=object, keep_default_na=False, encoding="utf-8-sig"
+            path, header=None, skiprows=2, usecols=indices, dtype=object, keep_default_na=False, encoding="utf-8-sig"
         )
     except (ValueError, csv.Error) as error:  # pandas' own errors, and those of decoding, are of the first kind
-        raise ArtistidError(f"{path} is no table of FMA's tracks: {error}") from error
-    cells = zip(*(table[place] for place in places), strict=True)
+        raise ArtistidError(f"{path} is not a table of FMA's tracks: {error}") from error
+    cells = zip(*(table[index] for index in indices), strict=True)
     rows = [_row(path, *texts) for texts in cells if texts[0] != "track_id"]  # a third row names the first column
-    if len(rows) != N_TRACKS:
-        log.warning("%s has %d tracks; the published one has %d", path, len(rows), N_TRACKS)
+    if len(rows) != FMA_TRACKS:
+        log.warning("%s has %d tracks; the published one has %d", path, len(rows), FMA_TRACKS)
     return rows
 
 
-def _row(path: Path, track_id: str, artist_id: str, artist: str, album_id: str, album: str, *others: str) -> Row:
+def _row(path: Path, track_id: str, artist_id: str, artist: str, album_id: str, album: str, *others: str) -> FmaRow:
     for column, value in (("track", track_id), ("artist", artist_id), ("album", album_id)):
         if not value.removeprefix("-").isdecimal():
-            raise ArtistidError(f"{path}: the {column} id {value!r} of the track {track_id!r} is no whole number")
+            raise ArtistidError(f"{path}: the {column} id {value!r} of the track {track_id!r} is not a whole number")
     if album_id == NO_ALBUM:
         album = ""
     elif not album.strip():
         album = f"album {album_id}"
     title, subset = others
-    return Row(track_id.zfill(6), artist_id, clean(artist), album_id, clean(album), clean(title), subset)
+    return FmaRow(track_id.zfill(6), artist_id, clean(artist), album_id, clean(album), clean(title), subset)
 
 
 def _named_apart(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
@@ -207,7 +207,7 @@ def _named_apart(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], 
     }
 
 
-def _report_absent(wanted: list[Row], rows: list[Row], on_disk: Collection[str], audio: Path) -> None:
+def _report_absent(wanted: list[FmaRow], rows: list[FmaRow], on_disk: Collection[str], audio: Path) -> None:
     if absent := [row.track_id for row in wanted if row.track_id not in on_disk]:
         log.warning(
             "left out %d of %d tracks that are not in %s: %s", len(absent), len(wanted), audio, abbreviate(absent)
@@ -218,7 +218,7 @@ def _report_absent(wanted: list[Row], rows: list[Row], on_disk: Collection[str],
         )
 
 
-def _without_silent(clips: list[Row]) -> list[Row]:
+def _without_silent(clips: list[FmaRow]) -> list[FmaRow]:
     """The clips that have a sound; those known to be bad in any way are listed."""
     silent, short, fragile = (
         [row.track_id for row in clips if int(row.track_id) in ids] for ids in (SILENT, SHORT, FRAGILE)

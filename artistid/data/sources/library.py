@@ -14,16 +14,16 @@ from typing import ClassVar
 from artistid.data.catalog import Catalog, Track, folded, nfc
 from artistid.data.credits import Credits, credits_of
 from artistid.data.sources.base import DatasetCard, Source, absolute
-from artistid.data.sources.catalog_file import CatalogFile, Row, tracks_of
-from artistid.data.sources.walk import audio_files
-from artistid.data.tags import Tags, read_all_tags, tell_unread
+from artistid.data.sources.catalog_file import CatalogFile, CatalogRow, tracks_of
+from artistid.data.sources.folder import audio_files
+from artistid.data.tags import Tags, log_unread, read_all_tags
 from artistid.errors import ArtistidError, abbreviate
 from artistid.places import below, expanded
 from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("path", "artist", "album", "title", "disc", "number", "note")
+LIBRARY_COLUMNS = ("path", "artist", "album", "title", "disc", "number", "note")
 
 _DISC = r"(?:cd|dis[ck])\s*\.?\s*#?\s*(?P<{}>\d{{1,2}}|one|two|three|four|i{{1,3}}|iv)\b"
 # "Tago Mago (Disc 2: Peking O)", "Tago Mago, CD 2"; "Volume 2" is another album.
@@ -34,7 +34,7 @@ _VERSION = (
     r"|session|take|edit|version|(?:re)?mix|re-?recorded|bonus|deluxe)\b[^)\]]*"
 )
 # "Vitamin C (Live at the BBC)", "Vitamin C - 2004 Remaster"
-VERSION = re.compile(rf"\s*[(\[]{_VERSION}[)\]]|\s+[–-]\s+{_VERSION}$", re.IGNORECASE)
+VERSION_SUFFIX = re.compile(rf"\s*[(\[]{_VERSION}[)\]]|\s+[–-]\s+{_VERSION}$", re.IGNORECASE)
 
 
 @dataclass(kw_only=True)
@@ -44,12 +44,12 @@ class Library(CatalogFile):
     Whose songs they are is decided by the tags of all, see :mod:`artistid.data.credits`.
 
     Args:
-        csv: a table to correct by hand. It is written if it is not there yet; if it is, it is read instead of the tags,
+        csv: a table to correct by hand. It is written if it does not exist; otherwise it is read instead of the tags,
             and files that it does not name are left out and counted. To use a track under another name, or not at all,
             change or empty its artist.
         keep_compilations: take the tracks of compilations, too, each as its own artist's.
         tag_encoding: see :func:`artistid.data.tags.read_tags`.
-        reread: read the tags of all files anew, where a file system does not tell that they were changed.
+        reread: read the tags of all files again, for file systems that do not record changes.
         cache_dir: what the tags say is kept below it, and read again only for files that have changed.
         workers: processes that read tags; None takes one per core.
     """
@@ -84,8 +84,8 @@ class Library(CatalogFile):
         correct = table is not None and table.is_file()
         if self.read_only and not correct and table is not None:
             raise ArtistidError(
-                f"data.csv={table} is not there, and is not written here, since a checkpoint names it: data=library "
-                "data.root=… data.csv=… on the command line, with subset=test where scores are wanted, writes it anew"
+                f"data.csv={table} does not exist, and is not written here, since a checkpoint names it: data=library "
+                "data.root=… data.csv=… on the command line, with subset=test where scores are wanted, writes it again"
             )
         rows = self.read(root) if correct else self._rows_by_tags(files, root)
         if unnamed := [nfc(path.relative_to(root).as_posix()) for path in files if path not in rows]:
@@ -100,7 +100,7 @@ class Library(CatalogFile):
         groups = versions(tracks)
         if groups:
             log.warning(
-                "%d songs are there more than once (live, remastered, on another album); parts of a split may share "
+                "%d songs exist more than once (live, remastered, on another album); parts of a split may share "
                 "them: %s",
                 *(len(groups), abbreviate([" = ".join(map(_described, group)) for group in groups])),
             )
@@ -108,13 +108,13 @@ class Library(CatalogFile):
             _write_table(table, rows, groups, root)
         return tracks
 
-    def _rows_by_tags(self, files: list[Path], root: Path) -> dict[Path, Row]:
+    def _rows_by_tags(self, files: list[Path], root: Path) -> dict[Path, CatalogRow]:
         cache = below(expanded(self.cache_dir), self.name, "data.name") / "tags.json"
         read = read_all_tags(files, cache, self.tag_encoding, self.workers, self.reread)
         tags = dict(zip(files, read, strict=True))
         _report(tags, root)
         credits = credits_of(tags)
-        credits.tell()
+        credits.log_decisions()
         if not self.keep_compilations:
             _report_guesses(credits, tags, root)
         rows = {
@@ -126,7 +126,7 @@ class Library(CatalogFile):
         return rows
 
     def _why_left_out(self, credits: Credits, path: Path, tags: Tags) -> str:
-        """What puts a track on a compilation, and so out of the catalog; nothing of others."""
+        """What puts a track on a compilation, and so out of the catalog; empty for others."""
         if self.keep_compilations or path not in credits.compilations:
             return ""
         by = f", by {tags.artist}" if tags.artist else ""
@@ -135,8 +135,8 @@ class Library(CatalogFile):
 
 def _report(tags: Mapping[Path, Tags], root: Path) -> None:
     """Say which tags cannot be read, or hardly mean what they say."""
-    tell_unread({nfc(path.relative_to(root).as_posix()): each for path, each in tags.items()})
-    if doubtful := sorted({each.artist or each.title for each in tags.values() if each.doubtful}):
+    log_unread({nfc(path.relative_to(root).as_posix()): each for path, each in tags.items()})
+    if doubtful := sorted({read.artist or read.title for read in tags.values() if read.doubtful}):
         log.warning(
             "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "
             "them), of %d artists: %s",
@@ -158,7 +158,7 @@ def _report_guesses(credits: Credits, tags: Mapping[Path, Tags], root: Path) -> 
         )
 
 
-def _row(path: Path, tags: Tags, artist: str, left_out: str) -> Row:
+def _row(path: Path, tags: Tags, artist: str, left_out: str) -> CatalogRow:
     """A track's row in the table."""
     if left_out:
         artist = "Various Artists"
@@ -178,7 +178,7 @@ def versions(tracks: Iterable[Track]) -> list[list[Track]]:
     """Songs that an artist has under one title more than once, apart from what says which version it is."""
     groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
     for track in sorted(tracks, key=lambda track: track.track_id):
-        title = "".join(filter(str.isalnum, folded(VERSION.sub("", track.title))))
+        title = "".join(filter(str.isalnum, folded(VERSION_SUFFIX.sub("", track.title))))
         same = groups[track.artist, title]
         if not same or same[-1].track_id != track.track_id:  # in another format, of which data.prefer takes one
             same.append(track)
@@ -189,10 +189,10 @@ def _described(track: Track) -> str:
     return f"{track.artist} – {track.title} ({track.album or 'no album'})"
 
 
-def _write_table(table: Path, rows: Mapping[Path, Row], groups: list[list[Track]], root: Path) -> None:
+def _write_table(table: Path, rows: Mapping[Path, CatalogRow], groups: list[list[Track]], root: Path) -> None:
     """Write what the tags say, and what is odd about it, for people to correct."""
     also = {
-        track.path: ", ".join(each.path.relative_to(root).as_posix() for each in group if each is not track)
+        track.path: ", ".join(other.path.relative_to(root).as_posix() for other in group if other is not track)
         for group in groups
         for track in group
     }
@@ -200,7 +200,7 @@ def _write_table(table: Path, rows: Mapping[Path, Row], groups: list[list[Track]
     try:
         # The mark at the beginning tells spreadsheets that it is UTF-8; paths need not be Unicode.
         with whole(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, LIBRARY_COLUMNS)
             writer.writeheader()
             writer.writerows(noted)
     except OSError as error:

@@ -1,7 +1,7 @@
 """MTG-Jamendo: 55,000 tracks under Creative Commons licences (Bogdanov et al. 2019), and the open benchmarks on it.
 
-Its official splits are made for tagging: no artist is in two of their parts, so a network tested on them has heard none
-of the artists whom it is to name. Draw ``split=album`` instead, or take one of the benchmarks.
+Its official splits are made for tagging: no artist is in two of their parts, so a network tested on them was not
+trained on any of the artists whom it has to name. Draw ``split=album`` instead, or take one of the benchmarks.
 """
 
 from __future__ import annotations
@@ -17,21 +17,27 @@ from typing import ClassVar, NamedTuple
 from artistid.data.benchmarks.lists import Benchmark
 from artistid.data.catalog import Track
 from artistid.data.sources.base import DatasetCard, Source, describe
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION")  # and TAGS, one per cell, as many as there are
-SHAPES = (r"(track_\d+)", r"(artist_\d+)", r"(album_\d+)", r"(\d\d/\d+\.mp3)", r"(\d+(?:\.\d+)?)")
-LINE = re.compile(r"\t".join(SHAPES) + r"(?:\t(.*))?")
+TABLE_COLUMNS = (
+    "TRACK_ID",
+    "ARTIST_ID",
+    "ALBUM_ID",
+    "PATH",
+    "DURATION",
+)  # and TAGS, one per cell, as many as there are
+COLUMN_PATTERNS = (r"(track_\d+)", r"(artist_\d+)", r"(album_\d+)", r"(\d\d/\d+\.mp3)", r"(\d+(?:\.\d+)?)")
+LINE = re.compile(r"\t".join(COLUMN_PATTERNS) + r"(?:\t(.*))?")
 NAMES_FILE, NAMES_CELLS = "raw.meta.tsv", 8
-AUDIO_FOLDERS = ("", "audio", "audio-low")  # below data.root
+JAMENDO_FOLDERS = ("", "audio", "audio-low")  # below data.root
 ENDINGS = {"audio": ".mp3", "audio-low": ".low.mp3"}
 MENTIONED = 20  # track ids in a warning; hydra.verbose=artistid shows all
 
 
-class Row(NamedTuple):
+class JamendoRow(NamedTuple):
     """A track in the official table.
 
     Attributes:
@@ -89,18 +95,19 @@ class MtgJamendo(Source):
         listed = Benchmark.load(self.benchmark).entries if self.benchmark else read_table(table)
         wanted = {place_of(entry.track_id): entry for entry in listed}
         files = self._files(root)
-        self._report({place: entry.track_id for place, entry in wanted.items()}, files)
+        self._report({location: entry.track_id for location, entry in wanted.items()}, files)
         titles = read_titles(table.with_name(NAMES_FILE))
         return [
-            Track(entry.track_id, entry.artist, entry.album, titles.get(entry.track_id, entry.track_id), files[place])
-            for place, entry in wanted.items()
-            if place in files
+            Track(
+                entry.track_id, entry.artist, entry.album, titles.get(entry.track_id, entry.track_id), files[location]
+            )
+            for location, entry in wanted.items()
+            if location in files
         ]
 
     def _files(self, root: Path) -> dict[str, Path]:
         """The audio files below ``root`` by their place."""
-        if self.audio not in (None, *ENDINGS):
-            raise ArtistidError(f"data.audio={self.audio} is none of {', '.join(ENDINGS)}")
+        require_choice("data.audio", self.audio, (None, *ENDINGS))
         kinds = {kind: files for kind, files in audio_files(root).items() if files and self.audio in (None, kind)}
         if not kinds:
             what = " or ".join(f"NN/<track>{ENDINGS[kind]}" for kind in ENDINGS if self.audio in (None, kind))
@@ -113,8 +120,8 @@ class MtgJamendo(Source):
     def _report(self, wanted: Mapping[str, str], files: Collection[str]) -> None:
         """Say which of the tracks (place to id) have no file, and how many files have no track."""
         what = self.benchmark or self.table
-        if absent := sorted(track_id for place, track_id in wanted.items() if place not in files):
-            folders = sorted({place[:2] for place in wanted} - {place[:2] for place in files})
+        if absent := sorted(track_id for location, track_id in wanted.items() if location not in files):
+            folders = sorted({location[:2] for location in wanted} - {location[:2] for location in files})
             log.warning(
                 "%d of the %d tracks of %s are not on disk%s: %s%s%s",
                 *(len(absent), len(wanted), what),
@@ -124,7 +131,7 @@ class MtgJamendo(Source):
                 "; scores on a part of a benchmark can't be compared with others" if self.benchmark else "",
             )
             log.debug("not on disk: %s", ", ".join(absent))
-        if unlisted := sorted(place for place in files if place not in wanted):
+        if unlisted := sorted(location for location in files if location not in wanted):
             log.info("left out %d files that %s does not name (hydra.verbose=artistid lists them)", len(unlisted), what)
             log.debug("not named: %s", ", ".join(unlisted))
 
@@ -135,20 +142,20 @@ def audio_files(root: Path) -> dict[str, dict[str, Path]]:
     A hundred folders are listed, which is faster than to ask for 55,000 files one by one.
 
     Raises:
-        ArtistidError: a track that is there twice in one kind.
+        ArtistidError: a track that appears twice in one kind.
     """
     kinds: dict[str, dict[str, Path]] = {kind: {} for kind in ENDINGS}
     kind_of = {ending: kind for kind, ending in ENDINGS.items()}
-    for folder in (root / name / f"{number:02}" for name in AUDIO_FOLDERS for number in range(100)):
+    for folder in (root / name / f"{number:02}" for name in JAMENDO_FOLDERS for number in range(100)):
         for path in folder.iterdir() if folder.is_dir() else ():
             track, dot, ending = path.name.partition(".")
             files = kinds.get(kind_of.get(dot + ending, ""))
             if files is None or not track.isdecimal():
                 continue
-            place = f"{folder.name}/{track}"
-            if place in files:
-                raise ArtistidError(f"the track {place} is there twice: {files[place]} and {path}; move one away")
-            files[place] = path
+            location = f"{folder.name}/{track}"
+            if location in files:
+                raise ArtistidError(f"the track {location} appears twice: {files[location]} and {path}; move one away")
+            files[location] = path
     return kinds
 
 
@@ -163,20 +170,21 @@ def place_of(track_id: str) -> str:
     return f"{number % 100:02}/{number}"
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path) -> list[JamendoRow]:
     """The tracks of an official table: tab-separated, each tag in a cell of its own, plain or gzipped.
 
     Raises:
         ArtistidError: no such file, columns missing, a cell of another form, a path that is not the track's (one that
-            leaves the root, for instance), or a track that is there twice.
+            leaves the root, for instance), or a track that appears twice.
     """
     lines = _lines(path, "a table such as autotagging.tsv")
     columns = next(lines, "").split("\t")
-    if tuple(columns[: len(COLUMNS)]) != COLUMNS:
+    if tuple(columns[: len(TABLE_COLUMNS)]) != TABLE_COLUMNS:
         raise ArtistidError(
-            f"{path} is no table of MTG-Jamendo: expected the columns {', '.join(COLUMNS)}, TAGS; found {columns[:8]}"
+            f"{path} is not a table of MTG-Jamendo: expected the columns {', '.join(TABLE_COLUMNS)}, TAGS; "
+            f"found {columns[:8]}"
         )
-    rows: dict[str, Row] = {}
+    rows: dict[str, JamendoRow] = {}
     for number, line in enumerate(lines, start=2):
         if not (match := LINE.fullmatch(line)):
             raise ArtistidError(f"{path}, line {number}: {_first_fault(line)}")
@@ -184,25 +192,25 @@ def read_table(path: Path) -> list[Row]:
         if file != f"{place_of(track_id)}.mp3":
             raise ArtistidError(f"{path}, line {number}: PATH is {file}, expected {place_of(track_id)}.mp3")
         if track_id in rows:
-            raise ArtistidError(f"{path}, line {number}: the track {track_id} is there twice")
-        rows[track_id] = Row(track_id, artist, album, float(seconds), tuple(filter(None, tags.split("\t"))))
+            raise ArtistidError(f"{path}, line {number}: the track {track_id} appears twice")
+        rows[track_id] = JamendoRow(track_id, artist, album, float(seconds), tuple(filter(None, tags.split("\t"))))
     return list(rows.values())
 
 
 def _first_fault(line: str) -> str:
     """What is wrong with a line of the table."""
     cells = line.split("\t")
-    if len(cells) < len(COLUMNS):
-        return f"expected {len(COLUMNS)} cells or more, found {len(cells)}"
+    if len(cells) < len(TABLE_COLUMNS):
+        return f"expected {len(TABLE_COLUMNS)} cells or more, found {len(cells)}"
     return next(
         f"{name} is {cell!r}, expected the form {shape}"
-        for name, cell, shape in zip(COLUMNS, cells, SHAPES, strict=False)
+        for name, cell, shape in zip(TABLE_COLUMNS, cells, COLUMN_PATTERNS, strict=False)
         if not re.fullmatch(shape, cell)
     )
 
 
 def read_titles(path: Path) -> dict[str, str]:
-    """Titles ``artist – album – track`` by track id, from ``raw.meta.tsv``; none where there is no such file.
+    """Titles ``artist – album – track`` by track id, from ``raw.meta.tsv``; empty without that file.
 
     The file quotes nothing; where a line has a cell too many, it is a track's name that has a tab in it.
 
@@ -224,7 +232,7 @@ def read_titles(path: Path) -> dict[str, str]:
 def _lines(path: Path, what: str) -> Iterator[str]:
     """The lines of a text file without their ends, none of them empty; UTF-8 with or without a mark, also gzipped."""
     if not path.is_file():
-        raise ArtistidError(f"{path} is no file; expected {what} there")
+        raise ArtistidError(f"{path} is not a file; expected {what} there")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         text = file.read().decode("utf-8-sig", "replace")
     return filter(None, (line.rstrip("\r") for line in text.split("\n")))

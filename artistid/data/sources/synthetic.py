@@ -19,9 +19,9 @@ from artistid.places import expanded
 if TYPE_CHECKING:
     from artistid.synthesis.discography import Discography
 
-# What is composed because a file says so; the files of an hour take 14 MB, and a core half a minute.
+# What is composed at a file's request; the files of an hour take 14 MB, and a core half a minute.
 MOST_HOURS = 12.0
-MOST_SONGS = 100_000  # that are looked for because a file says so: some seconds
+MOST_SONGS = 100_000  # that are looked for at a file's request: some seconds
 
 
 @dataclass(kw_only=True)
@@ -63,7 +63,7 @@ class Synthetic(Folder):
 
     @property
     def discography(self) -> Discography:
-        """What is to be composed."""
+        """What to compose."""
         from artistid.synthesis.discography import Discography
 
         return Discography(**{setting.name: getattr(self, setting.name) for setting in fields(Discography)})
@@ -73,7 +73,7 @@ class Synthetic(Folder):
 
         Raises:
             ArtistidError: the cache cannot be written to, a selection leaves nothing, or a checkpoint asks for more
-                music than is composed without being told to.
+                music than is composed at a file's request.
         """
         from artistid.synthesis.discography import write_discography
 
@@ -83,7 +83,7 @@ class Synthetic(Folder):
         return super().catalog()
 
     def _check_amount(self) -> None:
-        """Raises ArtistidError where very much music would be composed that nobody but a file has asked for."""
+        """Raises ArtistidError where very much music would be composed that only a file has asked for."""
         from artistid.synthesis.discography import is_written
 
         settings = asdict(self.discography)
@@ -93,7 +93,7 @@ class Synthetic(Folder):
             return
         command = " ".join(["data=synthetic", *(f"data.{name}={value}" for name, value in settings.items())])
         raise ArtistidError(
-            f"the checkpoint was trained on {n_songs} songs that are to be composed, {hours:,.0f} hours and more: more "
+            f"the checkpoint was trained on {n_songs} composed songs, {hours:,.0f} hours and more: more "
             f"than {MOST_HOURS:g} are composed on purpose only, with {command} (and subset=test for its test songs)"
         )
 

@@ -1,4 +1,4 @@
-"""Drawing at random, by a seed and names alone, and refusing what there is too little to draw from."""
+"""Draws of a split by a seed and names alone, of shares of songs and whole artists; and checks for too few of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from artistid.data.catalog import Catalog, Track
+from artistid.data.catalog import Catalog, Track, nfc
 from artistid.errors import ArtistidError, abbreviate
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ Counts = npt.NDArray[np.int64]
 def generator_of(seed: int, artist: str = "") -> np.random.Generator:
     """A generator that depends on the seed and a name, the same on every machine."""
     if seed < 0:
-        raise ArtistidError(f"seed={seed} is no seed: expected 0 or more")
+        raise ArtistidError(f"seed={seed}: expected 0 or more")
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha1(artist.encode()).digest()[:8], "big")])
 
 
@@ -62,8 +62,8 @@ def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: f
     songs = Catalog(track for track in catalog if subsets.get(track.track_id) == "train").by_artist()
     if single := sorted(artist for artist, tracks in songs.items() if len(tracks) < 2):
         raise ArtistidError(
-            f"validation is of songs of the training albums, so these want two songs or more; {len(single)} artists "
-            f"have a single one there: {abbreviate(single, 5)}"
+            f"validation is of songs of the training albums, so each artist needs two of them; {len(single)} artists "
+            f"have only one: {abbreviate(single, 5)}"
         )
     n_val = allocate(np.array([len(tracks) for tracks in songs.values()]), share, generator_of(seed), leave=1)
     drawn = (
@@ -75,9 +75,9 @@ def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: f
 
 
 def check_share(share: float) -> None:
-    """Raises ArtistidError for a share that is none."""
+    """Raises ArtistidError unless it is between 0 and 0.5."""
     if not 0 < share < 0.5:
-        raise ArtistidError(f"split.share={share} is no share: expected a number above 0 and below 0.5")
+        raise ArtistidError(f"split.share={share} is out of range: expected a number above 0 and below 0.5")
 
 
 def require_albums(tracks: Iterable[Track], rule: str) -> None:
@@ -113,3 +113,36 @@ def require_enough(counts: Mapping[str, int], needed: int, what: str, rule: str,
         f"{rule}; {len(short)} of {len(counts)} artists have fewer: {found}\n"
         + "; ".join([*advice, *([otherwise] if otherwise else [])])
     )
+
+
+def hold_out_artists(catalog: Catalog, unknown: int | Sequence[str], seed: int) -> tuple[Catalog, Catalog]:
+    """Part a catalog by artists.
+
+    Args:
+        catalog: of all artists.
+        unknown: the artists to take out, or how many.
+        seed: of the draw.
+
+    Returns:
+        The tracks of the artists that stay, and those of the others.
+
+    Raises:
+        ArtistidError: an artist that the catalog does not have, or fewer than two that stay.
+    """
+    names = set(_drawn(catalog.artists, unknown, seed) if isinstance(unknown, int) else map(nfc, unknown))
+    if strangers := sorted(names - set(catalog.artists)):
+        raise ArtistidError(
+            f"unknown_artists names artists that the collection does not have: {strangers}; it has "
+            + abbreviate(catalog.artists)
+        )
+    if len(catalog.artists) - len(names) < 2:
+        raise ArtistidError(
+            f"unknown_artists={unknown} leaves {len(catalog.artists) - len(names)} of {len(catalog.artists)} artists: "
+            "telling artists apart needs two or more"
+        )
+    stay, leave = (Catalog(track for track in catalog if (track.artist in names) == out) for out in (False, True))
+    return stay, leave
+
+
+def _drawn(artists: Sequence[str], n: int, seed: int) -> list[str]:
+    return [artists[index] for index in generator_of(seed, "unknown artists").permutation(len(artists))[:n]]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from artistid import old_names
 from artistid.data.catalog import Catalog, Track, nfc, read_rows
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.writing import whole
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Split:
     def _require_apart(
         self, tracks: Iterable[Track], key: Mapping[str, Hashable], what: str, apart: Collection[str], remedy: str = ""
     ) -> None:
-        """Raises ArtistidError where tracks of one key are in several subsets, and one of these is to stand apart."""
+        """Raises ArtistidError where tracks of one key are in several subsets, and one of these must stand apart."""
         groups: dict[Hashable, list[str]] = defaultdict(list)
         for track in tracks:
             if track.track_id in key:
@@ -131,7 +131,7 @@ class Split:
         parted = [
             f"{artist}: " + " = ".join(f"{name} ({subset})" for name, (subset,) in sorted(subsets.items()))
             for (artist, _), subsets in albums.items()
-            if all(len(each) == 1 for each in subsets.values())
+            if all(len(of_spelling) == 1 for of_spelling in subsets.values())
             and len(found := set().union(*subsets.values())) > 1
             and found & set(apart)
         ]
@@ -154,25 +154,22 @@ class Split:
         """Read what :meth:`to_csv` wrote; a file with only track_id and subset has the rule ``file``.
 
         Raises:
-            ArtistidError: no such file, columns missing, a subset that is none of train, val, test, a seed that is no
-                number, or a track that is there twice.
+            ArtistidError: no such file, columns missing, a subset other than train, val, test, a seed that is no
+                number, or a track that appears twice.
         """
         rows = read_rows(path, ("track_id", "subset"), "split", old_names.SPLIT)
         subsets: dict[str, str] = {}
         for row in rows:
             name, subset = nfc(row["track_id"]), row["subset"]
-            if subset not in SUBSETS:
-                raise ArtistidError(
-                    f"{path}: the subset {subset!r} of the track {name!r} is none of {', '.join(SUBSETS)}"
-                )
+            require_choice(f"{path}: the subset of the track {name!r}", subset, SUBSETS)
             if name in subsets:
-                raise ArtistidError(f"{path}: the track {name!r} is there twice")
+                raise ArtistidError(f"{path}: the track {name!r} appears twice")
             subsets[name] = subset
         first = rows[0] if rows else {}
         try:
             seed = int(first["seed"]) if first.get("seed") else None
         except ValueError:
-            raise ArtistidError(f"{path}: the seed {first['seed']!r} is no whole number") from None
+            raise ArtistidError(f"{path}: the seed {first['seed']!r} is not a whole number") from None
         return cls(subsets, first.get("rule") or "file", seed)
 
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from artistid.data.benchmarks import choice, statistics
+from artistid.data.benchmarks import choice
 from artistid.data.benchmarks.lists import require_published
-from artistid.data.sources.mtg_jamendo import Row, read_table
+from artistid.data.sources.mtg_jamendo import JamendoRow, read_table
 from artistid.errors import ArtistidError
 from tests.data.jamendo import SHARED_TABLE, collection, row
 
 
-def numbers(rows: Iterable[Row]) -> list[int]:
+def numbers(rows: Iterable[JamendoRow]) -> list[int]:
     return sorted(int(entry.track_id.removeprefix("track_")) for entry in rows)
 
 
@@ -87,11 +87,11 @@ def test_too_small_a_table() -> None:
 
 
 def test_the_statistics_count_what_is_there(chosen: choice.Choice) -> None:
-    assert "| the whole table | 210 | 1470 | 4410 | " in statistics.of_rules(chosen)
-    assert "| by productive artists | 210 | 1470 | 4410 | " in statistics.of_rules(chosen)
-    assert "| jamendo20 | 20 | 120 | 360 | " in statistics.of_benchmarks(chosen)
-    assert " | 6 | 3, 3, 3 | 18, 18, 18 |" in statistics.of_benchmarks(chosen)
-    splits = statistics.of_splits(chosen).splitlines()
+    assert "| the whole table | 210 | 1470 | 4410 | " in choice.of_rules(chosen)
+    assert "| by productive artists | 210 | 1470 | 4410 | " in choice.of_rules(chosen)
+    assert "| jamendo20 | 20 | 120 | 360 | " in choice.of_benchmarks(chosen)
+    assert " | 6 | 3, 3, 3 | 18, 18, 18 |" in choice.of_benchmarks(chosen)
+    splits = choice.of_splits(chosen).splitlines()
     assert len(splits) == 2 + 2 * 3
     assert splits[2].startswith("| jamendo20 | 0 | 240 tracks, ")
     assert splits[2].count("60 tracks, ") == 2

@@ -65,14 +65,14 @@ def test_a_path_below_the_root_may_be_written_in_any_way(tmp_path: Path, path: s
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("../x.mp3", "no file below data.root="),
-        ("A/../../x.mp3", "no file below data.root="),
-        ("..\\x.mp3", "no file below data.root="),
-        ("/etc/passwd", "no file below data.root="),
+        ("../x.mp3", "not a file below data.root="),
+        ("A/../../x.mp3", "not a file below data.root="),
+        ("..\\x.mp3", "not a file below data.root="),
+        ("/etc/passwd", "not a file below data.root="),
         ("C:\\Music\\x.mp3", "a path on a Windows drive"),
         ("C:/Music/x.mp3", "a path on a Windows drive"),
         ("\\\\server\\music\\x.mp3", "a path on a Windows drive"),
-        (".", "no file below data.root="),
+        (".", "not a file below data.root="),
     ],
 )
 def test_a_path_that_leads_elsewhere_is_an_error(tmp_path: Path, path: str, message: str) -> None:
@@ -94,8 +94,8 @@ def test_albums_of_one_title_are_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("A/1/x.mp3,Anna,One,\nA/1/x.mp3,Anna,Two,", r"'A/1/x\.mp3' is there twice, in the albums 'One' and 'Two'"),
-        ("A/1/x.mp3,Anna,One,7\nA/1/y.mp3,Anna,One,7", r"'7' is there twice: .*x\.mp3 and .*y\.mp3"),
+        ("A/1/x.mp3,Anna,One,\nA/1/x.mp3,Anna,Two,", r"'A/1/x\.mp3' appears twice, in the albums 'One' and 'Two'"),
+        ("A/1/x.mp3,Anna,One,7\nA/1/y.mp3,Anna,One,7", r"'7' appears twice: .*x\.mp3 and .*y\.mp3"),
         ("A/1/x.mp3,Anna", "line 2: expected 4 cells.*found 2"),
         ("", "names no tracks"),
         ("A/1/x.mp3,,One,\nA/1/y.mp3,Various Artists,One,", "none of 2 tracks names an artist of its own"),
@@ -112,9 +112,9 @@ def test_rows_that_cannot_be(tmp_path: Path, rows: str, message: str) -> None:
     [
         (
             "path,album\nA/1/x.mp3,One\n",
-            r"music\.csv is no catalog: it lacks the columns artist; found \['path', 'album'\]",
+            r"music\.csv is not a catalog: it lacks the columns artist; found \['path', 'album'\]",
         ),
-        ("path,artist,artist\nA/1/x.mp3,a,b\n", "the columns artist are there twice"),
+        ("path,artist,artist\nA/1/x.mp3,a,b\n", "the columns artist appear twice"),
         ("", "lacks the columns path, artist"),
     ],
 )
@@ -126,7 +126,7 @@ def test_columns_that_are_missing(tmp_path: Path, content: str, message: str) ->
 def test_other_encodings_are_named(tmp_path: Path) -> None:
     table = write(tmp_path, "path,artist\nA/1/x.mp3,Sigur R\u00f3s\n", "cp1252")
     with pytest.raises(
-        ArtistidError, match=r"artist 'Sigur R\ufffds' of 'A/1/x\.mp3' is no UTF-8.*save the file as UTF-8"
+        ArtistidError, match=r"artist 'Sigur R\ufffds' of 'A/1/x\.mp3' is not UTF-8.*save the file as UTF-8"
     ):
         read(table)
 
@@ -162,7 +162,7 @@ def test_names_that_differ_in_case_or_accents_are_reported(tmp_path: Path, caplo
 def test_a_catalog_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ArtistidError, match=r"data\.csv is not set[\s\S]*columns path and artist"):
         CatalogFile(name="music", csv=None).catalog()
-    with pytest.raises(ArtistidError, match=r"data\.csv=.*gone\.csv is no file[\s\S]*columns path and artist"):
+    with pytest.raises(ArtistidError, match=r"data\.csv=.*gone\.csv is not a file[\s\S]*columns path and artist"):
         read(tmp_path / "gone.csv")
 
 

@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from artistid.config import config_dir
-from artistid.data.sources.described import OURS, check_description, opened, redirected
+from artistid.data.sources.base import OURS, check_description, opened, redirected
 from artistid.errors import ArtistidError
 
 FOLDER = "artistid.data.sources.folder.Folder"
@@ -47,7 +47,7 @@ def test_what_is_written_to_is_the_user_s() -> None:
 def test_a_library_s_table_is_not_written(corpus: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     description = {"_target_": LIBRARY, "name": "x", "root": str(corpus), "csv": str(table), "cache_dir": str(tmp_path)}
-    with pytest.raises(ArtistidError, match=r"table\.csv is not there, and is not written here, .*data=library"):
+    with pytest.raises(ArtistidError, match=r"table\.csv does not exist, and is not written here, .*data=library"):
         opened(description).catalog()
     assert not list(tmp_path.iterdir())
 
@@ -83,26 +83,26 @@ def test_no_description() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"_target_": "os.system"}, "it would call 'os.system', which is no part of artistid$"),
+        ({"_target_": "os.system"}, "it would call 'os.system', which is not part of artistid$"),
         ({"_target_": "mysource.Source"}, r"if you know 'mysource', trust=\[mysource\] lets it be used"),
-        ({"_target_": "artistid.data.sources.base.Source"}, "no part of artistid"),
-        ({"_target_": "artistid.runs.folder.RunFolder"}, "no part of artistid"),
+        ({"_target_": "artistid.data.sources.base.Source"}, "not part of artistid"),
+        ({"_target_": "artistid.runs.folder.RunFolder"}, "not part of artistid"),
         ({"name": "../x"}, r"data\.name='\.\./x'"),
-        ({"name": None}, r"data\.name=None is no setting of Folder"),
-        ({"root": 3}, r"data\.root=3 is no setting of Folder"),
-        ({"root": "a\0b"}, r"data\.root='a\\x00b' is no setting"),
+        ({"name": None}, r"data\.name=None is not a setting of Folder"),
+        ({"root": 3}, r"data\.root=3 is not a setting of Folder"),
+        ({"root": "a\0b"}, r"data\.root='a\\x00b' is not a setting"),
         ({"root": "${oc.env:HOME}"}, "interpolated"),
         ({"root": "???"}, "interpolated"),
-        ({"artists": "AC/DC"}, r"data\.artists='AC/DC' is no setting"),
-        ({"artists": [1]}, r"data\.artists=list of 1 is no setting"),
-        ({"min_albums": True}, r"data\.min_albums=True is no setting"),
-        ({"min_albums": 1.5}, r"data\.min_albums=1\.5 is no setting"),
+        ({"artists": "AC/DC"}, r"data\.artists='AC/DC' is not a setting"),
+        ({"artists": [1]}, r"data\.artists=list of 1 is not a setting"),
+        ({"min_albums": True}, r"data\.min_albums=True is not a setting"),
+        ({"min_albums": 1.5}, r"data\.min_albums=1\.5 is not a setting"),
         ({"min_albums": -1}, r"data\.min_albums=-1: expected a number from 0"),
-        ({"albums_only": 1}, r"data\.albums_only=1 is no setting"),
-        ({"read_only": False}, "settings that Folder has not: 'read_only'"),
-        ({"extra": 1}, "settings that Folder has not: 'extra'"),
-        ({"exclude": {"_target_": "os.system"}}, r"data\.exclude=dict of 1 is no setting"),
-        ({1: 2}, "whose name is no text"),
+        ({"albums_only": 1}, r"data\.albums_only=1 is not a setting"),
+        ({"read_only": False}, "Folder does not have: 'read_only'"),
+        ({"extra": 1}, "Folder does not have: 'extra'"),
+        ({"exclude": {"_target_": "os.system"}}, r"data\.exclude=dict of 1 is not a setting"),
+        ({1: 2}, "whose name is not text"),
     ],
 )
 def test_no_source(changes: dict[Any, Any], message: str) -> None:

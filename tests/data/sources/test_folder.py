@@ -82,7 +82,7 @@ def test_a_track_without_an_artist_is_an_error(tmp_path: Path) -> None:
 
 def test_one_title_in_two_formats_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path, "A/1/x.mp3", "A/1/x.flac")
-    with pytest.raises(ArtistidError, match=r"'A/1/x' is there twice: .*x\.(mp3|flac) and .*x\.(mp3|flac)"):
+    with pytest.raises(ArtistidError, match=r"'A/1/x' appears twice: .*x\.(mp3|flac) and .*x\.(mp3|flac)"):
         ids(tmp_path)
 
 

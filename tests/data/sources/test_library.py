@@ -180,12 +180,12 @@ def test_a_damaged_tag_costs_one_file(root: Path, caplog: pytest.LogCaptureFixtu
 def test_a_song_in_two_formats_is_taken_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     for ending in ("mp3", "flac"):
         tagged(root / f"x.{ending}", artist="Anna", title="X")
-    with pytest.raises(ArtistidError, match=r"'x' is there twice: .*data\.prefer=\[flac,mp3\]"):
+    with pytest.raises(ArtistidError, match=r"'x' appears twice: .*data\.prefer=\[flac,mp3\]"):
         read(root)
     caplog.clear()
     with caplog.at_level("INFO"):
         assert [track.path.name for track in read(root, prefer=["flac", "mp3"])] == ["x.flac"]
-    assert "left out 1 files that are there in a preferred format (data.prefer): " in caplog.text
+    assert "left out 1 files that exist in a preferred format" in caplog.text
     assert "more than once" not in caplog.text
 
 
@@ -243,7 +243,7 @@ def test_versions_of_a_song_are_reported(root: Path, caplog: pytest.LogCaptureFi
         tagged(root / f"{name}.mp3", artist="Can", album=f"Album {name}", title=title)
     tagged(root / "7.mp3", artist="Another", album="One", title="Vitamin C")
     assert len(read(root)) == 7
-    assert "1 songs are there more than once" in caplog.text
+    assert "1 songs exist more than once" in caplog.text
     listed = " = ".join(f"Can \u2013 {titles[name]} (Album {name})" for name in "1234")
     assert listed in caplog.text
 

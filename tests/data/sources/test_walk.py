@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artistid.data.sources.folder import Folder
-from artistid.data.sources.walk import albums_in_one_file, audio_files
+from artistid.data.sources.folder import Folder, albums_in_one_file, audio_files
 from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.files import find_audio
@@ -114,7 +113,7 @@ def with_pipe(tmp_path: Path) -> Path:
 def test_pipes_and_devices_are_passed_over(with_pipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert audio_files(with_pipe) == [with_pipe / "A" / "1" / "song.mp3"]
     [message] = warnings(caplog)
-    assert message.startswith(f"left out of {with_pipe}, what is no file to be read: 4: ")
+    assert message.startswith(f"left out of {with_pipe}, what is not a readable file: 4: ")
     for name, what in (
         ("pipe.mp3", "a pipe"),
         ("link.mp3", "a pipe"),
@@ -124,7 +123,7 @@ def test_pipes_and_devices_are_passed_over(with_pipe: Path, caplog: pytest.LogCa
         assert f"{with_pipe}/A/1/{name} ({what})" in message
     caplog.clear()
     assert find_audio(f"{with_pipe}/**/*.*") == [with_pipe / "A" / "1" / "song.mp3"]
-    assert "what is no file to be read: 4" in caplog.text
+    assert "what is not a readable file: 4" in caplog.text
 
 
 @LINUX
@@ -204,7 +203,7 @@ def test_a_folder_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "A" / "1" / "z.mp3").symlink_to(tmp_path / "elsewhere" / "deep" / "z.mp3")
     closed = [tmp_path / "A" / "private", tmp_path / "elsewhere", tmp_path / "private"]
     code = (
-        "import logging, sys; from pathlib import Path; from artistid.data.sources.walk import audio_files\n"
+        "import logging, sys; from pathlib import Path; from artistid.data.sources.folder import audio_files\n"
         "logging.basicConfig(stream=sys.stdout, format='%(message)s'); print(audio_files(Path(sys.argv[1])))"
     )
     for path in closed:
@@ -253,7 +252,7 @@ def test_one_of_two_formats_is_chosen(tmp_path: Path, settings: dict[str, list[s
 @pytest.mark.parametrize("settings", [{}, {"prefer": ["opus"]}, {"exclude": ["A/1/x.mp3"]}])
 def test_the_error_says_which_settings_choose(tmp_path: Path, settings: dict[str, list[str]]) -> None:
     touch(tmp_path, *TWICE)
-    with pytest.raises(ArtistidError, match=r"'A/1/x' is there twice: .*; data\.prefer=\[flac,mp3\].*data\.exclude="):
+    with pytest.raises(ArtistidError, match=r"'A/1/x' appears twice: .*; data\.prefer=\[flac,mp3\].*data\.exclude="):
         ids(tmp_path, **settings)
 
 

@@ -58,7 +58,7 @@ def test_check_lets_validation_share_albums_but_not_the_test() -> None:
 def test_single_albums_and_single_songs_are_named() -> None:
     with pytest.raises(ArtistidError, match=r"needs 2 albums of every artist.*b \(1\)\ndata\.min_albums=2.*split=song"):
         BY_SONGS.draw(discography({"a": [2, 2], "b": [9]}), 0)
-    with pytest.raises(ArtistidError, match=r"want two songs or more; 1 artists have a single one there: b"):
+    with pytest.raises(ArtistidError, match=r"two of them; 1 artists have only one: b"):
         BY_SONGS.draw(discography({"a": [2, 2], "b": [1, 1]}), 0)
 
 
@@ -71,5 +71,5 @@ def test_advice_where_no_artist_has_enough() -> None:
 
 
 def test_an_unknown_validation() -> None:
-    with pytest.raises(ArtistidError, match=r"split\.validation='songs' is none of null, song"):
+    with pytest.raises(ArtistidError, match=r"split\.validation=songs: expected one of null, song"):
         AlbumSplit(validation="songs").draw(SMALL, 0)

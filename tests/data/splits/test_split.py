@@ -137,7 +137,7 @@ def test_pythons_hash_seed_does_not_matter() -> None:
 
 @pytest.mark.parametrize("rule", [AlbumSplit(), SongSplit()])
 def test_a_seed_below_zero(rule: AlbumSplit | SongSplit) -> None:
-    with pytest.raises(ArtistidError, match="seed=-1 is no seed"):
+    with pytest.raises(ArtistidError, match="seed=-1: expected"):
         rule.draw(SMALL, -1)
 
 
@@ -239,10 +239,10 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     [
         (None, "split.path=.* does not exist"),
         ("track,subset\na,train\n", "lacks the columns track_id; found"),
-        ("track_id,subset\na,train\nb,dev\n", "'dev' of the track 'b' is none of train, val, test"),
-        ("track_id,subset\na,train\na,test\n", "'a' is there twice"),
+        ("track_id,subset\na,train\nb,dev\n", "the track 'b'=dev: expected one of train, val, test"),
+        ("track_id,subset\na,train\na,test\n", "'a' appears twice"),
         ("track_id,subset\na\n", "line 2: expected 2 cells"),
-        ("track_id,subset,rule,seed\na,train,song,x\n", "seed 'x' is no whole number"),
+        ("track_id,subset,rule,seed\na,train,song,x\n", "seed 'x' is not a whole number"),
     ],
 )
 def test_a_file_that_is_no_split(tmp_path: Path, content: str | None, message: str) -> None:

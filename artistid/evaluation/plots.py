@@ -1,4 +1,4 @@
-"""Figures of a run: who is taken for whom, and how it learned.
+"""Figures of a run: who is confused with whom, and how it learned.
 
 Drawn on matplotlib's ``Figure`` itself, without ``pyplot``: there is no window, no global state and nothing to close,
 so they can be drawn in a training loop or in a thread.
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.score_table import UNITS
 from artistid.evaluation.scores import Score, confusion, outcomes
-from artistid.evaluation.tables import UNITS
 from artistid.evaluation.voting import SongVotes
 from artistid.writing import whole
 
@@ -36,7 +36,7 @@ PRINT_DPI = 300
 PAGE_INCHES = 7  # the width of a printed page's text; a larger figure is scaled down to it, and needs fewer dots
 # Beyond this many artists the cells are too small for numbers and the figure shows shares alone.
 MOST_ARTISTS_WITH_COUNTS = 25
-LONGEST_NAME = 32
+LONGEST_LABEL = 32
 # Matplotlib's own font knows Latin, Greek and Cyrillic; these, where installed, draw what it cannot.
 FONTS = (
     "DejaVu Sans",
@@ -74,7 +74,7 @@ CURVES = (
 
 @rank_zero_only
 def draw_results(folder: Path, predictions: Predictions, votes: SongVotes, scores: Mapping[str, Score]) -> None:
-    """Draw who is taken for whom at each level and, if there are metrics, how the system learned, into a run folder.
+    """Draw who is confused with whom at each level and, if there are metrics, the learning curves, into a run folder.
 
     Args:
         folder: of the run.
@@ -100,7 +100,7 @@ def confusion_matrix(
     path: str | Path,
     dpi: int = DPI,
 ) -> None:
-    """Draw who is taken for whom and save it at ``path``, in the format of its suffix.
+    """Draw who is confused with whom and save it at ``path``, in the format of its suffix.
 
     Rows are the true artists, columns the predicted ones. Colour is the share of the row; up to 25 artists the counts
     are printed as well, save zeros. The row of an artist without samples is blank. Names longer than 32 characters are
@@ -199,7 +199,7 @@ def marker_size(n_epochs: int) -> float:
 
 def shortened(name: str) -> str:
     """A name that fits beside an axis or in a legend: at most 32 characters, an ellipsis last where it was longer."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
+    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1].rstrip()}…"
 
 
 def as_written(*texts: Text) -> None:

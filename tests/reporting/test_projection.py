@@ -20,8 +20,8 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.specification import Specification
-from artistid.reporting import embedding
-from artistid.reporting.embedding import Embedding, embed, knn_purity, open_run, tsne
+from artistid.reporting import projection
+from artistid.reporting.projection import Embedding, embed, knn_purity, open_run, tsne
 from tests.data.stores import make_store
 
 SECOND = 32 * 512 / 16000  # what clip=1s lasts
@@ -139,7 +139,7 @@ class TestOpenRun:
         assert not (tmp_path / "theirs").exists()
 
     def test_no_finished_run(self, tmp_path: Path) -> None:
-        with pytest.raises(ArtistidError, match=r"nowhere is no finished run: it has no scores\.json"):
+        with pytest.raises(ArtistidError, match=r"nowhere is not a finished run: it has no scores\.json"):
             open_run(tmp_path / "nowhere")
 
     def test_a_collection_that_lost_a_track(self, run: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ class TestPurity:
         distance = cdist(vectors, vectors)
         distance[song[:, None] == song] = np.inf
         expected = np.mean(label[distance.argsort(axis=1)[:, :7]] == label[:, None])
-        monkeypatch.setattr(embedding, "MEMORY", 0.01)  # MiB: some rows at a time
+        monkeypatch.setattr(projection, "MEMORY", 0.01)  # MiB: some rows at a time
         purity, _ = knn_purity(vectors, label, song, k=7)
         assert purity == pytest.approx(expected)
 

@@ -128,7 +128,7 @@ def open_run(
     """
     run = RunFolder(run_folder)
     if not run.scores.exists():
-        raise ArtistidError(f"{run.path} is no finished run: it has no {run.scores.name} (seen from {Path.cwd()})")
+        raise ArtistidError(f"{run.path} is not a finished run: it has no {run.scores.name} (seen from {Path.cwd()})")
     classifier = ArtistClassifier.from_checkpoint(run.checkpoints / "best.ckpt", trust)
     specification = classifier.specification
     config = DictConfig(
@@ -138,14 +138,14 @@ def open_run(
             "on_error": OmegaConf.load(run.config).on_error,
         }
     )
-    found, store, _ = prepare_described(config, specification.data, specification.log_mel(), trust)
+    prepared, store, _ = prepare_described(config, specification.data, specification.log_mel(), trust)
     recorded = {track.track_id for track in Catalog.from_csv(run.catalog)}
-    if gone := sorted(recorded - {track.track_id for track in found}):
+    if gone := sorted(recorded - {track.track_id for track in prepared}):
         raise ArtistidError(
             f"{run.path}: data={config.data.name} no longer has {len(gone)} of the run's {len(recorded)} tracks: "
             + abbreviate(gone, 5)
         )
-    return classifier, Catalog(track for track in found if track.track_id in recorded), store
+    return classifier, Catalog(track for track in prepared if track.track_id in recorded), store
 
 
 def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embedding:

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import matplotlib.image
 import numpy as np
-import pandas as pd
 
-from artistid.reporting.document import Picture, RunNumbers, Section, Table
-from artistid.reporting.page import write_report
+from artistid.reporting.document import Column, Picture, RunNumbers, Section, Table, write_report
 
 
 def test_a_section_of_another_part_with_something_to_look_around_in(tmp_path: Path) -> None:
@@ -33,10 +31,11 @@ def test_a_section_of_another_part_with_something_to_look_around_in(tmp_path: Pa
 
 
 def test_names_are_written_as_they_are(tmp_path: Path) -> None:
-    cells = pd.DataFrame(
-        {"artist": ["AC|DC *live* <b>", "Sigur Rós"], "runs": [RunNumbers((1, 2, 3, 5)), RunNumbers()]}
-    )
-    table = Table("names", "Of a & b", cells, pd.DataFrame({"x": [0.123456789]}), ())
+    rows = [
+        {"artist": "AC|DC *live* <b>", "runs": RunNumbers((1, 2, 3, 5)), "x": 0.123456789},
+        {"artist": "Sigur Rós", "runs": RunNumbers(), "x": 1.0},
+    ]
+    table = Table("names", "Of a & b", rows, [Column.of("artist"), Column.of("runs", RunNumbers)])
     page = write_report([Section("<Names>", [table])], tmp_path).read_text()
     assert '<td class="artist">AC|DC *live* &lt;b&gt;</td>' in page
     assert '<a href="#run-1">1</a>–<a href="#run-3">3</a>, <a href="#run-5">5</a></td>' in page
@@ -44,4 +43,8 @@ def test_names_are_written_as_they_are(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert "| AC\\|DC \\*live\\* \\<b\\> | [1](#run-1)–[3](#run-3), [5](#run-5) |" in text
     assert "| Sigur Rós | – |" in text
-    assert (tmp_path / "tables" / "names.csv").read_text() == "x\n0.123456789\n"
+    assert (tmp_path / "tables" / "names.csv").read_text().splitlines() == [
+        "artist,runs,x",
+        "AC|DC *live* <b>,1 2 3 5,0.123456789",
+        "Sigur Rós,,1.0",
+    ]

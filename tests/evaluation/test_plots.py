@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from artistid.errors import ArtistidError
-from artistid.evaluation.figures import confusion_matrix, learning_curves
+from artistid.evaluation.plots import confusion_matrix, learning_curves
 
 
 def pixels(path: Path) -> np.ndarray:

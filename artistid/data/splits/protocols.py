@@ -1,0 +1,286 @@
+"""The split protocols: each draws its split from a catalog and a seed, or reads it from lists or a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain, repeat
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from artistid.data.catalog import Catalog, folded
+from artistid.data.sources.artist20 import read_track_list
+from artistid.data.splits.drawing import (
+    allocate,
+    check_share,
+    generator_of,
+    require_albums,
+    require_enough,
+    shuffled,
+    with_validation_songs,
+)
+from artistid.data.splits.split import Split
+from artistid.errors import ArtistidError, abbreviate, require_choice
+from artistid.places import expanded
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlbumSplit:
+    """Per artist two albums drawn at random, one to test, one to validation; the rest train (paper III-A).
+
+    An artist's draw depends on the seed, the artist's name and the albums' names only: other artists don't change it.
+    With validation of songs the same album tests, all others train, and a share of their songs validates. That is
+    another protocol, which artists with two albums can follow; its validation albums were trained on, so validation
+    scores higher than the test.
+
+    Attributes:
+        validation: None for an album of its own, ``song`` for songs of the training albums.
+        share: of each artist's training songs that validates then, rounded up.
+    """
+
+    name: str = "album"
+    validation: str | None = None
+    share: float = 0.1
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Draw a split.
+
+        Raises:
+            ArtistidError: an unknown ``validation``, a track without an album, or an artist with too few albums or
+                songs; all are listed.
+        """
+        require_choice("split.validation", self.validation, (None, "song"))
+        require_albums(catalog, "split=album")
+        n_albums = {artist: len(names) for artist, names in catalog.albums.items()}
+        if self.validation == "song":
+            need = "split=album split.validation=song needs 2 albums of every artist, one to test and one to train"
+            require_enough(n_albums, 2, "album", need, "split=song takes single albums")
+            tested = self._parts(catalog, seed, "test")
+            return Split(with_validation_songs(tested, catalog, self.share, seed), "album-songval", seed)
+        need = "split=album needs 3 albums of every artist, one for each subset"
+        require_enough(n_albums, 3, "album", need, "split.validation=song needs 2, split=song takes single albums")
+        return Split(self._parts(catalog, seed, "test", "val"), "album", seed)
+
+    def _parts(self, catalog: Catalog, seed: int, *drawn: str) -> dict[str, str]:
+        """Track id to subset: of each artist an album for each subset in ``drawn``; the rest train."""
+        part_of = {
+            (artist, folded(album)): subset
+            for artist, names in catalog.albums.items()
+            for album, subset in zip(shuffled(names, seed, artist), chain(drawn, repeat("train")), strict=False)
+        }
+        return {track.track_id: part_of[track.album_key] for track in catalog}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SongSplit:
+    """Songs drawn at random, stratified by artist: a tenth to test, a tenth of the others to validation (paper III-A).
+
+    Every artist has at least one song in every subset, which a plain stratified draw does not promise of few songs.
+
+    Attributes:
+        share: of the songs that goes to test, and of the remaining ones to validation; rounded up.
+    """
+
+    name: str = "song"
+    share: float = 0.1
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Draw a split; raises ArtistidError for one artist with fewer than three songs, all such are listed."""
+        check_share(self.share)
+        songs = {artist: len(tracks) for artist, tracks in catalog.by_artist().items()}
+        require_enough(songs, 3, "song", "split=song needs 3 songs of every artist, one for each subset")
+        generator = generator_of(seed)
+        n_songs = np.array(list(songs.values()))
+        n_test = allocate(n_songs, self.share, generator, leave=2)
+        n_val = allocate(n_songs - n_test, self.share, generator, leave=1)
+        subsets: dict[str, str] = {}
+        for (artist, tracks), tests, vals in zip(catalog.by_artist().items(), n_test, n_val, strict=True):
+            order = chain(repeat("test", tests), repeat("val", vals), repeat("train"))
+            subsets |= {
+                track.track_id: subset for track, subset in zip(shuffled(tracks, seed, artist), order, strict=False)
+            }
+        return Split(subsets, "song", seed)
+
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
+    """Which list names each track.
+
+    Tracks that no list names are left out and listed in the log. Lists may name tracks that the catalog does not have,
+    since a selection of artists has left them out; how many is logged.
+
+    Args:
+        catalog: the tracks.
+        lists: what a list stands for, to the file; one ``artist/album/NN-Title`` per line.
+
+    Returns:
+        Track id to what its list stands for.
+
+    Raises:
+        ArtistidError: a list that is missing or names no track, a track in two lists, or no track of the catalog in
+            any.
+    """
+    folder = next(iter(lists.values())).parent
+    if missing := [path.name for path in lists.values() if not path.is_file()]:
+        found = sorted(path.name for path in folder.glob("*.list"))
+        raise ArtistidError(
+            f"split.lists={folder} lacks {', '.join(missing)}; found {abbreviate(found, 5) or 'no *.list'}"
+        )
+    named: dict[str, T] = {}
+    twice: set[str] = set()
+    for key, path in lists.items():
+        tracks = read_track_list(path)
+        if not tracks:
+            raise ArtistidError(f"{path} names no track: expected lines artist/album/NN-Title")
+        twice |= tracks & named.keys()
+        named |= dict.fromkeys(tracks, key)
+    if twice:
+        names = ", ".join(path.name for path in lists.values())
+        raise ArtistidError(
+            f"{folder}: {len(twice)} tracks are in more than one of {names}: {abbreviate(sorted(twice), 5)}"
+        )
+    known = {track.track_id for track in catalog}
+    if not known & named.keys():
+        raise ArtistidError(
+            f"the lists in split.lists={folder} name none of the collection's {len(known)} tracks: they have "
+            f"{abbreviate(sorted(named), 2)}, it has {abbreviate(sorted(known), 2)}"
+        )
+    if unnamed := sorted(known - named.keys()):
+        log.warning("left out %d tracks that no list in %s names: %s", len(unnamed), folder, ", ".join(unnamed))
+    if absent := sorted(named.keys() - known):
+        log.info("%d tracks of the lists in %s are not used: %s", len(absent), folder, abbreviate(absent, 5))
+    return {name: key for name, key in named.items() if name in known}
+
+
+CANONICAL_LISTS = {"train": "a20-trn-tracks.list", "val": "a20-val-tracks.list", "test": "a20-tst-tracks.list"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanonicalSplit:
+    """The split that artist20 comes with: of each artist three albums train, one validates, two test (Ellis 2007).
+
+    Attributes:
+        lists: folder of ``a20-trn-tracks.list``, ``a20-val-tracks.list`` and ``a20-tst-tracks.list``.
+    """
+
+    lists: str | Path | None
+    name: str = "canonical"
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Read the split, whatever the seed; raises ArtistidError, see :func:`by_lists`."""
+        if self.lists is None:
+            raise ArtistidError(
+                f"split=canonical reads {', '.join(CANONICAL_LISTS.values())}, and data.root has no lists/ with them: "
+                "split.lists=FOLDER says where they are"
+            )
+        folder = expanded(self.lists)
+        return Split(
+            by_lists(catalog, {subset: folder / name for subset, name in CANONICAL_LISTS.items()}), "canonical", None
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JackknifeSplit:
+    """One fold of a jackknife: its albums test, the others train, and a share of their songs validates (Ellis 2007).
+
+    Once all folds have been run, every track has been tested by a system that was not trained on its album; reports
+    pool the folds' test predictions into one score. artist20's lists put one album of each artist into each of six
+    folds. Without lists the seed draws the folds: an artist's albums, in a drawn order, go round the folds from a drawn
+    one.
+
+    Attributes:
+        fold: which tests, from 0.
+        n_folds: how many there are.
+        lists: folder of ``a20-cut0-tracks.list`` and so on, which name the test tracks of each fold; None draws them.
+        share: of each artist's training songs that validates, rounded up.
+    """
+
+    name: str = "jackknife"
+    fold: int = 0
+    n_folds: int = 6
+    lists: str | Path | None = None
+    share: float = 0.1
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Draw the validation, and the folds where there are no lists.
+
+        Raises:
+            ArtistidError: a fold out of range, lists that are not as expected (:func:`by_lists`), or too few albums or
+                songs; all are listed.
+        """
+        if not isinstance(self.n_folds, int) or self.n_folds < 2:
+            raise ArtistidError(f"split.n_folds={self.n_folds}: expected a whole number from 2")
+        if not isinstance(self.fold, int) or not 0 <= self.fold < self.n_folds:
+            raise ArtistidError(f"split.fold={self.fold}: expected 0 to {self.n_folds - 1}, as split.n_folds says")
+        folds = self._listed(catalog) if self.lists else self._drawn(catalog, seed)
+        subsets = {track_id: "test" if fold == self.fold else "train" for track_id, fold in folds.items()}
+        rule = "jackknife" if self.lists else "jackknife-drawn"
+        return Split(with_validation_songs(subsets, catalog, self.share, seed), rule, seed)
+
+    def _listed(self, catalog: Catalog) -> dict[str, int]:
+        """Track id to fold, by the lists."""
+        folder = expanded(str(self.lists))
+        lists = sorted(path.name for path in folder.glob("a20-cut*-tracks.list"))
+        if len(lists) > self.n_folds:
+            raise ArtistidError(
+                f"split.lists={folder} has {len(lists)} folds ({lists[0]} to {lists[-1]}), split.n_folds={self.n_folds}"
+                "; split.lists=null draws the folds by the seed"
+            )
+        return by_lists(catalog, {fold: folder / f"a20-cut{fold}-tracks.list" for fold in range(self.n_folds)})
+
+    def _drawn(self, catalog: Catalog, seed: int) -> dict[str, int]:
+        """Track id to fold; an artist's draw depends on the seed and on that artist's names only."""
+        require_albums(catalog, "split=jackknife")
+        albums = catalog.albums
+        need = "split=jackknife needs 2 albums of every artist, so that one trains while the other tests"
+        require_enough({artist: len(names) for artist, names in albums.items()}, 2, "album", need)
+        most = max(map(len, albums.values()))
+        if self.n_folds > most:
+            raise ArtistidError(
+                f"split.n_folds={self.n_folds}, but no artist has more than {most} albums: a fold could be empty; "
+                f"split.n_folds={most} fits"
+            )
+        fold_of: dict[tuple[str, str], int] = {}
+        for artist, names in albums.items():
+            generator = generator_of(seed, artist)
+            order, first = generator.permutation(len(names)), generator.integers(self.n_folds)
+            fold_of |= {
+                (artist, folded(names[i])): int(first + position) % self.n_folds for position, i in enumerate(order)
+            }
+        return {track.track_id: fold_of[track.album_key] for track in catalog}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSplit:
+    """A split read from a CSV file, such as the ``split.csv`` of a run folder."""
+
+    path: str | Path | None
+    name: str = "file"
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Read the split, whatever the seed; tracks that it does not name are left out and listed in the log.
+
+        Raises:
+            ArtistidError: see :meth:`Split.from_csv`; also if the file names tracks that the catalog does not have.
+        """
+        if self.path is None:
+            raise ArtistidError("split.path is not set: say which CSV file holds the split")
+        path = expanded(self.path)
+        if not path.is_file():
+            raise ArtistidError(f"split.path={path} does not exist (seen from {Path.cwd()})")
+        split = Split.from_csv(path)
+        known = {track.track_id for track in catalog}
+        if absent := sorted(set(split.subsets) - known):
+            raise ArtistidError(
+                f"{path} names {len(absent)} tracks that the collection does not have: {abbreviate(absent, 5)}"
+            )
+        if unnamed := sorted(known - set(split.subsets)):
+            log.warning("left out %d tracks that %s does not name: %s", len(unnamed), path, ", ".join(unnamed))
+        return split

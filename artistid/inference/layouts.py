@@ -1,0 +1,190 @@
+"""How answers look: who made a song, what sounds like it, which segments are alike, how well songs are retrieved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from rich.text import Text
+
+from artistid.errors import abbreviate
+from artistid.inference.identification import Identification
+from artistid.inference.matching import Matches
+from artistid.inference.neighbours import Similar
+from artistid.inference.retrieval_scores import RetrievalScores
+from artistid.printing import printable
+from artistid.records import Layout, clock, table_of
+from artistid.terminal import Console
+
+NOBODY = "none of them"
+TEST_QUERIES = "songs of the test subset, of albums that were not trained on, find their artist"
+UNKNOWN_QUERIES = "songs of artists that were not trained on find their artist"
+
+
+def identification_layout(timeline: bool = True) -> Layout:
+    """The answer, the likeliest artists, and, with a timeline, which seconds sound like whom; CSV has no timeline."""
+    return Layout(
+        (
+            *("path", "duration_s", "answer", "score", "threshold"),
+            *("rank", "artist", "probability", "share", "warnings"),
+        ),
+        _identification_rows,
+        partial(_show_identification, timeline=timeline),
+    )
+
+
+def _show_identification(console: Console, answer: Identification, timeline: bool) -> None:
+    console.print(Text(f"{printable(answer.name)}  {clock(answer.duration_s)}", style="bold"))
+    console.print(Text(f"  {verdict(answer)}"))
+    _show_warnings(console, answer.warnings)
+    rows = [(artist.artist, f"{artist.probability:.3f}", f"{artist.share:.0%}") for artist in answer.top]
+    console.print(table_of(rows, ("artist", "probability", "clips"), right=(1, 2)), soft_wrap=False)
+    for segment in answer.timeline if timeline else ():
+        span = _span(segment.start_s, segment.end_s)
+        console.print(Text(f"  {span:>13}  {printable(segment.artist)} {segment.probability:.2f}"))
+    console.print()
+
+
+def _identification_rows(answer: Identification) -> Iterator[Sequence[object]]:
+    """A row per song and artist."""
+    of_song = (answer.name, f"{answer.duration_s:.3f}", answer.artist or NOBODY, f"{answer.score:.6f}")
+    threshold = "" if answer.threshold is None else f"{answer.threshold:.6f}"
+    for rank, candidate in enumerate(answer.top, start=1):
+        of_artist = (rank, candidate.artist, f"{candidate.probability:.6f}", f"{candidate.share:.6f}")
+        yield (*of_song, threshold, *of_artist, "; ".join(answer.warnings))
+
+
+def verdict(answer: Identification) -> str:
+    """The answer in words."""
+    first = answer.top[0]
+    if answer.artist is not None:
+        return (
+            f"{printable(answer.artist)}, probability {first.probability:.2f}, named by {first.share:.0%} of its clips"
+        )
+    if answer.threshold is None or answer.score >= answer.threshold:
+        return NOBODY
+    return f"{NOBODY}: most like {printable(first.artist)}, but {answer.score:.2f} is less than {answer.threshold:.2f}"
+
+
+def _show_similar(console: Console, answer: Similar) -> None:
+    """The nearest songs, and the nearest artists."""
+    _show_query(console, answer)
+    songs = [
+        (str(song.rank), f"{song.similarity:.3f}", song.artist or "?", song.title or song.track_id, song.album)
+        for song in answer.songs
+    ]
+    console.print(table_of(songs, ("", "similarity", "artist", "song", "album"), right=(0, 1)), soft_wrap=False)
+    artists = [
+        (str(artist.rank), f"{artist.similarity:.3f}", artist.artist, str(artist.songs)) for artist in answer.artists
+    ]
+    if artists:
+        console.print()
+        console.print(table_of(artists, ("", "similarity", "artist", "songs"), right=(0, 1, 3)), soft_wrap=False)
+    console.print()
+
+
+def _similar_rows(answer: Similar) -> Iterator[Sequence[object]]:
+    """A row per song, then a row per artist."""
+    last = ("; ".join(answer.left_out), "; ".join(answer.warnings))
+    for song in answer.songs:
+        names = (song.artist, song.album, song.title, song.track_id, song.path)
+        yield (answer.query, "song", song.rank, f"{song.similarity:.6f}", *names, "", *last)
+    for artist in answer.artists:
+        names = (artist.artist, "", "", "", "")
+        yield (answer.query, "artist", artist.rank, f"{artist.similarity:.6f}", *names, artist.songs, *last)
+
+
+def _show_matches(console: Console, answer: Matches) -> None:
+    """Which segments of the query sound like which segments of which songs."""
+    _show_query(console, answer)
+    rows = [
+        (
+            *(str(match.rank), f"{match.similarity:.3f}", _span(match.start_s, match.end_s)),
+            *(_span(match.song_start_s, match.song_end_s), match.artist or "?"),
+            *(match.title or match.track_id, match.album),
+        )
+        for match in answer.matches
+    ]
+    headings = ("", "similarity", "query", "song at", "artist", "song", "album")
+    console.print(table_of(rows, headings, right=range(4)), soft_wrap=False)
+    console.print()
+
+
+def _match_rows(answer: Matches) -> Iterator[Sequence[object]]:
+    """A row per match."""
+    last = (f"{answer.alike:.6f}", "; ".join(answer.left_out), "; ".join(answer.warnings))
+    for match in answer.matches:
+        times = (match.start_s, match.end_s, match.song_start_s, match.song_end_s)
+        names = (match.artist, match.album, match.title, match.track_id, match.path)
+        yield (
+            *(answer.query, match.rank, f"{match.similarity:.6f}", *(f"{time:.3f}" for time in times), match.clips),
+            *(*names, *last),
+        )
+
+
+def _show_retrieval(console: Console, answer: RetrievalScores) -> None:
+    """A row per measure."""
+    for title, scores in ((TEST_QUERIES, answer.test), (UNKNOWN_QUERIES, answer.unknown)):
+        if scores is None:
+            continue
+        rows = [
+            (name, f"{score.value:.3f}", f"{score.ci95[0]:.3f}–{score.ci95[1]:.3f}", f"{score.chance:.3f}")
+            for name, score in scores.measures.items()
+        ]
+        console.print(Text(title, style="bold"))
+        console.print(
+            f"  {scores.n} queries by {scores.artists} artists, among {scores.gallery} songs; {scores.without_answer} "
+            "more have no song of their artist outside their album"
+        )
+        console.print(table_of(rows, ("", "value", "95 % interval", "chance"), right=(1, 2, 3)), soft_wrap=False)
+        console.print()
+    if answer.without_artist:
+        console.print(f"left out: {answer.without_artist} songs without an artist")
+
+
+def _retrieval_rows(answer: RetrievalScores) -> Iterator[Sequence[object]]:
+    """A row per kind of queries and measure."""
+    for kind, scores in (("test", answer.test), ("unknown", answer.unknown)):
+        if scores:
+            for name, score in scores.measures.items():
+                yield (kind, name, *(f"{value:.6f}" for value in (score.value, *score.ci95, score.chance)), scores.n)
+
+
+def _show_query(console: Console, answer: Similar | Matches) -> None:
+    console.print(Text(printable(answer.query), style="bold"))
+    if answer.left_out:
+        console.print(Text(f"  left out, as its own recording: {abbreviate(answer.left_out)}"))
+    _show_warnings(console, answer.warnings)
+
+
+def _show_warnings(console: Console, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        console.print(Text(f"  warning: {warning}", style="yellow"))
+
+
+def _span(start_s: float, end_s: float) -> str:
+    return f"{clock(start_s)}–{clock(end_s)}"
+
+
+# By what view= of similar asks for.
+VIEWS = {
+    "songs": Layout(
+        (
+            *("query", "kind", "rank", "similarity", "artist", "album", "title", "track_id", "path", "songs"),
+            *("left_out", "warnings"),
+        ),
+        _similar_rows,
+        _show_similar,
+    ),
+    "matches": Layout(
+        (
+            *("query", "rank", "similarity", "start_s", "end_s", "song_start_s", "song_end_s", "clips"),
+            *("artist", "album", "title", "track_id", "path", "alike", "left_out", "warnings"),
+        ),
+        _match_rows,
+        _show_matches,
+    ),
+    "retrieval": Layout(
+        ("queries", "measure", "value", "low95", "high95", "chance", "n"), _retrieval_rows, _show_retrieval
+    ),
+}
