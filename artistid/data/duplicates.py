@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from artistid.data.catalog import Catalog, Track
-from artistid.data.features import LogMel
-from artistid.data.fingerprints import Fingerprints, Match
+from artistid.data.fingerprints import Fingerprints, Match, can_be_fingerprinted
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
@@ -127,7 +126,7 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
             features that have no fingerprint.
     """
     check_policy(policy)
-    searched = isinstance(store.features, LogMel)
+    searched = can_be_fingerprinted(store.features)
     if not searched and policy != "warn":
         raise ArtistidError(
             f"split.duplicates={policy} needs features=logmel, which recordings are compared by; found "
@@ -196,7 +195,7 @@ def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[Pair
 def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> Iterator[Pair]:
     """Recordings with much the same fingerprint."""
     settings = store.features
-    if not isinstance(settings, LogMel):
+    if not can_be_fingerprinted(settings):
         return
     fingerprints = Fingerprints((store.track(track.track_id) for track in tracks), settings)
     frame_s = settings.hop_length / settings.sample_rate

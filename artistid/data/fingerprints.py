@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from artistid.data.features import LogMel
+from artistid.data.features import Features, LogMel
 
 # Hz: where music has its energy, and every encoding keeps it.
 LOWEST, HIGHEST = 100.0, 2000.0
@@ -55,6 +56,11 @@ class Match:
     overlap: int
 
 
+def can_be_fingerprinted(features: Features) -> TypeGuard[LogMel]:
+    """Whether fingerprints can be made of such features; of others only equal samples are known to be one recording."""
+    return isinstance(features, LogMel)
+
+
 def fingerprint(log_mel: npt.NDArray[np.floating], settings: LogMel) -> Codes:
     """The bits of a track.
 
@@ -82,7 +88,7 @@ def _span(settings: LogMel) -> int:
 def _band_differences(settings: LogMel) -> npt.NDArray[np.float32]:
     """What turns mel bins into differences of neighbouring bands, ``(mel, bits)``; bands are triangles over bins."""
     bins = np.arange(settings.n_mels)
-    first, last = np.interp((LOWEST, HIGHEST), settings.centres, bins)
+    first, last = np.interp((LOWEST, HIGHEST), settings.frequencies, bins)
     middles, distance = np.linspace(first, last, N_BITS + 1, retstep=True)
     bands = np.clip(1 - np.abs(bins[:, None] - middles) / max(1.0, distance), 0, None)
     bands /= bands.sum(axis=0)

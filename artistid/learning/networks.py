@@ -23,7 +23,7 @@ from artistid.bounds import check_plain
 from artistid.config import build, plain
 from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
-from artistid.data.features import Features, LogMel
+from artistid.data.features import Features
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
@@ -42,7 +42,14 @@ from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
-from artistid.learning.specification import CHECKPOINT_KEY, NOTHING_BEFORE, Specification, load_checkpoint, named
+from artistid.learning.specification import (
+    CHECKPOINT_KEY,
+    NOTHING_BEFORE,
+    Specification,
+    load_checkpoint,
+    named,
+    with_width,
+)
 from artistid.learning.system import BEST, CHECKPOINTS, LAST
 from artistid.settings import first_line
 from artistid.trust import Trust, trusted
@@ -88,9 +95,9 @@ class NetworkSystem:
         pretrained = Pretrained.of(config) if config.get("init_from") else None
         self.specification = Specification(
             artists=list(data.artists),
-            features=data.store.features.plain(),
+            features=data.store.features.description(),
             clip=data.clip_spec.plain(),
-            network=plain(config.model.network),
+            network=with_width(plain(config.model.network), data.store.features),
             vote=config.vote,
             batch_size=config.batch_size,
             precision=self.precision,
@@ -126,8 +133,6 @@ class NetworkSystem:
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
         """Raises ArtistidError for settings of which no network can be built and trained, whatever the data."""
-        if not isinstance(features, LogMel):
-            raise ArtistidError(f"model={config.model.name} hears log-mel: features={features.name} has none")
         if clip_spec.whole_songs:
             raise ArtistidError(
                 f"model={config.model.name} is given batches of clips, all of one length: clip={clip_spec.name} "
@@ -141,7 +146,9 @@ class NetworkSystem:
         check_trainer(settings)
         make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
         with torch.device("meta"):
-            build(config.model.network, "model.network", n_artists=2)
+            described = with_width(plain(config.model.network), features)
+            network: nn.Module = build(described, "model.network", n_artists=2)
+        check_takes(network, config.model.name, features, clip_spec)
 
     def check_unchanged(self, folder: Path) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
@@ -210,6 +217,21 @@ class NetworkSystem:
         log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
         keep_rejection(folder / BEST, open_set, self.trust)
         return open_set
+
+
+def check_takes(network: nn.Module, name: str, features: Features, clip_spec: ClipSpec) -> None:
+    """Raises ArtistidError unless a network without memory (on torch's device ``meta``) can be given such clips."""
+    shape = (2, features.width, clip_spec.rows(features) or 1)
+    try:
+        with torch.no_grad():
+            network.eval()(torch.empty(shape, device="meta"))
+    except NotImplementedError:  # an operation that knows no meta: it is seen when it is trained
+        return
+    except (ArtistidError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ArtistidError(
+            f"model={name} cannot be given features={features.name} in clips of clip={clip_spec.name}, "
+            f"{shape[1:]} (width, rows): {first_line(error)}"
+        ) from error
 
 
 def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:

@@ -62,5 +62,5 @@ class SongService:
             **identification.plain(),
             "silent": outputs.silent,
             "neighbourhood": self.neighbourhood and self.neighbourhood.around(outputs),
-            "spectrogram": picture(sound, self.identifier.specification.log_mel()),
+            "spectrogram": picture(sound, self.identifier.features),
         }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from artistid.data.features import LogMel
+from artistid.data.features import Features
 from artistid.data.song import SongFeatures
 
 # More columns than a page is wide are not seen, and cost time to send.
@@ -21,17 +21,19 @@ COLOURS = "magma"  # as in the report's spectrograms
 LABELLED_HZ = (500, 1000, 2000, 4000, 8000, 16000)  # lower ones would lie upon one another
 
 
-def picture(sound: SongFeatures, features: LogMel) -> dict[str, Any]:
-    """A song's log-mel, its time from left to right, low below.
+def picture(sound: SongFeatures, features: Features) -> dict[str, Any] | None:
+    """A song's log-mel, its time from left to right, low below; None of features that are no spectrogram.
 
     Returns:
         ``image``, a PNG as a data URI; ``seconds`` of its width; and ``frequencies``, some of its ``hz`` with their
         ``height`` in [0, 1].
     """
+    if features.frequencies is None:
+        return None
     return {
         "image": f"data:image/png;base64,{base64.b64encode(_png(_fitted(sound.array))).decode()}",
         "seconds": len(sound.array) * features.hop_length / features.sample_rate,
-        "frequencies": _labels(features),
+        "frequencies": _labels(features.frequencies),
     }
 
 
@@ -53,9 +55,8 @@ def _png(decibels: NDArray[np.float32]) -> bytes:
     return file.getvalue()
 
 
-def _labels(features: LogMel) -> list[dict[str, float]]:
+def _labels(centres: NDArray[np.float64]) -> list[dict[str, float]]:
     """Round frequencies that lie between the lowest and the highest mel bin's middle."""
-    centres = features.centres
     heights = (np.arange(len(centres)) + 0.5) / len(centres)
     inside = (hz for hz in LABELLED_HZ if centres[0] <= hz <= centres[-1])
     return [{"hz": hz, "height": round(float(np.interp(hz, centres, heights)), 4)} for hz in inside]
