@@ -145,8 +145,8 @@ class NetworkSystem:
                 raise ArtistidError(f"trainer.{name}={settings[name]} leaves nothing to train, to validate or to test")
         check_trainer(settings)
         make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
+        described = with_width(plain(config.model.network), features)
         with torch.device("meta"):
-            described = with_width(plain(config.model.network), features)
             network: nn.Module = build(described, "model.network", n_artists=2)
         check_takes(network, config.model.name, features, clip_spec)
 
