@@ -155,6 +155,13 @@ class Encoded(Features):
             yield vectors_of(self.frozen.network, batch, self.device, self.name)
 
 
+def unencoded(base: Features, name: str) -> Features:
+    """The base of features; raises ArtistidError for one that is encoded itself, be it of the very same file."""
+    if isinstance(base, Encoded):
+        raise ArtistidError(f"features={name} would be made of features={base.name}, which a network makes themselves")
+    return base
+
+
 def check_seconds(setting: str, value: Any, most: float = LONGEST_S) -> None:
     """Raises ArtistidError for what is no number of seconds above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
@@ -255,7 +262,7 @@ class Encoder(Encoded):
 
     @cached_property
     def base(self) -> Features:
-        return build_features(self.input)
+        return unencoded(build_features(self.input), self.name)
 
     @property
     def window_s(self) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from artistid.data.clips import FRAME_MS
-from artistid.data.encoder import LOADED, Encoded, Frozen, check_seconds, freeze
+from artistid.data.encoder import LOADED, Encoded, Frozen, check_seconds, freeze, unencoded
 from artistid.data.features import Features
 from artistid.errors import ArtistidError
 from artistid.learning.specification import Specification, load_network
@@ -50,10 +50,7 @@ class Bottleneck(Encoded):
 
     @cached_property
     def base(self) -> Features:
-        base = self._loaded[0].build_features()
-        if base.base is not base:  # which might be itself
-            raise ArtistidError(f"features.checkpoint={self.checkpoint} is itself given what a network made")
-        return base
+        return unencoded(self._loaded[0].build_features(), self.name)
 
     @property
     def window_s(self) -> float:

@@ -17,6 +17,7 @@ from torch import nn
 from artistid import __version__, old_names
 from artistid.bounds import BOUNDS, LONGEST_NAME, MOST_VALUES_PER_S, check_bound, check_plain, shown
 from artistid.data.clips import ClipSpec
+from artistid.data.encoder import Encoded
 from artistid.data.features import Features, build_features
 from artistid.data.recordings import Recordings
 from artistid.data.sources.described import check_description
@@ -152,9 +153,11 @@ class Specification:
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
             if name in self.features:
                 _check_whole(self.features[name], f"features.{name}")
-        if features.base is features and (  # what is encoded says so itself, once it is loaded
+        # What is encoded knows its width once its network is loaded, and that is not for a file to bring about.
+        dense = not isinstance(features, Encoded) and (
             features.width * features.sample_rate > MOST_VALUES_PER_S * features.hop_length
-        ):
+        )
+        if dense:
             raise ArtistidError(f"features has more than {MOST_VALUES_PER_S} values for a second of sound")
         _check_whole(clip_spec.frames, "clip.frames")  # whole songs have none, and are not for networks
         if not isinstance(clip_spec.name, str) or {type(clip_spec.keep_last), type(clip_spec.pad_short)} != {bool}:

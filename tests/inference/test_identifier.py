@@ -130,7 +130,7 @@ class TestAnswer:
     def test_a_recording_that_it_was_trained_on_is_known_again(self, identifier: Identifier, run: Path) -> None:
         catalog = pd.read_csv(run / "catalog.csv").merge(pd.read_csv(run / "split.csv"), on="track_id")
         for part, seen in (("train", True), ("test", False)):
-            path = catalog[catalog["part"] == part]["path"].iloc[0]
+            path = catalog[catalog["subset"] == part]["path"].iloc[0]
             assert any("trained on this" in warning for warning in identifier.predict(path).warnings) == seen
 
 
