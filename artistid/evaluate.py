@@ -61,7 +61,8 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
 def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
     specification, subset = classifier.specification, config.subset
     seconds: dict[str, float] = {}
-    catalog, store, left_out = prepare_described(config, specification.data, specification.log_mel(), trusted(config))
+    features, trust = specification.build_features(), trusted(config)
+    catalog, store, left_out = prepare_described(config, specification.data, features, trust)
     if subset != "all":
         if not specification.split:
             raise ArtistidError("the checkpoint does not say how its data was split: only subset=all is possible")

@@ -59,7 +59,7 @@ def _target(to: str, overwrite: bool) -> Path:
 
 def _show(network: nn.Module, specification: Specification, to: Path, difference: float) -> None:
     """Print what was written, and how near it is."""
-    name, rate = type(network).__name__, specification.log_mel().sample_rate
+    name, rate = type(network).__name__, specification.build_features().sample_rate
     embeds = isinstance(network, EmbeddingNetwork)
     lines = (
         f"{to}: {size_in_words(to.stat().st_size)}",

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 CHECKPOINT = {"rejection": "open_set", "grew_from": "pretrained_from"}
+FEATURES = {"_target_": "artistid.data.features.LogMel"}  # what a checkpoint's features were, before it said so
+NETWORKS = {"artistid.models.crnn.CRNN": {"n_mels": "n_features"}}
 SPLIT = {"part": "subset", "parts": "subsets"}
 STORE_ENTRY = {"floor": "pad_value"}
 SETTINGS = {"clips_on": "data_device", "part": "subset"}
@@ -23,3 +25,13 @@ def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
         names: today's, by the earlier one.
     """
     return {names.get(name, name): value for name, value in values.items()}
+
+
+def as_first_written(network: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+    """A network and its features under the earliest names, which fingerprints in collections are made of."""
+    earlier = {now: then for then, now in NETWORKS.get(str(network.get("_target_")), {}).items()}
+    unsaid = FEATURES.items() <= features.items()
+    return {
+        "network": renamed(network, earlier),
+        "features": {name: value for name, value in features.items() if not (unsaid and name in FEATURES)},
+    }

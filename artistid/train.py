@@ -143,13 +143,14 @@ def check_settings(config: DictConfig) -> None:
 
 
 def check_foreign(config: DictConfig) -> None:
-    """Raises ArtistidError for a network or a source of another package that ``trust`` does not name.
+    """Raises ArtistidError for a network, features or a source of another package that ``trust`` does not name.
 
-    Both go into the checkpoint by name, and whoever opens it would be refused, this run's own test included.
+    All go into the checkpoint by name, and whoever opens it would be refused, this run's own test included.
     """
     trust = trusted(config)
     for subset, targets in (
         ("model.network", targets_of(plain(config.model.network))),
+        ("features", filter(None, targets_of(plain(config.features)))),
         ("data", [config.data._target_]),
     ):
         for target in targets:

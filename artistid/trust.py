@@ -51,7 +51,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "data.style_strength": (0, 1000),
     "data.producer_strength": (0, 1000),
 }
-MOST_MEL_VALUES = 65_536  # mel bins of all frames of a second; 4,000 with the paper's settings
+MOST_VALUES_PER_S = 65_536  # of all rows of a second of sound; 4,000 with the paper's log-mel
 
 
 def check_bound(name: str, value: Any) -> None:

@@ -185,7 +185,7 @@ def test_jobs_at_once_share_the_threads(music: Path, tmp_path: Path, monkeypatch
     ("model", "overrides", "message"),
     [
         ("crnn", ["clip=song"], "model=crnn is given batches of clips, all of one length: clip=song has whole songs"),
-        ("crnn", ["features=descriptors"], "model=crnn hears log-mel: features=descriptors has none"),
+        ("crnn", ["features=descriptors"], "the CRNN pools 128 mel bins into one: the features have 40 columns"),
         ("mandel_svm", ["features=logmel"], "model=mandel_svm is given features=descriptors, found features=logmel"),
         ("mandel_svm", ["+model.grid.nu=[1]"], r"model\.grid: nu is no parameter of SongSVM; it has C, clip_spectrum"),
         ("mandel_svm", ["model.fit_on=albums"], r"model\.fit_on=albums: expected one of clips, songs"),

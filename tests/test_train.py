@@ -259,7 +259,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
             "data.artists='artist1': expected a list of texts or null; write data.artists=[artist1]",
         ),
         (("data.min_albums=4",), "no artist is left"),
-        (("features.n_mels=64",), "the CRNN pools 128 mel bins into one, but features.n_mels=64"),
+        (("features.n_mels=64",), "the CRNN pools 128 mel bins into one: the features have 64 columns"),
         (("features.mel_scale=bark",), "features.mel_scale='bark'"),
         (("on_error=ignore",), "on_error=ignore: expected one of raise, skip"),
         (("split=file",), "split.path is not set"),

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from artistid.data.catalog import Catalog
+from artistid.data.features import Features
 from artistid.data.shards import Rows
-from artistid.data.store import Store
 from artistid.errors import ArtistidError
 
 # A frame of the paper's log-mel, 512 samples at 16 kHz: what lengths of clips are counted in, whatever the features.
@@ -67,6 +66,48 @@ class ClipSpec:
         if self.pad_short:
             clips = np.where(n_frames < self.frames, 1, clips)
         return clips
+
+    def rows(self, features: Features) -> int | None:
+        """Rows of a clip; None where clips are songs. Raises ArtistidError for clips shorter than half a row."""
+        if self.frames is None:
+            return None
+        if rows := round(self.frames * rows_per_frame(features)):
+            return rows
+        raise ArtistidError(
+            f"clip={self.name} is shorter than half a row of features={features.name}, which lasts "
+            f"{features.hop_length / features.sample_rate:.3g} s"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TrackRows:
+    """Where the rows of some tracks lie in an array, and what clips are to know of them; one entry per track.
+
+    Attributes:
+        track_ids: their names.
+        label: ``(tracks,)`` index of the artist.
+        start: ``(tracks,)`` first row.
+        length: ``(tracks,)`` rows.
+        duration_s: ``(tracks,)`` seconds of audio.
+        pad_value: ``(tracks,)`` float32, what a padded clip is filled up with.
+        features: that the rows are of.
+    """
+
+    track_ids: tuple[str, ...]
+    label: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    length: npt.NDArray[np.int64]
+    duration_s: npt.NDArray[np.float64]
+    pad_value: npt.NDArray[np.float32]
+    features: Features
+
+    @property
+    def n_frames(self) -> npt.NDArray[np.int64]:
+        """``(tracks,)`` frames of 32 ms: clips begin and end where they would on the paper's log-mel."""
+        if rows_per_frame(self.features) == 1:
+            return self.length
+        n_samples = np.rint(self.duration_s * self.features.sample_rate).astype(np.int64)
+        return 1 + n_samples * 1000 // (FRAME_MS * self.features.sample_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,49 +172,44 @@ class Clips:
         }
 
 
-def index_clips(catalog: Catalog, store: Store, artists: Sequence[str], clip_spec: ClipSpec) -> Clips:
-    """Cut all tracks of a catalog.
+def rows_per_frame(features: Features) -> float:
+    """Rows in a frame of 32 ms."""
+    return features.sample_rate * FRAME_MS / (1000 * features.hop_length)
+
+
+def index_clips(tracks: TrackRows, clip_spec: ClipSpec) -> Clips:
+    """Cut tracks into clips.
 
     Args:
-        catalog: tracks, all of them in the store.
-        store: where their frames are.
-        artists: the labels' names.
+        tracks: how long they are, and where they lie.
         clip_spec: how to cut.
 
     Raises:
-        ArtistidError: if no track gives a clip.
+        ArtistidError: if no track gives a clip, or a clip is shorter than a row.
     """
-    entries = [store.entries[track.track_id] for track in catalog]
-    rows_per_frame = store.features.sample_rate * FRAME_MS / (1000 * store.features.hop_length)
-    n_rows = np.array([entry.frames for entry in entries], np.int64)
-    n_frames = n_rows
-    if rows_per_frame != 1:  # clips begin and end where they would on the paper's log-mel
-        n_samples = np.array([entry.duration_s for entry in entries]) * store.features.sample_rate
-        n_frames = 1 + np.rint(n_samples).astype(np.int64) * 1000 // (FRAME_MS * store.features.sample_rate)
+    n_frames, rows = tracks.n_frames, clip_spec.rows(tracks.features)
     n_clips = clip_spec.count(n_frames)
     if not n_clips.sum():
         raise ArtistidError(
-            f"none of {len(catalog)} tracks gives a clip of clip={clip_spec.name} ({clip_spec.frames} frames): "
+            f"none of {len(n_frames)} tracks gives a clip of clip={clip_spec.name} ({clip_spec.frames} frames): "
             f"the longest has {n_frames.max(initial=0)} frames of {FRAME_MS} ms (clip.keep_last={clip_spec.keep_last}, "
             f"clip.pad_short={clip_spec.pad_short})"
         )
-    track = np.repeat(np.arange(len(catalog)), n_clips)
+    track = np.repeat(np.arange(len(n_frames)), n_clips)
     clip = np.arange(len(track)) - np.repeat(np.cumsum(n_clips) - n_clips, n_clips)
-    label_of = {artist: label for label, artist in enumerate(artists)}
-    labels = np.array([label_of[track.artist] for track in catalog])
-    rows = None if clip_spec.frames is None else round(clip_spec.frames * rows_per_frame)
-    first = np.rint(clip * ((clip_spec.frames or 0) * rows_per_frame)).astype(np.int64)  # within the track
+    length = (clip_spec.frames or 0) * rows_per_frame(tracks.features)  # in rows, and not always a whole number
+    first = np.rint(clip * length).astype(np.int64)  # within the track
     short = clip_spec.frames is not None and n_frames < clip_spec.frames
-    ids = tuple(track.track_id for track in catalog)
+    ids = np.array(tracks.track_ids, dtype=object)
     return Clips(
-        track_ids=ids,
+        track_ids=tracks.track_ids,
         track=track,
         clip=clip,
-        label=labels[track],
-        start=np.array([entry.start for entry in entries])[track] + first,
-        length=n_rows[track] if rows is None else np.minimum(n_rows[track] - first, rows),
-        pad_value=np.array([entry.pad_value for entry in entries], np.float32)[track],
+        label=tracks.label[track],
+        start=tracks.start[track] + first,
+        length=tracks.length[track] if rows is None else np.minimum(tracks.length[track] - first, rows),
+        pad_value=tracks.pad_value[track],
         rows=rows,
-        dropped=tuple(np.array(ids, dtype=object)[n_clips == 0]),
-        padded=tuple(np.array(ids, dtype=object)[(n_clips > 0) & short]),
+        dropped=tuple(ids[n_clips == 0]),
+        padded=tuple(ids[(n_clips > 0) & short]),
     )

@@ -119,7 +119,7 @@ class ClipData(L.LightningDataModule):
                     f"it knows {', '.join(self.artists)}"
                 )
         self.clips = {
-            subset: index_clips(catalog, store, self.artists, clip_spec) for subset, catalog in subsets.items()
+            subset: index_clips(store.rows_of(catalog, self.artists), clip_spec) for subset, catalog in subsets.items()
         }
         self.datasets = {subset: ClipDataset(store, clips) for subset, clips in self.clips.items()}
         self.prefetching = False

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.compilation import compiled, numba_cache
+from artistid.data.features import Features
 from artistid.errors import ArtistidError
 
 N_CHROMA = 12
@@ -23,7 +24,7 @@ BEAT_WITHOUT_BEATS_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Descriptors:
+class Descriptors(Features):
     """MFCC, beat-synchronous chroma and spectral contrast by librosa, all in one table of rows.
 
     A row is ``hop_length`` samples long. Chroma and contrast need a longer window and change more slowly: they are made
@@ -87,7 +88,6 @@ class Descriptors:
         return self.n_mfcc + N_CHROMA + 1 + N_CONTRAST
 
     def plain(self) -> dict[str, Any]:
-        """The settings as plain types."""
         return asdict(self)
 
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

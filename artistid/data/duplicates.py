@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog, Track
-from artistid.data.features import LogMel
+from artistid.data.features import Features, LogMel
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, require_choice
@@ -64,6 +64,11 @@ class RecordingMatch:
     overlap: int
 
 
+def can_be_fingerprinted(features: Features) -> TypeGuard[LogMel]:
+    """Whether fingerprints can be made of such features; with others only equal samples are known as one recording."""
+    return isinstance(features, LogMel)
+
+
 def fingerprint(log_mel: npt.NDArray[np.floating], settings: LogMel) -> Codes:
     """The bits of a track.
 
@@ -91,7 +96,7 @@ def _span(settings: LogMel) -> int:
 def _band_differences(settings: LogMel) -> npt.NDArray[np.float32]:
     """What turns mel bins into differences of neighbouring bands, ``(mel, bits)``; bands are triangles over bins."""
     bins = np.arange(settings.n_mels)
-    first, last = np.interp((LOWEST, HIGHEST), settings.centres, bins)
+    first, last = np.interp((LOWEST, HIGHEST), settings.frequencies, bins)
     middles, distance = np.linspace(first, last, N_BITS + 1, retstep=True)
     bands = np.clip(1 - np.abs(bins[:, None] - middles) / max(1.0, distance), 0, None)
     bands /= bands.sum(axis=0)
@@ -280,7 +285,7 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
             features that have no fingerprint.
     """
     check_policy(policy)
-    searched = isinstance(store.features, LogMel)
+    searched = can_be_fingerprinted(store.features)
     if not searched and policy != "warn":
         raise ArtistidError(
             f"split.duplicates={policy} needs features=logmel, which recordings are compared by; found "
@@ -349,7 +354,7 @@ def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[Dupl
 def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> Iterator[DuplicatePair]:
     """Recordings with much the same fingerprint."""
     settings = store.features
-    if not isinstance(settings, LogMel):
+    if not can_be_fingerprinted(settings):
         return
     fingerprints = Fingerprints((store.track(track.track_id) for track in tracks), settings)
     frame_s = settings.hop_length / settings.sample_rate

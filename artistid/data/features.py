@@ -2,56 +2,126 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 import scipy.sparse
+from hydra.utils import get_object
 
 from artistid.errors import ArtistidError, require_choice
 
 # Frames per Fourier transform: small enough for a processor's cache, and the memory stays that of the samples.
 FRAMES_PER_BLOCK = 128
 
+# More than this below the loudest bin there is nothing to hear; the features' own floor is at 80 dB.
+AUDIBLE_DB = 75.0
+SAMPLED_FRAMES = 1000  # enough to tell what is in a song
+# Of the highest frequency that a network hears: sound that ends below has half of what it was trained on, as on the
+# telephone.
+NARROW = 0.55
 
-class Features(Protocol):
-    """Turns the samples of a whole track into the rows that the store keeps of it.
 
-    Attributes:
-        name: part of the name of the store's folder.
-        sample_rate: Hz, after decoding.
-        hop_length: samples from row to row.
-        width: columns.
+class Features(ABC):
+    """Turns a recording into the rows that the store keeps of it: the one contract that everything else asks.
+
+    A class of your own is a frozen dataclass whose fields, all with defaults, are its settings; see docs/features.md.
+    Where rows come from a network, :class:`artistid.data.encoder.Encoded` has all but the network.
     """
 
     @property
-    def name(self) -> str: ...
-    @property
-    def sample_rate(self) -> int: ...
-    @property
-    def hop_length(self) -> int: ...
-    @property
-    def width(self) -> int: ...
+    @abstractmethod
+    def name(self) -> str:
+        """Part of the name of the store's folder."""
 
+    @property
+    @abstractmethod
+    def sample_rate(self) -> int:
+        """Hz, after decoding."""
+
+    @property
+    @abstractmethod
+    def hop_length(self) -> float:
+        """Samples from row to row."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Columns."""
+
+    @abstractmethod
     def plain(self) -> dict[str, Any]:
-        """The settings as plain types."""
-        ...
+        """All settings that decide what the rows are, as plain types; the store's folder is named by them."""
+
+    @abstractmethod
+    def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
+        """The rows of a whole track.
+
+        Args:
+            blocks: ``(n,)`` mono samples each; they need not be there all at once.
+
+        Returns:
+            rows: ``(1 + n // hop_length, width)``, in the store's precision.
+            pad_value: what a clip is filled up with that the track is too short for.
+        """
+
+    @property
+    def base(self) -> Features:
+        """What decoders' processes make of a track, from which :meth:`encode` makes these: mostly these themselves."""
+        return self
+
+    def encode(self, rows: npt.NDArray[np.float16], pad_value: float) -> tuple[npt.NDArray[np.float16], float]:
+        """The rows of a whole track and their pad value, from those of the base; in the process that has the device."""
+        return rows, pad_value
+
+    def on(self, device: str) -> Self:
+        """The same, encoded on a device by torch's name of it."""
+        return self
 
     def get_ready(self) -> None:
         """Before several processes make features: what one has to do for all."""
-        ...
+        if self.base is not self:
+            self.base.get_ready()
 
-    def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """``(1 + n // hop_length, width)`` of ``(n,)`` mono samples."""
-        ...
+    @property
+    def f_max(self) -> float:
+        """Hz: the highest frequency that the rows tell of."""
+        return self.sample_rate / 2
 
-    def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
-        """The same of samples that come in blocks ``(n,)``, in the store's precision, and their smallest value."""
-        ...
+    @property
+    def frequencies(self) -> npt.NDArray[np.float64] | None:
+        """Hz of each column ``(width,)`` of a spectrogram in dB; None of rows that are none."""
+        return None
+
+    def remark(self, rows: npt.NDArray[np.float16]) -> str:
+        """What a user is to know of a song, as a sentence; empty where there is nothing."""
+        return ""
+
+    def description(self) -> dict[str, Any]:
+        """What :func:`build_features` makes the same features of."""
+        return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.plain()}
+
+
+def build_features(description: Mapping[str, Any]) -> Features:
+    """The features of a description; one that comes from a file is checked before, see ``check_targets``.
+
+    Raises:
+        ArtistidError: settings that they do not take.
+    """
+    settings = {name: value for name, value in description.items() if name != "_target_"}
+    target = description.get("_target_")
+    try:
+        kind = get_object(str(target))
+        if not (isinstance(kind, type) and issubclass(kind, Features)):
+            raise TypeError("it is no class of features")
+        return kind(**settings)
+    except (ImportError, ValueError, TypeError) as error:
+        raise ArtistidError(f"features={target}: {error}") from error
 
 
 def _joined(parts: deque[npt.NDArray[np.float16]]) -> npt.NDArray[np.float16]:
@@ -66,7 +136,7 @@ def _joined(parts: deque[npt.NDArray[np.float16]]) -> npt.NDArray[np.float16]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogMel:
+class LogMel(Features):
     """Settings of the log-mel spectrogram, and the computation.
 
     Agrees with librosa's ``power_to_db(melspectrogram(...), ref=1.0, top_db=80)`` on the same samples.
@@ -130,16 +200,28 @@ class LogMel:
         return self.n_mels
 
     @property
-    def centres(self) -> npt.NDArray[np.float64]:
+    def frequencies(self) -> npt.NDArray[np.float64]:
         """The middles of the mel bins ``(mel,)`` in Hz."""
         return self._edges()[1:-1]
 
     def plain(self) -> dict[str, Any]:
-        """The settings as plain types."""
         return asdict(self)
 
-    def get_ready(self) -> None:
-        """Nothing is to be done."""
+    def bandwidth(self, rows: npt.NDArray[np.float16]) -> float:
+        """The highest frequency in Hz at which there is anything to hear in ``(frames, mel)``."""
+        frames = rows[:: 1 + len(rows) // SAMPLED_FRAMES].astype(np.float32)
+        loudest = np.quantile(frames, 0.9, axis=0)  # (mel,); the clicks of a cut reach any frequency
+        return float(self.frequencies[np.flatnonzero(loudest > loudest.max() - AUDIBLE_DB)[-1]])
+
+    def remark(self, rows: npt.NDArray[np.float16]) -> str:
+        """That the upper half of the frequencies is missing, as from a telephone."""
+        bandwidth = self.bandwidth(rows)
+        if bandwidth >= NARROW * self.f_max:
+            return ""
+        return (
+            f"nothing above {bandwidth / 1000:.1f} kHz is in it, as on the telephone: the network "
+            f"was trained to hear up to {self.f_max / 1000:.1f} kHz"
+        )
 
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Log-mel of a whole track.
@@ -163,7 +245,7 @@ class LogMel:
 
         Returns:
             log_mel: ``(frames, mel)`` as of the whole track, in the store's precision.
-            floor: its smallest value in single precision.
+            pad_value: its smallest value in single precision.
         """
         rounded: deque[npt.NDArray[np.float16]] = deque()
         loudest, floor = -np.inf, np.inf

@@ -27,10 +27,11 @@ from artistid.data.duplicates import (
     VOTING_NEIGHBOURS,
     Codes,
     RecordingMatch,
+    can_be_fingerprinted,
     fingerprint,
     is_one_recording,
 )
-from artistid.data.features import LogMel
+from artistid.data.features import Features
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 
@@ -43,9 +44,13 @@ COMPARED = 50
 AS_STORED = np.dtype("<u4")
 
 
-def kept_fingerprints(catalog: Catalog, store: Store) -> dict[str, str]:
-    """SHA-1 of the recordings of a catalog to their fingerprints, as text that :class:`Recordings` reads."""
-    assert isinstance(store.features, LogMel)
+def kept_fingerprints(catalog: Catalog, store: Store) -> dict[str, str] | None:
+    """SHA-1 of the recordings of a catalog to their fingerprints, as text that :class:`Recordings` reads.
+
+    None where the features are such that no fingerprint can be made of them.
+    """
+    if not can_be_fingerprinted(store.features):
+        return None
     kept: dict[str, str] = {}
     for track in catalog:
         if track.sha1:
@@ -73,43 +78,49 @@ class Recordings:
     Args:
         sha1: of the decoded samples of each.
         fingerprints: of :func:`kept_fingerprints`, of all or some of them; None: of none.
-        settings: of the log-mel that fingerprints are made of.
+        features: of the sounds to be compared; only of log-mel there are fingerprints.
 
     Raises:
         ArtistidError: fingerprints of another format.
     """
 
-    def __init__(self, sha1: Collection[str], fingerprints: Mapping[str, str] | None, settings: LogMel) -> None:
+    def __init__(self, sha1: Collection[str], fingerprints: Mapping[str, str] | None, features: Features) -> None:
         if not isinstance(fingerprints, Mapping | None):
             raise ArtistidError(f"fingerprints: expected texts by SHA-1, found {type(fingerprints).__name__}")
         self.sha1 = frozenset(sha1)
         self.without_sound = len(self.sha1 - set(fingerprints or {}))
         self._codes = [read_codes(text) for text in (fingerprints or {}).values()]
-        self._settings = settings
-        self._span = max(1, round(SMOOTHING_S * settings.sample_rate / settings.hop_length))
+        self._features = features
+
+    @cached_property
+    def _span(self) -> int:
+        """Frames that a fingerprint averages over."""
+        return max(1, round(SMOOTHING_S * self._features.sample_rate / self._features.hop_length))
 
     def warn_if_deaf(self, whose: str) -> None:
         """Warn of recordings that are kept without a fingerprint."""
         if self.without_sound:
+            unsupported = not can_be_fingerprinted(self._features)
+            why = f"since features={self._features.name} have none" if unsupported else "by an earlier version"
             log.warning(
-                "%s keeps no fingerprints of %d of the %d recordings that it was trained on, by an earlier version: "
+                "%s keeps no fingerprints of %d of the %d recordings that it was trained on, %s: "
                 "only equal samples of these are recognised, not re-encoded copies",
-                *(whose, self.without_sound, len(self.sha1)),
+                *(whose, self.without_sound, len(self.sha1), why),
             )
 
-    def knows(self, sha1: str | None, log_mel: npt.NDArray[np.floating]) -> bool:
-        """Whether a sound, by its samples or its log-mel ``(frames, mel)``, is one of the recordings."""
-        return sha1 in self.sha1 or self._sounds_known(log_mel)
+    def knows(self, sha1: str | None, rows: npt.NDArray[np.floating]) -> bool:
+        """Whether a sound, by its samples or by its features ``(rows, width)``, is one of the recordings."""
+        return sha1 in self.sha1 or self._sounds_known(rows)
 
     def among(self, catalog: Catalog, store: Store) -> list[str]:
         """The track ids of a catalog that are of these recordings."""
         return [track.track_id for track in catalog if self.knows(track.sha1, store.track(track.track_id))]
 
-    def _sounds_known(self, log_mel: npt.NDArray[np.floating]) -> bool:
-        if not self._codes:
+    def _sounds_known(self, rows: npt.NDArray[np.floating]) -> bool:
+        if not self._codes or not can_be_fingerprinted(self._features):
             return False
-        codes = fingerprint(log_mel, self._settings)
-        frame_s = self._settings.hop_length / self._settings.sample_rate
+        codes = fingerprint(rows, self._features)
+        frame_s = self._features.hop_length / self._features.sample_rate
         for number, shift in self._elected(codes):
             kept = self._codes[number]
             sounding = min(np.count_nonzero(codes), KEPT_EVERY * np.count_nonzero(kept))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.audio import DecodingError, decode_blocks
-from artistid.data.features import Features, LogMel
+from artistid.data.features import Features
 from artistid.data.promised import lacks_its_last_page
 from artistid.errors import ArtistidError
 from artistid.processes import Allowance, Call, Worker, WorkerDiedError, Workers
@@ -24,13 +24,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # torch reads it when it is imported
 # never scaled reach 2e9; what is beyond is no sound, and its square no number.
 LOUDEST, LARGEST = 4.0, 1e10
 SILENCE = 10 ** (-70 / 20)  # of a full scale of 1: the noise of 16 bits lies at -96 dB
-# More than this below the loudest bin there is nothing to hear; the features' own floor is at 80 dB.
-AUDIBLE_DB = 75.0
 CUT_OGG = "its last page is missing: it was cut short, or recorded from a station"
-SAMPLED_FRAMES = 1000  # enough to tell what is in a song
-# Of the highest frequency that the network hears: sound that ends below has half of what it was trained on, as on the
-# telephone.
-NARROW = 0.55
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +62,7 @@ class SongFeatures:
 
     Attributes:
         name: the file's path, or ``samples``.
-        array: ``(frames, width)`` float16, as a store keeps it; of log-mel in dB.
+        array: ``(rows, width)`` float16, as a store keeps it; of log-mel in dB.
         pad_value: what a short song is filled up with.
         duration_s: seconds of audio.
         sha1: of the decoded samples, as in a catalog; empty where they are not at hand.
@@ -112,19 +106,20 @@ class SongFeatures:
         seconds = n_samples / features.sample_rate
         return cls(name, array, pad_value, seconds, sha1.hexdigest(), silent=peak < SILENCE, remarks=tuple(remarks))
 
-    def bandwidth(self, features: LogMel) -> float:
-        """The highest frequency in Hz at which there is anything to hear."""
-        frames = self.array[:: 1 + len(self.array) // SAMPLED_FRAMES].astype(np.float32)
-        loudest = np.quantile(frames, 0.9, axis=0)  # (mel,); the clicks of a cut reach any frequency
-        return float(features.centres[np.flatnonzero(loudest > loudest.max() - AUDIBLE_DB)[-1]])
+    def encoded(self, features: Features) -> Self:
+        """The song by features whose base it is here by; in the process that has their device.
 
-    def is_narrow(self, features: LogMel) -> bool:
-        """Whether the upper half of what the network hears is missing, as from a telephone."""
-        return not self.silent and self.bandwidth(features) < NARROW * features.f_max
+        Raises:
+            ArtistidError: rows that are not finite, or what the encoder says.
+        """
+        if features.base is features:
+            return self
+        array, pad_value = features.encode(self.array, self.pad_value)
+        return replace(self, array=array, pad_value=pad_value)
 
 
 def read_song(path: Path, features: Features, limits: Limits) -> SongFeatures:
-    """The features of a file, decoded here: what a decoder's process does.
+    """The features of a file, decoded here, not encoded yet: what a decoder's process does.
 
     Raises:
         DecodingError: see :func:`artistid.data.audio.decode_blocks`; all that can go wrong with a file is that file's
@@ -186,9 +181,10 @@ class SongReader:
             DecodingError: see :func:`read_song`; or a decoder that died of the file, or took too long.
         """
         try:
-            return self._worker.call(self._limits.allowance, read_song, path, features, self._limits)
+            sound = self._worker.call(self._limits.allowance, read_song, path, features.base, self._limits)
         except WorkerDiedError as error:
             raise crashed(path, error) from error
+        return sound.encoded(features)
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

@@ -24,7 +24,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -36,6 +36,7 @@ import numpy as np
 
 from artistid.data.audio import DecodingError
 from artistid.data.catalog import Catalog, Track
+from artistid.data.clips import TrackRows
 from artistid.data.features import Features
 from artistid.data.shards import FeatureArray, Rows, Shard, concatenated
 from artistid.data.song import Limits, crashed, read_song, start_decoders
@@ -74,7 +75,7 @@ class Entry:
         frames: number of rows; 0 in the index where another line has the same content.
         crc32: checksum of those rows' bytes.
         duration_s: seconds of decoded audio.
-        pad_value: the smallest value of its features; of log-mel in dB.
+        pad_value: what a clip is filled up with that it is too short for; of log-mel its smallest value, in dB.
         error: why it could not be decoded; empty if it could.
         remark: anything odd about it, or empty.
     """
@@ -122,6 +123,20 @@ class Store:
         """The features ``(frames, width)`` of a whole track; a view of the map."""
         entry = self.entries[track_id]
         return self.array[entry.start : entry.stop]
+
+    def rows_of(self, catalog: Catalog, artists: Sequence[str]) -> TrackRows:
+        """Where the tracks of a catalog lie, to be cut; labels are their artists' places among ``artists``."""
+        entries = [self.entries[track.track_id] for track in catalog]
+        label_of = {artist: label for label, artist in enumerate(artists)}
+        return TrackRows(
+            track_ids=tuple(track.track_id for track in catalog),
+            label=np.array([label_of[track.artist] for track in catalog]),
+            start=np.array([entry.start for entry in entries]),
+            length=np.array([entry.frames for entry in entries], np.int64),
+            duration_s=np.array([entry.duration_s for entry in entries]),
+            pad_value=np.array([entry.pad_value for entry in entries], np.float32),
+            features=self.features,
+        )
 
     def damaged(self) -> list[str]:
         """The track ids whose features are not those that were written, by their checksums; all are read for it."""
@@ -501,12 +516,24 @@ def _make_all(
     """What :func:`_make` gives for each path, in their order; a file that its decoder dies of is one that failed."""
     features.get_ready()
     workers = min((os.cpu_count() or 1) if workers is None else workers, len(paths))
-    with start_decoders(workers, limits, (_set_up, (features, known, limits))) as pool:
+    with start_decoders(workers, limits, (_set_up, (features.base, known, limits))) as pool:
         for path, made in zip(paths, pool.map(_work, paths, WINDOW * max(1, workers)), strict=True):
             try:
-                yield made.result()
+                yield _encoded(made.result(), features)
             except WorkerDiedError as error:
                 yield Entry(**_identity(_file(path)), error=str(crashed(path, error))), None
+
+
+def _encoded(made: Made, features: Features) -> Made:
+    """What a decoder's process made, encoded here where the features are: one process has the device."""
+    entry, array = made
+    if array is None or features.base is features:
+        return made
+    try:
+        array, pad_value = features.encode(array, entry.pad_value)
+    except ArtistidError as error:
+        return replace(entry, error=f"{entry.path}: {error}"), None
+    return replace(entry, crc32=zlib.crc32(array.data), pad_value=pad_value), array
 
 
 def _set_up(*settings: Any) -> None:

@@ -17,7 +17,7 @@ from torch._higher_order_ops import scan
 from torch.nn import functional
 
 from artistid.data.clips import FRAME_MS, ClipSpec
-from artistid.data.features import FRAMES_PER_BLOCK, LogMel
+from artistid.data.features import FRAMES_PER_BLOCK, Features, LogMel
 from artistid.errors import ArtistidError
 from artistid.models.embedding import EmbeddingNetwork
 
@@ -31,10 +31,17 @@ class SongNetwork(nn.Module):
         network: from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
         features: that it was trained with.
         clip_spec: how songs are cut for it.
+
+    Raises:
+        ArtistidError: features other than log-mel, which alone are written here in ONNX's operations.
     """
 
-    def __init__(self, network: nn.Module, features: LogMel, clip_spec: ClipSpec) -> None:
+    def __init__(self, network: nn.Module, features: Features, clip_spec: ClipSpec) -> None:
         super().__init__()
+        if not isinstance(features, LogMel):
+            raise ArtistidError(
+                f"only networks that are given features=logmel can be exported: this one has features={features.name}"
+            )
         self.network = network
         self.log_mel = SongLogMel(features)
         self.cut = Cut(features, clip_spec)

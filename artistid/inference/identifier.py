@@ -15,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from artistid.data.catalog import Catalog, Track
-from artistid.data.clips import FRAME_MS, Clips, index_clips
-from artistid.data.features import LogMel
+from artistid.data.clips import FRAME_MS, Clips, TrackRows, index_clips
+from artistid.data.encoder import torch_device
+from artistid.data.features import Features
 from artistid.data.song import SongFeatures, SongReader
-from artistid.data.store import Entry, Store
 from artistid.errors import ArtistidError
 from artistid.inference.identification import Identification, identify
 from artistid.inference.outputs import ClipOutputs
@@ -33,6 +32,7 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.specification import Specification, load_network, save_folder
 from artistid.models.embedding import EmbeddingNetwork
+from artistid.old_names import as_first_written
 from artistid.places import expanded
 from artistid.printing import printable
 from artistid.trust import Trust, check_trust
@@ -64,14 +64,14 @@ class Identifier:
     ) -> None:
         set_up_process()
         self.specification = specification
-        self.device = _device(device)
+        self.device = torch_device(device)
         self.precision = precision
         if precision == "auto":
             fast = choose_precision("auto", self.device.type)
             self.precision = specification.precision if specification.precision == fast else "32-true"
         memory_format = choose_memory_format("auto", self.device.type)
         self._network = prepare_network(network.to(self.device).eval(), memory_format)
-        self.features: LogMel = specification.log_mel()
+        self.features: Features = specification.build_features().on(str(self.device))
         self._clipping = specification.clip_spec()
         self._rejection = specification.open_set_threshold()
         self._trained_on = specification.trained_on()
@@ -123,8 +123,8 @@ class Identifier:
 
         A checkpoint and the folder that :meth:`save_pretrained` made of it have the same.
         """
-        settings = self.specification.plain()
-        made_of = {name: settings[name] for name in ("network", "features", "clip")}
+        specification = self.specification
+        made_of = {**as_first_written(specification.network, specification.features), "clip": specification.clip}
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
         for name, weights in sorted(self._network.state_dict().items()):
             digest.update(name.encode())
@@ -230,13 +230,14 @@ class Identifier:
 
     def _cut(self, sound: SongFeatures) -> Clips:
         """The clips of a song: those that it would have in training, and at least one."""
+        zero = np.zeros(1, np.int64)
+        length, duration_s = np.array([len(sound.array)]), np.array([sound.duration_s])
+        pad_value = np.array([sound.pad_value], np.float32)
+        song = TrackRows((sound.name,), zero, zero, length, duration_s, pad_value, self.features)
         clip_spec = self._clipping
-        if not clip_spec.count(np.array([len(sound.array)])):
+        if not clip_spec.count(song.n_frames):
             clip_spec = replace(clip_spec, keep_last=True, pad_short=True)
-        name = "song"
-        entry = Entry(path=sound.name, frames=len(sound.array), duration_s=sound.duration_s, pad_value=sound.pad_value)
-        store = Store(Path(), sound.array, {name: entry}, self.features)
-        return index_clips(Catalog([Track(name, "", "", "", Path(sound.name))]), store, [""], clip_spec)
+        return index_clips(song, clip_spec)
 
     def _batches(
         self, sound: SongFeatures, clips: Clips, before_batch: Callable[[], object] | None
@@ -248,20 +249,19 @@ class Identifier:
             if before_batch:
                 before_batch()
             chosen = range(first, min(first + at_once, len(clips)))
-            log_mel = torch.from_numpy(clips.read(sound.array, chosen)).to(self.device).transpose(1, 2)
+            features = torch.from_numpy(clips.read(sound.array, chosen)).to(self.device).transpose(1, 2)
             with torch.inference_mode(), autocast(self.precision, self.device):
-                logits, vectors = self._forward(log_mel.float())
+                logits, vectors = self._forward(features.float())
             yield logits.double().softmax(dim=1).float().cpu().numpy(), vectors.float().cpu().numpy()
 
-    def _forward(self, log_mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (batch, artists) and bottlenecks (batch, units) of clips ``(batch, mel, time)``."""
+    def _forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (batch, artists) and bottlenecks (batch, units) of clips ``(batch, width, time)``."""
         if isinstance(self._network, EmbeddingNetwork):
-            vectors = self._network.bottleneck(log_mel)
+            vectors = self._network.bottleneck(features)
             return self._network.classify(vectors).float(), vectors
-        return self._network(log_mel).float(), log_mel.new_empty(len(log_mel), 0)
+        return self._network(features).float(), features.new_empty(len(features), 0)
 
     def _warnings(self, sound: SongFeatures, clips: Clips) -> Iterator[str]:
-        features = self.features
         if sound.silent:
             yield "it is silence: nothing in it is loud enough to be heard"
         yield from sound.remarks
@@ -270,11 +270,8 @@ class Identifier:
                 f"its {sound.duration_s:.2g} s are less than the {self.clip_seconds:.3g} s that the network was "
                 "trained on: it was filled up with silence"
             )
-        if sound.is_narrow(features):
-            yield (
-                f"nothing above {sound.bandwidth(features) / 1000:.1f} kHz is in it, as on the telephone: the network "
-                f"was trained to hear up to {features.f_max / 1000:.1f} kHz"
-            )
+        if not sound.silent and (remark := self.features.remark(sound.array)):
+            yield remark
 
     def _doubts(self, outputs: ClipOutputs) -> Iterator[str]:
         if outputs.trained_on:
@@ -288,14 +285,3 @@ def song_vector(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
     mean = embedding.mean(axis=0, dtype=np.float64)
     length = np.linalg.norm(mean)
     return (mean / length if length else mean).astype(np.float32)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ArtistidError(f"device={name!r} cannot be used here: {error}") from error
-    return device

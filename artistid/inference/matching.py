@@ -143,7 +143,7 @@ class Runs(NamedTuple):
 
 def grids_of_song(identifier: Identifier, sound: SongFeatures) -> list[ClipTable]:
     """The clips of a query, cut several times, each time a little later."""
-    features = identifier.specification.log_mel()
+    features = identifier.features
     frame_s = features.hop_length / features.sample_rate
     clip = round(identifier.clip_seconds / frame_s)  # frames
     latest = max(0, len(sound.array) - clip)

@@ -43,7 +43,7 @@ def write(network: nn.Module, specification: Specification, path: Path) -> None:
         specification: what it was trained for.
         path: of the file.
     """
-    features = specification.log_mel()
+    features = specification.build_features()
     song = SongNetwork(network, features, specification.clip_spec()).eval()
     outputs = OUTPUTS if isinstance(network, EmbeddingNetwork) else OUTPUTS[:-1]
     samples = torch.randn(round(TRACED_SECONDS * features.sample_rate), generator=torch.Generator().manual_seed(0))
@@ -89,7 +89,7 @@ def metadata(specification: Specification) -> dict[str, str]:
     return {
         **threshold,
         "artists": json.dumps(specification.artists, ensure_ascii=False),
-        "sample_rate": str(specification.log_mel().sample_rate),
+        "sample_rate": str(specification.build_features().sample_rate),
         "clip_seconds": str(specification.clip["frames"] * FRAME_MS / 1000),
         "vote": specification.vote,
         "artistid_version": __version__,
@@ -108,7 +108,7 @@ def check(network: nn.Module, specification: Specification, path: Path) -> float
     names = [output.name for output in session.get_outputs()]
     worst = 0.0
     for seconds in CHECKED_SECONDS:
-        samples = _notes(seconds, specification.log_mel().sample_rate)
+        samples = _notes(seconds, specification.build_features().sample_rate)
         expected = expect(network, specification, samples)
         for name, found in zip(names, session.run(None, {"samples": samples}), strict=True):
             if found.shape != expected[name].shape:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.audio import BLOCK_VALUES, resample_blocks
-from artistid.data.features import LogMel
+from artistid.data.features import Features
 from artistid.data.song import SongFeatures
 from artistid.errors import ArtistidError
 
@@ -17,7 +17,7 @@ Audio = str | os.PathLike[str] | npt.ArrayLike
 MOST_CHANNELS = 32
 
 
-def features_of_samples(samples: npt.ArrayLike, rate: int | None, features: LogMel) -> SongFeatures:
+def features_of_samples(samples: npt.ArrayLike, rate: int | None, features: Features) -> SongFeatures:
     """The features of samples.
 
     Args:
@@ -30,7 +30,8 @@ def features_of_samples(samples: npt.ArrayLike, rate: int | None, features: LogM
     """
     mono, rate = _mono(samples), _checked_rate(rate)
     blocks = (mono[first : first + BLOCK_VALUES] for first in range(0, len(mono), BLOCK_VALUES))
-    return SongFeatures.of_blocks("samples", resample_blocks(blocks, rate, features.sample_rate), features)
+    resampled = resample_blocks(blocks, rate, features.sample_rate)
+    return SongFeatures.of_blocks("samples", resampled, features.base).encoded(features)
 
 
 def _checked_rate(rate: int | None) -> int:

@@ -149,9 +149,7 @@ class Prepared:
 
     def __init__(self, config: DictConfig, identifier: Identifier) -> None:
         specification = identifier.specification
-        catalog, self._store, lost = prepare_described(
-            config, specification.data, specification.log_mel(), trusted(config)
-        )
+        catalog, self._store, lost = prepare_described(config, specification.data, identifier.features, trusted(config))
         for track_id in lost:
             say(f"error: {printable(track_id)}: it cannot be decoded", to=sys.stderr)
         self.n_lost = len(lost)

@@ -117,7 +117,7 @@ class Baseline:
         start = time.perf_counter()
         clips = data.clips["train"]
         if self.fit_on == "songs":
-            clips = index_clips(data.subsets["train"], data.store, data.artists, WHOLE_SONGS)
+            clips = index_clips(data.store.rows_of(data.subsets["train"], data.artists), WHOLE_SONGS)
         clips = subsample_clips(clips, self.most_clips_per_song)
         train = self.describe(data.store, clips)
         validation = self._validation = self.describe(data.store, data.clips["val"])

@@ -16,19 +16,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import BaseFinetuning, EarlyStopping
 from omegaconf import DictConfig
 from torch import nn
 
-from artistid.config import plain
+from artistid.config import build, plain
 from artistid.data.catalog import Catalog
-from artistid.data.features import LogMel
+from artistid.data.features import Features
 from artistid.data.recordings import Recordings
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.specification import WEIGHTS_FILE, Specification, load_checkpoint, misfit
+from artistid.learning.specification import WEIGHTS_FILE, Specification, load_checkpoint, misfit, with_width
 from artistid.learning.system import CHECKPOINTS
 from artistid.places import expanded
 from artistid.trust import trusted
@@ -97,8 +96,8 @@ class Pretrained:
                 f"init_from={path} is a network {there.get('_target_')}, but model={config.model.name} is "
                 f"{here.get('_target_', 'no network')}"
             )
-        features = instantiate(config.features)
-        if isinstance(features, LogMel) and (told := differences(specification.log_mel().plain(), features.plain())):
+        features: Features = build(config.features, "features")
+        if told := differences(specification.build_features().description(), features.description()):
             raise ArtistidError(f"init_from={path} has learned from other features: {_told('features', told)}")
         weights = {name: value.clone() for name, value in weights.items()}  # the file may be written over meanwhile
         return cls(str(config.init_from), specification, weights, _sha256(path))
@@ -116,7 +115,7 @@ class Pretrained:
     def recordings_seen(self, subsets: Mapping[str, Catalog], store: Store) -> dict[str, list[str]]:
         """Track ids in validation and test that it was trained on, under whatever label; warns of them."""
         told = self.specification.heard()
-        heard = Recordings(told["recordings"], told["fingerprints"], self.specification.log_mel())
+        heard = Recordings(told["recordings"], told["fingerprints"], self.specification.build_features())
         heard.warn_if_deaf("init_from")
         seen = {subset: heard.among(subsets[subset], store) for subset in ("val", "test")}
         for subset, track_ids in seen.items():
@@ -251,11 +250,12 @@ def check_fine_tuning(config: DictConfig) -> None:
     pretrained = Pretrained.of(config)
     n_artists = len(pretrained.specification.artists)
     # Without memory first: how many artists there are is a file's word.
-    if fault := misfit(plain(config.model.network), n_artists, pretrained.weights, trusted(config)):
-        raise pretrained.unfit(plain(config.model.network), fault)
-    network = instantiate(config.model.network, n_artists=n_artists)
+    described = with_width(plain(config.model.network), build(config.features, "features"))
+    if fault := misfit(described, n_artists, pretrained.weights, trusted(config)):
+        raise pretrained.unfit(described, fault)
+    network: nn.Module = build(described, "model.network", n_artists=n_artists)
     thaw_epochs(plain(settings)["thaw"], list(stages_of(network)))
-    pretrained.load_into(network, plain(config.model.network), {})
+    pretrained.load_into(network, described, {})
 
 
 class Thawing(BaseFinetuning):

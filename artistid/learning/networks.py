@@ -22,7 +22,7 @@ from torch import nn
 from artistid.config import build, plain
 from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
-from artistid.data.features import Features, LogMel
+from artistid.data.features import Features
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
@@ -41,7 +41,14 @@ from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
-from artistid.learning.specification import CHECKPOINT_KEY, NOTHING_BEFORE, Specification, load_checkpoint, named
+from artistid.learning.specification import (
+    CHECKPOINT_KEY,
+    NOTHING_BEFORE,
+    Specification,
+    load_checkpoint,
+    named,
+    with_width,
+)
 from artistid.learning.system import BEST, CHECKPOINTS, LAST
 from artistid.settings import first_line
 from artistid.trust import Trust, check_plain, trusted
@@ -87,9 +94,9 @@ class NetworkSystem:
         pretrained = Pretrained.of(config) if config.get("init_from") else None
         self.specification = Specification(
             artists=list(data.artists),
-            features=data.store.features.plain(),
+            features=data.store.features.description(),
             clip=data.clip_spec.plain(),
-            network=plain(config.model.network),
+            network=with_width(plain(config.model.network), data.store.features),
             vote=config.vote,
             batch_size=config.batch_size,
             precision=self.precision,
@@ -125,8 +132,6 @@ class NetworkSystem:
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
         """Raises ArtistidError for settings of which no network can be built and trained, whatever the data."""
-        if not isinstance(features, LogMel):
-            raise ArtistidError(f"model={config.model.name} hears log-mel: features={features.name} has none")
         if clip_spec.whole_songs:
             raise ArtistidError(
                 f"model={config.model.name} is given batches of clips, all of one length: clip={clip_spec.name} "
@@ -139,8 +144,10 @@ class NetworkSystem:
                 raise ArtistidError(f"trainer.{name}={settings[name]} leaves nothing to train, to validate or to test")
         check_trainer(settings)
         make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
+        described = with_width(plain(config.model.network), features)
         with torch.device("meta"):
-            build(config.model.network, "model.network", n_artists=2)
+            network: nn.Module = build(described, "model.network", n_artists=2)
+        check_takes(network, config.model.name, features, clip_spec)
 
     def check_unchanged(self, folder: Path) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""
@@ -209,6 +216,21 @@ class NetworkSystem:
         log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
         keep_rejection(folder / BEST, open_set, self.trust)
         return open_set
+
+
+def check_takes(network: nn.Module, name: str, features: Features, clip_spec: ClipSpec) -> None:
+    """Raises ArtistidError unless a network without memory (on torch's device ``meta``) can be given such clips."""
+    shape = (2, features.width, clip_spec.rows(features) or 1)
+    try:
+        with torch.no_grad():
+            network.eval()(torch.empty(shape, device="meta"))
+    except NotImplementedError:  # an operation that knows no meta: it is seen when it is trained
+        return
+    except (ArtistidError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ArtistidError(
+            f"model={name} cannot be given features={features.name} in clips of clip={clip_spec.name}, "
+            f"{shape[1:]} (width, rows): {first_line(error)}"
+        ) from error
 
 
 def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -10,12 +11,13 @@ from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from torch import nn
 
 from artistid import __version__, old_names
 from artistid.data.clips import ClipSpec
-from artistid.data.features import LogMel
+from artistid.data.encoder import Encoded
+from artistid.data.features import Features, build_features
 from artistid.data.recordings import Recordings
 from artistid.data.sources.base import check_description
 from artistid.data.splits import SUBSETS
@@ -29,16 +31,18 @@ from artistid.printing import printable
 from artistid.trust import (
     BOUNDS,
     LONGEST_ARTIST_NAME,
-    MOST_MEL_VALUES,
+    MOST_VALUES_PER_S,
     Trust,
     check_bound,
     check_plain,
     find_class,
+    is_within,
     shown,
 )
 from artistid.writing import whole, write_text
 
 CHECKPOINT_KEY = "artistid"
+FEATURES_HOMES = ("artistid.data", "artistid.learning.bottleneck")  # where our classes of features are
 # The files of a folder that a network is kept in for others, by the names that Hugging Face's libraries give them.
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION_KEY = "artistid_version"
@@ -63,7 +67,7 @@ class Specification:
 
     Attributes:
         artists: names of the labels, in their order.
-        features: settings of :class:`artistid.data.features.LogMel`.
+        features: description of the features, see :func:`artistid.data.features.build_features`.
         clip: settings of :class:`artistid.data.clips.ClipSpec`.
         network: Hydra configuration of the network.
         vote: method of the song level.
@@ -118,7 +122,7 @@ class Specification:
             )
         try:
             check_plain(plain, "its specification")
-            check_targets(plain["network"], plain["data"], trust)
+            check_targets(plain["network"], plain["features"], plain["data"], trust)
         except ArtistidError as error:
             raise ArtistidError(f"{where} is not safe to use: {error}") from error
         try:
@@ -153,12 +157,17 @@ class Specification:
             for name, value in settings.items():
                 if f"{subset}.{name}" in BOUNDS and value is not None:
                     check_bound(f"{subset}.{name}", value)
-        features, clip_spec = self.log_mel(), self.clip_spec()
+        features, clip_spec = self.build_features(), self.clip_spec()
         self.open_set_threshold()
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
-            _check_whole(getattr(features, name), f"features.{name}")
-        if features.n_mels * features.sample_rate > MOST_MEL_VALUES * features.hop_length:
-            raise ArtistidError(f"features has more than {MOST_MEL_VALUES} values for a second of sound")
+            if name in self.features:
+                _check_whole(self.features[name], f"features.{name}")
+        # What is encoded knows its width once its network is loaded, and that is not for a file to bring about.
+        dense = not isinstance(features, Encoded) and (
+            features.width * features.sample_rate > MOST_VALUES_PER_S * features.hop_length
+        )
+        if dense:
+            raise ArtistidError(f"features has more than {MOST_VALUES_PER_S} values for a second of sound")
         _check_whole(clip_spec.frames, "clip.frames")  # whole songs have none, and are not for networks
         if not isinstance(clip_spec.name, str) or {type(clip_spec.keep_last), type(clip_spec.pad_short)} != {bool}:
             raise ArtistidError(
@@ -184,12 +193,12 @@ class Specification:
 
     def trained_on(self) -> Recordings:
         """The recordings trained on."""
-        return Recordings(self.recordings, self.fingerprints, self.log_mel())
+        return Recordings(self.recordings, self.fingerprints, self.build_features())
 
     def pretraining_recordings(self) -> Recordings:
         """The recordings trained on before fine-tuning, under whatever labels; the features were the same."""
         before = self.pretrained_from or NOTHING_BEFORE
-        return Recordings(before["recordings"], before.get("fingerprints"), self.log_mel())
+        return Recordings(before["recordings"], before.get("fingerprints"), self.build_features())
 
     def heard(self) -> dict[str, Any]:
         """All that the weights have learned from: SHA-1 of the recordings, and the fingerprints that are kept."""
@@ -203,8 +212,9 @@ class Specification:
         """As plain types."""
         return asdict(self)
 
-    def log_mel(self) -> LogMel:
-        return LogMel(**self.features)
+    def build_features(self) -> Features:
+        """What the network is given."""
+        return build_features(self.features)
 
     def clip_spec(self) -> ClipSpec:
         return ClipSpec(**self.clip)
@@ -238,16 +248,30 @@ def _with_todays_names(plain: Any) -> Any:
     if not isinstance(plain, Mapping):
         return plain
     plain = renamed(plain, old_names.CHECKPOINT)
+    if isinstance(features := plain.get("features"), Mapping):
+        plain["features"] = {**old_names.FEATURES, **features}
+    if isinstance(network := plain.get("network"), Mapping):
+        plain["network"] = renamed(network, old_names.NETWORKS.get(str(network.get("_target_")), {}))
     if isinstance(split := plain.get("split"), Mapping):
         plain["split"] = renamed(split, old_names.SPLIT)
     return plain
 
 
-def check_targets(network: Any, data: Any, trust: Trust) -> None:
-    """Raises ArtistidError where a network's configuration or a description of data would call something foreign.
+def with_width(network: Mapping[str, Any], features: Features) -> dict[str, Any]:
+    """A network's configuration, with the features' width as ``n_features`` where its constructor takes that."""
+    try:
+        takes = inspect.signature(get_object(str(network.get("_target_")))).parameters
+    except (ImportError, ValueError, TypeError, InstantiationException):  # what is wrong is said where it is built
+        return dict(network)
+    return {"n_features": features.width, **network} if "n_features" in takes else dict(network)
+
+
+def check_targets(network: Any, features: Any, data: Any, trust: Trust) -> None:
+    """Raises ArtistidError where the configuration of a network, of features or of data would call something foreign.
 
     Args:
         network: Hydra configuration.
+        features: description; what it names within itself is features again, or an encoder of a trusted package.
         data: see :mod:`artistid.data.sources.base`.
         trust: packages whose networks and sources may be called, beside our own.
     """
@@ -259,7 +283,25 @@ def check_targets(network: Any, data: Any, trust: Trust) -> None:
     for target in targets:
         if not issubclass(find_class(target, ("artistid.models",), trust, "network"), nn.Module):
             raise ArtistidError(f"it would call {target!r}, which is not part of artistid, or not a network")
+    _check_features(features, trust)
     check_description(data, trust)
+
+
+def _check_features(features: Any, trust: Trust) -> None:
+    if not isinstance(features, Mapping):
+        raise ArtistidError(f"features is {shown(features)}, no description of features")
+    check_features_class(features.get("_target_"), trust)
+    for target in targets_of(list(features.values())):
+        # What is within is features again, or an encoder. That is built to be as large as a file says: only a package
+        # that the user trusts has one.
+        trusted = isinstance(target, str) and is_within(target, trust)
+        check_features_class(target, trust, (Features, nn.Module) if trusted else (Features,))
+
+
+def check_features_class(target: Any, trust: Trust, kinds: tuple[type, ...] = (Features,)) -> None:
+    """Raises ArtistidError for a name of what is no class of features, neither ours nor a trusted package's."""
+    if not issubclass(find_class(target, FEATURES_HOMES, trust, "class of features"), kinds):
+        raise ArtistidError(f"it would call {target!r}, which is no part of artistid that makes features")
 
 
 def targets_of(config: Any) -> Iterator[Any]:

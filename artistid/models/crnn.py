@@ -27,7 +27,7 @@ class CRNN(nn.Module):
 
     Args:
         n_artists: number of classes.
-        n_mels: mel bins of the input; the pools want 128.
+        n_features: columns of the input, mel bins; the pools want 128.
         recurrent_units: units of each GRU, the size of the bottleneck.
         conv_dropout, dropout: share of values dropped after each block, and before the linear layer; single values,
             not channels.
@@ -36,7 +36,7 @@ class CRNN(nn.Module):
     def __init__(
         self,
         n_artists: int,
-        n_mels: int = 128,
+        n_features: int = 128,
         recurrent_units: int = 32,
         conv_dropout: float = 0.1,
         dropout: float = 0.3,
@@ -45,9 +45,9 @@ class CRNN(nn.Module):
         pooled = 1
         for pool, _ in POOLS:
             pooled *= pool
-        if n_mels != pooled:
-            raise ArtistidError(f"the CRNN pools {pooled} mel bins into one, but features.n_mels={n_mels}")
-        self.normalise = nn.BatchNorm1d(n_mels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+        if n_features != pooled:
+            raise ArtistidError(f"the CRNN pools {pooled} mel bins into one: the features have {n_features} columns")
+        self.normalise = nn.BatchNorm1d(n_features, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
         self.convolutions = nn.Sequential(
             *(
                 _block(n_in, n_out, pool, conv_dropout)

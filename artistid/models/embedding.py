@@ -9,10 +9,10 @@ import torch
 
 @runtime_checkable
 class EmbeddingNetwork(Protocol):
-    """A network that tells artists apart by a vector: its logits are ``classify(bottleneck(log_mel))``."""
+    """A network that tells artists apart by a vector: its logits are ``classify(bottleneck(features))``."""
 
-    def bottleneck(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """The vectors (batch, d) of clips ``(batch, mel, time)`` in dB."""
+    def bottleneck(self, features: torch.Tensor) -> torch.Tensor:
+        """The vectors (batch, d) of clips ``(batch, width, time)``."""
 
     def classify(self, vectors: torch.Tensor) -> torch.Tensor:
         """Logits (batch, artists) of vectors ``(batch, d)``, in evaluation mode."""

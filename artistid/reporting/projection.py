@@ -138,7 +138,7 @@ def open_run(
             "on_error": OmegaConf.load(run.config).on_error,
         }
     )
-    prepared, store, _ = prepare_described(config, specification.data, specification.log_mel(), trust)
+    prepared, store, _ = prepare_described(config, specification.data, specification.build_features(), trust)
     recorded = {track.track_id for track in Catalog.from_csv(run.catalog)}
     if gone := sorted(recorded - {track.track_id for track in prepared}):
         raise ArtistidError(
@@ -180,7 +180,7 @@ def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embed
     vectors = torch.cat(batches).cpu().numpy()  # type: ignore[arg-type]  # one loader: one list of tensors
     if not np.isfinite(vectors).all():
         raise ArtistidError(f"the bottleneck of {type(network).__name__} gives vectors that are not finite")
-    features = specification.log_mel()
+    features = specification.build_features()
     return Embedding(_points(data.clips["test"], catalog, features.hop_length / features.sample_rate), vectors)
 
 

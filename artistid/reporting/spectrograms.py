@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from artistid.data.catalog import Catalog, Track
-from artistid.data.features import LogMel
+from artistid.data.features import Features
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 from artistid.evaluation.plots import as_written, save, shortened
@@ -65,13 +65,13 @@ def write_spectrograms(
         ArtistidError: see :func:`artistid.reporting.projection.open_run`.
     """
     classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)
-    features = classifier.specification.log_mel()
+    features = classifier.specification.build_features()
     draw_spectrograms(draw_excerpts(catalog, store, features, seed, seconds), features, seconds, out)
     return Path(out)
 
 
 def draw_excerpts(
-    catalog: Catalog, store: Store, features: LogMel, seed: int = 0, seconds: float = 3.0
+    catalog: Catalog, store: Store, features: Features, seed: int = 0, seconds: float = 3.0
 ) -> list[Excerpt]:
     """A random excerpt of a random song by each artist, in the artists' order.
 
@@ -86,8 +86,10 @@ def draw_excerpts(
         seconds: of each excerpt.
 
     Raises:
-        ArtistidError: an excerpt shorter than a frame.
+        ArtistidError: features that are no spectrogram, or an excerpt shorter than a frame.
     """
+    if features.frequencies is None:
+        raise ArtistidError(f"features={features.name} are no spectrogram, such as features=logmel is: none is drawn")
     hop_seconds = features.hop_length / features.sample_rate
     n_frames = round(seconds / hop_seconds)
     if n_frames < 1:
@@ -112,7 +114,7 @@ def _audible_starts(log_mel: NDArray[np.float16], n_frames: int) -> NDArray[np.i
     return np.flatnonzero(n_audible >= NEARLY_AS_AUDIBLE * n_audible.max())
 
 
-def draw_spectrograms(excerpts: list[Excerpt], features: LogMel, seconds: float, path: str | Path) -> None:
+def draw_spectrograms(excerpts: list[Excerpt], features: Features, seconds: float, path: str | Path) -> None:
     """Draw excerpts in a grid, as near to a square as can be, on one scale of colour, and save it at ``path``.
 
     Args:
@@ -142,7 +144,7 @@ def draw_spectrograms(excerpts: list[Excerpt], features: LogMel, seconds: float,
             cmap="magma",
             vmin=quietest,
             vmax=loudest,
-            extent=(0, len(excerpt.log_mel) * features.hop_length / features.sample_rate, 0, features.n_mels),
+            extent=(0, len(excerpt.log_mel) * features.hop_length / features.sample_rate, 0, features.width),
         )
         as_written(axes.set_title(shortened(excerpt.track.artist), fontsize=8, pad=3))
         # The lowest of each column carries the axis, be it in the last row but one.

@@ -47,7 +47,7 @@ def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
         "n_recordings": len(specification.recordings),
         "split": specification.split["rule"],
         "clip_seconds": f"{identifier.clip_seconds:.3g}",
-        "max_khz": f"{specification.log_mel().f_max / 1000:.3g}",
+        "max_khz": f"{identifier.features.f_max / 1000:.3g}",
         "threshold": None if open_set is None else f"{open_set.threshold:.2f}",
         "max_upload_mb": f"{max_upload_mb:g}",
         "max_minutes": f"{service.max_minutes:g}",

@@ -21,7 +21,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from artistid.data.audio import DecodingError
-from artistid.data.features import LogMel
+from artistid.data.features import Features
 from artistid.data.song import Limits, SongFeatures, SongReader
 from artistid.inference.collection import Collection
 from artistid.inference.identifier import Identifier, song_vector
@@ -37,17 +37,19 @@ COLOURS = "magma"  # as in the report's spectrograms
 LABELLED_HZ = (500, 1000, 2000, 4000, 8000, 16000)  # lower ones would lie upon one another
 
 
-def picture(sound: SongFeatures, features: LogMel) -> dict[str, Any]:
-    """A song's log-mel, its time from left to right, low below.
+def picture(sound: SongFeatures, features: Features) -> dict[str, Any] | None:
+    """A song's log-mel, time from left to right, low frequencies below; None of features that are no spectrogram.
 
     Returns:
         ``image``, a PNG as a data URI; ``seconds`` of its width; and ``frequencies``, some of its ``hz`` with their
         ``height`` in [0, 1].
     """
+    if features.frequencies is None:
+        return None
     return {
         "image": f"data:image/png;base64,{base64.b64encode(_png(_fitted(sound.array))).decode()}",
         "seconds": len(sound.array) * features.hop_length / features.sample_rate,
-        "frequencies": _labels(features),
+        "frequencies": _labels(features.frequencies),
     }
 
 
@@ -69,9 +71,8 @@ def _png(decibels: NDArray[np.float32]) -> bytes:
     return file.getvalue()
 
 
-def _labels(features: LogMel) -> list[dict[str, float]]:
+def _labels(centres: NDArray[np.float64]) -> list[dict[str, float]]:
     """Round frequencies that lie between the lowest and the highest mel bin's middle."""
-    centres = features.centres
     heights = (np.arange(len(centres)) + 0.5) / len(centres)
     inside = (hz for hz in LABELLED_HZ if centres[0] <= hz <= centres[-1])
     return [{"hz": hz, "height": round(float(np.interp(hz, centres, heights)), 4)} for hz in inside]
@@ -214,5 +215,5 @@ class SongService:
             **identification.plain(),
             "silent": outputs.silent,
             "neighbourhood": self.neighbourhood and self.neighbourhood.around(outputs),
-            "spectrogram": picture(sound, self.identifier.specification.log_mel()),
+            "spectrogram": picture(sound, self.identifier.features),
         }

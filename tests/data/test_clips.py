@@ -49,7 +49,7 @@ def test_each_departure_from_the_authors_is_a_setting_of_its_own() -> None:
 
 def test_clips_are_consecutive_and_disjoint() -> None:
     catalog, store = make_store({"b/1/x": 35, "a/1/y": 20, "a/1/x": 9})
-    clips = index_clips(catalog, store, ("a", "b"), OURS)
+    clips = index_clips(store.rows_of(catalog, ("a", "b")), OURS)
     assert clips.track_ids == ("a/1/x", "a/1/y", "b/1/x")
     assert clips.track.tolist() == [0, 1, 1, 2, 2, 2]
     assert clips.clip.tolist() == [0, 0, 1, 0, 1, 2]
@@ -64,7 +64,7 @@ def test_clips_are_consecutive_and_disjoint() -> None:
 
 def test_the_authors_drop_songs() -> None:
     catalog, store = make_store({"b/1/x": 35, "a/1/y": 20, "a/1/x": 9, "a/2/x": 19})
-    clips = index_clips(catalog, store, ("a", "b"), AUTHORS)
+    clips = index_clips(store.rows_of(catalog, ("a", "b")), AUTHORS)
     assert clips.start.tolist() == [35, 0, 10]
     assert clips.counts == {"songs": 4, "clips": 3, "songs_padded": 0, "songs_dropped": 2}
     assert clips.dropped == ("a/1/x", "a/2/x")
@@ -72,13 +72,13 @@ def test_the_authors_drop_songs() -> None:
 
 def test_labels_are_places_among_the_artists() -> None:
     catalog, store = make_store({"b/1/x": 10, "d/1/x": 10})
-    assert index_clips(catalog, store, ("a", "b", "c", "d"), OURS).label.tolist() == [1, 3]
+    assert index_clips(store.rows_of(catalog, ("a", "b", "c", "d")), OURS).label.tolist() == [1, 3]
 
 
 def test_no_clip_at_all_is_an_error() -> None:
     catalog, store = make_store({"b/1/x": 12, "a/1/x": 9})
     with pytest.raises(ArtistidError, match=r"none of 2 tracks gives a clip of clip=x \(10 frames\).* has 12 frames"):
-        index_clips(catalog, store, ("a", "b"), AUTHORS)
+        index_clips(store.rows_of(catalog, ("a", "b")), AUTHORS)
 
 
 def test_a_clip_needs_a_frame() -> None:
@@ -88,7 +88,7 @@ def test_a_clip_needs_a_frame() -> None:
 
 def test_whole_songs_are_one_clip_each() -> None:
     catalog, store = make_store({"b/1/x": 35, "a/1/y": 20})
-    clips = index_clips(catalog, store, ("a", "b"), ClipSpec(name="song", seconds=None, frames=None))
+    clips = index_clips(store.rows_of(catalog, ("a", "b")), ClipSpec(name="song", seconds=None, frames=None))
     assert clips.length.tolist() == [20, 35]
     assert clips.start.tolist() == [store.entries[track_id].start for track_id in clips.track_ids]
     assert clips.rows is None
@@ -103,7 +103,7 @@ def test_a_clip_lasts_as_long_on_any_features() -> None:
     entries = {
         name: replace(store.entries[name], duration_s=duration) for name, duration in zip(names, seconds, strict=True)
     }
-    clips = index_clips(catalog, replace(store, entries=entries, features=Descriptors()), ("a", "b"), OURS)
+    clips = index_clips(replace(store, entries=entries, features=Descriptors()).rows_of(catalog, ("a", "b")), OURS)
     assert np.bincount(clips.track).tolist() == [10, 30, 1]
     assert clips.rows == 32
     first = clips.start[clips.track == 1] - entries["a/1/y"].start
@@ -119,7 +119,7 @@ def test_seconds_and_frames_go_together() -> None:
 
 def test_some_of_the_clips() -> None:
     catalog, store = make_store({"a/1/x": 30, "b/1/y": 20})
-    clips = index_clips(catalog, store, ("a", "b"), OURS)
+    clips = index_clips(store.rows_of(catalog, ("a", "b")), OURS)
     some = clips.select(np.array([0, 2, 4]))
     assert (some.track.tolist(), some.clip.tolist(), some.label.tolist()) == ([0, 0, 1], [0, 2, 1], [0, 0, 1])
     assert some.start.tolist() == clips.start[[0, 2, 4]].tolist()

@@ -354,6 +354,33 @@ for _name, _changes in {
 }.items():
     _add_changed("features", _name, **_changes)
 
+ENCODER = "artistid.data.encoder.Encoder"
+for _name, _features in {
+    "a command": {"_target_": "os.system", "command": f"touch {TRACE}"},
+    "a number": {"_target_": 3},
+    "a class of ours that makes none": {"_target_": "artistid.data.store.Store"},
+    "a network of ours": {"_target_": "artistid.models.crnn.CRNN"},
+    "the contract itself": {"_target_": "artistid.data.features.Features"},
+    "of a package that nobody trusts": {"_target_": "untrusted_package.Features"},
+    "an encoder that is a command": {"_target_": ENCODER, "encoder": {"_target_": "os.system", "command": TRACE}},
+    "an encoder of ours, huge": {
+        "_target_": ENCODER,
+        "encoder": {"_target_": "artistid.models.crnn.CRNN", "recurrent_units": 10**7},
+    },
+    "an encoder that is given a command": {"_target_": ENCODER, "input": {"_target_": "subprocess.run", "args": "x"}},
+    "an encoder without a network": {"_target_": ENCODER},
+    "the bottleneck of nothing": {"_target_": "artistid.learning.bottleneck.Bottleneck"},
+    "raw samples, a million in a row": {"_target_": "artistid.data.raw_samples.RawSamples", "hop_length": 10**6},
+}.items():
+    _add_specification(f"features: {_name}", features=_features)
+
+
+@hostile("features: the bottleneck of itself")
+def _(path: Path) -> None:
+    itself = {"_target_": "artistid.learning.bottleneck.Bottleneck", "checkpoint": str(path)}
+    write(path, plain(features=itself))
+
+
 for _name, _changes in {
     "clips that are whole songs": {"seconds": None, "frames": None},
     "clips of 10^12 frames": {"frames": 10**12},

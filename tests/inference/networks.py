@@ -40,7 +40,7 @@ def specification_of(frames: int, **features: Any) -> Specification:
     """For clips of ``frames``; ``features`` are settings of LogMel."""
     return Specification(
         artists=ARTISTS,
-        features=LogMel(**features).plain(),
+        features=LogMel(**features).description(),
         clip=ClipSpec(name=f"{frames} frames", seconds=frames * 0.032, frames=frames).plain(),
         network={"_target_": "artistid.models.crnn.CRNN"},
         vote="majority",

@@ -18,6 +18,7 @@ import torch
 
 import artistid
 from artistid.data.audio import decode
+from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.inference.identifier import Identifier
@@ -56,7 +57,8 @@ class TestAgreesWithTraining:
         """Its clip is what the store would give: the song's own frames, then its floor."""
         write_audio(tmp_path / "short.wav", make_song(1, np.random.default_rng(5), 0.5))
         sound = identifier.read(tmp_path / "short.wav")
-        features = identifier.specification.log_mel()(decode(tmp_path / "short.wav", RATE))
+        assert isinstance(identifier.features, LogMel)
+        features = identifier.features(decode(tmp_path / "short.wav", RATE))
         clip = np.full((32, 128), features.min(), np.float16)
         clip[: len(features)] = features
         network = identifier._network
@@ -128,7 +130,7 @@ class TestAnswer:
     def test_a_recording_that_it_was_trained_on_is_known_again(self, identifier: Identifier, run: Path) -> None:
         catalog = pd.read_csv(run / "catalog.csv").merge(pd.read_csv(run / "split.csv"), on="track_id")
         for part, seen in (("train", True), ("test", False)):
-            path = catalog[catalog["part"] == part]["path"].iloc[0]
+            path = catalog[catalog["subset"] == part]["path"].iloc[0]
             assert any("trained on this" in warning for warning in identifier.predict(path).warnings) == seen
 
 

@@ -62,7 +62,7 @@ def test_temperature_does_without_unknown_artists() -> None:
 
 def test_predictions_do_not_depend_on_the_temperature() -> None:
     catalog, store = make_store({"a/1/x": 30, "b/1/y": 20})
-    clips = index_clips(catalog, store, ("a", "b"), TEN)
+    clips = index_clips(store.rows_of(catalog, ("a", "b")), TEN)
     scores = np.array([[3.0, 1.0], [0.0, 2.0], [1.0, 0.5], [0.0, 1.0], [5.0, 9.0]])
     (_, cold), (_, warm) = (to_predictions(scores, temperature, clips, ("a", "b")) for temperature in (0.1, 50))
     assert cold.predicted.tolist() == warm.predicted.tolist() == [0, 1, 0, 1, 1]
@@ -72,4 +72,4 @@ def test_predictions_do_not_depend_on_the_temperature() -> None:
 @pytest.mark.parametrize(("most", "expected"), [(None, [0, 1, 2, 3, 4, 0, 1]), (3, [0, 2, 4, 0, 1]), (1, [0, 0])])
 def test_clips_are_spread_over_a_song(most: int | None, expected: list[int]) -> None:
     catalog, store = make_store({"a/1/x": 50, "b/1/y": 20})
-    assert subsample_clips(index_clips(catalog, store, ("a", "b"), TEN), most).clip.tolist() == expected
+    assert subsample_clips(index_clips(store.rows_of(catalog, ("a", "b")), TEN), most).clip.tolist() == expected

@@ -18,7 +18,7 @@ from artistid.learning.specification import Specification, load_checkpoint
 def specification(artists: tuple[str, ...] = ("x", "y")) -> Specification:
     return Specification(
         artists=list(artists),
-        features={},
+        features={"_target_": "artistid.data.features.LogMel"},
         clip={"name": "1s", "seconds": 1, "frames": 32},
         network={"_target_": "artistid.models.crnn.CRNN"},
         vote="majority",

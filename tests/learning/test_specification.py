@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
 from artistid.learning.specification import Specification, load_network
+from artistid.old_names import as_first_written
 from tests.learning.test_classifier import specification
 
 
@@ -128,3 +130,13 @@ def test_a_missing_entry_is_named() -> None:
     del plain["clip"], plain["vote"]
     with pytest.raises(ArtistidError, match="clip missing, vote missing"):
         Specification.from_plain(plain, "x")
+
+
+def test_features_and_network_of_before_are_read_by_their_old_names(tmp_path: Path) -> None:
+    """And collections that were embedded then are known to be of this network."""
+    crnn = "artistid.models.crnn.CRNN"
+    before = {"features": {"n_mels": 128, "top_db": 60.0}, "network": {"_target_": crnn, "n_mels": 128}}
+    found, _ = load_network(write(tmp_path / "old.ckpt", **before))
+    assert found.build_features() == LogMel(n_mels=128, top_db=60.0)
+    assert found.network == {"_target_": crnn, "n_features": 128}
+    assert as_first_written(found.network, found.features) == before

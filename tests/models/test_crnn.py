@@ -74,5 +74,5 @@ def test_too_short_a_clip() -> None:
 
 
 def test_other_mel_bins() -> None:
-    with pytest.raises(ArtistidError, match="n_mels=64"):
-        CRNN(2, n_mels=64)
+    with pytest.raises(ArtistidError, match="64 columns"):
+        CRNN(2, n_features=64)

@@ -45,7 +45,7 @@ def untrained(clip_spec: ClipSpec) -> ArtistClassifier:
     """A network for the artists a and b, with random weights."""
     specification = Specification(
         artists=["a", "b"],
-        features=LogMel().plain(),
+        features=LogMel().description(),
         clip=clip_spec.plain(),
         network={"_target_": "artistid.models.crnn.CRNN"},
         vote="majority",

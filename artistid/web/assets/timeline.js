@@ -32,17 +32,28 @@ export function showTimeline(answer, file, colourOf) {
     piece.style.background = colourOf.get(stretch.artist) ?? "var(--others)";
     return piece;
   }));
-  part("picture").src = answer.spectrogram.image;
-  part("picture").style.width = `${100 * answer.spectrogram.seconds / seconds}%`;
-  part("frequencies").replaceChildren(...answer.spectrogram.frequencies.map(({hz, height}) => {
-    const label = element("span", hz < 1000 ? `${hz} Hz` : `${hz / 1000} kHz`);
-    label.style.bottom = `${100 * height}%`;
-    return label;
-  }));
+  showSpectrogram(answer.spectrogram, seconds);
   showStretchList(colourOf);
   track.setAttribute("aria-valuemax", seconds.toFixed(1));
   showAxis();
   load(file);
+}
+
+// A network that is given no spectrogram has none to show.
+function showSpectrogram(spectrogram, seconds) {
+  part("no-picture").hidden = spectrogram !== null;
+  part("picture").hidden = spectrogram === null;
+  if (spectrogram === null) {
+    part("frequencies").replaceChildren();
+    return;
+  }
+  part("picture").src = spectrogram.image;
+  part("picture").style.width = `${100 * spectrogram.seconds / seconds}%`;
+  part("frequencies").replaceChildren(...spectrogram.frequencies.map(({hz, height}) => {
+    const label = element("span", hz < 1000 ? `${hz} Hz` : `${hz / 1000} kHz`);
+    label.style.bottom = `${100 * height}%`;
+    return label;
+  }));
 }
 
 // Nothing is played any more, and the browser may forget the file.

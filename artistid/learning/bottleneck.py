@@ -1,0 +1,89 @@
+"""Features that a network has learned: the bottleneck of a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from artistid.data.clips import FRAME_MS
+from artistid.data.encoder import LOADED, Encoded, Frozen, check_seconds, freeze, unencoded
+from artistid.data.features import Features
+from artistid.errors import ArtistidError
+from artistid.learning.specification import Specification, load_network
+from artistid.models.embedding import EmbeddingNetwork
+from artistid.places import expanded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bottleneck(Encoded):
+    """The vectors that a trained network of this package tells artists apart by.
+
+    Args:
+        checkpoint: of the network; whoever opens what has learned from these features needs it too.
+        hop: seconds from vector to vector; None: those of the network's clips, which then follow one another.
+        device: that it runs on: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
+        sha256: of its weights, where they are known; others are refused.
+
+    Raises:
+        ArtistidError: a setting out of its range.
+    """
+
+    checkpoint: str = ""
+    hop: float | None = None
+    device: str = "auto"
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint or not isinstance(self.checkpoint, str):
+            raise ArtistidError("features.checkpoint=PATH is missing: the best.ckpt of a run folder")
+        object.__setattr__(self, "checkpoint", str(expanded(self.checkpoint).absolute()))
+        if self.hop is not None:
+            check_seconds("hop", self.hop)
+
+    @property
+    def name(self) -> str:
+        return "bottleneck"
+
+    @cached_property
+    def base(self) -> Features:
+        return unencoded(self._loaded[0].build_features(), self.name)
+
+    @property
+    def window_s(self) -> float:
+        frames = self._loaded[0].clip_spec().frames
+        assert frames is not None, "a network is given clips of one length"
+        return frames * FRAME_MS / 1000
+
+    def plain(self) -> dict[str, Any]:
+        return {"checkpoint": self.checkpoint, "hop": self.hop, "sha256": self.sha256 or self.frozen.sha256}
+
+    @property
+    def _loaded(self) -> tuple[Specification, nn.Module]:
+        path = expanded(self.checkpoint)
+        return _load(self.checkpoint, path.stat().st_mtime_ns if path.exists() else 0)
+
+    def load(self) -> Frozen:
+        network = self._loaded[1]
+        if not isinstance(network, EmbeddingNetwork):
+            raise ArtistidError(f"features.checkpoint={self.checkpoint}: {type(network).__name__} has no bottleneck")
+        return freeze(_ToBottleneck(network), (self.base.width, self.window_rows), self.device, self.name)
+
+
+class _ToBottleneck(nn.Module):
+    """Gives a network's bottleneck."""
+
+    def __init__(self, network: EmbeddingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.network.bottleneck(features)
+
+
+@lru_cache(maxsize=LOADED)
+def _load(path: str, mtime_ns: int) -> tuple[Specification, nn.Module]:
+    return load_network(path)
