@@ -16,9 +16,9 @@ from artistid.data.datamodule import ClipData
 from artistid.data.splits import SUBSETS, Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.figures import draw_results
-from artistid.evaluation.scores import Score, score_levels
+from artistid.evaluation.scores import Score, find_metrics, score_levels
 from artistid.evaluation.tables import print_scores
-from artistid.evaluation.votes import check_vote
+from artistid.evaluation.votes import find_vote
 from artistid.evaluation.voting import vote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import check_trainer, predict, set_up
@@ -46,7 +46,7 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     data = config.data if elsewhere else specification.data
     config.vote = config.vote or specification.vote
     config.subset = config.subset or ("all" if elsewhere else "test")
-    check_vote(config.vote)
+    find_vote(config.vote, trusted(config))
     set_up()
     check_trainer(plain(config.trainer))
     if config.subset not in (*SUBSETS, "all"):
@@ -100,7 +100,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
         trainer_settings["precision"] = specification.precision
     with stopwatch(seconds, "test"):
         predictions = predict(classifier, data, subset, trainer_settings)
-    scores = score_levels(predictions, config.vote)
+    scores = score_levels(predictions, config.vote, metrics=find_metrics(config.metrics))
     folder.write_results({"test": predictions}, config.vote, {"test": scores})
     draw_results(folder.path, predictions, vote(predictions, config.vote), scores)
     condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "subset": subset, "vote": config.vote}

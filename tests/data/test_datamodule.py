@@ -29,9 +29,9 @@ def test_batches_are_the_stores_rows() -> None:
     data, store = make_data()
     batches = list(data.test_dataloader())
     assert [len(batch["label"]) for batch in batches] == [4, 2]
-    assert joined(batches, "index").tolist() == list(range(6))
+    assert joined(batches, "clip").tolist() == list(range(6))
     assert joined(batches, "label").tolist() == [0, 0, 0, 1, 1, 1]
-    log_mel = joined(batches, "log_mel")
+    log_mel = joined(batches, "features")
     assert log_mel.shape == (6, N_MELS, 10)
     assert log_mel.dtype == torch.float16
     whole = [store.track("a/1/y")[:10], store.track("a/1/y")[10:]]
@@ -42,7 +42,7 @@ def test_batches_are_the_stores_rows() -> None:
 
 def test_a_short_song_is_filled_up_with_its_own_floor() -> None:
     data, store = make_data()
-    clip = next(iter(data.test_dataloader()))["log_mel"][0].numpy()
+    clip = next(iter(data.test_dataloader()))["features"][0].numpy()
     assert np.array_equal(clip[:, :7], store.track("a/1/x").T)
     assert (clip[:, 7:] == store.track("a/1/x").min()).all()
 
@@ -52,19 +52,19 @@ def test_training_clips_are_shuffled_by_the_seed() -> None:
     orders = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        orders.append(joined(list(data.train_dataloader()), "index").tolist())
+        orders.append(joined(list(data.train_dataloader()), "clip").tolist())
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == list(range(6))
     batches = list(data.train_dataloader())
-    ordered = joined(list(data.test_dataloader()), "log_mel")
-    assert torch.equal(joined(batches, "log_mel"), ordered[joined(batches, "index")])
+    ordered = joined(list(data.test_dataloader()), "features")
+    assert torch.equal(joined(batches, "features"), ordered[joined(batches, "clip")])
 
 
 def test_a_batch_may_be_changed_without_harm_to_the_store() -> None:
     data, store = make_data()
     before = store.array.copy()
     for batch in data.test_dataloader():
-        batch["log_mel"].zero_()
+        batch["features"].zero_()
     assert np.array_equal(store.array, before)
 
 
