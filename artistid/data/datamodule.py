@@ -107,18 +107,28 @@ class ClipDataset(Dataset[Batch]):
 class RandomCrops(ClipDataset):
     """As many clips of each track as tile it, each of which begins anywhere in the track, anew in each epoch.
 
-    The beginnings of all clips are drawn at once, by the process that trains and from torch's generator: what they are
-    does not depend on how many processes read ahead, which see them in shared memory. On a device lie whole tracks.
+    The beginnings of all clips are drawn at once, by the process that trains: what they are does not depend on how many
+    processes read ahead, which see them in shared memory. On a device lie whole tracks.
+
+    Args:
+        store: holds the tracks.
+        clips: that tile them.
+        seed: of the draws.
+
+    Attributes:
+        epochs: that have begun.
     """
 
-    def __init__(self, store: Store, clips: Clips) -> None:
+    def __init__(self, store: Store, clips: Clips, seed: int) -> None:
         assert clips.rows is not None, "whole songs have no crops"
         entries = [store.entries[track_id] for track_id in clips.track_ids]
         start, n_rows = (np.array([getattr(each, name) for each in entries], np.int64) for name in ("start", "frames"))
         length = np.minimum(n_rows, clips.rows)
         super().__init__(store, replace(clips, start=start[clips.track], length=length[clips.track]))
         self.n_rows = n_rows
-        self.choices = torch.from_numpy((n_rows - length + 1)[clips.track])  # of a beginning
+        self.choices = (n_rows - length + 1)[clips.track]  # of a beginning
+        self.seed = seed
+        self.epochs = 0
         self.offset = torch.zeros(len(clips), dtype=torch.int64).share_memory_()  # rows, within the track
 
     @property
@@ -129,8 +139,9 @@ class RandomCrops(ClipDataset):
 
     def begin_epoch(self) -> None:
         """Draw where the clips begin."""
-        drawn = torch.rand(len(self), dtype=torch.float64) * self.choices
-        self.offset.copy_(drawn.long())
+        drawn = np.random.default_rng([self.seed, self.epochs]).integers(self.choices)
+        self.offset.copy_(torch.from_numpy(drawn))
+        self.epochs += 1
 
     def cache_on_device(self, device: torch.device) -> None:
         """Copy all tracks to a device, one after the other."""
@@ -183,13 +194,20 @@ class ClipData(L.LightningDataModule):
         artists: the labels' names.
         clip_spec: how tracks are cut; those of validation and test are tiled, whatever it says of training.
         batch_size: clips.
+        seed: draws where random crops begin.
 
     Raises:
         ArtistidError: an artist that is not among ``artists``.
     """
 
     def __init__(
-        self, subsets: Mapping[str, Catalog], store: Store, artists: Sequence[str], clip_spec: ClipSpec, batch_size: int
+        self,
+        subsets: Mapping[str, Catalog],
+        store: Store,
+        artists: Sequence[str],
+        clip_spec: ClipSpec,
+        batch_size: int,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -211,10 +229,20 @@ class ClipData(L.LightningDataModule):
         }
         self.datasets = {subset: ClipDataset(store, clips) for subset, clips in self.clips.items()}
         if clip_spec.crop == "random" and "train" in self.clips:
-            self.datasets["train"] = RandomCrops(store, self.clips["train"])
+            self.datasets["train"] = RandomCrops(store, self.clips["train"], seed)
         self.prefetching = False
         for subset, clips in self.clips.items():
             self._report(subset, clips)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on needs: how many epochs random crops were drawn for."""
+        crops = self.datasets.get("train")
+        return {"epochs": crops.epochs} if isinstance(crops, RandomCrops) else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        crops = self.datasets["train"]
+        if isinstance(crops, RandomCrops):
+            crops.epochs = state_dict["epochs"]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.loader("train", shuffle=True)

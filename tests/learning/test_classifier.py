@@ -34,9 +34,10 @@ def batches(n: int, size: int = 4) -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
     return [
         Batch(
-            log_mel=torch.randn(size, 128, 32, generator=generator) * 20 - 40,
+            features=torch.randn(size, 128, 32, generator=generator) * 20 - 40,
             label=torch.arange(size) % 2,
-            index=torch.arange(size),
+            clip=torch.arange(size),
+            song=torch.arange(size),
         )
         for _ in range(n)
     ]
