@@ -52,19 +52,6 @@ WRONG = (
 )
 LEARNING = ("augment", "loss", "optimizer", "scheduler", "monitor", "metrics")
 BUILT = ("trainer", *LEARNING, "model", "features", "clip", "split", "data")  # as far as no song is needed
-    "trainer",
-    "augment",
-    "loss",
-    "optimizer",
-    "scheduler",
-    "monitor",
-    "metrics",
-    "model",
-    "features",
-    "clip",
-    "split",
-    "data",
-)  # as far as no song is needed
 SAMPLED, SAMPLED_SLOWLY = 60, 800
 
 
