@@ -30,7 +30,7 @@ def load(checkpoint: str | Path, device: str = "auto", trust: Sequence[str] = ()
     Args:
         checkpoint: the ``best.ckpt`` of a run, or a folder that ``save_pretrained`` wrote. Nothing in it is run.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
-        trust: packages of your own whose networks it may name, such as ``("mynet",)``; see docs/own-network.md.
+        trust: packages of your own whose networks it may name, such as ``("mynet",)``; see docs/extending.md.
 
     Raises:
         artistid.errors.ArtistidError: a file that is missing, no checkpoint, not safe, or another version's.

@@ -17,8 +17,8 @@ from artistid.data.splits import SUBSETS, Split
 from artistid.errors import ArtistidError, require_choice, require_path
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.score_table import print_scores
-from artistid.evaluation.scores import Score, score_levels
-from artistid.evaluation.votes import check_vote
+from artistid.evaluation.scores import Score, find_metrics, score_levels
+from artistid.evaluation.votes import find_vote
 from artistid.evaluation.voting import vote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import check_trainer, predict, set_up
@@ -45,7 +45,7 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     data = config.data if elsewhere else specification.data
     config.vote = config.vote or specification.vote
     config.subset = config.subset or ("all" if elsewhere else "test")
-    check_vote(config.vote)
+    find_vote(config.vote, trusted(config))
     set_up()
     check_trainer(plain(config.trainer))
     require_choice("subset", config.subset, (*SUBSETS, "all"))
@@ -97,7 +97,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
         trainer_settings["precision"] = specification.precision
     with stopwatch(seconds, "test"):
         predictions = predict(classifier, data, subset, trainer_settings)
-    scores = score_levels(predictions, config.vote)
+    scores = score_levels(predictions, config.vote, metrics=find_metrics(config.metrics))
     folder.write_results({"test": predictions}, config.vote, {"test": scores})
     if config.figures:
         draw_results(folder.path, predictions, vote(predictions, config.vote), scores)

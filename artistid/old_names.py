@@ -16,6 +16,22 @@ STORE_ENTRY = {"floor": "pad_value"}
 SETTINGS = {"clips_on": "data_device", "part": "subset"}
 SCORES = {"rejection": "open_set"}
 
+# What was in force before there were settings of it.
+ADDED_SETTINGS: Mapping[str, Any] = {
+    "loss._target_": "torch.nn.CrossEntropyLoss",
+    "loss.label_smoothing": 0.0,
+    "monitor": "val/loss",
+    "metrics": [],
+}
+NETWORK_SYSTEM = "artistid.learning.networks.NetworkSystem"
+BASELINE_SYSTEM = "artistid.learning.baselines.Baseline"
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings by dotted name, under today's names, with those that have been added since."""
+    system = BASELINE_SYSTEM if "model.estimator._target_" in settings else NETWORK_SYSTEM
+    return {**ADDED_SETTINGS, "model.system": system, **renamed(settings, SETTINGS)}
+
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Values under today's names.

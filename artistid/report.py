@@ -13,6 +13,7 @@ from artistid.printing import say
 from artistid.reporting.document import ReportContext, begin_folder, write_report
 from artistid.reporting.sections import report_sections
 from artistid.runs.studies import collect
+from artistid.trust import trusted
 
 
 def report(config: DictConfig) -> None:
@@ -22,6 +23,6 @@ def report(config: DictConfig) -> None:
         ArtistidError: bad settings, or no finished run.
     """
     out = begin_folder(config.out)
-    results = collect([config.runs] if isinstance(config.runs, str) else config.runs)
+    results = collect([config.runs] if isinstance(config.runs, str) else config.runs, trusted(config))
     page = write_report(report_sections(ReportContext(results, out, config)), out)
     say(f"{len(results.runs)} runs, {len(results.left_out)} folders left out: {page}")

@@ -67,6 +67,7 @@ DECLARED: Mapping[str, Any] = {
     "only": str | list[str],
     "part": str,
     "vote": str,
+    "metrics": list[str],
     "format": str,
     "shard": Whole,
     "shards": Count,

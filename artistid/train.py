@@ -21,12 +21,12 @@ from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, require_choice
-from artistid.evaluation.open_set import OpenSetScores, max_softmax_probability, score_open_set
+from artistid.evaluation.open_set import OpenSetScores, score_open_set
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.score_table import print_scores
-from artistid.evaluation.scores import levels_of, monitored_score, score_levels
-from artistid.evaluation.votes import check_vote
+from artistid.evaluation.scores import find_metrics, levels_of, monitored_score, score_levels
+from artistid.evaluation.votes import find_vote
 from artistid.evaluation.voting import vote
 from artistid.inference.identifier import Identifier
 from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
@@ -77,7 +77,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         split, leakage = draw_split(config, catalog, store)
     clip_spec = build(config.clip, "clip")
     subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
-    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size)
+    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size, config.seed)
     system = system_of(config)(config, data, split)
     levels = levels_of(clip_spec.whole_songs)
     if resume:
@@ -90,7 +90,10 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
             predictions = {subset: system.predict(data, subset) for subset in ("val", "test")}
             open_set = system.calibrate(predictions["val"], folder.path)
             unlike = score_unknown_artists(folder, predictions["test"], unknown, store, config) if unknown else None
-        scores = {subset: score_levels(clips, config.vote, levels) for subset, clips in predictions.items()}
+        metrics = find_metrics(config.metrics)
+        scores = {
+            subset: score_levels(clips, config.vote, levels, metrics=metrics) for subset, clips in predictions.items()
+        }
         folder.write_results(predictions, config.vote, scores)
         if config.figures:
             draw_results(folder.path, predictions["test"], vote(predictions["test"], config.vote), scores["test"])
@@ -122,7 +125,7 @@ def check_settings(config: DictConfig) -> None:
     if not config.init_from:
         with open_dict(config):
             del config.init_from, config.fine_tuning
-    check_vote(config.vote)
+    find_vote(config.vote, trusted(config))
     check_policy(config.split.duplicates)
     for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
         require_choice(name, config[name], choices)
@@ -136,6 +139,11 @@ def check_settings(config: DictConfig) -> None:
             "no threshold; a network does"
         )
     if "init_from" in config:
+        if not system.keeps_checkpoint:
+            raise ArtistidError(
+                f"init_from={config.init_from} is for networks: model={config.model.name} is a baseline, which has no "
+                "weights to begin with"
+            )
         check_fine_tuning(config)
     features, _, clip_spec = (build(config[subset], subset) for subset in ("features", "data", "clip"))
     split_rule(config)
@@ -158,7 +166,7 @@ def check_foreign(config: DictConfig) -> None:
             if package != "artistid" and not is_within(str(target), trust):
                 raise ArtistidError(
                     f"{subset} calls {target}, which is not part of artistid: its checkpoints could not be opened; if "
-                    f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/own-network.md)"
+                    f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/extending.md)"
                 )
 
 
@@ -180,9 +188,7 @@ def score_unknown_artists(
     scores = [identifier.identify(identifier.infer(sound)).score for sound in sounds]
     open_set = identifier.specification.open_set_threshold()
     assert open_set is not None, "a network is calibrated before it is tested"
-    found: OpenSetScores = score_open_set(
-        max_softmax_probability(vote(known, config.vote).probability), scores, open_set
-    )
+    found: OpenSetScores = score_open_set(vote(known, config.vote).confidence, scores, open_set)
     log.info(
         "unknown artists: AUROC %.3f of %d songs against %d test songs; at the threshold %.3f, %.0f %% of the unknown "
         "and %.0f %% of the known are accepted",

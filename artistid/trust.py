@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -176,18 +176,29 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
     Raises:
         ArtistidError: something of another package, or no such class.
     """
-    packages = (*homes, *trust)
+    found = _find(target, (*homes, *trust), what)
+    if not isinstance(found, type):
+        raise ArtistidError(f"it would call {target!r}, which is no part of artistid: it is no {what} of that package")
+    return found
+
+
+def find_function(target: Any, trust: Trust, what: str) -> Callable[..., Any]:
+    """What is called by a dotted name, of a trusted package; see :func:`find_class`."""
+    return _find(target, trust, what)
+
+
+def _find(target: Any, packages: Trust, what: str) -> Callable[..., Any]:
     if not isinstance(target, str) or not is_within(target, packages):
         raise ArtistidError(f"it would call {shown(target)}, which is not part of artistid{way_to_trust(target)}")
     try:
-        named = get_object(target)
+        found: Any = get_object(target)
     except Exception as error:  # Hydra raises what an import raised
         cause = error.__cause__ or error
         raise ArtistidError(f"{target} cannot be found: {type(cause).__name__}: {cause}") from error
     # What a module imports is within reach of its name too.
-    if not isinstance(named, type) or not is_within(f"{named.__module__}.", packages):
+    if not callable(found) or not is_within(f"{getattr(found, '__module__', '')}.", packages):
         raise ArtistidError(f"it would call {target!r}, which is not part of artistid: its package has no such {what}")
-    return named
+    return found
 
 
 def way_to_trust(target: Any) -> str:

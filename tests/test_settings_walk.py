@@ -29,8 +29,14 @@ VERBS = (
 CHOICES = {
     "train": (
         (),
-        ("data=folder", "logger=wandb", "split=song"),
-        ("data=library", "logger=tensorboard", "split=jackknife"),
+        ("data=folder", "logger=wandb", "split=song", "loss=focal", "scheduler=reduce_on_plateau", "callbacks=ema"),
+        (
+            "data=library",
+            "logger=tensorboard",
+            "split=jackknife",
+            "augment=[mixup,spec_augment]",
+            "scheduler=one_cycle",
+        ),
         ("data=csv", "model=statistics_svm", "split=file"),
         ("data=fma", "model=mandel_gmm"),
         ("data=mtg_jamendo", "model=random_labels", "split=canonical"),
@@ -44,7 +50,8 @@ WRONG = (
     *("two", "-1", "0", "1", "0.5", "nan", "inf", "1e400", "null", "true"),
     *("[a,1]", "{a: 1}", "", "'${nothing}'", "~"),
 )
-BUILT = ("trainer", "optimizer", "model", "features", "clip", "split", "data")  # as far as no song is needed
+LEARNING = ("augment", "loss", "optimizer", "scheduler", "monitor", "metrics")
+BUILT = ("trainer", *LEARNING, "model", "features", "clip", "split", "data")  # as far as no song is needed
 SAMPLED, SAMPLED_SLOWLY = 60, 800
 
 

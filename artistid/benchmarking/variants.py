@@ -132,13 +132,13 @@ class Step:
 
     def _take(self, index: torch.Tensor) -> None:
         batch = self.clips.__getitems__(index)  # type: ignore[arg-type]
-        log_mel, label = batch["log_mel"].to(self.device), batch["label"].to(self.device)
+        features, label = batch["features"].to(self.device), batch["label"].to(self.device)
         numbers = torch.bfloat16 if self.variant.numbers == "bfloat16" else None
         # A graph must cast the weights again each time, as they change; the cache would freeze the first cast.
         with torch.autocast(
             self.device.type, numbers, enabled=numbers is not None, cache_enabled=not self.variant.graph
         ):
-            logits = self.forward(log_mel.float()).float()
+            logits = self.forward(features.float()).float()
         loss = nn.functional.cross_entropy(logits, label)
         self.optimizer.zero_grad(set_to_none=not self.variant.graph)
         loss.backward()

@@ -1,10 +1,10 @@
-"""Clips: consecutive, disjoint slices of a track's features (paper III-B)."""
+"""Clips: slices of a track's features, consecutive and disjoint but for some trainings (paper III-B)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ class ClipSpec:
             seconds would give. None: a whole song is one clip, however long.
         keep_last: use a track's last full clip.
         pad_short: use tracks shorter than one clip.
+        hop: seconds from the start of a training clip to that of the next; None: they tile the track.
+        crop: ``random``: training clips begin anywhere in their track, anew in each epoch; None: where ``hop`` says.
     """
 
     name: str
@@ -38,6 +40,8 @@ class ClipSpec:
     frames: int | None
     keep_last: bool = True
     pad_short: bool = True
+    hop: float | None = None
+    crop: Literal["random"] | None = None
 
     def __post_init__(self) -> None:
         if (self.seconds is None) != (self.frames is None):
@@ -46,10 +50,24 @@ class ClipSpec:
             )
         if self.frames is not None and self.frames < 1:
             raise ArtistidError(f"clip.frames={self.frames}: a clip needs 1 frame or more")
+        if self.frames is None and (self.hop is not None or self.crop is not None):
+            raise ArtistidError(f"clip.hop={self.hop} and clip.crop={self.crop}: whole songs have neither")
+        if self.hop is not None and self.step is not None and self.step < 1:
+            raise ArtistidError(f"clip.hop={self.hop}: expected null, or {FRAME_MS / 1000} s or more")
+
+    @property
+    def tiling(self) -> ClipSpec:
+        """The same for validation, test and use, where clips tile the track."""
+        return replace(self, hop=None, crop=None)
+
+    @property
+    def step(self) -> int | None:
+        """Frames from the start of a clip to that of the next; None for whole songs."""
+        return self.frames if self.hop is None else round(1000 * self.hop / FRAME_MS)
 
     def plain(self) -> dict[str, Any]:
-        """The settings as plain types."""
-        return asdict(self)
+        """The settings as plain types, without those that concern training only."""
+        return {name: value for name, value in asdict(self).items() if name not in ("hop", "crop")}
 
     @property
     def whole_songs(self) -> bool:
@@ -58,9 +76,9 @@ class ClipSpec:
 
     def count(self, n_frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """How many clips tracks of ``n_frames`` (tracks,) of 32 ms give."""
-        if self.frames is None:
+        if self.frames is None or self.step is None:
             return np.minimum(n_frames, 1)
-        clips = n_frames // self.frames
+        clips = np.maximum(1 + (n_frames - self.frames) // self.step, 0)
         if not self.keep_last:
             clips = np.maximum(clips - 1, 0)
         if self.pad_short:
@@ -197,8 +215,8 @@ def index_clips(tracks: TrackRows, clip_spec: ClipSpec) -> Clips:
         )
     track = np.repeat(np.arange(len(n_frames)), n_clips)
     clip = np.arange(len(track)) - np.repeat(np.cumsum(n_clips) - n_clips, n_clips)
-    length = (clip_spec.frames or 0) * rows_per_frame(tracks.features)  # in rows, and not always a whole number
-    first = np.rint(clip * length).astype(np.int64)  # within the track
+    step = (clip_spec.step or 0) * rows_per_frame(tracks.features)  # in rows, and not always a whole number
+    first = np.rint(clip * step).astype(np.int64)  # within the track
     short = clip_spec.frames is not None and n_frames < clip_spec.frames
     ids = np.array(tracks.track_ids, dtype=object)
     return Clips(

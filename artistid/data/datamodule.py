@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import lightning as L
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -26,14 +28,16 @@ class Batch(TypedDict):
     """What a network is given.
 
     Keys:
-        log_mel: ``(batch, mel, time)`` float16, dB.
+        features: ``(batch, width, time)`` float16, such as log-mel in dB.
         label: ``(batch,)`` int64.
-        index: ``(batch,)`` int64, row of the clip in its subset's :class:`Clips`.
+        clip: ``(batch,)`` int64, row of the clip in its subset's :class:`Clips`.
+        song: ``(batch,)`` int64, index of its track there.
     """
 
-    log_mel: torch.Tensor
+    features: torch.Tensor
     label: torch.Tensor
-    index: torch.Tensor
+    clip: torch.Tensor
+    song: torch.Tensor
 
 
 class ClipDataset(Dataset[Batch]):
@@ -47,7 +51,8 @@ class ClipDataset(Dataset[Batch]):
         self.array = store.array
         self.clips = clips
         self.label = torch.from_numpy(clips.label)
-        self.kept: torch.Tensor | None = None  # (clips, mel, time) float16, on a device
+        self.song = torch.from_numpy(clips.track)
+        self.kept: torch.Tensor | None = None  # on a device: all clips (clips, width, time) float16
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -60,11 +65,13 @@ class ClipDataset(Dataset[Batch]):
         return len(self) * (self.clips.rows or 0) * self.array.shape[1] * torch.float16.itemsize
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        index = torch.as_tensor(indices)
+        clip = torch.as_tensor(indices)
         if self.kept is None:
-            return Batch(log_mel=self._read(indices), label=self.label[index], index=index)
-        index = index.to(self.kept.device)
-        return Batch(log_mel=self.kept[index], label=self.label[index], index=index)
+            features = self._read(indices)
+        else:
+            clip = clip.to(self.kept.device)
+            features = self._gather(self.kept, clip)
+        return Batch(features=features, label=self.label[clip], clip=clip, song=self.song[clip])
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
@@ -79,12 +86,103 @@ class ClipDataset(Dataset[Batch]):
         for first in range(0, len(self), COPIED_AT_ONCE):
             some = range(first, min(first + COPIED_AT_ONCE, len(self)))
             kept[some.start : some.stop] = self._read(some)
-        self.kept, self.label = kept, self.label.to(device)
+        self._keep(kept)
+
+    def begin_epoch(self) -> None:
+        """Called before the batches of an epoch are asked for."""
+
+    def _keep(self, kept: torch.Tensor) -> None:
+        self.kept, self.label, self.song = kept, self.label.to(kept.device), self.song.to(kept.device)
+
+    def _gather(self, kept: torch.Tensor, clip: torch.Tensor) -> torch.Tensor:
+        """Clips ``(batch, width, time)`` of those on a device, by their rows there."""
+        return kept[clip]
 
     def _read(self, indices: Sequence[int]) -> torch.Tensor:
-        """Clips ``(batch, mel, time)`` float16, from the map."""
-        log_mel = torch.from_numpy(self.clips.read(self.array, indices))  # (batch, time, mel)
-        return log_mel.transpose(1, 2).contiguous()
+        """Clips ``(batch, width, time)`` float16, from the map."""
+        features = torch.from_numpy(self.clips.read(self.array, indices))  # (batch, time, width)
+        return features.transpose(1, 2).contiguous()
+
+
+class RandomCrops(ClipDataset):
+    """As many clips of each track as tile it, each of which begins anywhere in the track, anew in each epoch.
+
+    The beginnings of all clips are drawn at once, by the process that trains: what they are does not depend on how many
+    processes read ahead, which see them in shared memory. On a device lie whole tracks.
+
+    Args:
+        store: holds the tracks.
+        clips: that tile them.
+        seed: of the draws.
+
+    Attributes:
+        epochs: that have begun.
+    """
+
+    def __init__(self, store: Store, clips: Clips, seed: int) -> None:
+        assert clips.rows is not None, "whole songs have no crops"
+        entries = [store.entries[track_id] for track_id in clips.track_ids]
+        start, n_rows = (np.array([getattr(each, name) for each in entries], np.int64) for name in ("start", "frames"))
+        length = np.minimum(n_rows, clips.rows)
+        super().__init__(store, replace(clips, start=start[clips.track], length=length[clips.track]))
+        self.n_rows = n_rows
+        self.choices = (n_rows - length + 1)[clips.track]  # of a beginning
+        self.seed = seed
+        self.epochs = 0
+        self.offset = torch.zeros(len(clips), dtype=torch.int64).share_memory_()  # rows, within the track
+
+    @property
+    def nbytes(self) -> int:
+        if self.kept is not None:
+            return 0
+        return int(self.n_rows.sum()) * self.array.shape[1] * torch.float16.itemsize
+
+    def begin_epoch(self) -> None:
+        """Draw where the clips begin."""
+        drawn = np.random.default_rng([self.seed, self.epochs]).integers(self.choices)
+        self.offset.copy_(torch.from_numpy(drawn))
+        self.epochs += 1
+
+    def cache_on_device(self, device: torch.device) -> None:
+        """Copy all tracks to a device, one after the other."""
+        if self.kept is not None and self.kept.device == device:
+            return
+        _, first = np.unique(self.clips.track, return_index=True)  # a clip of each track that has any
+        used = self.clips.track[first]
+        kept = torch.empty(int(self.n_rows[used].sum()), self.array.shape[1], dtype=torch.float16, device=device)
+        begins = np.zeros(len(self.n_rows), np.int64)
+        begins[used] = np.cumsum(self.n_rows[used]) - self.n_rows[used]
+        for track, start in zip(used, self.clips.start[first], strict=True):
+            rows = np.array(self.array[start : start + self.n_rows[track]])
+            kept[begins[track] : begins[track] + len(rows)] = torch.from_numpy(rows)
+        self.begins, self.length, self.pad_value = (
+            torch.from_numpy(values).to(device)
+            for values in (begins[self.clips.track], self.clips.length, self.clips.pad_value)
+        )
+        self._keep(kept)
+
+    def _gather(self, kept: torch.Tensor, clip: torch.Tensor) -> torch.Tensor:
+        assert self.clips.rows is not None
+        time = torch.arange(self.clips.rows, device=kept.device)
+        length = self.length[clip, None]  # (batch, 1)
+        first = self.begins[clip] + self.offset.to(kept.device)[clip]
+        rows = kept[first[:, None] + time.minimum(length - 1)]  # (batch, time, width)
+        pad_value = self.pad_value[clip, None, None].half()
+        return rows.where((time < length)[:, :, None], pad_value).transpose(1, 2).contiguous()
+
+    def _read(self, indices: Sequence[int]) -> torch.Tensor:
+        moved = replace(self.clips, start=self.clips.start + self.offset.numpy())
+        features = torch.from_numpy(moved.read(self.array, indices))
+        return features.transpose(1, 2).contiguous()
+
+
+class ClipLoader(DataLoader[Batch]):
+    """Tells its clips when an epoch begins."""
+
+    def __iter__(self) -> Any:
+        assert isinstance(self.dataset, ClipDataset)
+        self.dataset.begin_epoch()
+        return super().__iter__()
 
 
 class ClipData(L.LightningDataModule):
@@ -94,15 +192,22 @@ class ClipData(L.LightningDataModule):
         subsets: tracks of each subset, of ``train``, ``val`` and ``test`` those that are wanted.
         store: holds all of them.
         artists: the labels' names.
-        clip_spec: how tracks are cut.
+        clip_spec: how tracks are cut; those of validation and test are tiled, whatever it says of training.
         batch_size: clips.
+        seed: draws where random crops begin.
 
     Raises:
         ArtistidError: an artist that is not among ``artists``.
     """
 
     def __init__(
-        self, subsets: Mapping[str, Catalog], store: Store, artists: Sequence[str], clip_spec: ClipSpec, batch_size: int
+        self,
+        subsets: Mapping[str, Catalog],
+        store: Store,
+        artists: Sequence[str],
+        clip_spec: ClipSpec,
+        batch_size: int,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -119,12 +224,27 @@ class ClipData(L.LightningDataModule):
                     f"it knows {', '.join(self.artists)}"
                 )
         self.clips = {
-            subset: index_clips(store.rows_of(catalog, self.artists), clip_spec) for subset, catalog in subsets.items()
+            subset: index_clips(
+                store.rows_of(catalog, self.artists), clip_spec if subset == "train" else clip_spec.tiling
+            )
+            for subset, catalog in subsets.items()
         }
         self.datasets = {subset: ClipDataset(store, clips) for subset, clips in self.clips.items()}
+        if clip_spec.crop == "random" and "train" in self.clips:
+            self.datasets["train"] = RandomCrops(store, self.clips["train"], seed)
         self.prefetching = False
         for subset, clips in self.clips.items():
             self._report(subset, clips)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on needs: how many epochs random crops were drawn for."""
+        crops = self.datasets.get("train")
+        return {"epochs": crops.epochs} if isinstance(crops, RandomCrops) else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        crops = self.datasets["train"]
+        if isinstance(crops, RandomCrops):
+            crops.epochs = state_dict["epochs"]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.loader("train", shuffle=True)
@@ -140,7 +260,7 @@ class ClipData(L.LightningDataModule):
         # No worker processes unless a GPU waits for the batches: one is a few slices of mapped memory, sooner read than
         # sent between processes.
         workers = PREFETCHERS if self.prefetching else 0
-        return DataLoader(
+        return ClipLoader(
             self.datasets[subset],
             self.batch_size,
             shuffle=shuffle,

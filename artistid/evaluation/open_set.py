@@ -1,8 +1,9 @@
 """None of them: which songs are so unlike all artists that a system knows that it should name nobody.
 
-A song's score is the probability of its likeliest artist, averaged over the clips that voted (Hendrycks & Gimpel 2017
-take it of one sample). The threshold is set by songs of known artists that were not trained on: so many of them are
-accepted. How well it tells others apart is another question, which takes songs of unknown artists to answer.
+A song's score is the probability of the artist whom the run's vote places first, averaged over the clips that voted
+(Hendrycks & Gimpel 2017 take it of one sample): name, probability and threshold follow one rule. The threshold is set
+by songs of known artists that were not trained on: so many of them are accepted. How well it tells others apart is
+another question, which takes songs of unknown artists to answer.
 """
 
 from __future__ import annotations
@@ -56,11 +57,6 @@ class OpenSetScores(TypedDict):
     unknown: int
     known_accepted: float
     unknown_accepted: float
-
-
-def max_softmax_probability(probability: NDArray[np.floating]) -> NDArray[np.floating]:
-    """``(songs,)`` the score, from ``(songs, artists)`` mean probabilities, as a vote has them."""
-    return probability.max(axis=1)
 
 
 def calibrate(scores: NDArray[np.floating], accepted: float = ACCEPTED) -> OpenSetThreshold:

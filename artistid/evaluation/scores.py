@@ -7,18 +7,20 @@ accuracy and top-3 accuracy, and how far the weighted F1 would move had other so
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 import torch
+from hydra.utils import get_object
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import stdtrit
 from torchmetrics.functional.classification import multiclass_f1_score
 
+from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import SongVotes, vote
 
@@ -29,7 +31,10 @@ WEIGHTS_AT_ONCE = 4_000_000
 
 
 class Score(TypedDict):
-    """The scores of one level; plain numbers, ready for JSON. All but ``n`` are in [0, 1]."""
+    """The scores of one level; plain numbers, ready for JSON. All but ``n`` are in [0, 1].
+
+    Beside these keys there is one for each metric of another package, see :func:`find_metrics`.
+    """
 
     f1_weighted: float
     f1_macro: float
@@ -75,11 +80,63 @@ def f1_weighted(outcome: Outcome) -> float:
     return _f1_score(outcome.label, outcome.predicted, outcome.n_artists, "weighted")
 
 
+# From the true label (n,) and a ranking (n, artists), larger is better, of samples, be they clips or songs.
+Metric = Callable[[NDArray[np.integer], NDArray[np.number]], float]
+
+
+def weighted_f1_of(label: NDArray[np.integer], ranking: NDArray[np.number]) -> float:
+    """The paper's score: the artists' F1, weighted by how many samples each has."""
+    return _f1_score(label, ranking.argmax(axis=1), ranking.shape[1], "weighted")
+
+
+def macro_f1_of(label: NDArray[np.integer], ranking: NDArray[np.number]) -> float:
+    """The mean F1 of the artists that occur in the truth or in the predictions."""
+    return _f1_score(label, ranking.argmax(axis=1), ranking.shape[1], "macro")
+
+
+def accuracy_of(label: NDArray[np.integer], ranking: NDArray[np.number]) -> float:
+    """The share of samples whose artist is ranked first."""
+    return float(np.mean(ranking.argmax(axis=1) == label))
+
+
+def top3_of(label: NDArray[np.integer], ranking: NDArray[np.number]) -> float:
+    """The share of samples whose artist is among the first three."""
+    return float(np.mean(_place(label, ranking) < 3))
+
+
+METRICS: Mapping[str, Metric] = {
+    "f1_weighted": weighted_f1_of,
+    "f1_macro": macro_f1_of,
+    "accuracy": accuracy_of,
+    "top3": top3_of,
+}
+
+
+def find_metrics(names: Sequence[str]) -> dict[str, Metric]:
+    """All of :data:`METRICS`, and those of other packages under the last part of their dotted names.
+
+    Raises:
+        ArtistidError: there is no such function.
+    """
+    found = dict(METRICS)
+    for dotted in names:
+        try:
+            metric = get_object(dotted)
+        except Exception as error:  # whatever an import raises
+            raise ArtistidError(f"metrics: {dotted} cannot be found: {error.__cause__ or error}") from error
+        name = dotted.rpartition(".")[2]
+        if not callable(metric) or name in (*found, *Score.__annotations__):
+            raise ArtistidError(f"metrics: {dotted} is no function, or its name, {name}, is that of another score")
+        found[name] = metric
+    return found
+
+
 def score(
     label: NDArray[np.integer],
     ranking: NDArray[np.number],
     song: NDArray[np.integer] | None = None,
     *,
+    metrics: Mapping[str, Metric] = METRICS,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score:
@@ -94,23 +151,19 @@ def score(
         label: ``(n,)`` index of the true artist.
         ranking: ``(n, artists)``, larger is better: probabilities of clips, or the ranking of a vote.
         song: ``(n,)`` number of the song each sample belongs to; without it every sample is a song of its own.
+        metrics: by name, see :func:`find_metrics`.
         draws: bootstrap draws for ``f1_weighted_ci95``, see :func:`f1_weighted_interval`; 0 leaves it out, which is
             what a score per epoch wants.
         seed: of the bootstrap.
     """
-    predicted = ranking.argmax(axis=1)
-    n_artists = ranking.shape[1]
-    scores = Score(
-        f1_weighted=_f1_score(label, predicted, n_artists, "weighted"),
-        f1_macro=_f1_score(label, predicted, n_artists, "macro"),
-        accuracy=float(np.mean(predicted == label)),
-        top3=float(np.mean(_place(label, ranking) < 3)),
-        n=len(label),
-    )
+    scores: dict[str, Any] = {name: float(metric(label, ranking)) for name, metric in metrics.items()}
+    scores["n"] = len(label)
     if draws:
         song = np.arange(len(label)) if song is None else song
-        scores["f1_weighted_ci95"] = f1_weighted_interval(label, predicted, song, n_artists, draws=draws, seed=seed)
-    return scores
+        scores["f1_weighted_ci95"] = f1_weighted_interval(
+            label, ranking.argmax(axis=1), song, ranking.shape[1], draws=draws, seed=seed
+        )
+    return cast(Score, scores)
 
 
 def score_levels(
@@ -118,6 +171,7 @@ def score_levels(
     method: str = "majority",
     levels: Sequence[str] = LEVELS,
     *,
+    metrics: Mapping[str, Metric] = METRICS,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, Score]:
@@ -129,7 +183,7 @@ def score_levels(
     votes = vote(predictions, method)
     ranking: dict[str, NDArray[np.number]] = {"frame": predictions.probability, "song": votes.ranking}
     return {
-        level: score(outcome.label, ranking[level], outcome.song, draws=draws, seed=seed)
+        level: score(outcome.label, ranking[level], outcome.song, metrics=metrics, draws=draws, seed=seed)
         for level, outcome in outcomes(predictions, votes, levels).items()
     }
 

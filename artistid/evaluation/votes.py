@@ -7,16 +7,16 @@ tie, and which artists come second and third.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from artistid.errors import ArtistidError, require_choice
+from artistid.trust import Trust, find_function, is_within, shown, way_to_trust
 
-METHODS = ("majority", "mean_logprob", "confident")
 CONFIDENT_ABOVE = 0.5
 ARTISTS_AT_ONCE = 32
 
@@ -36,45 +36,96 @@ class VoteCount(NamedTuple):
     probability: NDArray[np.float64]
 
 
-def count_votes(probability: NDArray[np.floating], song: NDArray[np.integer], method: str = "majority") -> VoteCount:
-    """Count the votes of clips whose true artist need not be known.
+# From the probabilities (clips, artists), of which zeros count as the smallest normal float32, and the number of each
+# clip's song (clips,), from 0 and without gaps. The true artists need not be known.
+Vote = Callable[[NDArray[np.floating], NDArray[np.integer]], VoteCount]
 
-    - ``majority``, the paper's: artists are placed by their number of votes; of those with equally many, the one with
-      the larger log-probability summed over the clips comes first.
-    - ``confident``, as in the authors' code: ``majority`` among the clips whose top probability is above 0.5, or among
-      all clips of the song where none is.
-    - ``mean_logprob``: artists are placed by their mean log-probability, as if the clips were independent evidence.
 
-    Artists that are equal in all of this keep the order of the columns.
+def majority(probability: NDArray[np.floating], song: NDArray[np.integer]) -> VoteCount:
+    """The paper's: artists are placed by their number of votes.
 
-    Args:
-        probability: ``(clips, artists)``; zeros are allowed and count as the smallest normal float32.
-        song: ``(clips,)`` number of each clip's song, from 0 and without gaps.
-        method: how to vote.
+    Of those with equally many, the one with the larger log-probability summed over the clips comes first.
+    """
+    return place(probability, song, _votes(probability, song), _sum_by_song(probability, song, _log))
+
+
+def confident(probability: NDArray[np.floating], song: NDArray[np.integer]) -> VoteCount:
+    """As in the authors' code: :func:`majority` among the clips whose top probability is above 0.5.
+
+    Where a song has none, it is among all its clips.
+    """
+    counted = _confident(probability, song)
+    return majority(probability[counted], song[counted])
+
+
+def mean_logprob(probability: NDArray[np.floating], song: NDArray[np.integer]) -> VoteCount:
+    """Artists are placed by their mean log-probability, as if the clips were independent evidence."""
+    return place(probability, song, _sum_by_song(probability, song, _log))
+
+
+def mean_probability(probability: NDArray[np.floating], song: NDArray[np.integer]) -> VoteCount:
+    """The field's default: artists are placed by their mean probability."""
+    return place(probability, song, _sum_by_song(probability, song, np.asarray))
+
+
+VOTES: Mapping[str, Vote] = {
+    "majority": majority,
+    "mean_probability": mean_probability,
+    "mean_logprob": mean_logprob,
+    "confident": confident,
+}
+_FOUND: dict[str, Vote] = {}  # of other packages, by dotted name
+
+
+def find_vote(name: Any, trust: Trust = ()) -> Vote:
+    """The vote of a name: one of :data:`VOTES`, or by its dotted name one of a trusted package.
+
+    :func:`count_votes` then knows it by its name alone.
 
     Raises:
-        ArtistidError: if the method is unknown.
+        ArtistidError: there is none, or it is of a package that is not trusted.
     """
-    if method not in METHODS:
-        raise ArtistidError(f"voting method must be one of {', '.join(METHODS)}; found {method!r}")
-    if method == "confident":
-        counted = _confident(probability, song)
-        probability, song = probability[counted], song[counted]
-    n_artists = probability.shape[1]
-    ballots = song * n_artists + probability.argmax(axis=1)
-    votes = np.bincount(ballots, minlength=(song.max() + 1) * n_artists).reshape(-1, n_artists)
-    evidence = _sum_by_song(probability, song, _log)
+    if isinstance(name, str) and name in VOTES:
+        return VOTES[name]
+    if not isinstance(name, str) or not is_within(name, trust):
+        raise ArtistidError(f"vote={shown(name)} is none of {', '.join(VOTES)}{way_to_trust(name)}")
+    _FOUND[name] = find_function(name, trust, "vote")
+    return _FOUND[name]
+
+
+def count_votes(probability: NDArray[np.floating], song: NDArray[np.integer], method: str = "majority") -> VoteCount:
+    """Count the votes of clips by one of :data:`VOTES`, or one that was found in another package.
+
+    Raises:
+        ArtistidError: an unknown vote.
+    """
+    rule = _FOUND.get(method) or find_vote(method)
+    return rule(probability, song)
+
+
+def place(probability: NDArray[np.floating], song: NDArray[np.integer], *keys: NDArray[np.number]) -> VoteCount:
+    """The count of a vote that places artists by the first of some keys ``(songs, artists)``, of equals by the next.
+
+    Larger is better; artists that are equal in all keys keep the order of the columns.
+    """
     total = _sum_by_song(probability, song, np.asarray)
     return VoteCount(
-        votes=votes,
-        ranking=_rank(evidence) if method == "mean_logprob" else _rank(votes, evidence),
+        votes=_votes(probability, song),
+        ranking=_rank(*keys),
         probability=total / total.sum(axis=1, keepdims=True),
     )
 
 
-def check_vote(method: str) -> None:
-    """Raises ArtistidError for an unknown vote."""
-    require_choice("vote", method, METHODS)
+def of_the_first(probability: NDArray[np.floating], ranking: NDArray[np.integer]) -> NDArray[np.floating]:
+    """``(songs,)`` the probability of the artist placed first, of ``(songs, artists)`` both."""
+    return np.take_along_axis(probability, ranking.argmax(axis=1)[:, None], axis=1)[:, 0]
+
+
+def _votes(probability: NDArray[np.floating], song: NDArray[np.integer]) -> NDArray[np.int64]:
+    """``(songs, artists)`` how many clips of each song name each artist."""
+    n_artists = probability.shape[1]
+    ballots = song * n_artists + probability.argmax(axis=1)
+    return np.bincount(ballots, minlength=(song.max() + 1) * n_artists).reshape(-1, n_artists)
 
 
 def _confident(probability: NDArray[np.floating], song: NDArray[np.integer]) -> NDArray[np.bool_]:

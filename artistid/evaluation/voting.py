@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.votes import count_votes
+from artistid.evaluation.votes import count_votes, of_the_first
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,11 @@ class SongVotes:
         """``(songs, artists)`` share of the counted clips that named each artist; every row sums to 1."""
         return self.votes / self.votes.sum(axis=1, keepdims=True)
 
+    @cached_property
+    def confidence(self) -> NDArray[np.floating]:
+        """``(songs,)`` mean probability of the artist placed first, over the counted clips."""
+        return of_the_first(self.probability, self.ranking)
+
     def to_frame(self) -> pd.DataFrame:
         """One row per song, as written to CSV: track_id, artist, predicted, n_clips, votes, confidence.
 
@@ -63,7 +68,7 @@ class SongVotes:
                 "predicted": np.array(self.artists, dtype=object)[self.predicted],
                 "n_clips": self.n_clips,
                 "votes": self.votes[song, self.predicted],
-                "confidence": self.probability[song, self.predicted],
+                "confidence": self.confidence,
             }
         )
 
@@ -73,7 +78,7 @@ _TAKEN: WeakKeyDictionary[Predictions, dict[str, SongVotes]] = WeakKeyDictionary
 
 
 def vote(predictions: Predictions, method: str = "majority") -> SongVotes:
-    """Let the clips of every song vote; ``method`` is one of those of :func:`artistid.evaluation.votes.count_votes`.
+    """Let the clips of every song vote; ``method`` is a vote of :mod:`artistid.evaluation.votes`.
 
     Raises:
         ArtistidError: if the method is unknown.

@@ -19,6 +19,7 @@ from torch.nn import functional
 from artistid.data.clips import FRAME_MS, ClipSpec
 from artistid.data.features import FRAMES_PER_BLOCK, Features, LogMel
 from artistid.errors import ArtistidError
+from artistid.evaluation.votes import CONFIDENT_ABOVE, VOTES
 from artistid.models.embedding import EmbeddingNetwork
 
 Vectors = tuple[torch.Tensor, ...]
@@ -31,18 +32,20 @@ class SongNetwork(nn.Module):
         network: from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
         features: that it was trained with.
         clip_spec: how songs are cut for it.
+        vote: one of :data:`artistid.evaluation.votes.VOTES`.
 
     Raises:
-        ArtistidError: features other than log-mel, which alone are written here in ONNX's operations.
+        ArtistidError: another vote, or features other than log-mel, which alone are written here in ONNX's operations.
     """
 
-    def __init__(self, network: nn.Module, features: Features, clip_spec: ClipSpec) -> None:
+    def __init__(self, network: nn.Module, features: Features, clip_spec: ClipSpec, vote: str) -> None:
         super().__init__()
         if not isinstance(features, LogMel):
             raise ArtistidError(
                 f"only networks that are given features=logmel can be exported: this one has features={features.name}"
             )
         self.network = network
+        self.count = Count(vote)
         self.log_mel = SongLogMel(features)
         self.cut = Cut(features, clip_spec)
 
@@ -50,7 +53,8 @@ class SongNetwork(nn.Module):
         """What the network says of a song ``(n,)``.
 
         Returns:
-            probability: ``(artists,)``, mean over the clips.
+            probability: ``(artists,)``, mean over the clips that voted.
+            ranking: ``(artists,)``, the artists' indices, from the one that the vote places first.
             clip_probability: ``(clips, artists)``.
             embedding: ``(units,)``, mean over the clips of the network's bottleneck, of length 1; where it has one.
         """
@@ -59,7 +63,7 @@ class SongNetwork(nn.Module):
         totals, clip_probability = scan(self._add, nothing, clips)
         # The mean of vectors has the direction of their sum.
         embedding = (functional.normalize(total, dim=0) for total in totals[1:])
-        return totals[0] / clips.shape[0], clip_probability, *embedding
+        return *self.count(clip_probability), clip_probability, *embedding
 
     def _add(self, totals: Vectors, clip: torch.Tensor) -> tuple[Vectors, torch.Tensor]:
         """The sums over the clips, this one included, and its own probabilities."""
@@ -73,6 +77,43 @@ class SongNetwork(nn.Module):
         if isinstance(self.network, EmbeddingNetwork):
             return probability, self.network.bottleneck(batch)[0]
         return (probability,)
+
+
+class Count(nn.Module):
+    """The votes of a song's clips, by a rule of :mod:`artistid.evaluation.votes`.
+
+    Raises:
+        ArtistidError: one that is not there.
+    """
+
+    def __init__(self, vote: str) -> None:
+        super().__init__()
+        if vote not in VOTES:
+            raise ArtistidError(f"vote={vote} cannot be exported: a file for ONNX counts by {', '.join(VOTES)}")
+        self.vote = vote
+
+    def forward(self, probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean probability ``(artists,)`` over the clips that vote, of ``(clips, artists)``, and the ranking."""
+        counted = torch.ones_like(probability[:, :1])  # (clips, 1)
+        if self.vote == "confident":
+            confident = (probability.amax(dim=1, keepdim=True) > CONFIDENT_ABOVE).to(probability.dtype)
+            counted = torch.maximum(confident, 1 - confident.amax(dim=0, keepdim=True))
+        mean = (probability * counted).sum(dim=0) / counted.sum()
+        if self.vote == "mean_probability":
+            return mean, _best_first(mean)
+        tiny = torch.finfo(torch.float32).tiny
+        evidence = (probability.clamp(min=tiny).log() * counted).sum(dim=0)
+        by_evidence = _best_first(evidence)
+        if self.vote == "mean_logprob":
+            return mean, by_evidence
+        named = probability.argmax(dim=1, keepdim=True) == torch.arange(probability.shape[1])
+        votes = (named * counted).sum(dim=0)
+        return mean, by_evidence.index_select(0, _best_first(votes.index_select(0, by_evidence)))
+
+
+def _best_first(key: torch.Tensor) -> torch.Tensor:
+    """Indices by a key ``(n,)``, the largest first; ONNX's TopK has equal ones in their order."""
+    return key.topk(key.shape[0]).indices
 
 
 class SongLogMel(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from artistid.evaluation.open_set import OpenSetThreshold, max_softmax_probability
+from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.votes import VoteCount, count_votes
 from artistid.inference.outputs import ClipOutputs
 
@@ -53,8 +53,8 @@ class Identification:
         name: the file's path, or ``samples``.
         duration_s: seconds of audio.
         artist: who made it; None: none of the artists that the network knows, or silence.
-        top: the likeliest artists, by the vote that the network was trained for.
-        score: how much the song is like its likeliest artist's, see :mod:`artistid.evaluation.open_set`.
+        top: the first artists, by the vote that the network was trained for.
+        score: the probability of the first of them, see :mod:`artistid.evaluation.open_set`.
         threshold: of the score, below which a song is by none of the artists; None: the checkpoint has none.
         timeline: which seconds sound like whom; what is left after the last full clip is not heard.
         warnings: what there is to know of this sound, in sentences.
@@ -82,13 +82,13 @@ def identify(
     Args:
         outputs: what the network made of each clip.
         artists: names of the columns of its probabilities.
-        vote: one of the methods of :func:`artistid.evaluation.votes.count_votes`.
+        vote: one of :mod:`artistid.evaluation.votes`.
         open_set: when it is none of them, if that is known.
         top: how many artists to list.
     """
     counted = count_votes(outputs.probability, np.zeros(len(outputs), np.int64), vote)
-    score = float(max_softmax_probability(counted.probability)[0])
     candidates = tuple(_candidates(counted, artists))
+    score = candidates[0].probability
     nobody = outputs.silent or (open_set is not None and score < open_set.threshold)
     return Identification(
         name=outputs.name,

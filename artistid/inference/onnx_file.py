@@ -18,6 +18,7 @@ from torch import nn
 from artistid import __version__
 from artistid.data.clips import FRAME_MS
 from artistid.errors import ArtistidError
+from artistid.evaluation.votes import count_votes
 from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     from onnx_ir import Model
 
 OPSET = 18  # known to ONNX Runtime since version 1.14
-OUTPUTS = ("probability", "clip_probability", "embedding")
+OUTPUTS = ("probability", "ranking", "clip_probability", "embedding")
 TRACED_SECONDS = 10.0  # any song of several clips and blocks of frames would do
 CHECKED_SECONDS = (0.2, 7.7, 61.0)
 TOLERANCE = 1e-4
 
-Song = dict[str, npt.NDArray[np.float32]]
+Song = dict[str, npt.NDArray[np.generic]]
 
 
 def write(network: nn.Module, specification: Specification, path: Path) -> None:
@@ -44,7 +45,7 @@ def write(network: nn.Module, specification: Specification, path: Path) -> None:
         path: of the file.
     """
     features = specification.build_features()
-    song = SongNetwork(network, features, specification.clip_spec()).eval()
+    song = SongNetwork(network, features, specification.clip_spec(), specification.vote).eval()
     outputs = OUTPUTS if isinstance(network, EmbeddingNetwork) else OUTPUTS[:-1]
     samples = torch.randn(round(TRACED_SECONDS * features.sample_rate), generator=torch.Generator().manual_seed(0))
     with _quiet(), torch.no_grad():
@@ -80,8 +81,8 @@ def metadata(specification: Specification) -> dict[str, str]:
     """What a caller must know of an exported network.
 
     Keys: ``artists`` (a JSON list, in the order of the probabilities), ``sample_rate`` (Hz), ``clip_seconds`` (from the
-    start of a clip to that of the next), ``vote`` (how the scores of the network were counted), ``threshold`` (of the
-    likeliest artist's probability, below which the song is by none of them; left out where none is known),
+    start of a clip to that of the next), ``vote`` (the rule of the ranking), ``threshold`` (of the
+    first artist's probability, below which the song is by none of them; left out where none is known),
     ``artistid_version``.
     """
     open_set = specification.open_set_threshold()
@@ -109,8 +110,9 @@ def check(network: nn.Module, specification: Specification, path: Path) -> float
     worst = 0.0
     for seconds in CHECKED_SECONDS:
         samples = _notes(seconds, specification.build_features().sample_rate)
-        expected = expect(network, specification, samples)
-        for name, found in zip(names, session.run(None, {"samples": samples}), strict=True):
+        song = dict(zip(names, session.run(None, {"samples": samples}), strict=True))
+        expected = expect(network, specification, samples, song["clip_probability"])
+        for name, found in song.items():
             if found.shape != expected[name].shape:
                 raise ArtistidError(
                     f"{path}: {name} of {seconds} s has the shape {found.shape}, expected {expected[name].shape}"
@@ -121,11 +123,31 @@ def check(network: nn.Module, specification: Specification, path: Path) -> float
     return worst
 
 
-def expect(network: nn.Module, specification: Specification, samples: npt.NDArray[np.float32]) -> Song:
-    """What an exported network must say of a song ``(n,)``: what the package itself does, in single precision."""
+def expect(
+    network: nn.Module,
+    specification: Specification,
+    samples: npt.NDArray[np.float32],
+    clip_probability: npt.NDArray[np.float32] | None = None,
+) -> Song:
+    """What an exported network must say of a song ``(n,)``: what the package itself does, in single precision.
+
+    Args:
+        network: in eval mode.
+        specification: what it was trained for.
+        samples: of the song.
+        clip_probability: ``(clips, artists)`` that the ranking is of; None: what the package itself makes of the clips.
+            Artists may come as close as rounding.
+    """
     identifier = Identifier(specification, network, "cpu", "32-true")
     outputs = identifier.hear(samples, identifier.sample_rate)
-    song = {"probability": outputs.probability.mean(axis=0), "clip_probability": outputs.probability}
+    counted = count_votes(outputs.probability, np.zeros(len(outputs), np.int64), specification.vote)
+    voting = outputs.probability if clip_probability is None else clip_probability
+    ranking = count_votes(voting, np.zeros(len(voting), np.int64), specification.vote).ranking[0]
+    song: Song = {
+        "probability": counted.probability[0].astype(np.float32),
+        "ranking": np.argsort(-ranking),
+        "clip_probability": outputs.probability,
+    }
     if isinstance(network, EmbeddingNetwork):
         song["embedding"] = song_vector(outputs.embedding)
     return song

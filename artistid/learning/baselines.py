@@ -96,6 +96,8 @@ class Baseline:
             raise ArtistidError(
                 f"model={config.model.name} is given features=descriptors, found features={features.name}"
             )
+        if clip_spec.crop:
+            raise ArtistidError(f"clip.crop={clip_spec.crop} is drawn anew in each epoch, which a baseline has none of")
         estimator, _, _ = described_by(config)
         alike = clip_spec.whole_songs or getattr(estimator, "any_length", False)
         if config.model.fit_on == "songs" and not alike:

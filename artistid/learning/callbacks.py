@@ -1,21 +1,23 @@
-"""The song vote: predictions of all clips, gathered at the end of a validation or test and scored at both levels."""
+"""Callbacks of training: the song vote, scored at both levels after each validation or test, and averaged weights."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import score_levels
+from artistid.evaluation.scores import METRICS, Metric, score_levels
+from artistid.hints import Whole
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.logits import predictions_from_logits
 
@@ -31,17 +33,19 @@ class SongVote(Callback):
     Args:
         clips: of each subset; a test predicts ``clips["test"]``.
         vote: method of the song level.
+        metrics: by name, see :func:`artistid.evaluation.scores.find_metrics`.
 
     Attributes:
         predictions: of the last validation and of the last test, by subset.
     """
 
-    def __init__(self, clips: dict[str, Clips], vote: str) -> None:
+    def __init__(self, clips: dict[str, Clips], vote: str, metrics: Mapping[str, Metric] = METRICS) -> None:
         self.clips = clips
         self.vote = vote
+        self.metrics = metrics
         self.predictions: dict[str, Predictions] = {}
         self._logits: list[torch.Tensor] = []
-        self._index: list[torch.Tensor] = []
+        self._clip: list[torch.Tensor] = []
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
@@ -59,8 +63,8 @@ class SongVote(Callback):
             return
         self.predictions["val"] = predictions
         metrics = {"val/loss": loss}
-        for level, scores in score_levels(predictions, self.vote, draws=0).items():
-            metrics |= {f"val/{level}/{name}": scores[name] for name in ("f1_weighted", "f1_macro", "accuracy", "top3")}
+        for level, scores in score_levels(predictions, self.vote, metrics=self.metrics, draws=0).items():
+            metrics |= {f"val/{level}/{name}": float(scores[name]) for name in self.metrics}  # type: ignore[literal-required]
         module.log_dict(metrics, sync_dist=True)  # the same in every process
         if not trainer.is_global_zero:
             return
@@ -77,17 +81,17 @@ class SongVote(Callback):
 
     def _collect(self, logits: torch.Tensor, batch: Batch) -> None:
         self._logits.append(logits.detach())
-        self._index.append(batch["index"])
+        self._clip.append(batch["clip"])
 
     def _gather(self, module: L.LightningModule, subset: str) -> tuple[float, Predictions]:
         """Mean cross-entropy and predictions of all clips, those of the other processes included."""
         logits = module.all_gather(torch.cat(self._logits)).flatten(0, -2)  # type: ignore[union-attr]  # (clips, artists)
-        index = module.all_gather(torch.cat(self._index)).flatten()  # type: ignore[union-attr]  # (clips,)
+        clip = module.all_gather(torch.cat(self._clip)).flatten()  # type: ignore[union-attr]  # (clips,)
         self._logits.clear()
-        self._index.clear()
+        self._clip.clear()
         if module.trainer.state.fn == TrainerFn.FITTING and not logits.isfinite().all():
             raise ArtistidError(_divergence(module))
-        rows, first = np.unique(index.cpu().numpy(), return_index=True)
+        rows, first = np.unique(clip.cpu().numpy(), return_index=True)
         assert isinstance(module, ArtistClassifier)
         return predictions_from_logits(
             logits.cpu()[first], rows, self.clips[subset], tuple(module.specification.artists)
@@ -100,3 +104,25 @@ def _divergence(module: L.LightningModule) -> str:
         f"training diverged in epoch {module.current_epoch}: what the network gives is not finite (NaN or infinite); "
         f"a lower optimizer.lr (it is {', '.join(f'{rate:g}' for rate in rates)}) or trainer.gradient_clip_val helps"
     )
+
+
+class EpochAverage(WeightAveraging):
+    """Stochastic weight averaging (Izmailov et al., UAI 2018): the mean of the weights at the ends of epochs.
+
+    Validation judges the mean, and the best checkpoint holds it, while training goes on from the last weights.
+    Lightning's own ``StochasticWeightAveraging`` has its mean when training is over: no validation has seen it.
+
+    Args:
+        start_epoch: the first of the mean; until then it is the last weights.
+    """
+
+    def __init__(self, start_epoch: Whole = 10) -> None:
+        super().__init__()
+        self.start_epoch = start_epoch
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *arguments: Any) -> None:
+        if trainer.is_last_batch:
+            assert self._average_model is not None
+            if trainer.current_epoch <= self.start_epoch:
+                self._average_model.n_averaged.zero_()
+            super().on_train_batch_end(trainer, pl_module, *arguments)

@@ -1,4 +1,4 @@
-"""The LightningModule: a network that names the artist of a clip, trained by cross-entropy (paper III-E)."""
+"""The LightningModule: a network that names the artist of a clip; learning is augment, network, loss (paper III-E)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ def make_optimizer(factory: OptimizerFactory, parameters: Iterable[nn.Parameter]
 
 
 class ArtistClassifier(L.LightningModule):
-    """Any network from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``, and how it learns.
+    """Any network from clips ``(batch, width, time)`` to logits ``(batch, artists)``, and how it learns.
 
     Validation and test steps give the logits to the callbacks; what is made of them is no business of the network's.
 
     Args:
         specification: kept in every checkpoint.
         optimizer: makes the optimizer from the parameters; None for a classifier that is not trained.
+        loss: of logits ``(batch, artists)``, and labels ``(batch,)`` or targets ``(batch, artists)``; None:
+            cross-entropy.
+        augment: what is done to a batch before; see :mod:`artistid.learning.augmentation`.
         batch_norm_warm_up: see :meth:`on_train_batch_start`.
         memory_format: of :data:`artistid.learning.acceleration.MEMORY_FORMATS`.
         network: None: as the specification builds it, with fresh weights.
@@ -44,6 +47,8 @@ class ArtistClassifier(L.LightningModule):
         self,
         specification: Specification,
         optimizer: OptimizerFactory | None = None,
+        loss: nn.Module | None = None,
+        augment: nn.Module | None = None,
         batch_norm_warm_up: bool = True,
         memory_format: str = "channels_last",
         network: nn.Module | None = None,
@@ -51,6 +56,8 @@ class ArtistClassifier(L.LightningModule):
         super().__init__()
         self.specification = specification
         self.optimizer = optimizer
+        self.loss = loss or nn.CrossEntropyLoss()
+        self.augment = augment
         self.network = prepare_network(network or specification.build(), memory_format)
         norms = (module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
         self._warming_up = {norm: norm.momentum for norm in norms if norm.momentum} if batch_norm_warm_up else {}
@@ -68,9 +75,9 @@ class ArtistClassifier(L.LightningModule):
         specification, network = load_network(path, trust)
         return cls(specification, network=network).eval()
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, artists), float32, of clips ``(batch, mel, time)`` in dB."""
-        return self.network(log_mel.float()).float()
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, artists), float32, of clips ``(batch, width, time)``, such as log-mel in dB."""
+        return self.network(features.float()).float()
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Let the running statistics of batch norm begin as plain means, until their own momentum is the larger.
@@ -86,7 +93,10 @@ class ArtistClassifier(L.LightningModule):
                 del self._warming_up[norm]
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
-        loss = nn.functional.cross_entropy(self(batch["log_mel"]), batch["label"])
+        features, target = batch["features"], batch["label"]
+        if self.augment is not None:
+            features, target = self.augment(features.float(), target)
+        loss = self.loss(self(features), target)
         self.log(
             "train/loss",
             loss,
@@ -99,10 +109,10 @@ class ArtistClassifier(L.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
-        return self(batch["log_mel"])
+        return self(batch["features"])
 
     def test_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
-        return self(batch["log_mel"])
+        return self(batch["features"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.optimizer is None:

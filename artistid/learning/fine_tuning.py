@@ -236,11 +236,6 @@ def _is_epoch(value: Any) -> bool:
 
 def check_fine_tuning(config: DictConfig) -> None:
     """Before any music is decoded, what can be known of ``init_from`` by then; raises ArtistidError."""
-    if "estimator" in config.model:
-        raise ArtistidError(
-            f"init_from={config.init_from} is for networks: model={config.model.name} is a baseline, which has no "
-            "weights to begin with"
-        )
     settings = config.fine_tuning
     for name, choices in (("head", HEADS), ("batch_norm", MOVING)):
         require_choice(f"fine_tuning.{name}", settings[name], choices)
@@ -334,13 +329,14 @@ class StopOnceThawed(EarlyStopping):
     Its best epoch is that of all stages learning; which checkpoint is kept is not its business.
 
     Args:
-        monitor: name of what should fall.
-        patience: epochs without a new lowest value.
+        monitor: name of the metric.
+        patience: epochs without a new best value.
+        mode: ``min`` or ``max``, which is best.
         begin: first epoch that counts.
     """
 
-    def __init__(self, monitor: str, patience: int, begin: int) -> None:
-        super().__init__(monitor, patience=patience)
+    def __init__(self, monitor: str, patience: int, mode: str, begin: int) -> None:
+        super().__init__(monitor, patience=patience, mode=mode)
         self.begin = begin
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -26,8 +26,9 @@ from artistid.data.features import Features
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
-from artistid.evaluation.open_set import OpenSetThreshold, calibrate, max_softmax_probability
+from artistid.evaluation.open_set import OpenSetThreshold, calibrate
 from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import LEVELS, find_metrics
 from artistid.evaluation.voting import vote
 from artistid.learning.acceleration import (
     cache_on_device,
@@ -37,10 +38,12 @@ from artistid.learning.acceleration import (
     set_up_process,
 )
 from artistid.learning.archive import load_archive, readable
+from artistid.learning.augmentation import Augmentations
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
+from artistid.learning.scheduling import Scheduling, check_scheduler, mode_of
 from artistid.learning.specification import (
     CHECKPOINT_KEY,
     NOTHING_BEFORE,
@@ -67,7 +70,8 @@ class NetworkSystem:
     """A network that learns to name artists.
 
     Args:
-        config: ``model``, ``optimizer``, ``trainer`` and the other settings of ``train``.
+        config: ``model``, ``augment``, ``loss``, ``optimizer``, ``scheduler``, ``callbacks``, ``trainer`` and the other
+            settings of ``train``.
         data: the clips of all subsets.
         split: that the subsets are of.
 
@@ -91,6 +95,10 @@ class NetworkSystem:
         self.trust = trusted(config)
         self.data_device = config.data_device
         self.patience = config.early_stopping.patience
+        self.monitor: str = config.monitor
+        self.metrics = find_metrics(config.metrics)
+        self.callbacks = named_parts(config, "callbacks", Callback)
+        self.scheduler: dict[str, Any] = plain(config)["scheduler"] if config.get("scheduler") else {}
         pretrained = Pretrained.of(config) if config.get("init_from") else None
         self.specification = Specification(
             artists=list(data.artists),
@@ -109,8 +117,14 @@ class NetworkSystem:
         check_plain(self.specification.plain(), "what a checkpoint is to keep")
         self.specification.check()
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
+        augmentations = named_parts(config, "augment", nn.Module)
         self.classifier = ArtistClassifier(
-            self.specification, build(config.optimizer, "optimizer"), config.batch_norm_warm_up, self.memory_format
+            self.specification,
+            build(config.optimizer, "optimizer"),
+            build(config.loss, "loss"),
+            Augmentations(augmentations, len(data.artists)) if augmentations else None,
+            config.batch_norm_warm_up,
+            self.memory_format,
         )
         self.thawing: Thawing | None = None
         self.begun_with: dict[str, Any] = {}
@@ -144,6 +158,7 @@ class NetworkSystem:
                 raise ArtistidError(f"trainer.{name}={settings[name]} leaves nothing to train, to validate or to test")
         check_trainer(settings)
         make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
+        check_learning(config)
         described = with_width(plain(config.model.network), features)
         with torch.device("meta"):
             network: nn.Module = build(described, "model.network", n_artists=2)
@@ -166,14 +181,19 @@ class NetworkSystem:
         Returns:
             How training went, for the scores file.
         """
-        best = ModelCheckpoint(folder / CHECKPOINTS, filename="best", monitor="val/loss", enable_version_counter=False)
-        stop = EarlyStopping("val/loss", patience=self.patience)
+        mode = mode_of(self.monitor)
+        best = ModelCheckpoint(
+            folder / CHECKPOINTS, filename="best", monitor=self.monitor, mode=mode, enable_version_counter=False
+        )
+        stop = EarlyStopping(self.monitor, patience=self.patience, mode=mode)
         last = LastState(folder / LAST, self.trust)
-        votes = SongVote(data.clips, self.specification.vote)
-        callbacks: list[Callback] = [*self.extra_callbacks, votes]
+        votes = SongVote(data.clips, self.specification.vote, self.metrics)
+        callbacks: list[Callback] = [*self.extra_callbacks, votes, *self.callbacks]
         if self.thawing:
-            stop = StopOnceThawed("val/loss", self.patience, begin=self.thawing.last_epoch)
+            stop = StopOnceThawed(self.monitor, self.patience, mode, begin=self.thawing.last_epoch)
             callbacks.append(self.thawing)
+        if self.scheduler:
+            callbacks.append(Scheduling(self.scheduler, self.monitor))
         callbacks += [stop, best, last]
         trainer = make_trainer(self.trainer_settings, callbacks, logger=loggers)
         cache_on_device(data, trainer.strategy.root_device, self.data_device)
@@ -199,7 +219,7 @@ class NetworkSystem:
         return {
             "epochs": last.epochs,
             "best_epoch": best_epoch,  # from 0, as in metrics.csv
-            "best_val_loss": float(best.best_model_score),  # type: ignore[arg-type]
+            "best_val_loss": last.curves[best_epoch]["val/loss"],
             "stopped_early": bool(stop.stopped_epoch),
             "resumed_at": last.resumed_at,
             **({"init_from": self.begun_with} if self.begun_with else {}),
@@ -211,8 +231,7 @@ class NetworkSystem:
 
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
         """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
-        votes = vote(validation, self.specification.vote)
-        open_set = calibrate(max_softmax_probability(votes.probability))
+        open_set = calibrate(vote(validation, self.specification.vote).confidence)
         log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
         keep_rejection(folder / BEST, open_set, self.trust)
         return open_set
@@ -231,6 +250,41 @@ def check_takes(network: nn.Module, name: str, features: Features, clip_spec: Cl
             f"model={name} cannot be given features={features.name} in clips of clip={clip_spec.name}, "
             f"{shape[1:]} (width, rows): {first_line(error)}"
         ) from error
+
+
+def named_parts(config: DictConfig, group: str, kind: type) -> list[Any]:
+    """What a group of the configuration has by name, in its order; raises ArtistidError for what is no ``kind``."""
+    parts = {name: build(settings, f"{group}.{name}") for name, settings in (config.get(group) or {}).items()}
+    for name, part in parts.items():
+        if not isinstance(part, kind):
+            raise ArtistidError(f"{group}.{name} is a {type(part).__name__}, expected a {kind.__name__}")
+    return list(parts.values())
+
+
+def check_learning(config: DictConfig) -> None:
+    """Raises ArtistidError for augmentations, a loss, a scheduler, callbacks or a metric that training cannot use."""
+    known = ["val/loss", *(f"val/{level}/{name}" for level in LEVELS for name in find_metrics(config.metrics))]
+    if config.monitor not in known:
+        raise ArtistidError(f"monitor={config.monitor} is none of {', '.join(known)}")
+    if config.get("scheduler"):
+        if config.get("init_from"):
+            raise ArtistidError(
+                "scheduler: the rates of stages that thaw one after the other follow no schedule; with init_from "
+                "expected scheduler=null"
+            )
+        check_scheduler(plain(config)["scheduler"], config.monitor)
+    named_parts(config, "callbacks", Callback)
+    augment = Augmentations(named_parts(config, "augment", nn.Module), 2)
+    loss = build(config.loss, "loss")
+    label = torch.tensor([0, 1])
+    try:
+        loss(torch.zeros(2, 2), label)
+    except Exception as error:  # one of any package may be named
+        raise ArtistidError(f"loss.*: {first_line(error)}") from error
+    try:
+        augment(torch.zeros(2, 128, 32), label)
+    except Exception as error:
+        raise ArtistidError(f"augment.*: {first_line(error)}") from error
 
 
 def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class LastState(Checkpoint):
     Attributes:
         seconds: spent on training, earlier processes included.
         resumed_at: epochs, from 0, with which a later process began.
+        curves: the metrics of each epoch.
     """
 
     def __init__(self, path: Path, trust: Trust = ()) -> None:
@@ -45,27 +46,27 @@ class LastState(Checkpoint):
         self.trust = trust
         self.seconds = 0.0
         self.resumed_at: list[int] = []
-        self._curves: list[dict[str, float]] = []
+        self.curves: list[dict[str, float]] = []
         self._random: dict[str, Any] | None = None
         self._since = 0.0
 
     @property
     def epochs(self) -> int:
         """That were trained to their end; the trainer counts one less where a run that was over is resumed."""
-        return len(self._curves)
+        return len(self.curves)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "seconds": self.seconds,
             "resumed_at": self.resumed_at,
-            "curves": self._curves,
+            "curves": self.curves,
             "random": random_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.seconds = state["seconds"]
         self.resumed_at = state["resumed_at"]
-        self._curves = state["curves"]
+        self.curves = state["curves"]
         self._random = state["random"]
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -85,7 +86,7 @@ class LastState(Checkpoint):
             return
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):  # it begins anew; the others append to their own records
-                for metrics in self._curves:
+                for metrics in self.curves:
                     logger.log_metrics(dict(metrics), int(metrics["step"]))
         # Now, before the loader is asked for its first batch, which draws the order of all.
         set_random_state(self._random)
@@ -101,7 +102,7 @@ class LastState(Checkpoint):
         self.seconds += now - self._since
         self._since = now
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        self._curves.append({**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step - 1})
+        self.curves.append({**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step - 1})
         is_first = not self.path.exists()
         trainer.save_checkpoint(self.path)
         if is_first and trainer.is_global_zero:
@@ -110,7 +111,7 @@ class LastState(Checkpoint):
     def _check_readable(self) -> None:
         """Said after the first epoch, not when all are trained and the best is read; raises ArtistidError."""
         try:
-            with readable(self.path, "optimizer.*: the state of this run", self.trust):
+            with readable(self.path, "optimizer.*, callbacks.*: the state of this run", self.trust):
                 pass
         except ArtistidError:
             self.path.unlink()

@@ -23,7 +23,7 @@ from artistid.data.sources.base import check_description
 from artistid.data.splits import SUBSETS
 from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
-from artistid.evaluation.votes import METHODS
+from artistid.evaluation.votes import find_vote
 from artistid.learning.archive import load_archive
 from artistid.old_names import renamed
 from artistid.places import expanded
@@ -123,6 +123,7 @@ class Specification:
         try:
             check_plain(plain, "its specification")
             check_targets(plain["network"], plain["features"], plain["data"], trust)
+            find_vote(plain["vote"], trust)
         except ArtistidError as error:
             raise ArtistidError(f"{where} is not safe to use: {error}") from error
         try:
@@ -149,10 +150,9 @@ class Specification:
         if len(set(self.artists)) < len(self.artists) or max(map(len, self.artists)) > LONGEST_ARTIST_NAME:
             raise ArtistidError(f"artists has a name twice, or one of more than {LONGEST_ARTIST_NAME} characters")
         check_bound("batch_size", self.batch_size)
-        for name, choices in (("vote", METHODS), ("precision", PRECISIONS)):
-            if getattr(self, name) not in choices:
-                names = ", ".join(dict.fromkeys(map(str, choices)))
-                raise ArtistidError(f"{name}={shown(getattr(self, name))}: expected one of {names}")
+        if self.precision not in PRECISIONS:
+            names = ", ".join(dict.fromkeys(map(str, PRECISIONS)))
+            raise ArtistidError(f"precision={shown(self.precision)}: expected one of {names}")
         for subset, settings in (("features", self.features), ("clip", self.clip), ("open_set", self.open_set or {})):
             for name, value in settings.items():
                 if f"{subset}.{name}" in BOUNDS and value is not None:

@@ -192,7 +192,7 @@ class _Embedder(L.LightningModule):
         self.network = network
 
     def predict_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
-        return self.network.bottleneck(batch["log_mel"].float()).float()
+        return self.network.bottleneck(batch["features"].float()).float()
 
 
 def _points(clips: Clips, catalog: Catalog, hop_seconds: float) -> pd.DataFrame:

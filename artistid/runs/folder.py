@@ -29,7 +29,6 @@ from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted
 from artistid.learning.system import CHECKPOINTS, GRID, LAST, METRICS
-from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import Formatter
 from artistid.settings import literal
@@ -132,9 +131,7 @@ class RunFolder:
         return True
 
     def _check_settings(self, config: DictConfig, what: str) -> None:
-        before, now = (
-            renamed(by_dotted_name(settings), old_names.SETTINGS) for settings in (OmegaConf.load(self.config), config)
-        )
+        before, now = (settings_of(settings) for settings in (OmegaConf.load(self.config), config))
         changed = [
             f"{name} was {before.get(name)}, is {now.get(name)}"
             for name in sorted(before.keys() | now.keys())
@@ -266,10 +263,10 @@ class RunFolder:
         write_text(self.scores, json.dumps(scores, indent=1, ensure_ascii=False) + "\n")
 
 
-def by_dotted_name(config: Any) -> dict[str, Any]:
-    """A configuration's settings as one flat dict, such as ``optimizer.lr`` to its value."""
+def settings_of(config: Any) -> dict[str, Any]:
+    """A run's settings as one flat dict, such as ``optimizer.lr`` to its value, under today's names."""
     row = pd.json_normalize(plain(config)).to_dict("records")[0]
-    return {str(name): value for name, value in row.items()}
+    return old_names.completed({str(name): value for name, value in row.items()})
 
 
 def run_folders(root: Path) -> list[RunFolder]:

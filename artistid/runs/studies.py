@@ -20,9 +20,12 @@ from yaml import YAMLError
 from artistid.errors import ArtistidError, abbreviate
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
+from artistid.evaluation.votes import find_vote
 from artistid.evaluation.voting import SongVotes, vote
+from artistid.old_names import BASELINE_SYSTEM
 from artistid.places import expanded
-from artistid.runs.folder import WITHOUT_EFFECT, RunFolder, by_dotted_name, run_folders
+from artistid.runs.folder import WITHOUT_EFFECT, RunFolder, run_folders, settings_of
+from artistid.trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +86,7 @@ class Run:
     @property
     def is_baseline(self) -> bool:
         """Whether it is not a network."""
-        return "model.estimator._target_" in self.settings
+        return bool(self.settings["model.system"] == BASELINE_SYSTEM)
 
     @property
     def threads(self) -> int | None:
@@ -193,8 +196,12 @@ class Results:
         raise ArtistidError(f"{setting} names {path}, which is not a finished run below runs=…; there are {known}")
 
 
-def collect(roots: Sequence[str | Path]) -> Results:
+def collect(roots: Sequence[str | Path], trust: Trust = ()) -> Results:
     """Read all runs at and below folders.
+
+    Args:
+        roots: the folders.
+        trust: packages whose votes may be counted by.
 
     Raises:
         ArtistidError: a folder that does not exist, or no finished run in any.
@@ -203,7 +210,7 @@ def collect(roots: Sequence[str | Path]) -> Results:
     left_out: list[LeftOut] = []
     for name, folder in _named_folders(roots):
         try:
-            run = read_run(name, folder)
+            run = read_run(name, folder, trust)
         except ArtistidError as error:
             left_out.append(LeftOut(name, str(error)))
         else:
@@ -233,7 +240,7 @@ def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
     return list(folders.values())
 
 
-def read_run(name: str, folder: RunFolder) -> Run:
+def read_run(name: str, folder: RunFolder, trust: Trust = ()) -> Run:
     """Read a finished run.
 
     Raises:
@@ -243,7 +250,7 @@ def read_run(name: str, folder: RunFolder) -> Run:
         raise ArtistidError(f"not finished: {_last_words(folder.log)}")
     try:
         scores = json.loads(folder.scores.read_text(encoding="utf-8"))
-        settings = by_dotted_name(OmegaConf.load(folder.config))
+        settings = settings_of(OmegaConf.load(folder.config))
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise ArtistidError(f"{folder.scores.name} or {folder.config.name} cannot be read: {error}") from error
     if "split" not in scores.get("condition", {}):
@@ -252,6 +259,7 @@ def read_run(name: str, folder: RunFolder) -> Run:
     missing += [key for key in ("val", "test", "artists") if key not in scores]
     if missing or "clip.seconds" not in settings:
         raise ArtistidError(f"it lacks {', '.join(missing) or 'the setting clip.seconds'}")
+    find_vote(scores["condition"]["vote"], trust)
     test = Predictions.from_parquet(folder.predictions / "test.parquet")
     votes = vote(test, scores["condition"]["vote"])
     named = {str(key): value for key, value in settings.items()}

@@ -63,4 +63,4 @@ def test_a_fixed_batch_is_the_first_again_and_again(data: ClipData) -> None:
     batches = list(FixedBatch(data).train_dataloader())
     assert len(batches) == len(data.clips["train"]) // data.batch_size
     assert all(batch is batches[0] for batch in batches)
-    assert batches[0]["index"].tolist() == list(range(data.batch_size))
+    assert batches[0]["clip"].tolist() == list(range(data.batch_size))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,3 +125,12 @@ def test_some_of_the_clips() -> None:
     assert (some.track.tolist(), some.clip.tolist(), some.label.tolist()) == ([0, 0, 1], [0, 2, 1], [0, 0, 1])
     assert some.start.tolist() == clips.start[[0, 2, 4]].tolist()
     assert some.track_ids == clips.track_ids
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"hop": 0.01}, "clip.hop=0.01"), ({"crop": "random"}, "whole songs")]
+)
+def test_hop_and_crop_are_for_clips(settings: dict[str, Any], message: str) -> None:
+    length = {"seconds": 1, "frames": 10} if "hop" in settings else {"seconds": None, "frames": None}
+    with pytest.raises(ArtistidError, match=message):
+        ClipSpec(name="x", **length, **settings)

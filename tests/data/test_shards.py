@@ -136,7 +136,7 @@ def test_clips_of_shards_are_those_of_one_store(music: Path, cache: Path, tmp_pa
         batches.append(list(data.test_dataloader()))
     assert len(batches[0]) == len(batches[1]) > 5
     for sharded, plain in zip(*batches, strict=True):
-        assert all(np.array_equal(sharded[key], plain[key]) for key in ("log_mel", "label", "index"))
+        assert all(np.array_equal(sharded[key], plain[key]) for key in ("features", "label", "clip", "song"))
 
 
 def test_only_what_the_shards_lack_is_made(music: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.votes import METHODS, count_votes
+from artistid.evaluation.votes import VOTES, count_votes
 from artistid.evaluation.voting import vote
 
 ARTISTS = ("A", "B", "C", "D")
@@ -82,7 +82,7 @@ def test_mean_logprob_lets_a_sure_clip_outweigh_a_majority() -> None:
     assert places(count_votes(*clips, "mean_logprob").ranking[0]) == "BACD"
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 @pytest.mark.parametrize("seed", range(3))
 def test_agrees_with_voting_song_by_song(method: str, seed: int) -> None:
     """The same rule once more, written for one song and in plain Python."""
@@ -95,7 +95,11 @@ def test_agrees_with_voting_song_by_song(method: str, seed: int) -> None:
         named = [int(clip.argmax()) for clip in counted]
         evidence = np.log(np.maximum(counted, np.finfo(np.float32).tiny)).sum(axis=0)
         keys = {
-            number: (0 if method == "mean_logprob" else named.count(number), evidence[number]) for number in range(4)
+            number: {
+                "mean_logprob": (evidence[number],),
+                "mean_probability": (counted.mean(axis=0)[number],),
+            }.get(method, (named.count(number), evidence[number]))
+            for number in range(4)
         }
         expected = sorted(range(4), key=keys.__getitem__, reverse=True)
         assert np.argsort(-votes.ranking[song]).tolist() == expected
@@ -106,13 +110,13 @@ def test_agrees_with_voting_song_by_song(method: str, seed: int) -> None:
         np.testing.assert_allclose(votes.probability[song], counted.mean(axis=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_every_ranking_is_a_permutation(method: str) -> None:
     ranking = vote(random_predictions(seed=5), method).ranking
     np.testing.assert_array_equal(np.sort(ranking, axis=1), np.tile(np.arange(4), (len(ranking), 1)))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_renaming_the_artists_renames_the_winners(method: str) -> None:
     predictions = random_predictions(seed=6)
     order = [2, 0, 3, 1]
@@ -127,7 +131,7 @@ def test_renaming_the_artists_renames_the_winners(method: str) -> None:
     assert before["predicted"].tolist() == after["predicted"].tolist()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_a_song_of_one_clip_is_that_clip(method: str) -> None:
     clip = np.float32([[0.2, 0.1, 0.4, 0.3]])
     assert places(count_votes(clip, np.array([0]), method).ranking[0]) == "CDAB"
@@ -175,6 +179,15 @@ def test_frame_speaks_of_the_predicted_artist() -> None:
     }
 
 
+def test_the_confidence_is_the_mean_probability_of_the_artist_that_the_vote_names() -> None:
+    # Two of three clips name A; B has the larger mean.
+    clips = [[0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1], [0.01, 0.97, 0.01, 0.01]]
+    predictions = Predictions(ARTISTS, ["x"] * 3, range(3), ["A"] * 3, clips)
+    for method, name, confidence in (("majority", "A", 0.27), ("mean_probability", "B", 0.5233)):
+        [row] = vote(predictions, method).to_frame().to_dict("records")
+        assert (row["predicted"], row["confidence"]) == (name, pytest.approx(confidence, abs=1e-4))
+
+
 def test_unknown_method_lists_the_choices() -> None:
-    with pytest.raises(ArtistidError, match=r"majority, mean_logprob, confident; found 'plurality'"):
+    with pytest.raises(ArtistidError, match=r"vote='plurality' .*majority, mean_probability, mean_logprob, confident"):
         vote(random_predictions(seed=0), "plurality")

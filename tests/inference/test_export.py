@@ -39,9 +39,10 @@ def assert_agreement(network: nn.Module, specification: Specification, path: Pat
     session = onnxruntime.InferenceSession(path)
     names = [output.name for output in session.get_outputs()]
     for title, samples in songs():
-        expected = expect(network, specification, samples)
-        for name, found in zip(names, session.run(None, {"samples": samples}), strict=True):
-            assert found.dtype == np.float32
+        song = dict(zip(names, session.run(None, {"samples": samples}), strict=True))
+        expected = expect(network, specification, samples, song["clip_probability"])
+        for name, found in song.items():
+            assert found.dtype == (np.int64 if name == "ranking" else np.float32)
             np.testing.assert_allclose(found, expected[name], rtol=0, atol=TOLERANCE, err_msg=f"{title}: {name}")
 
 
@@ -96,7 +97,7 @@ def without_bottleneck(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Mod
 def test_a_network_without_bottleneck_gives_no_embedding(without_bottleneck: tuple[nn.Module, Path]) -> None:
     network, path = without_bottleneck
     outputs = onnxruntime.InferenceSession(path).get_outputs()
-    assert [output.name for output in outputs] == ["probability", "clip_probability"]
+    assert [output.name for output in outputs] == ["probability", "ranking", "clip_probability"]
     assert_agreement(network, specification_of(frames=32), path)
 
 

@@ -9,7 +9,8 @@ import torch
 from artistid.data.clips import ClipSpec
 from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
-from artistid.inference.graph import Cut, PowerSpectrum
+from artistid.evaluation.votes import VOTES, count_votes
+from artistid.inference.graph import Count, Cut, PowerSpectrum
 
 
 @pytest.mark.parametrize("n_fft", [2048, 2000, 512, 2047, 2039, 9, 1])
@@ -51,3 +52,23 @@ def test_a_song_that_would_have_no_clip_gives_its_first() -> None:
 def test_whole_songs_are_refused() -> None:
     with pytest.raises(ArtistidError, match="clip=song: a network is given clips of one length"):
         Cut(LogMel(), ClipSpec(name="song", seconds=None, frames=None))
+
+
+@pytest.mark.parametrize("vote", VOTES)
+@pytest.mark.parametrize("seed", range(5))
+def test_votes_are_counted_as_everywhere(vote: str, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    n_clips = int(generator.integers(1, 12))
+    probability = generator.dirichlet(np.full(4, 0.5 if seed else 50), n_clips).astype(np.float32)  # 0: none is sure
+    expected = count_votes(probability, np.zeros(n_clips, np.int64), vote)
+    mean, ranking = Count(vote)(torch.from_numpy(probability))
+    np.testing.assert_allclose(mean.numpy(), expected.probability[0], atol=1e-6)
+    placed = expected.ranking[0, ranking.numpy()]
+    assert placed[0] == 3
+    key = expected.votes[0, ranking.numpy()] if vote in ("majority", "confident") else -np.arange(4)
+    assert (np.diff(key) <= 0).all()
+
+
+def test_a_vote_of_ones_own_is_not_exported() -> None:
+    with pytest.raises(ArtistidError, match=r"vote=mine\.vote cannot be exported.*mean_probability"):
+        Count("mine.vote")

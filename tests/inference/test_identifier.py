@@ -20,8 +20,11 @@ import artistid
 from artistid.data.audio import decode
 from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
+from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.predictions import Predictions
+from artistid.inference.identification import identify
 from artistid.inference.identifier import Identifier
+from artistid.inference.outputs import ClipOutputs
 from tests.corpus import make_song, write_audio
 
 RATE = 16000
@@ -83,7 +86,17 @@ class TestAnswer:
         everyone = identifier.predict(song).top
         assert sum(candidate.probability for candidate in everyone) == pytest.approx(1, abs=1e-5)
         assert sum(candidate.share for candidate in everyone) == pytest.approx(1)
-        assert answer.score == pytest.approx(max(candidate.probability for candidate in everyone))
+        assert answer.score == answer.top[0].probability
+
+    @pytest.mark.parametrize(("vote", "name", "score"), [("majority", "A", 0.27), ("mean_probability", "B", 0.523)])
+    def test_name_score_and_threshold_follow_one_vote(self, vote: str, name: str, score: float) -> None:
+        probability = np.float32([[0.4, 0.3, 0.3], [0.4, 0.3, 0.3], [0.01, 0.97, 0.02]])
+        seconds = np.arange(3.0)
+        outputs = ClipOutputs("x", 3.0, seconds, seconds + 1, probability, np.zeros((3, 0), np.float32), False, ())
+        for threshold, artist in ((0.2, name), (0.4, None if vote == "majority" else name)):
+            answer = identify(outputs, "ABC", vote, OpenSetThreshold(threshold=threshold, accepted=0.95, n_songs=9), 3)
+            assert (answer.artist, answer.top[0].artist) == (artist, name)
+            assert answer.score == answer.top[0].probability == pytest.approx(score, abs=1e-3)
 
     def test_the_timeline_covers_every_clip_once(self, identifier: Identifier, song: Path) -> None:
         outputs, timeline = identifier.hear(song), identifier.predict(song).timeline

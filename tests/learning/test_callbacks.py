@@ -56,7 +56,8 @@ def test_clips_of_all_processes_count_once() -> None:
     gathered = iter([logits[[0, 2, 1, 3, 0, 0]].reshape(2, 3, 2), torch.tensor([[0, 2, 1], [3, 0, 0]])])
     module.all_gather = lambda *_: next(gathered)  # type: ignore[method-assign]
     votes = SongVote({"val": clips}, "majority")
-    votes._collect(logits[:1], Batch(log_mel=logits, label=torch.tensor([0]), index=torch.tensor([0])))
+    first = torch.tensor([0])
+    votes._collect(logits[:1], Batch(features=logits, label=first, clip=first, song=first))
     loss, predictions = votes._gather(module, "val")
     expected_loss, expected = predictions_from_logits(logits, np.arange(4), clips, ("x", "y"))
     assert loss == expected_loss

@@ -34,9 +34,10 @@ def batches(n: int, size: int = 4) -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
     return [
         Batch(
-            log_mel=torch.randn(size, 128, 32, generator=generator) * 20 - 40,
+            features=torch.randn(size, 128, 32, generator=generator) * 20 - 40,
             label=torch.arange(size) % 2,
-            index=torch.arange(size),
+            clip=torch.arange(size),
+            song=torch.arange(size),
         )
         for _ in range(n)
     ]
@@ -58,7 +59,7 @@ def classifier_that_learns() -> ArtistClassifier:
 def test_running_statistics_begin_as_means(tmp_path: Path) -> None:
     classifier, given = classifier_that_learns(), batches(5)
     fit(classifier, given, tmp_path)
-    mean = torch.stack([batch["log_mel"].mean(dim=(0, 2)) for batch in given]).mean(dim=0)
+    mean = torch.stack([batch["features"].mean(dim=(0, 2)) for batch in given]).mean(dim=0)
     torch.testing.assert_close(classifier.network.normalise.running_mean, mean, rtol=1e-4, atol=1e-3)
 
 
@@ -80,7 +81,7 @@ def test_checkpoint_gives_the_same_logits(tmp_path: Path) -> None:
     trainer = fit(classifier, batches(2), tmp_path)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     loaded = ArtistClassifier.from_checkpoint(tmp_path / "x.ckpt")
-    clips = batches(1)[0]["log_mel"]
+    clips = batches(1)[0]["features"]
     assert torch.equal(loaded(clips), classifier.eval()(clips))
     assert load_checkpoint(tmp_path / "x.ckpt")[0] == classifier.specification
 
