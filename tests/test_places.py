@@ -34,7 +34,7 @@ def test_one_part(name: str) -> None:
         ("\x9b2J", "control characters"),
         ("a" * 256, "more than 255 bytes"),
         ("ö" * 128, "more than 255 bytes"),
-        ("\ud800", "no text"),
+        ("\ud800", "what is not text"),
         (None, "no text but NoneType"),
         (3, "no text but int"),
         (["x"], "no text but list"),

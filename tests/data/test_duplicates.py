@@ -224,7 +224,7 @@ def test_a_run_tells_what_it_found(library: Path, tmp_path: Path) -> None:
 def test_every_rule_can_refuse(rule: str, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train(library, tmp_path / "run", f"split={rule}", "split.duplicates=error")
-    assert "near-identical recordings in two subsets of the split" in capsys.readouterr().err
+    assert "near-identical recordings in two subsets" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
