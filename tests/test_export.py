@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from artistid import __version__
-from artistid.inference import export as room
+from artistid.inference import onnx_file as room
 from artistid.learning.classifier import ArtistClassifier
 from tests.corpus import make_song
 from tests.inference.networks import ARTISTS, save_checkpoint
