@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError
 from artistid.trust import Trust, find_function, is_within, shown, way_to_trust
 
 CONFIDENT_ABOVE = 0.5

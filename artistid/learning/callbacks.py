@@ -58,7 +58,7 @@ class SongVote(Callback):
         self._collect(outputs, batch)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        loss, predictions = self._gather(module, "val")
+        loss, predictions = self._gather(module, "val", fitting=trainer.state.fn == TrainerFn.FITTING)
         if trainer.sanity_checking:
             return
         self.predictions["val"] = predictions
@@ -83,13 +83,13 @@ class SongVote(Callback):
         self._logits.append(logits.detach())
         self._clip.append(batch["clip"])
 
-    def _gather(self, module: L.LightningModule, subset: str) -> tuple[float, Predictions]:
+    def _gather(self, module: L.LightningModule, subset: str, *, fitting: bool = False) -> tuple[float, Predictions]:
         """Mean cross-entropy and predictions of all clips, those of the other processes included."""
         logits = module.all_gather(torch.cat(self._logits)).flatten(0, -2)  # type: ignore[union-attr]  # (clips, artists)
         clip = module.all_gather(torch.cat(self._clip)).flatten()  # type: ignore[union-attr]  # (clips,)
         self._logits.clear()
         self._clip.clear()
-        if module.trainer.state.fn == TrainerFn.FITTING and not logits.isfinite().all():
+        if fitting and not logits.isfinite().all():
             raise ArtistidError(_divergence(module))
         rows, first = np.unique(clip.cpu().numpy(), return_index=True)
         assert isinstance(module, ArtistClassifier)

@@ -38,6 +38,8 @@ def make_scheduler(
     Raises:
         ArtistidError: settings that it does not take.
     """
+    if "_target_" not in settings:
+        raise ArtistidError("scheduler._target_ is missing: the dotted name of what is called with the optimizer")
     described = {name: value for name, value in settings.items() if name != "interval"}
     if "total_steps" in described and described["total_steps"] is None:
         if math.isinf(steps):

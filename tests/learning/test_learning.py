@@ -110,6 +110,7 @@ def test_what_is_monitored_chooses_the_best_epoch(command: list[str], tmp_path: 
         (("monitor=val/nothing",), ["monitor=val/nothing", "val/loss"]),
         (("scheduler=cosine", "scheduler.interval=month"), ["scheduler.interval", "epoch, step"]),
         (("scheduler=cosine", "+scheduler.gamma=1"), ["scheduler"]),
+        (("scheduler=cosine", "~scheduler._target_"), ["scheduler._target_"]),
         (("loss.label_smoothing=2",), ["loss.*", "label_smoothing"]),
         (("augment=mixup", "augment.mixup.alpha=0"), ["augment.mixup.alpha=0"]),
         (("+augment.mine={_target_: builtins.dict}",), ["augment.mine", "Module"]),
