@@ -245,7 +245,7 @@ def check_takes(network: nn.Module, name: str, features: Features, clip_spec: Cl
             network.eval()(torch.empty(shape, device="meta"))
     except NotImplementedError:  # an operation that knows no meta: it is seen when it is trained
         return
-    except (ArtistidError, RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ArtistidError(
             f"model={name} cannot be given features={features.name} in clips of clip={clip_spec.name}, "
             f"{shape[1:]} (width, rows): {first_line(error)}"
