@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from artistid.errors import abbreviate
-from artistid.inference.identification import Identification
-from artistid.inference.matching import Matches
-from artistid.inference.neighbours import Similar
-from artistid.inference.retrieval_scores import RetrievalScores
 from artistid.printing import printable
 from artistid.records import Layout, clock, table_of
 from artistid.terminal import Console
+
+if TYPE_CHECKING:  # each verb imports what it shows, and waits for nothing else
+    from artistid.inference.identification import Identification
+    from artistid.inference.matching import Matches
+    from artistid.inference.neighbours import Similar
+    from artistid.inference.retrieval_scores import RetrievalScores
 
 NOBODY = "none of them"
 TEST_QUERIES = "songs of the test subset, of albums that were not trained on, find their artist"
