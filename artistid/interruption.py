@@ -112,6 +112,11 @@ class _Handler:
             signal.signal(number, signal.SIG_DFL if ending else found)
 
 
+def signal_that_came() -> int | None:
+    """The number of the signal that the process is ending for, whatever error a library made of it on its way."""
+    return _Handler.came
+
+
 def print_interruption(kept: str) -> None:
     """Say in one line what is kept; of processes that train together, the first one does."""
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -197,7 +197,7 @@ def test_chosen_pairs(runs: Path, tmp_path: Path) -> None:
     [
         (("runs=nowhere",), "runs=nowhere is not a folder"),
         (("compare=[[a,b]]",), "compare names a, which is not a finished run below runs=…; there are album-10s-crnn/0"),
-        (("compare=[a,b]",), "expected a list of pairs"),
+        (("compare=[a,b]",), "compare="),
         (("draws=0",), "draws=0"),
     ],
 )

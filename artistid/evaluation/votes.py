@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.trust import Trust, find_function, is_within, shown, way_to_trust
 
 CONFIDENT_ABOVE = 0.5
@@ -85,10 +85,11 @@ def find_vote(name: Any, trust: Trust = ()) -> Vote:
     Raises:
         ArtistidError: there is none, or it is of a package that is not trusted.
     """
-    if isinstance(name, str) and name in VOTES:
+    if isinstance(name, str) and "." not in name:
+        require_choice("vote", name, tuple(VOTES))
         return VOTES[name]
     if not isinstance(name, str) or not is_within(name, trust):
-        raise ArtistidError(f"vote={shown(name)} is none of {', '.join(VOTES)}{way_to_trust(name)}")
+        raise ArtistidError(f"vote={shown(name)}: expected one of {', '.join(VOTES)}{way_to_trust(name)}")
     _FOUND[name] = find_function(name, trust, "vote")
     return _FOUND[name]
 

@@ -27,7 +27,7 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import vote
-from artistid.interruption import Interrupted
+from artistid.interruption import Interrupted, signal_that_came
 from artistid.learning.system import CHECKPOINTS, GRID, LAST, METRICS
 from artistid.places import expanded
 from artistid.printing import Formatter
@@ -166,6 +166,9 @@ class RunFolder:
             self._note("interrupted by %s", signal.Signals(interrupted.number).name)
             raise
         except Exception as error:
+            if number := signal_that_came():  # torch, say, was writing a file, and calls it an error of its own
+                self._note("interrupted by %s", signal.Signals(number).name)
+                raise Interrupted(number) from error
             self._note("failed: %s", error, reason=None if isinstance(error, ArtistidError) else error)
             if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
                 raise ArtistidError(f"cannot write to run_dir={self.path}: {error.strerror}") from error

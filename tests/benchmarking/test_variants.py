@@ -30,7 +30,7 @@ def data(config: DictConfig, tmp_path_factory: pytest.TempPathFactory) -> ClipDa
 
 
 def test_the_store_is_as_large_as_it_was_asked_for(config: DictConfig, data: ClipData) -> None:
-    assert sum(map(len, data.parts.values())) == config.size.songs
+    assert sum(map(len, data.subsets.values())) == config.size.songs
     assert data.store.array.shape == (config.size.songs * config.size.frames, 128)
     assert len(data.artists) == 20
 
@@ -41,13 +41,13 @@ def test_every_form_gives_the_gradient_of_single_precision(config: DictConfig, d
     assert expected.norm() > 0
     for form in variants(CPU, compiled=False)[1:]:
         error = ((gradient(form, config, clips, CPU) - expected).norm() / expected.norm()).item()
-        assert error < module.TOLERANCE[form.numbers], form.name
+        assert error < module.GRADIENT_TOLERANCE[form.numbers], form.name
 
 
 def test_a_form_that_computes_something_else_is_refused(
     config: DictConfig, data: ClipData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(module.TOLERANCE, "bfloat16", 1e-4)
+    monkeypatch.setitem(module.GRADIENT_TOLERANCE, "bfloat16", 1e-4)
     with pytest.raises(ArtistidError, match=r"the gradient of coarse is .* from that of single precision"):
         module._checked([REFERENCE, Variant("coarse", "bfloat16")], config, data, CPU)
 

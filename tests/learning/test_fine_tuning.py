@@ -267,7 +267,7 @@ def test_epochs_of_the_stages() -> None:
     assert list(thaw_epochs(2, STAGES).values()) == [0, 2, 4, 6, 8, 10]
     assert list(thaw_epochs({"recurrence": 1, "convolution4": 1}, STAGES).values()) == [0, 1, 1, None, None, None]
     assert Thawing(thaw_epochs({}, STAGES), 0.1, "thawed").last_epoch == 0
-    assert StopOnceThawed("val/loss", 3, begin=4).patience == 3
+    assert StopOnceThawed("val/loss", 3, "min", begin=4).patience == 3
 
 
 # What a run says of it

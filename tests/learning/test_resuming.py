@@ -109,7 +109,7 @@ def test_fine_tuning_goes_on_between_stages(
     command = [*settings(corpus, tmp_path / "run"), *fine_tuning]
     for epoch in epochs:
         cut = f"{{_target_: tests.learning.test_resuming.PowerCut, epoch: {epoch}}}"
-        with pytest.raises(SystemExit):
+        with pytest.raises(RuntimeError, match="the power went"):
             run_verb("train", *command, f"+logger.cut={cut}")
         assert "the power went" in (tmp_path / "run" / "run.log").read_text()
     run_verb("train", *command)
