@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,10 @@ def build(settings: Any, name: str, **arguments: Any) -> Any:
     Raises:
         ArtistidError: it can't be made of these settings.
     """
+    plain_settings = plain(settings) if OmegaConf.is_config(settings) else settings
+    if not isinstance(plain_settings, Mapping) or "_target_" not in plain_settings:
+        raise ArtistidError(f"{name}._target_ is missing: expected the dotted name of what {name} is made by")
     try:
-        plain_settings = plain(settings) if OmegaConf.is_config(settings) else settings
         return instantiate(
             literal(literal(plain_settings)), **arguments
         )  # Hydra resolves twice: in place, and as it reads

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import pydoc
 from pathlib import Path
 from typing import Any, Protocol
 
-from hydra.utils import get_class
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
@@ -70,7 +70,11 @@ def system_of(config: DictConfig) -> type[System]:
     Raises:
         ArtistidError: there is no such class.
     """
+    name = config.model.system
     try:
-        return get_class(config.model.system)
-    except Exception as error:  # whatever an import raises
-        raise ArtistidError(f"model.system={config.model.system}: {error}") from error
+        found = pydoc.locate(name)
+    except pydoc.ErrorDuringImport as error:
+        raise ArtistidError(f"model.system={name} cannot be imported: {error.value}") from error
+    if not isinstance(found, type):
+        raise ArtistidError(f"model.system={name}: expected the dotted name of a class that is a system")
+    return found

@@ -63,9 +63,8 @@ class Place:
         return verb, [f"checkpoint={checkpoint}", *settings[verb]]
 
     def tree(self) -> dict[str, str]:
-        """Every file that is not in ``mine``, by its content; but for what onnxruntime keeps when it is imported."""
-        passed = (self.mine, self.home / ".cache")
-        files = (path for path in self.root.rglob("*") if not any(path.is_relative_to(folder) for folder in passed))
+        """Every file that is not in ``mine``, by its content."""
+        files = (path for path in self.root.rglob("*") if not path.is_relative_to(self.mine))
         return {
             str(path.relative_to(self.root)): hashlib.sha1(path.read_bytes()).hexdigest() if path.is_file() else ""
             for path in files
