@@ -18,8 +18,7 @@ from artistid.errors import ArtistidError, require_choice, require_path
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import Score, find_metrics, score_levels
-from artistid.evaluation.votes import find_vote
-from artistid.evaluation.voting import vote
+from artistid.evaluation.voting import find_vote, vote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import check_trainer, predict, set_up
 from artistid.learning.system import CHECKPOINTS

@@ -26,8 +26,7 @@ from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import find_metrics, levels_of, monitored_score, score_levels
-from artistid.evaluation.votes import find_vote
-from artistid.evaluation.voting import vote
+from artistid.evaluation.voting import find_vote, vote
 from artistid.inference.identifier import Identifier
 from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
 from artistid.learning.fine_tuning import check_fine_tuning

@@ -19,7 +19,7 @@ from torch.nn import functional
 from artistid.data.clips import FRAME_MS, ClipSpec
 from artistid.data.features import FRAMES_PER_BLOCK, Features, LogMel
 from artistid.errors import ArtistidError
-from artistid.evaluation.votes import CONFIDENT_ABOVE, VOTES
+from artistid.evaluation.voting import CONFIDENT_ABOVE, VOTES
 from artistid.models.embedding import EmbeddingNetwork
 
 Vectors = tuple[torch.Tensor, ...]
@@ -32,7 +32,7 @@ class SongNetwork(nn.Module):
         network: from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
         features: that it was trained with.
         clip_spec: how songs are cut for it.
-        vote: one of :data:`artistid.evaluation.votes.VOTES`.
+        vote: one of :data:`artistid.evaluation.voting.VOTES`.
 
     Raises:
         ArtistidError: another vote, or features other than log-mel, which alone are written here in ONNX's operations.
@@ -80,7 +80,7 @@ class SongNetwork(nn.Module):
 
 
 class Count(nn.Module):
-    """The votes of a song's clips, by a rule of :mod:`artistid.evaluation.votes`.
+    """The votes of a song's clips, by a rule of :mod:`artistid.evaluation.voting`.
 
     Raises:
         ArtistidError: one that is not there.

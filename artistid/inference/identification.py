@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from artistid.evaluation.open_set import OpenSetThreshold
-from artistid.evaluation.votes import VoteCount, count_votes
+from artistid.evaluation.voting import VoteCount, count_votes
 from artistid.inference.outputs import ClipOutputs
 
 
@@ -82,7 +82,7 @@ def identify(
     Args:
         outputs: what the network made of each clip.
         artists: names of the columns of its probabilities.
-        vote: one of :mod:`artistid.evaluation.votes`.
+        vote: one of :mod:`artistid.evaluation.voting`.
         open_set: when it is none of them, if that is known.
         top: how many artists to list.
     """

@@ -18,7 +18,7 @@ from torch import nn
 from artistid import __version__
 from artistid.data.clips import FRAME_MS
 from artistid.errors import ArtistidError
-from artistid.evaluation.votes import count_votes
+from artistid.evaluation.voting import count_votes
 from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification

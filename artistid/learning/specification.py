@@ -23,7 +23,7 @@ from artistid.data.sources.base import check_description
 from artistid.data.splits import SUBSETS
 from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
-from artistid.evaluation.votes import find_vote
+from artistid.evaluation.voting import find_vote
 from artistid.learning.archive import load_archive
 from artistid.old_names import renamed
 from artistid.places import expanded

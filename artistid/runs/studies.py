@@ -20,8 +20,7 @@ from yaml import YAMLError
 from artistid.errors import ArtistidError, abbreviate
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
-from artistid.evaluation.votes import find_vote
-from artistid.evaluation.voting import SongVotes, vote
+from artistid.evaluation.voting import SongVotes, find_vote, vote
 from artistid.old_names import BASELINE_SYSTEM
 from artistid.places import expanded
 from artistid.runs.folder import WITHOUT_EFFECT, RunFolder, run_folders, settings_of

@@ -5,8 +5,7 @@ import pytest
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.votes import VOTES, count_votes
-from artistid.evaluation.voting import vote
+from artistid.evaluation.voting import VOTES, count_votes, vote
 
 ARTISTS = ("A", "B", "C", "D")
 

@@ -9,7 +9,7 @@ import torch
 from artistid.data.clips import ClipSpec
 from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
-from artistid.evaluation.votes import VOTES, count_votes
+from artistid.evaluation.voting import VOTES, count_votes
 from artistid.inference.graph import Count, Cut, PowerSpectrum
 
 
