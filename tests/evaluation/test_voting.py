@@ -188,5 +188,5 @@ def test_the_confidence_is_the_mean_probability_of_the_artist_that_the_vote_name
 
 
 def test_unknown_method_lists_the_choices() -> None:
-    with pytest.raises(ArtistidError, match=r"vote='plurality' .*majority, mean_probability, mean_logprob, confident"):
+    with pytest.raises(ArtistidError, match=r"vote=plurality: .*majority, mean_probability, mean_logprob, confident"):
         vote(random_predictions(seed=0), "plurality")
