@@ -350,7 +350,7 @@ def test_a_folder_that_a_run_was_begun_in_is_known(files: tuple[str, ...], accep
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
 def test_full_disk_while_training(corpus: Path, tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY)); "
-    code = limit + "from artistid.train import main; main()"  # features fit into 2 MB, checkpoints do not
+    code = limit + "from artistid.cli import command; command('train')"  # features fit into 2 MB, checkpoints do not
     run = ("data=folder", f"data.root={corpus}", f"run_dir={tmp_path / 'run'}", *QUICK)
     done = subprocess.run([sys.executable, "-c", code, *run], capture_output=True, text=True, check=False)
     assert done.returncode == 1

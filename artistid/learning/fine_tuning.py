@@ -27,7 +27,14 @@ from artistid.data.recordings import Recordings
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.specification import WEIGHTS_FILE, Specification, load_checkpoint, misfit, with_width
+from artistid.learning.specification import (
+    WEIGHTS_FILE,
+    Specification,
+    load_checkpoint,
+    load_network,
+    misfit,
+    with_width,
+)
 from artistid.learning.system import CHECKPOINTS
 from artistid.places import expanded
 from artistid.trust import trusted
@@ -87,7 +94,7 @@ class Pretrained:
                 f"init_from={config.init_from} lies in run_dir={config.run_dir}, and the run would write over it"
             )
         try:
-            specification, weights = load_checkpoint(path, trusted(config))
+            specification, _ = load_checkpoint(path, trusted(config))
         except ArtistidError as error:
             raise ArtistidError(f"init_from: {error}") from error
         there, here = specification.network, plain(config.model.get("network") or {})
@@ -99,7 +106,11 @@ class Pretrained:
         features: Features = build(config.features, "features")
         if told := differences(specification.build_features().description(), features.description()):
             raise ArtistidError(f"init_from={path} has learned from other features: {_told('features', told)}")
-        weights = {name: value.clone() for name, value in weights.items()}  # the file may be written over meanwhile
+        try:
+            _, network = load_network(path, trusted(config))
+        except ArtistidError as error:
+            raise ArtistidError(f"init_from: {error}") from error
+        weights = {name: value.clone() for name, value in network.state_dict().items()}  # the file may be overwritten
         return cls(str(config.init_from), specification, weights, _sha256(path))
 
     def plain(self) -> dict[str, Any]:
