@@ -367,6 +367,8 @@ def load_network(path: str | Path, trust: Trust = ()) -> tuple[Specification, nn
         network.load_state_dict(weights)
     except (InstantiationException, RuntimeError) as error:
         raise ArtistidError(f"{where}: its weights don't fit its network: {shown(_first_line(error))}") from error
+    if not all(value.isfinite().all() for value in network.state_dict().values()):  # the file's are, but were wider
+        raise ArtistidError(f"{where} is not safe to use: its weights are too large for the network's precision")
     return specification, network.eval()
 
 
