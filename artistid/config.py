@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.places import expanded
 from artistid.settings import first_line, literal
 
@@ -128,8 +128,7 @@ def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
         condition += f"-from-{origin(config.init_from)}"
     if what == "condition":
         return condition
-    if config.run_by not in ("seed", "time"):
-        raise ArtistidError(f"run_by={config.run_by!r} is none of seed, time")
+    require_choice("run_by", config.run_by, ("seed", "time"))
     fold = config.split.get("fold")
     trial = f"{config.seed}" if config.run_by == "seed" else f"{now}-seed{config.seed}"
     return f"{condition}/{trial}" + ("" if fold is None else f"-fold{fold}")

@@ -14,7 +14,6 @@ NETWORKS = {"artistid.models.crnn.CRNN": {"n_mels": "n_features"}}
 SPLIT = {"part": "subset", "parts": "subsets"}
 STORE_ENTRY = {"floor": "pad_value"}
 SETTINGS = {"clips_on": "data_device", "part": "subset"}
-SCORES = {"rejection": "open_set"}
 
 # What was in force before there were settings of it.
 ADDED_SETTINGS: Mapping[str, Any] = {

@@ -16,7 +16,6 @@ from artistid.config import build, in_sweep, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leakage, check_policy, find_leakage
-from artistid.data.song import SongFeatures
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
 from artistid.data.store import Store
@@ -144,7 +143,7 @@ def check_settings(config: DictConfig) -> None:
                 "weights to begin with"
             )
         check_fine_tuning(config)
-    features, _, clip_spec = (build(config[subset], subset) for subset in ("features", "data", "clip"))
+    features, _, clip_spec = (build(config[group], group) for group in ("features", "data", "clip"))
     split_rule(config)
     system.check_settings(config, features, clip_spec)
 
@@ -155,7 +154,7 @@ def check_foreign(config: DictConfig) -> None:
     All go into the checkpoint by name, and whoever opens it would be refused, this run's own test included.
     """
     trust = trusted(config)
-    for subset, targets in (
+    for part, targets in (
         ("model.network", targets_of(plain(config.model.network))),
         ("features", filter(None, targets_of(plain(config.features)))),
         ("data", [config.data._target_]),
@@ -164,7 +163,7 @@ def check_foreign(config: DictConfig) -> None:
             package = str(target).partition(".")[0]
             if package != "artistid" and not is_within(str(target), trust):
                 raise ArtistidError(
-                    f"{subset} calls {target}, which is not part of artistid: its checkpoints could not be opened; if "
+                    f"{part} calls {target}, which is not part of artistid: its checkpoints could not be opened; if "
                     f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/extending.md)"
                 )
 
@@ -178,13 +177,7 @@ def score_unknown_artists(
         The unknown artists, and their :class:`artistid.evaluation.open_set.OpenSetScores`.
     """
     identifier = Identifier.from_checkpoint(folder.path / BEST, trust=trusted(config))
-    sounds = (
-        SongFeatures(
-            track.track_id, store.track(track.track_id), store.entries[track.track_id].pad_value, track.duration_s or 0
-        )
-        for track in unknown
-    )
-    scores = [identifier.identify(identifier.infer(sound)).score for sound in sounds]
+    scores = [identifier.identify(identifier.infer(store.song(track))).score for track in unknown]
     open_set = identifier.specification.open_set_threshold()
     assert open_set is not None, "a network is calibrated before it is tested"
     found: OpenSetScores = score_open_set(vote(known, config.vote).confidence, scores, open_set)

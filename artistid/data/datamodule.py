@@ -100,8 +100,12 @@ class ClipDataset(Dataset[Batch]):
 
     def _read(self, indices: Sequence[int]) -> torch.Tensor:
         """Clips ``(batch, width, time)`` float16, from the map."""
-        features = torch.from_numpy(self.clips.read(self.array, indices))  # (batch, time, width)
+        features = torch.from_numpy(self._placed().read(self.array, indices))  # (batch, time, width)
         return features.transpose(1, 2).contiguous()
+
+    def _placed(self) -> Clips:
+        """The clips, where they begin now."""
+        return self.clips
 
 
 class RandomCrops(ClipDataset):
@@ -170,10 +174,8 @@ class RandomCrops(ClipDataset):
         pad_value = self.pad_value[clip, None, None].half()
         return rows.where((time < length)[:, :, None], pad_value).transpose(1, 2).contiguous()
 
-    def _read(self, indices: Sequence[int]) -> torch.Tensor:
-        moved = replace(self.clips, start=self.clips.start + self.offset.numpy())
-        features = torch.from_numpy(moved.read(self.array, indices))
-        return features.transpose(1, 2).contiguous()
+    def _placed(self) -> Clips:
+        return replace(self.clips, start=self.clips.start + self.offset.numpy())
 
 
 class ClipLoader(DataLoader[Batch]):

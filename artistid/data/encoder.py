@@ -19,6 +19,7 @@ from torch import nn
 
 from artistid.data.features import Features, build_features
 from artistid.errors import ArtistidError
+from artistid.settings import first_line
 
 VALUES_AT_ONCE = 2**20  # of all windows of a batch: a minute of samples
 LONGEST_S = 3600.0  # of a window
@@ -194,7 +195,7 @@ def vectors_of(network: nn.Module, windows: npt.NDArray[np.float32], device: str
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise ArtistidError(
             f"features={name}: {type(network).__name__} cannot encode windows {windows.shape} (batch, width, time): "
-            f"{str(error).partition(chr(10))[0]}"
+            f"{first_line(error)}"
         ) from error
     if not isinstance(found, torch.Tensor) or found.ndim not in (2, 3) or len(found) != len(windows):
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
@@ -290,8 +291,7 @@ def _built(encoder: str, window: tuple[int, int], device: str, name: str) -> Fro
             torch.manual_seed(0)
             network: Any = instantiate(settings)
     except InstantiationException as error:
-        cause = error.__cause__ or error
-        raise ArtistidError(f"features.encoder: {str(cause).partition(chr(10))[0]}") from error
+        raise ArtistidError(f"features.encoder: {first_line(error.__cause__ or error)}") from error
     if not isinstance(network, nn.Module):
         raise ArtistidError(f"features.encoder._target_={settings['_target_']} is no torch module")
     return freeze(network, window, device, name)

@@ -39,7 +39,7 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.clips import TrackRows
 from artistid.data.features import Features
 from artistid.data.shards import FeatureArray, Rows, Shard, concatenated
-from artistid.data.song import Limits, crashed, read_song, start_decoders
+from artistid.data.song import Limits, SongFeatures, crashed, read_song, start_decoders
 from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.old_names import STORE_ENTRY, renamed
 from artistid.places import no_file
@@ -136,6 +136,13 @@ class Store:
             duration_s=np.array([entry.duration_s for entry in entries]),
             pad_value=np.array([entry.pad_value for entry in entries], np.float32),
             features=self.features,
+        )
+
+    def song(self, track: Track) -> SongFeatures:
+        """A whole track as one read from its file is, ready to be cut into clips."""
+        entry = self.entries[track.track_id]
+        return SongFeatures(
+            str(track.path), self.track(track.track_id), entry.pad_value, entry.duration_s, entry.audio_sha1
         )
 
     def damaged(self) -> list[str]:

@@ -137,18 +137,17 @@ class Predictions:
             raise ArtistidError(f"{path}: {error}") from error
 
     @classmethod
-    def pooled(cls, subsets: Sequence[Predictions]) -> Predictions:
+    def pooled(cls, folds: Sequence[Predictions]) -> Predictions:
         """Predictions for different tracks as one, such as the folds of a jackknife: one test of all their tracks.
 
         Raises:
-            ArtistidError: the subsets name different artists, or two of them have the same clip.
+            ArtistidError: the folds name different artists, or two of them have the same clip.
         """
-        first = subsets[0]
-        if any(subset.artists != first.artists for subset in subsets):
+        first = folds[0]
+        if any(fold.artists != first.artists for fold in folds):
             raise ArtistidError("predictions are pooled where all are of the same artists, in the same order")
         columns = {
-            name: np.concatenate([getattr(subset, name) for subset in subsets])
-            for name in (*KEY_COLUMNS, "probability")
+            name: np.concatenate([getattr(fold, name) for fold in folds]) for name in (*KEY_COLUMNS, "probability")
         }
         return cls(first.artists, **columns)
 

@@ -72,8 +72,8 @@ class Identifier:
         memory_format = choose_memory_format("auto", self.device.type)
         self._network = prepare_network(network.to(self.device).eval(), memory_format)
         self.features: Features = specification.build_features().on(str(self.device))
-        self._clipping = specification.clip_spec()
-        self._rejection = specification.open_set_threshold()
+        self._clip_spec = specification.clip_spec()
+        self._open_set = specification.open_set_threshold()
         self._trained_on = specification.trained_on()
 
     @classmethod
@@ -139,8 +139,8 @@ class Identifier:
     @property
     def clip_seconds(self) -> float:
         """Seconds of a clip."""
-        assert self._clipping.frames is not None, "a network is given clips of one length"
-        return self._clipping.frames * FRAME_MS / 1000
+        assert self._clip_spec.frames is not None, "a network is given clips of one length"
+        return self._clip_spec.frames * FRAME_MS / 1000
 
     def predict(self, audio: Audio, rate: int | None = None, top: int = TOP) -> Identification:
         """Who made a song.
@@ -226,7 +226,7 @@ class Identifier:
     def identify(self, outputs: ClipOutputs, top: int = TOP) -> Identification:
         """The answer, from what was made of a song's clips."""
         outputs = replace(outputs, warnings=(*outputs.warnings, *self._doubts(outputs)))
-        return identify(outputs, self.artists, self.specification.vote, self._rejection, top)
+        return identify(outputs, self.artists, self.specification.vote, self._open_set, top)
 
     def _cut(self, sound: SongFeatures) -> Clips:
         """The clips of a song: those that it would have in training, and at least one."""
@@ -234,7 +234,7 @@ class Identifier:
         length, duration_s = np.array([len(sound.array)]), np.array([sound.duration_s])
         pad_value = np.array([sound.pad_value], np.float32)
         song = TrackRows((sound.name,), zero, zero, length, duration_s, pad_value, self.features)
-        clip_spec = self._clipping
+        clip_spec = self._clip_spec
         if not clip_spec.count(song.n_frames):
             clip_spec = replace(clip_spec, keep_last=True, pad_short=True)
         return index_clips(song, clip_spec)
@@ -276,7 +276,7 @@ class Identifier:
     def _doubts(self, outputs: ClipOutputs) -> Iterator[str]:
         if outputs.trained_on:
             yield "the network was trained on this very recording: that it knows it says little"
-        if self._rejection is None:
+        if self._open_set is None:
             yield "the checkpoint has no threshold for unknown artists: it always names one that it knows"
 
 

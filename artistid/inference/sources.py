@@ -158,18 +158,13 @@ class Prepared:
 
     def songs(self, paths: list[Path]) -> Songs:
         for path in paths:
-            yield path, partial(self._sound, self._tracks[path])
+            yield path, partial(self._store.song, self._tracks[path])
 
     def track(self, path: Path) -> Track:
         return self._tracks[path]
 
     def log_names(self) -> None:
         """The source has said it, if there is anything to say."""
-
-    def _sound(self, track: Track) -> SongFeatures:
-        entry = self._store.entries[track.track_id]
-        array = self._store.track(track.track_id)
-        return SongFeatures(str(track.path), array, entry.pad_value, entry.duration_s, entry.audio_sha1)
 
 
 def track_of_tags(path: Path) -> Track:

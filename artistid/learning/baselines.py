@@ -181,7 +181,7 @@ def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[
         ArtistidError: what cannot be made of these settings, or is no parameter of the classifier.
     """
     require_choice("model.fit_on", config.model.fit_on, ("clips", "songs"))
-    estimator, summary = (build(config.model[subset], f"model.{subset}") for subset in ("estimator", "summary"))
+    estimator, summary = (build(config.model[part], f"model.{part}") for part in ("estimator", "summary"))
     try:
         grid = list(ParameterGrid(plain(config.model.grid) or {}))
     except (TypeError, ValueError) as error:

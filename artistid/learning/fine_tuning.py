@@ -31,8 +31,9 @@ from artistid.learning.specification import (
     WEIGHTS_FILE,
     Specification,
     load_checkpoint,
-    load_network,
     misfit,
+    named,
+    network_of,
     with_width,
 )
 from artistid.learning.system import CHECKPOINTS
@@ -94,7 +95,7 @@ class Pretrained:
                 f"init_from={config.init_from} lies in run_dir={config.run_dir}, and the run would write over it"
             )
         try:
-            specification, _ = load_checkpoint(path, trusted(config))
+            specification, weights = load_checkpoint(path, trusted(config))
         except ArtistidError as error:
             raise ArtistidError(f"init_from: {error}") from error
         there, here = specification.network, plain(config.model.get("network") or {})
@@ -107,7 +108,7 @@ class Pretrained:
         if told := differences(specification.build_features().description(), features.description()):
             raise ArtistidError(f"init_from={path} has learned from other features: {_told('features', told)}")
         try:
-            _, network = load_network(path, trusted(config))
+            network = network_of(specification, weights, named(path), trusted(config))
         except ArtistidError as error:
             raise ArtistidError(f"init_from: {error}") from error
         weights = {name: value.clone() for name, value in network.state_dict().items()}  # the file may be overwritten

@@ -25,7 +25,7 @@ from artistid.data.datamodule import ClipData
 from artistid.data.features import Features
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.evaluation.open_set import OpenSetThreshold, calibrate
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, find_metrics
@@ -233,7 +233,7 @@ class NetworkSystem:
         """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
         open_set = calibrate(vote(validation, self.specification.vote).confidence)
         log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
-        keep_rejection(folder / BEST, open_set, self.trust)
+        keep_open_set(folder / BEST, open_set, self.trust)
         return open_set
 
 
@@ -264,8 +264,7 @@ def named_parts(config: DictConfig, group: str, kind: type) -> list[Any]:
 def check_learning(config: DictConfig) -> None:
     """Raises ArtistidError for augmentations, a loss, a scheduler, callbacks or a metric that training cannot use."""
     known = ["val/loss", *(f"val/{level}/{name}" for level in LEVELS for name in find_metrics(config.metrics))]
-    if config.monitor not in known:
-        raise ArtistidError(f"monitor={config.monitor} is none of {', '.join(known)}")
+    require_choice("monitor", config.monitor, known)
     if config.get("scheduler"):
         if config.get("init_from"):
             raise ArtistidError(
@@ -294,7 +293,7 @@ def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 @rank_zero_only
-def keep_rejection(path: Path, open_set: OpenSetThreshold, trust: Trust = ()) -> None:
+def keep_open_set(path: Path, open_set: OpenSetThreshold, trust: Trust = ()) -> None:
     """Write into a checkpoint when a song is by none of its artists."""
     checkpoint = load_archive(path, named(path), trust)
     checkpoint[CHECKPOINT_KEY]["open_set"] = open_set.plain()

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from artistid.config import build
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, require_choice
 from artistid.settings import first_line
 
 INTERVALS = ("epoch", "step")
@@ -38,8 +38,6 @@ def make_scheduler(
     Raises:
         ArtistidError: settings that it does not take.
     """
-    if "_target_" not in settings:
-        raise ArtistidError("scheduler._target_ is missing: the dotted name of what is called with the optimizer")
     described = {name: value for name, value in settings.items() if name != "interval"}
     if "total_steps" in described and described["total_steps"] is None:
         if math.isinf(steps):
@@ -56,8 +54,7 @@ def make_scheduler(
 
 def check_scheduler(settings: Mapping[str, Any], monitor: str) -> None:
     """Raises ArtistidError for settings of which no scheduler can be made."""
-    if settings.get("interval", "epoch") not in INTERVALS:
-        raise ArtistidError(f"scheduler.interval={settings['interval']!r} is none of {', '.join(INTERVALS)}")
+    require_choice("scheduler.interval", settings.get("interval", "epoch"), INTERVALS)
     make_scheduler(settings, torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), monitor, steps=100)
 
 

@@ -153,10 +153,10 @@ class Specification:
         if self.precision not in PRECISIONS:
             names = ", ".join(dict.fromkeys(map(str, PRECISIONS)))
             raise ArtistidError(f"precision={shown(self.precision)}: expected one of {names}")
-        for subset, settings in (("features", self.features), ("clip", self.clip), ("open_set", self.open_set or {})):
+        for part, settings in (("features", self.features), ("clip", self.clip), ("open_set", self.open_set or {})):
             for name, value in settings.items():
-                if f"{subset}.{name}" in BOUNDS and value is not None:
-                    check_bound(f"{subset}.{name}", value)
+                if f"{part}.{name}" in BOUNDS and value is not None:
+                    check_bound(f"{part}.{name}", value)
         features, clip_spec = self.build_features(), self.clip_spec()
         self.open_set_threshold()
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
@@ -359,7 +359,22 @@ def load_network(path: str | Path, trust: Trust = ()) -> tuple[Specification, nn
         ArtistidError: see :func:`load_checkpoint`; or weights and specification don't fit together.
     """
     specification, weights = load_checkpoint(path, trust)
-    where = named(expanded(path))
+    return specification, network_of(specification, weights, named(expanded(path)), trust)
+
+
+def network_of(
+    specification: Specification, weights: Mapping[str, torch.Tensor], where: str, trust: Trust = ()
+) -> nn.Module:
+    """The network of a checkpoint that has been read, ready to be used.
+
+    Args:
+        specification, weights: of the checkpoint, see :func:`load_checkpoint`.
+        where: names it, for the errors.
+        trust: see :func:`load_checkpoint`.
+
+    Raises:
+        ArtistidError: weights and specification don't fit together.
+    """
     try:
         if fault := misfit(specification.network, len(specification.artists), weights, trust):
             raise ArtistidError(f"{where}: its weights don't fit its network: {fault}")
@@ -369,7 +384,7 @@ def load_network(path: str | Path, trust: Trust = ()) -> tuple[Specification, nn
         raise ArtistidError(f"{where}: its weights don't fit its network: {shown(_first_line(error))}") from error
     if not all(value.isfinite().all() for value in network.state_dict().values()):  # the file's are, but were wider
         raise ArtistidError(f"{where} is not safe to use: its weights are too large for the network's precision")
-    return specification, network.eval()
+    return network.eval()
 
 
 def misfit(network: Mapping[str, Any], n_artists: int, weights: Mapping[str, torch.Tensor], trust: Trust = ()) -> str:
