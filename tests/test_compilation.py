@@ -93,6 +93,24 @@ def test_copies_are_gone_with_their_processes(environment: dict[str, str], tmp_p
     assert copies() == 0
 
 
+BESIDE_LIBROSA = """
+import librosa, numpy
+librosa.feature.rms
+from artistid.data.descriptors import Descriptors
+Descriptors()(numpy.zeros(16000, numpy.float32))
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_uses_librosa_too(environment: dict[str, str], tmp_path: Path) -> None:
+    """What it imported itself is kept where numba keeps it; the beat tracker, which crashes from there, never is."""
+    _, err = start(environment, BESIDE_LIBROSA).communicate()
+    assert err == ""
+    kept = {path.name.split("-")[0] for path in (tmp_path / "numba").glob("[!a]*/**/*.nbc")}
+    assert not any(name.startswith("beat") for name in kept), kept
+    assert list((tmp_path / "numba" / "artistid").glob("artistid.data.descriptors-*/**/beat.*.nbc"))
+
+
 def test_nowhere_to_keep_it(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out, err = start({**environment, "NUMBA_CACHE_DIR": str(tmp_path / "file")}).communicate()

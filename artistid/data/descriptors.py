@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -99,7 +98,7 @@ class Descriptors(Features):
         Returns:
             ``(1 + n // hop_length, width)``; for the columns see ``mfcc``, ``chroma``, ``beat`` and ``contrast``.
         """
-        librosa = _librosa()
+        librosa = load_librosa()
         # Windows longer than a short track: librosa would warn of each, and zeros are what it fills up with anyway.
         padded = np.pad(samples, (0, max(0, self.harmony_window_length - len(samples))))
         n_rows = 1 + len(samples) // self.hop_length
@@ -163,10 +162,12 @@ def rehearse() -> None:
 
 
 @cache
-def _librosa() -> Any:
-    """Imported when it is needed, since that takes a second that networks need not wait for."""
-    if "librosa" in sys.modules:  # by somebody else, who says where it keeps what it compiles
-        return sys.modules["librosa"]
+def load_librosa() -> Any:
+    """Librosa with all that is called here, imported when needed: it takes a second that networks need not wait for.
+
+    What it compiles is kept as :mod:`artistid.compilation` says. Only modules that somebody else has imported before
+    keep theirs where numba does, in a folder that every process of the machine writes to.
+    """
     with numba_cache(__name__, "librosa"):
         for part in ("core", "beat", "feature", "onset", "util"):  # librosa would import them at their first use
             import_module(f"librosa.{part}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from artistid.data.descriptors import Descriptors
+from artistid.data.descriptors import Descriptors, load_librosa
 from artistid.models.scoring import StandardisedSVC
 
 
@@ -18,8 +18,7 @@ def song_statistics(rows: NDArray[np.floating], descriptors: Descriptors) -> NDA
 
     They are of the MFCC, their first and second changes, chroma and spectral contrast.
     """
-    from librosa.feature import delta  # here, since it takes a second that networks need not wait for
-
+    delta = load_librosa().feature.delta
     mfcc = rows[:, descriptors.mfcc]
     changes = [delta(mfcc, axis=0, order=order, mode="nearest") for order in (1, 2)]
     everything = np.hstack([mfcc, *changes, rows[:, descriptors.chroma], rows[:, descriptors.contrast]])

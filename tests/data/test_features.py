@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from artistid.data.descriptors import load_librosa
 from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
 from tests.corpus import make_song
@@ -20,6 +20,7 @@ CONF = Path(__file__).parents[2] / "conf" / "features" / "logmel.yaml"
 
 def librosa_log_mel(samples: np.ndarray, settings: LogMel) -> np.ndarray:
     """Log-mel (frames, mel) in dB, by librosa."""
+    librosa = load_librosa()
     power = librosa.feature.melspectrogram(
         y=samples,
         sr=settings.sample_rate,

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
 from artistid.evaluation.score_table import scores_table
 from artistid.evaluation.scores import Score
+from artistid.terminal import Console
 
 FRAME = Score(
     f1_weighted=0.6034, f1_macro=0.5912, accuracy=0.6127, top3=0.8351, n=4_400_000, f1_weighted_ci95=[0.5711, 0.6349]

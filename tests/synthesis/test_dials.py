@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-import librosa
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -13,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from artistid.data.descriptors import load_librosa
 from artistid.synthesis import SAMPLE_RATE
 from artistid.synthesis.discography import Discography, record
 
@@ -45,7 +45,7 @@ def clips(style: float, producer: float, seed: int) -> Clips:
     )
     features, places = [], []
     for place in np.ndindex(ARTISTS, ALBUMS, SONGS):
-        mfcc = librosa.feature.mfcc(
+        mfcc = load_librosa().feature.mfcc(
             y=record(discography, *place), sr=SAMPLE_RATE, n_mfcc=20, n_fft=1024, hop_length=512
         )
         for start in range(0, mfcc.shape[1] - CLIP + 1, CLIP):
