@@ -104,7 +104,7 @@ def _own_copy(module: str, package: str | None) -> Path:
 
 
 def _root() -> Path:
-    """Where numba is told to keep its caches; else with the features."""
+    """Where numba's own settings put its caches; else beside the features."""
     return expanded(os.environ.get("NUMBA_CACHE_DIR") or user_cache() / "numba") / "artistid"
 
 

@@ -164,7 +164,7 @@ def unencoded(base: Features, name: str) -> Features:
 
 
 def check_seconds(setting: str, value: Any, most: float = LONGEST_S) -> None:
-    """Raises ArtistidError for what is no number of seconds above 0."""
+    """Raises ArtistidError for a value that is not a number of seconds above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
         raise ArtistidError(f"features.{setting}={value} is out of range: expected seconds above 0, at most {most:g}")
 

@@ -118,7 +118,7 @@ def build_features(description: Mapping[str, Any]) -> Features:
     try:
         kind = get_object(str(target))
         if not (isinstance(kind, type) and issubclass(kind, Features)):
-            raise TypeError("it is no class of features")
+            raise TypeError("it is not a class of features")
         return kind(**settings)
     except (ImportError, ValueError, TypeError) as error:
         raise ArtistidError(f"features={target}: {error}") from error

@@ -37,7 +37,7 @@ class Limits:
         memory_gb: of the process that decodes it, beyond what it has anyway.
 
     Raises:
-        ArtistidError: a limit that is no number above 0.
+        ArtistidError: a limit that is not a number above 0.
     """
 
     hours: float = 12.0

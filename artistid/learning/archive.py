@@ -66,12 +66,12 @@ def readable(path: Path, where: str, trust: Trust = ()) -> Iterator[None]:
     except OSError as error:
         raise ArtistidError(f"{where} cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
-        raise ArtistidError(f"{where} cannot be read: it is no checkpoint, and nothing was run: {error}") from error
+        raise ArtistidError(f"{where} cannot be read: it is not a checkpoint, and nothing was run: {error}") from error
     others = sorted(name for name in names if not NAMED.fullmatch(name))
     foreign = [name for name in others if not is_within(name.replace(" ", "."), trust)]
     if foreign:
         raise ArtistidError(
-            f"{where} cannot be read: it is no checkpoint, or holds more than weights and plain values, of which "
+            f"{where} cannot be read: it is not a checkpoint, or holds more than weights and plain values, of which "
             f"nothing was run: {shown(foreign[0].replace(' ', '.'))}{way_to_trust(foreign[0].replace(' ', '.'))}"
         )
     with torch.serialization.safe_globals([_found(name, where) for name in others]):

@@ -105,8 +105,8 @@ class Pretrained:
                 f"{here.get('_target_', 'no network')}"
             )
         features: Features = build(config.features, "features")
-        if told := differences(specification.build_features().description(), features.description()):
-            raise ArtistidError(f"init_from={path} has learned from other features: {_told('features', told)}")
+        if different := differences(specification.build_features().description(), features.description()):
+            raise ArtistidError(f"init_from={path} has learned from other features: {_in_words('features', different)}")
         try:
             network = network_of(specification, weights, named(path), trusted(config))
         except ArtistidError as error:
@@ -126,8 +126,8 @@ class Pretrained:
 
     def recordings_seen(self, subsets: Mapping[str, Catalog], store: Store) -> dict[str, list[str]]:
         """Track ids in validation and test that it was trained on, under whatever label; warns of them."""
-        told = self.specification.heard()
-        heard = Recordings(told["recordings"], told["fingerprints"], self.specification.build_features())
+        pretraining = self.specification.heard()
+        heard = Recordings(pretraining["recordings"], pretraining["fingerprints"], self.specification.build_features())
         heard.warn_if_deaf("init_from")
         seen = {subset: heard.among(subsets[subset], store) for subset in ("val", "test")}
         for subset, track_ids in seen.items():
@@ -183,8 +183,8 @@ class Pretrained:
 
     def unfit(self, settings: Mapping[str, Any], fault: str) -> ArtistidError:
         """The error of a network that the weights don't fit, by its settings where they differ, else by the fault."""
-        told = _told("model.network", differences(self.specification.network, settings)) or fault
-        return ArtistidError(f"init_from={self.path} is a network of another shape: {told}")
+        difference = _in_words("model.network", differences(self.specification.network, settings))
+        return ArtistidError(f"init_from={self.path} is a network of another shape: {difference or fault}")
 
 
 def _sha256(path: Path) -> str:
@@ -199,7 +199,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _told(prefix: str, different: Mapping[str, tuple[Any, Any]]) -> str:
+def _in_words(prefix: str, different: Mapping[str, tuple[Any, Any]]) -> str:
     return "; ".join(f"{prefix}.{name} is {there} there, {here} here" for name, (there, here) in different.items())
 
 

@@ -134,9 +134,9 @@ class NetworkSystem:
             epochs = thaw_epochs(settings["thaw"], list(stages_of(network)))
             pretrained.hand_over(network, self.specification, settings["head"])
             self.thawing = Thawing(epochs, settings["lr_factor"], settings["batch_norm"])
-            told = {name: value for name, value in pretrained.plain().items() if name not in NOTHING_BEFORE}
+            lineage = {name: value for name, value in pretrained.plain().items() if name not in NOTHING_BEFORE}
             self.begun_with = {
-                **told,
+                **lineage,
                 "thawed_at": epochs,
                 "seen_in_pretraining": pretrained.recordings_seen(data.subsets, data.store),
             }

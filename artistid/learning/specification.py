@@ -171,7 +171,7 @@ class Specification:
         _check_whole(clip_spec.frames, "clip.frames")  # whole songs have none, and are not for networks
         if not isinstance(clip_spec.name, str) or {type(clip_spec.keep_last), type(clip_spec.pad_short)} != {bool}:
             raise ArtistidError(
-                "clip is to have a name that is text, and keep_last and pad_short that are true or false"
+                "clip needs a name that is text, and keep_last and pad_short that are true or false"
             )
         self._check_split()
         self._check_origin()
@@ -181,7 +181,7 @@ class Specification:
         if not self.split:  # nothing is known of it
             return
         if self.split.keys() != {"rule", "seed", "subsets"} or not isinstance(self.split["subsets"], dict):
-            raise ArtistidError("split is to have a rule, a seed and subsets")
+            raise ArtistidError("split needs a rule, a seed and subsets")
         if others := [subset for subset in self.split["subsets"].values() if subset not in SUBSETS]:
             raise ArtistidError(f"split has a subset {shown(others[0])}, expected one of {', '.join(SUBSETS)}")
 
@@ -230,7 +230,7 @@ class Specification:
 
 def _check_texts(value: Any, name: str) -> None:
     if not isinstance(value, list) or not all(isinstance(each, str) and _is_unicode(each) for each in value):
-        raise ArtistidError(f"{name} is no list of text")
+        raise ArtistidError(f"{name} is not a list of text")
 
 
 def _is_unicode(text: str) -> bool:
@@ -299,7 +299,7 @@ def _check_features(features: Any, trust: Trust) -> None:
 
 
 def check_features_class(target: Any, trust: Trust, kinds: tuple[type, ...] = (Features,)) -> None:
-    """Raises ArtistidError for a name of what is no class of features, neither ours nor a trusted package's."""
+    """Raises ArtistidError where a name is not that of a class of features, of ours or of a trusted package."""
     if not issubclass(find_class(target, FEATURES_HOMES, trust, "class of features"), kinds):
         raise ArtistidError(f"it would call {target!r}, which is no part of artistid that makes features")
 
@@ -330,7 +330,7 @@ def load_checkpoint(path: str | Path, trust: Trust = ()) -> tuple[Specification,
         weights: of the network, by parameter name; of a file, they are memory-mapped.
 
     Raises:
-        ArtistidError: no such file, or a file that is no checkpoint of this package.
+        ArtistidError: no such file, or one that is not a checkpoint of this package.
     """
     path = expanded(path)
     where = named(path)

@@ -33,7 +33,7 @@ def mfcc_mean_and_covariance(rows: NDArray[np.floating], descriptors: Descriptor
 
 
 def mfcc_rows(rows: NDArray[np.floating], descriptors: Descriptors, every: int = 5) -> NDArray[np.floating]:
-    """Every so manieth of a clip's MFCC rows ``(n, n_mfcc)``: neighbours, whose windows overlap, say much the same."""
+    """A clip's MFCC rows ``(n, n_mfcc)``, one in ``every``: neighbours, whose windows overlap, are much alike."""
     return rows[::every, descriptors.mfcc]
 
 
@@ -47,7 +47,7 @@ class FrameMixtures(ScoringClassifier):
         n_components: of each mixture.
         covariance_type: ``full`` or ``diag``.
         most_rows: of an artist, drawn at random where there are more.
-        max_iter: steps of expectation and maximisation; what has not converged by then is told.
+        max_iter: steps of expectation and maximisation; a warning says what has not converged by then.
         reg_covar: added to the variances, of standardised rows.
         random_state: of the draw and of the mixtures' beginnings.
     """
@@ -78,7 +78,7 @@ class FrameMixtures(ScoringClassifier):
         width = X.std(axis=0, dtype=np.float64)
         self.width_ = np.where(width > 0, width, 1)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # told once for all mixtures
+            warnings.simplefilter("ignore", ConvergenceWarning)  # one warning for all mixtures, below
             self.mixtures_ = [self._fit_one(X[y == each], random) for each in self.classes_]
         self.n_iter_ = max(mixture.n_iter_ for mixture in self.mixtures_)
         if unfinished := sum(not mixture.converged_ for mixture in self.mixtures_):

@@ -1,7 +1,7 @@
 """A modern classical system: statistics of many descriptors over a song or a clip, and a support vector machine.
 
 The kind of system that a library such as librosa makes everyone's first attempt (Tzanetakis & Cook 2002 began it).
-No study says what it is to be given, so that it is fitted on what it is to name: songs, or clips of one length.
+No study fixes what it is given, so it is fitted on what it will name: songs, or clips of one length.
 """
 
 from __future__ import annotations
