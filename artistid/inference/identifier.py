@@ -101,7 +101,7 @@ class Identifier:
             ArtistidError: no such folder, or not what was written there.
         """
         if not expanded(folder).is_dir():
-            raise ArtistidError(f"{folder} is not a folder here; a model of the Hugging Face Hub has to be downloaded first")
+            raise ArtistidError(f"{folder} is not a folder here; a model of the Hugging Face Hub is downloaded first")
         return cls.from_checkpoint(folder, device, trust)
 
     def save_pretrained(self, folder: str | Path) -> None:
