@@ -274,8 +274,8 @@ class Identifier:
         yield from sound.remarks
         if clips.padded:
             yield (
-                f"it is only {sound.duration_s:.2g} s long: it was padded with silence to the {self.clip_seconds:.3g} s "
-                "of a clip that the network was trained on"
+                f"it is only {sound.duration_s:.2g} s long: it was padded with silence to the "
+                f"{self.clip_seconds:.3g} s of a clip that the network was trained on"
             )
         if not sound.silent and (remark := self.features.remark(sound.array)):
             yield remark
