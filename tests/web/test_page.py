@@ -342,6 +342,7 @@ class TestNetworkOfSamples:
             specification_of(frames=32),
             features=RawSamples().description(),
             network={"_target_": f"{Loudness.__module__}.{Loudness.__name__}"},
+            split={"rule": "album", "seed": 0, "subsets": {}},
             vote="mean_probability",
         )
         service = SongService(Identifier(specification, Loudness(), "cpu"), MAX_MINUTES, top=3)
@@ -480,6 +481,23 @@ class TestLooks:
         assert not opened.page.evaluate(wide)
         assert opened.page.locator("#axis span").count() >= 2
         opened.page.close()
+
+    def test_follows_the_colour_scheme_and_its_change(self, opened: Opened, medley: Path) -> None:
+        opened.choose(medley)
+        opened.answered()
+        opened.mapped()
+        for scheme in ("light", "dark"):
+            opened.page.emulate_media(color_scheme=scheme)
+            paper, ink = (
+                sum(map(int, re.findall(r"\d+", opened.page.evaluate(f"getComputedStyle(document.body).{part}"))))
+                for part in ("backgroundColor", "color")
+            )
+            assert (ink < paper) == (scheme == "light")
+            assert abs(ink - paper) > 400  # of 765
+            opened.until(
+                "getComputedStyle(map.querySelector('.legendtext')).fill === getComputedStyle(document.body).color"
+            )
+        assert opened.complaints == []
 
     def test_all_can_be_reached_by_keyboard_and_has_a_name(self, opened: Opened, medley: Path) -> None:
         opened.choose(medley)

@@ -66,7 +66,7 @@ async function showMap({place, songs}, coloured, palette) {
     margin: {l: 10, r: 10, t: 40, b: 10},
     legend: {orientation: "h", itemsizing: "constant", x: 0, y: 0, yanchor: "top", traceorder: "reversed"},
     hoverlabel: {align: "left"},
-    font: {color: ink},
+    font: {color: ink, family: getComputedStyle(document.body).fontFamily},
     paper_bgcolor: NONE,
     plot_bgcolor: NONE,
     modebar: {bgcolor: NONE, color: colour("quiet"), activecolor: ink},
