@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import nbformat
 import papermill
 import pytest
 
@@ -38,8 +38,8 @@ def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_no_published_figure_stands_beside_scores_that_mean_nothing() -> None:
     """Of the reduced sweep of 03, on other music than the paper's."""
-    cells = nbformat.read(NOTEBOOKS / "03_results.ipynb", 4).cells
-    shown = str([cell.outputs for cell in cells if cell.cell_type == "code"])
+    cells = json.loads((NOTEBOOKS / "03_results.ipynb").read_text(encoding="utf-8"))["cells"]
+    shown = str([cell.get("outputs") for cell in cells])
     assert "average" in shown
     assert "published" not in shown
 

@@ -336,7 +336,7 @@ class Loudness(nn.Module):
 class TestNetworkOfSamples:
     """A network that is given no spectrogram, and whose artists are ranked by their mean probability."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def heard(self, browser: Any, medley: Path) -> Iterator[Opened]:
         specification = replace(
             specification_of(frames=32),
