@@ -74,7 +74,10 @@ def verdict(answer: Identification) -> str:
         )
     if answer.threshold is None or answer.score >= answer.threshold:
         return NOBODY
-    return f"{NOBODY}: most like {printable(first.artist)}, but {answer.score:.2f} is less than {answer.threshold:.2f}"
+    return (
+        f"{NOBODY}: most like {printable(first.artist)}, but the score, {answer.score:.3f}, is below the threshold of "
+        f"{answer.threshold:.3f}"
+    )
 
 
 def _show_similar(console: Console, answer: Similar) -> None:

@@ -49,7 +49,7 @@ def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
         "split": specification.split["rule"],
         "clip_seconds": f"{identifier.clip_seconds:.3g}",
         "max_khz": f"{identifier.features.f_max / 1000:.3g}",
-        "threshold": None if open_set is None else f"{open_set.threshold:.2f}",
+        "threshold": None if open_set is None else f"{open_set.threshold:.3f}",
         "max_upload_mb": f"{max_upload_mb:g}",
         "max_minutes": f"{service.max_minutes:g}",
         "n_compared": None if service.neighbourhood is None else len(service.neighbourhood.collection),

@@ -29,7 +29,7 @@ function verdict(answer) {
 function reason({artist, silent, score, threshold, top: [first]}) {
   if (artist !== null) return `${percent(first.share)} of its clips name this artist; probability ${first.probability.toFixed(2)}.`;
   if (silent) return "It is silent, so no artist is named.";
-  return `Most like ${first.artist}, but the score, ${score.toFixed(2)}, is below the threshold of ${threshold.toFixed(2)}.`;
+  return `Most like ${first.artist}, but the score, ${score.toFixed(3)}, is below the threshold of ${threshold.toFixed(3)}.`;
 }
 
 const sentence = words => `${words[0].toUpperCase()}${words.slice(1)}.`;
