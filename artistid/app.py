@@ -53,7 +53,7 @@ def app(config: DictConfig) -> None:
         with Scratch() as scratch:
             queue = UploadQueue(service, settings["max_upload_mb"], scratch)
             server = Server(application(queue, names), partial(_stop, queue), settings["proxies"])
-            say(f"listening at {_address(listening)} (Ctrl-C ends it)")
+            say(f"listening at {_address(listening)} (Ctrl-C stops it)")
             server.run([listening])
     if server.stopped_by:
         sys.exit(128 + server.stopped_by)

@@ -37,7 +37,7 @@ def embed(config: DictConfig) -> Path:
     """
     require_path(config, "checkpoint", "the best.ckpt of a run folder")
     if config.audio and config.get("data"):
-        raise ArtistidError("audio and data are both set: a collection is of files or of a source, not of both")
+        raise ArtistidError("audio and data are both set: expected one of them, or neither")
     out = _checked_out(config)
     identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
     identifier.check_embeds()
@@ -48,7 +48,7 @@ def embed(config: DictConfig) -> Path:
     with drafting(out, Origin.of(identifier), source.paths, keep) as draft:
         new = [path for path in source.paths if not draft.has(path)]
         if there := len(source.paths) - len(new):
-            log.info("%d of %d songs are there already", there, len(source.paths))
+            log.info("%d of %d songs are embedded already", there, len(source.paths))
 
         def embedded(path: Path, sound: SongFeatures) -> EmbeddedSong:
             return embed_song(identifier, path, sound)
@@ -59,11 +59,11 @@ def embed(config: DictConfig) -> Path:
         n_songs = draft.finish({absolute(path): source.track(path) for path in source.paths})
     source.log_names()
     if not n_songs:
-        raise ArtistidError(f"none of {failed} songs could be embedded, see above: {printable(out)} is not written")
+        raise ArtistidError(f"none of {failed} songs could be embedded, see above, so {printable(out)} was not written")
     log.info("%s: %d songs", printable(out), n_songs)
     if failed:
         raise ArtistidError(
-            f"{failed} of {failed + n_songs} songs could not be embedded, see above; {printable(out)} has the others"
+            f"{failed} of {failed + n_songs} songs could not be embedded, see above; the others are in {printable(out)}"
         )
     return out
 

@@ -44,7 +44,7 @@ def export(config: DictConfig) -> None:
     except OSError as error:
         raise ArtistidError(f"to={to} cannot be written: {error}") from error
     except torch.onnx.errors.OnnxExporterError as error:
-        raise ArtistidError(f"{type(network).__name__} cannot be written in ONNX's operations: {error}") from error
+        raise ArtistidError(f"{type(network).__name__} cannot be converted to ONNX: {error}") from error
     _show(network, specification, to, difference)
 
 
@@ -63,10 +63,11 @@ def _show(network: nn.Module, specification: Specification, to: Path, difference
     embeds = isinstance(network, EmbeddingNetwork)
     lines = (
         f"{to}: {size_in_words(to.stat().st_size)}",
-        f"from samples at {rate} Hz to the probability of {len(specification.artists)} artists, for the song and "
-        f"each clip of {specification.clip['name']}",
-        "and to the song's embedding" if embeds else f"without an embedding: {name} has no bottleneck",
-        f"ONNX Runtime and PyTorch differ by {difference:.1e} at most, in songs of "
+        f"input: samples at {rate} Hz",
+        f"outputs: the probability of {len(specification.artists)} artists for the song and for each clip of "
+        f"{specification.clip['name']}, "
+        + ("the song's embedding" if embeds else f"no embedding, since {name} has no bottleneck"),
+        f"ONNX Runtime and PyTorch differ by {difference:.1e} at most, for songs of "
         + ", ".join(f"{seconds:g} s" for seconds in CHECKED_SECONDS),
     )
     Console().print("\n".join(lines), soft_wrap=True, highlight=False)

@@ -49,7 +49,7 @@ def similar(config: DictConfig) -> None:
             failed = (_of_files if config.audio else _of_tracks)(config, collection, writer.write)
         writer.close()
     if failed:
-        raise ArtistidError(f"{failed} songs could not be answered, see above")
+        raise ArtistidError(f"songs that could not be answered: {failed}, see above")
 
 
 def _check(config: DictConfig) -> None:
@@ -57,10 +57,10 @@ def _check(config: DictConfig) -> None:
     require_choice("view", config.view, VIEWS)
     n_queries = bool(config.audio) + bool(config.track)
     if config.view == "retrieval" and n_queries:
-        raise ArtistidError("view=retrieval takes its queries from the collection: audio and track are not for it")
+        raise ArtistidError("view=retrieval takes its queries from the collection: expected neither audio nor track")
     if config.view != "retrieval" and n_queries != 1:
-        found = "both are" if n_queries else "neither is"
-        raise ArtistidError(f"of audio=PATH and track=ID, one is needed as the query: {found} set")
+        found = "both" if n_queries else "neither"
+        raise ArtistidError(f"expected audio=PATH or track=ID as the query, found {found}")
     if not config.track:
         require_path(config, "checkpoint", "the network that the collection was made with")
 

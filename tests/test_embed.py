@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -137,15 +138,9 @@ def test_folders_say_what_tags_do_not(
         Path(stray): ("", ""),
         Path(single): ("", ""),
     }
-    assert "artists of 2 files by their tags, of 4 by their folders" in said
-    assert (
-        f"4 files whose tags name no artist are named by their folders, artist/album/track below {music}, as by 2 "
-        "artists: artist1, artist2"
-    ) in said
-    assert (
-        f"2 of 8 files have no artist, neither by their tags nor by a folder below one that audio names: {stray}"
-        in said
-    )
+    assert "2 files are named by their tags, 4 by their folders" in said
+    assert re.search(f"4 files have no artist in their tags .* below {music}; artists: 2, artist1, artist2", said)
+    assert re.search(f"2 of 8 files have no artist.*: {stray}", said)
 
 
 def test_an_untagged_folder_is_named_as_by_the_source(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
@@ -178,7 +173,7 @@ def test_what_fails_is_told_and_the_rest_is_done(
     collection = Collection.read(tmp_path / "c.parquet")
     assert len(collection) == 7  # six, and the short one
     assert f"{music}/no music.mp3" in error
-    assert f"{music}/silence.wav: it is silence" in error
+    assert f"{music}/silence.wav: it is silent" in error
     assert "2 of 9 songs could not be embedded" in error
     assert any(path.endswith(r"caf\xe9.wav") for path in collection.songs["path"])
 
@@ -213,7 +208,7 @@ def test_update_embeds_what_is_new_or_changed(
     shutil.copytree(corpus / "artist3", music / "new")
     capsys.readouterr()
     after = embed(checkpoint, out, f"audio={music}", "update=true")
-    assert "4 of 11 songs are there already" in capsys.readouterr().out
+    assert "4 of 11 songs are embedded already" in capsys.readouterr().out
     afresh = embed(checkpoint, tmp_path / "afresh.parquet", f"audio={music}")
     assert sorted(after.songs["path"]) == sorted(afresh.songs["path"])
     rows = [afresh.songs["path"].tolist().index(path) for path in after.songs["path"]]
@@ -238,7 +233,7 @@ def test_an_interrupted_run_goes_on(
         interrupted()
     assert not out.exists()
     collection = embed(checkpoint, out, f"audio={corpus}/artist1")
-    assert "4 of 6 songs are there already" in capsys.readouterr().out
+    assert "4 of 6 songs are embedded already" in capsys.readouterr().out
     assert list(collection.songs["path"]) == [str(path) for path in paths]
     assert [path.name for path in tmp_path.iterdir()] == ["c.parquet"]
 

@@ -15,15 +15,18 @@ import numpy as np
 import onnxruntime
 import pytest
 import soundfile
+import torch
 
 from artistid import __version__
 from artistid.inference import onnx_file
 from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.specification import CHECKPOINT_KEY
 from tests.corpus import make_song
 from tests.inference.networks import ARTISTS, save_checkpoint
 from tests.verbs import run_verb, train
 
 README = Path(__file__).parents[1] / "README.md"
+THRESHOLD = 0.99
 ALONE = "\nimport sys\nassert not {'torch', 'artistid'} & set(sys.modules)\n"
 
 
@@ -32,6 +35,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``best.ckpt``, ``new/model.onnx`` that the command made of it, and what it printed, ``out.txt``."""
     folder = tmp_path_factory.mktemp("exported")
     checkpoint = save_checkpoint(folder / "best.ckpt")
+    content = torch.load(checkpoint, weights_only=True)
+    content[CHECKPOINT_KEY]["open_set"] = {"threshold": THRESHOLD, "accepted": 0.95, "n_songs": 6}
+    torch.save(content, checkpoint)
     with (folder / "out.txt").open("w", encoding="utf-8") as out, redirect_stdout(out), redirect_stderr(out):
         run_verb("export", f"checkpoint={checkpoint}", f"to={folder / 'new' / 'model.onnx'}")
     return folder
@@ -57,8 +63,10 @@ def test_readme_snippet_needs_neither_torch_nor_this_package(exported: Path, tmp
     said = onnx_file.expect(classifier.network, classifier.specification, samples)
     best = said["ranking"][0]
     votes = (said["clip_probability"].argmax(axis=1) == best).mean()
-    assert len(lines) == 3
-    assert lines[0] == f"{said['probability'][best]:.0%} {ARTISTS[best]}, {votes:.0%} of the clips"
+    assert said["probability"][best] < THRESHOLD
+    assert len(lines) == 4
+    assert lines[0] == "none of them"
+    assert lines[1] == f"{said['probability'][best]:.0%} {ARTISTS[best]}, {votes:.0%} of the clips"
 
 
 def test_the_file_says_what_a_caller_must_know(exported: Path) -> None:
@@ -68,6 +76,9 @@ def test_the_file_says_what_a_caller_must_know(exported: Path) -> None:
     assert float(about["clip_seconds"]) == 1.024
     assert about["vote"] == "majority"
     assert about["artistid_version"] == __version__
+    assert float(about["threshold"]) == THRESHOLD
+    [table] = re.findall(r"is in the file's metadata.*?\n\n(.*?)\n\n", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(about)
 
 
 def test_nothing_of_this_machine_is_in_the_file(exported: Path) -> None:
@@ -77,10 +88,11 @@ def test_nothing_of_this_machine_is_in_the_file(exported: Path) -> None:
 
 
 def test_what_it_prints_and_writes(exported: Path) -> None:
-    about, where, embedding, difference = (exported / "out.txt").read_text(encoding="utf-8").splitlines()
+    about, given, outputs, difference = (exported / "out.txt").read_text(encoding="utf-8").splitlines()
     assert re.search(r"model\.onnx: \d\.\d MB", about)
-    assert "from samples at 16000 Hz to the probability of 3 artists" in where
-    assert embedding == "and to the song's embedding"
+    assert given == "input: samples at 16000 Hz"
+    assert "probability of 3 artists" in outputs
+    assert outputs.endswith("the song's embedding")
     assert float(re.findall(r"differ by (\S+) at most", difference)[0]) < 1e-4
     assert [path.name for path in (exported / "new").iterdir()] == ["model.onnx"]
 

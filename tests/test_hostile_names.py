@@ -142,8 +142,8 @@ def test_other_programs_get_names_as_they_are(
     out = os.fsdecode(capfdbinary.readouterr().out)
     if format_ == "csv":
         rows = list(csv.DictReader(io.StringIO(out, newline="")))
-        assert {row["path"] for row in rows} == {str(song)}
-        assert {row["artist"] for row in rows} == set(ARTISTS)
+        assert {row["name"] for row in rows} == {str(song)}
+        assert {row["top.artist"] for row in rows} == set(ARTISTS)
     else:
         answer = json.loads(out)
         answer = answer[0] if format_ == "json" else answer

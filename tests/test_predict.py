@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
+import torch
 
 from tests.corpus import make_song, write_audio
 from tests.verbs import run_verb
+
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads(files("artistid.inference").joinpath("identification.schema.json").read_text("utf-8"))
+)
 
 
 @pytest.fixture
 def checkpoint(trained: Path) -> Path:
     return trained / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture
+def strict(checkpoint: Path, tmp_path: Path) -> Path:
+    """The same network, of a threshold that no song reaches."""
+    return changed(checkpoint, tmp_path / "strict.ckpt", {"threshold": 1.0, "accepted": 0.95, "n_songs": 6})
+
+
+@pytest.fixture
+def without_threshold(checkpoint: Path, tmp_path: Path) -> Path:
+    """The same network, as an older version wrote it."""
+    return changed(checkpoint, tmp_path / "old.ckpt", None)
+
+
+def changed(checkpoint: Path, to: Path, open_set: dict[str, Any] | None) -> Path:
+    content = torch.load(checkpoint, weights_only=True)
+    content["artistid"]["open_set"] = open_set
+    torch.save(content, to)
+    return to
 
 
 @pytest.fixture
@@ -44,6 +71,8 @@ def answers(checkpoint: Path, audio: object, capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
     predict(checkpoint, audio, "format=json")
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    for answer in found:
+        SCHEMA.validate(answer)
     return found
 
 
@@ -63,18 +92,31 @@ def test_a_folder_as_json(checkpoint: Path, music: Path, capsys: pytest.CaptureF
         assert answer["timeline"][0]["start_s"] == 0
 
 
-def test_json_lines_and_csv_say_the_same(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    expected = answers(checkpoint, music, capsys)
-    predict(checkpoint, music, "format=jsonl")
+def test_json_lines_and_csv_say_the_same(strict: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = answers(strict, music, capsys)
+    predict(strict, music, "format=jsonl")
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == expected
-    predict(checkpoint, music, "format=csv", "top=2")
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert len(rows) == 6
-    for row, (answer, rank) in zip(rows, [(each, rank) for each in expected for rank in (1, 2)], strict=True):
-        candidate = answer["top"][rank - 1]
-        assert (row["path"], row["rank"], row["artist"]) == (answer["name"], str(rank), candidate["artist"])
-        assert float(row["probability"]) == pytest.approx(candidate["probability"], abs=1e-5)
-        assert row["answer"] == (answer["artist"] or "none of them")
+    predict(strict, music, "format=csv")
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out), keep_default_na=False)
+    of_song = [name for name in expected[0] if name not in ("top", "timeline")]
+    from_json = pd.json_normalize(expected, "top", of_song, record_prefix="top.").fillna("")
+    from_json["warnings"] = from_json["warnings"].map("; ".join)
+    assert set(found) == set(from_json)
+    assert len(found) == 9
+    pd.testing.assert_frame_equal(found, from_json[list(found)], check_dtype=False)
+    assert set(found["artist"]) == {""}, "none of them, which is null in JSON"
+
+
+def test_the_schema_says_what_json_has_and_no_more(
+    without_threshold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SCHEMA.check_schema(SCHEMA.schema)
+    write_audio(tmp_path / "silence.wav", np.zeros(16000, np.float32))
+    [answer] = answers(without_threshold, tmp_path / "silence.wav", capsys)
+    assert (answer["artist"], answer["threshold"]) == (None, None)
+    assert list(answer) == list(SCHEMA.schema["properties"]) == SCHEMA.schema["required"]
+    for wrong in ({"score": 1.5}, {"artist": 3}, {"more": True}, {"top": []}):
+        assert not SCHEMA.is_valid(answer | wrong)
 
 
 def test_the_table_is_for_people(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +125,8 @@ def test_the_table_is_for_people(checkpoint: Path, music: Path, capsys: pytest.C
     assert f"{music}/b.mp3  0:03" in out
     assert "artist  " in out
     assert "0:00–" in out
-    assert sum(line.endswith("% ") for line in out.splitlines()) == 2
+    assert ["artist", "clips", "probability"] in map(str.split, out.splitlines())
+    assert sum(bool(re.match(r" artist\d +\d+% +0\.\d{3} $", line)) for line in out.splitlines()) == 2
     assert err == ""
     predict(checkpoint, music / "b.mp3", "timeline=false")
     assert "0:00–" not in capsys.readouterr().out

@@ -16,9 +16,10 @@ SONG = Identification(
     name="a/Ö.mp3",
     duration_s=75.4,
     artist="Ö",
-    top=(Candidate("Ö", 0.75, 1.0), Candidate("P", 0.25, 0.0)),
     score=0.75,
     threshold=None,
+    vote="majority",
+    top=(Candidate(1, "Ö", 0.75, 1.0), Candidate(2, "P", 0.25, 0.0)),
     timeline=(Segment(0.0, 75.4, "Ö", 0.75),),
     warnings=("odd",),
 )
@@ -50,9 +51,11 @@ def test_json_lines_are_complete_one_by_one() -> None:
 
 def test_csv_has_a_row_per_artist() -> None:
     header, first, second = written("csv", 1).splitlines()
-    assert header == "path,duration_s,answer,score,threshold,rank,artist,probability,share,warnings"
-    assert first == "a/Ö.mp3,75.400,Ö,0.750000,,1,Ö,0.750000,1.000000,odd"
-    assert second == "a/Ö.mp3,75.400,Ö,0.750000,,2,P,0.250000,0.000000,odd"
+    assert header == (
+        "name,duration_s,artist,score,threshold,vote,warnings,top.rank,top.artist,top.probability,top.share"
+    )
+    assert first == "a/Ö.mp3,75.4,Ö,0.75,,majority,odd,1,Ö,0.75,1.0"
+    assert second == "a/Ö.mp3,75.4,Ö,0.75,,majority,odd,2,P,0.25,0.0"
 
 
 def test_a_table_has_the_timeline_unless_it_is_not_wanted() -> None:

@@ -79,7 +79,7 @@ def test_its_own_recording_is_left_out_and_told(
         assert {each["artist"]: each["songs"] for each in answer["artists"]} == {
             **{"artist1": 5, "artist2": 6, "artist3": 6}
         }
-        assert "there are only 17 songs to compare it with: all are listed" in answer["warnings"]
+        assert "the collection has only 17 other songs: all are listed" in answer["warnings"]
     assert [each["track_id"] for each in of_copy["songs"]] == [each["track_id"] for each in of_track["songs"]]
     run_verb("similar", f"checkpoint={checkpoint}", f"collection={collection}", f"audio={copy}")
     assert "left out, as its own recording: artist1/album1/song2" in capsys.readouterr().out
@@ -100,7 +100,7 @@ def test_without_the_same_artist(ask: Any, tmp_path: Path) -> None:
     unknown = tmp_path / "untagged.wav"
     write_audio(unknown, make_song(2, np.random.default_rng(98), 4))
     [answer] = ask(f"audio={unknown}", "same_artist=false", "top=3")
-    assert "nothing says who made it: songs of its artist could not be left out" in answer["warnings"]
+    assert any("artist is unknown" in warning for warning in answer["warnings"])
 
 
 def test_several_tracks_as_csv_and_table(
@@ -133,9 +133,9 @@ def test_songs_that_fail_do_not_stop_the_others(
     told = capsys.readouterr()
     [answer] = [json.loads(line) for line in told.out.splitlines()]
     assert answer["query"].endswith("c song.wav")
-    assert "a silence.wav: it is silence" in told.err
+    assert "a silence.wav: it is silent" in told.err
     assert "b text.mp3" in told.err
-    assert "2 songs could not be answered" in told.err
+    assert "could not be answered: 2" in told.err
 
 
 def test_another_network_is_refused(
@@ -161,10 +161,10 @@ def test_the_same_network_in_a_folder_is_welcome(ask: Any, checkpoint: Path, cor
     [
         (("collection=null",), "collection=PATH is missing"),
         (("collection=none.parquet", "track=x"), "collection=none.parquet does not exist"),
-        ((), "of audio=PATH and track=ID, one is needed as the query: neither is set"),
+        ((), "audio=PATH or track=ID as the query, found neither"),
         (("track=x", "audio=y"), "both are set"),
         (("audio=y", "checkpoint=null"), "checkpoint=PATH is missing"),
-        (("track=nobody",), "track=nobody is none of the 18 songs"),
+        (("track=nobody",), "track=nobody is not in collection="),
         (("track=x", "view=map"), "view=map: expected one of songs, matches, retrieval"),
         (("track=x", "format=xml"), "format=xml: expected one of table, json"),
         (("track=x", "top=0"), "top=0: expected a whole number from 1"),

@@ -173,7 +173,7 @@ class Collection:
         try:
             with pq.ParquetFile(path) as file:
                 origin = Origin.of_file(path)
-                lacking = [] if origin else ["what made its embeddings"]
+                lacking = [] if origin else ["the metadata that says what made its embeddings"]
                 lacking += [name for name in COLUMNS if name not in file.schema_arrow.names]
                 if origin is None or lacking:
                     raise ArtistidError(
@@ -215,9 +215,9 @@ class Collection:
         rows = np.flatnonzero(self.songs["track_id"].to_numpy() == track_id)
         if not len(rows):
             near = [name for name in self.songs["track_id"] if track_id.casefold() in name.casefold()]
-            hint = f"; near it are {abbreviate(near, 5)}" if near else ""
+            hint = f"; similar ones are {abbreviate(near, 5)}" if near else ""
             raise ArtistidError(
-                f"track={track_id} is none of the {len(self)} songs of collection={printable(self.path)}{hint}"
+                f"track={track_id} is not in collection={printable(self.path)}, which has {len(self)} songs{hint}"
             )
         return int(rows[0])
 
@@ -288,7 +288,7 @@ class Collection:
         columns = [table[name].combine_chunks() for name in CLIP_COLUMNS]
         counts, *others = (pc.list_value_length(column).to_numpy() for column in columns)
         if not all(np.array_equal(counts, lengths) for lengths in others):
-            raise ArtistidError(f"{where} is damaged: it has songs whose lists of clips are not of one length")
+            raise ArtistidError(f"{where} is damaged: the lists of clips of a song differ in length")
         start_s, end_s, vectors = (column.flatten() for column in columns)
         row = np.repeat(np.arange(len(table)), counts)
         clips = ClipTable(row, start_s.to_numpy(), end_s.to_numpy(), _matrix(vectors))
@@ -347,7 +347,7 @@ def _fault_of(file: pq.ParquetFile, n_bytes: int) -> str:
         for column in range(file.metadata.num_columns)
     )
     if max(values, file.metadata.num_rows * units.list_size) > MOST_VALUES_PER_BYTE * n_bytes:
-        return f"it claims {values} values, and has {n_bytes} bytes"
+        return f"it claims to hold {values} values, in {n_bytes} bytes"
     return ""
 
 

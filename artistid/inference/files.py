@@ -42,9 +42,7 @@ def _named(name: str, setting: str) -> list[Path]:
     if path.is_dir():
         return _search([path], where, "is a folder without audio files")
     if what := no_file(path):
-        raise ArtistidError(
-            f"{where} is {what}: expected a file, which can be read from any place; write it to one first"
-        )
+        raise ArtistidError(f"{where} is {what}: expected a file; save it to one first")
     if path.exists():
         path = _known_to_all(path)
         return read_playlist(path) if path.suffix.lower() in PLAYLISTS else [path]

@@ -42,7 +42,7 @@ class SongNetwork(nn.Module):
         super().__init__()
         if not isinstance(features, LogMel):
             raise ArtistidError(
-                f"only networks that are given features=logmel can be exported: this one has features={features.name}"
+                f"only networks with features=logmel can be exported: this one has features={features.name}"
             )
         self.network = network
         self.count = Count(vote)
@@ -89,7 +89,7 @@ class Count(nn.Module):
     def __init__(self, vote: str) -> None:
         super().__init__()
         if vote not in VOTES:
-            raise ArtistidError(f"vote={vote} cannot be exported: a file for ONNX counts by {', '.join(VOTES)}")
+            raise ArtistidError(f"vote={vote} cannot be exported to ONNX: expected one of {', '.join(VOTES)}")
         self.vote = vote
 
     def forward(self, probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -211,7 +211,7 @@ class Cut(nn.Module):
     def __init__(self, features: LogMel, clip_spec: ClipSpec) -> None:
         super().__init__()
         if clip_spec.frames is None:
-            raise ArtistidError(f"clip={clip_spec.name}: a network is given clips of one length")
+            raise ArtistidError(f"clip={clip_spec.name} cannot be exported: expected clips of a fixed length")
         self.sample_rate = features.sample_rate
         self.frames = clip_spec.frames
         self.left_out = 0 if clip_spec.keep_last else 1

@@ -13,20 +13,31 @@ from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.voting import VoteCount, count_votes
 from artistid.inference.outputs import ClipOutputs
 
+# Which of a candidate's numbers a vote ranks by. Others, such as the mean log-probability, are not shown.
+RANKED_BY = {"majority": "share", "confident": "share", "mean_probability": "probability"}
+
 
 @dataclass(frozen=True)
 class Candidate:
     """One of the artists that a song may be by.
 
     Attributes:
+        rank: from 1, by the vote that the network was trained for.
         artist: name.
         probability: mean over the clips that voted.
         share: of the clips that voted, those that named this artist.
     """
 
+    rank: int
     artist: str
     probability: float
     share: float
+
+
+def columns(vote: str) -> tuple[str, ...]:
+    """The numbers of a :class:`Candidate` that a list of artists shows, first the one that it is ordered by."""
+    first = RANKED_BY.get(vote, "rank")
+    return first, *(number for number in ("share", "probability") if number != first)
 
 
 @dataclass(frozen=True)
@@ -47,15 +58,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Identification:
-    """What a network says of one song.
+    """What a network says of one song, as ``identification.schema.json`` describes it to other programs.
 
     Attributes:
         name: the file's path, or ``samples``.
         duration_s: seconds of audio.
         artist: who made it; None: none of the artists that the network knows, or silence.
-        top: the first artists, by the vote that the network was trained for.
-        score: the probability of the first of them, see :mod:`artistid.evaluation.open_set`.
+        score: the probability of the first of ``top``, see :mod:`artistid.evaluation.open_set`.
         threshold: of the score, below which a song is by none of the artists; None: the checkpoint has none.
+        vote: the rule by which the artists are ranked, see :mod:`artistid.evaluation.voting`.
+        top: the first artists.
         timeline: which seconds sound like whom; what is left after the last full clip is not heard.
         warnings: what there is to know of this sound, in sentences.
     """
@@ -63,9 +75,10 @@ class Identification:
     name: str
     duration_s: float
     artist: str | None
-    top: tuple[Candidate, ...]
     score: float
     threshold: float | None
+    vote: str
+    top: tuple[Candidate, ...]
     timeline: tuple[Segment, ...]
     warnings: tuple[str, ...]
 
@@ -94,9 +107,10 @@ def identify(
         name=outputs.name,
         duration_s=outputs.duration_s,
         artist=None if nobody else candidates[0].artist,
-        top=candidates[:top],
         score=score,
         threshold=None if open_set is None else open_set.threshold,
+        vote=vote,
+        top=candidates[:top],
         timeline=tuple(_timeline(outputs, artists)),
         warnings=outputs.warnings,
     )
@@ -105,9 +119,9 @@ def identify(
 def _candidates(counted: VoteCount, artists: Sequence[str]) -> Iterator[Candidate]:
     """All artists from the first to the last."""
     votes = counted.votes[0].sum()
-    for place in np.argsort(-counted.ranking[0]):
+    for rank, place in enumerate(np.argsort(-counted.ranking[0]), start=1):
         share = float(counted.votes[0, place] / votes)
-        yield Candidate(artists[place], float(counted.probability[0, place]), share)
+        yield Candidate(rank, artists[place], float(counted.probability[0, place]), share)
 
 
 def _timeline(outputs: ClipOutputs, artists: Sequence[str]) -> Iterator[Segment]:

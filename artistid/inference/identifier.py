@@ -112,6 +112,13 @@ class Identifier:
         """
         save_folder(expanded(folder), self.specification, self._network)
 
+    def __repr__(self) -> str:
+        network, n_artists = type(self._network).__name__, len(self.artists)
+        return (
+            f"<{type(self).__name__}: {network} of {n_artists} artist{'' if n_artists == 1 else 's'}, "
+            f"clips of {self.clip_seconds:.3g} s, {self.sample_rate} Hz, {self.device}, {self.precision}>"
+        )
+
     @property
     def artists(self) -> tuple[str, ...]:
         """Whom it knows."""
@@ -209,7 +216,7 @@ class Identifier:
         batches = zip(*self._batches(sound, clips, before_batch), strict=True)
         probability, embedding = (np.concatenate(parts) for parts in batches)
         if not (np.isfinite(probability).all() and np.isfinite(embedding).all()):
-            raise ArtistidError("what the network makes of it is not finite (NaN or infinite): it cannot be relied on")
+            raise ArtistidError("the network's output for it is not finite (NaN or infinite), so there is no answer")
         return ClipOutputs(
             name=sound.name,
             duration_s=sound.duration_s,
@@ -263,21 +270,21 @@ class Identifier:
 
     def _warnings(self, sound: SongFeatures, clips: Clips) -> Iterator[str]:
         if sound.silent:
-            yield "it is silence: nothing in it is loud enough to be heard"
+            yield "it is silent: nothing in it is loud enough to hear"
         yield from sound.remarks
         if clips.padded:
             yield (
-                f"its {sound.duration_s:.2g} s are less than the {self.clip_seconds:.3g} s that the network was "
-                "trained on: it was filled up with silence"
+                f"it is only {sound.duration_s:.2g} s long: it was padded with silence to the "
+                f"{self.clip_seconds:.3g} s of a clip that the network was trained on"
             )
         if not sound.silent and (remark := self.features.remark(sound.array)):
             yield remark
 
     def _doubts(self, outputs: ClipOutputs) -> Iterator[str]:
         if outputs.trained_on:
-            yield "the network was trained on this very recording: that it knows it says little"
+            yield "the network was trained on this very recording, so recognising it proves little"
         if self._open_set is None:
-            yield "the checkpoint has no threshold for unknown artists: it always names one that it knows"
+            yield "the checkpoint has no threshold for unknown artists, so it always names one that it knows"
 
 
 def song_vector(embedding: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from artistid.errors import abbreviate
+from artistid.inference.identification import Candidate, columns
 from artistid.printing import printable
 from artistid.records import Layout, clock, table_of
 from artistid.terminal import Console
@@ -24,13 +26,16 @@ TEST_QUERIES = "songs of the test subset, of albums that were not trained on, fi
 UNKNOWN_QUERIES = "songs of artists that were not trained on find their artist"
 
 
+# A CSV file has the names of JSON, and of its list ``top`` a row each: pandas' json_normalize makes the same of JSON.
+OF_SONG = ("name", "duration_s", "artist", "score", "threshold", "vote", "warnings")
+OF_CANDIDATE = tuple(field.name for field in fields(Candidate))
+CELLS = {"rank": "{}", "share": "{:.0%}", "probability": "{:.3f}"}
+
+
 def identification_layout(timeline: bool = True) -> Layout:
     """The answer, the likeliest artists, and, with a timeline, which seconds sound like whom; CSV has no timeline."""
     return Layout(
-        (
-            *("path", "duration_s", "answer", "score", "threshold"),
-            *("rank", "artist", "probability", "share", "warnings"),
-        ),
+        (*OF_SONG, *(f"top.{name}" for name in OF_CANDIDATE)),
         _identification_rows,
         partial(_show_identification, timeline=timeline),
     )
@@ -40,8 +45,13 @@ def _show_identification(console: Console, answer: Identification, timeline: boo
     console.print(Text(f"{printable(answer.name)}  {clock(answer.duration_s)}", style="bold"))
     console.print(Text(f"  {verdict(answer)}"))
     _show_warnings(console, answer.warnings)
-    rows = [(artist.artist, f"{artist.probability:.3f}", f"{artist.share:.0%}") for artist in answer.top]
-    console.print(table_of(rows, ("artist", "probability", "clips"), right=(1, 2)), soft_wrap=False)
+    shown = columns(answer.vote)
+    rows = [
+        (candidate.artist, *(CELLS[number].format(getattr(candidate, number)) for number in shown))
+        for candidate in answer.top
+    ]
+    headings = ("artist", *("clips" if number == "share" else number for number in shown))
+    console.print(table_of(rows, headings, right=range(1, len(headings))), soft_wrap=False)
     for segment in answer.timeline if timeline else ():
         span = _span(segment.start_s, segment.end_s)
         console.print(Text(f"  {span:>13}  {printable(segment.artist)} {segment.probability:.2f}"))
@@ -49,12 +59,10 @@ def _show_identification(console: Console, answer: Identification, timeline: boo
 
 
 def _identification_rows(answer: Identification) -> Iterator[Sequence[object]]:
-    """A row per song and artist."""
-    of_song = (answer.name, f"{answer.duration_s:.3f}", answer.artist or NOBODY, f"{answer.score:.6f}")
-    threshold = "" if answer.threshold is None else f"{answer.threshold:.6f}"
-    for rank, candidate in enumerate(answer.top, start=1):
-        of_artist = (rank, candidate.artist, f"{candidate.probability:.6f}", f"{candidate.share:.6f}")
-        yield (*of_song, threshold, *of_artist, "; ".join(answer.warnings))
+    """A row per song and artist; what JSON has as null is an empty cell."""
+    song = answer.plain() | {"warnings": "; ".join(answer.warnings)}
+    for candidate in song["top"]:
+        yield (*(song[name] for name in OF_SONG), *(candidate[name] for name in OF_CANDIDATE))
 
 
 def verdict(answer: Identification) -> str:
@@ -62,11 +70,14 @@ def verdict(answer: Identification) -> str:
     first = answer.top[0]
     if answer.artist is not None:
         return (
-            f"{printable(answer.artist)}, probability {first.probability:.2f}, named by {first.share:.0%} of its clips"
+            f"{printable(answer.artist)}, named by {first.share:.0%} of its clips, probability {first.probability:.2f}"
         )
     if answer.threshold is None or answer.score >= answer.threshold:
         return NOBODY
-    return f"{NOBODY}: most like {printable(first.artist)}, but {answer.score:.2f} is less than {answer.threshold:.2f}"
+    return (
+        f"{NOBODY}: most like {printable(first.artist)}, but the score, {answer.score:.3f}, is below the threshold of "
+        f"{answer.threshold:.3f}"
+    )
 
 
 def _show_similar(console: Console, answer: Similar) -> None:
@@ -137,7 +148,7 @@ def _show_retrieval(console: Console, answer: RetrievalScores) -> None:
         console.print(Text(title, style="bold"))
         console.print(
             f"  {scores.n} queries by {scores.artists} artists, among {scores.gallery} songs; {scores.without_answer} "
-            "more have no song of their artist outside their album"
+            "more have no song by their artist on another album"
         )
         console.print(table_of(rows, ("", "value", "95 % interval", "chance"), right=(1, 2, 3)), soft_wrap=False)
         console.print()

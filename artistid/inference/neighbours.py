@@ -99,7 +99,7 @@ def find_similar(collection: Collection, query: Query, top: int = 10, same_artis
     """
     without, warnings = songs_to_leave_out(collection, query, same_artist)
     if (compared := len(collection) - len(without)) < top:
-        warnings.append(f"there are only {compared} songs to compare it with: all are listed")
+        warnings.append(f"the collection has only {compared} other songs: all are listed")
     return Similar(
         query.name,
         tuple(collection.nearest_songs(query.vector, top, without)),
@@ -119,7 +119,7 @@ def songs_to_leave_out(collection: Collection, query: Query, same_artist: bool) 
     if not same_artist and query.artist:
         without |= set(np.flatnonzero(collection.songs["artist"].to_numpy() == query.artist).tolist())
     elif not same_artist:
-        warnings.append("nothing says who made it: songs of its artist could not be left out")
+        warnings.append("its artist is unknown, so songs by the same artist could not be left out")
     if len(without) == len(collection):
-        raise ArtistidError(f"none of the {len(collection)} songs of the collection is left to compare it with")
+        raise ArtistidError(f"the collection, of {len(collection)} songs, has no other to compare it with")
     return without, warnings

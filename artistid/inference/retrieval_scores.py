@@ -56,10 +56,10 @@ def evaluate_retrieval(collection: Collection, specification: Specification) -> 
     test, unknown = (retrieval(gallery, np.flatnonzero(held_out & kind)) for kind in (known & tested, ~known))
     if test is None and unknown is None:
         raise ArtistidError(
-            f"collection={printable(collection.path)}: none of its {len(collection)} songs is in the network's test "
-            "subset, on an album that was not trained on, and has another album of its artist to find; the data "
-            "that it was trained on, by album (split=album), has such songs: python -m artistid.embed without audio "
-            "and data embeds them"
+            f"collection={printable(collection.path)}: none of its {len(collection)} songs can be a query: expected "
+            "songs of the network's test subset, on albums that it was not trained on, whose artists have another "
+            "album here; a network trained with split=album has them in its own data, which python -m artistid.embed "
+            "without audio and data embeds"
         )
     return RetrievalScores(test, unknown, int((~named).sum()))
 

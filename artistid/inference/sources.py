@@ -55,9 +55,9 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
 def audible(outputs: ClipOutputs) -> ClipOutputs:
     """The same; raises ArtistidError for a silent song, which cannot be compared with anything."""
     if outputs.silent:
-        raise ArtistidError("it is silence: there is nothing to embed")
+        raise ArtistidError("it is silent: there is nothing to embed")
     if not song_vector(outputs.embedding).any():
-        raise ArtistidError("its clips' embeddings cancel out: they have no mean direction")
+        raise ArtistidError("its clips' embeddings cancel out: their mean is zero")
     return outputs
 
 
@@ -122,17 +122,17 @@ class Files:
 
     def log_names(self) -> None:
         counts = {by: len(artists) for by, artists in self._artists.items()}
-        log.info("artists of %d files by their tags, of %d by their folders", counts["tags"], counts["folders"])
+        log.info("artists: %d files are named by their tags, %d by their folders", counts["tags"], counts["folders"])
         if named := sorted(set(self._artists["folders"].values())):
             log.warning(
-                "%d files whose tags name no artist are named by their folders, artist/album/track below %s, as by %d "
-                "artists: %s",
+                "%d files have no artist in their tags and are named by their folders, artist/album/track below %s; "
+                "artists: %d, %s",
                 *(counts["folders"], abbreviate([printable(folder) for folder in self._folders]), len(named)),
                 abbreviate(named),
             )
         if nameless := self._artists["nothing"]:
             log.warning(
-                "%d of %d files have no artist, neither by their tags nor by a folder below one that audio names: %s",
+                "%d of %d files have no artist, neither in their tags nor as a folder below one of audio: %s",
                 *(len(nameless), len(self.paths), abbreviate([printable(path) for path in nameless])),
             )
 

@@ -68,7 +68,7 @@ class Connection(H11Protocol):
         if longest.waited():
             longest.drop()
         else:
-            self._refuse(status, "There are too many connections already. Try again in a minute.")
+            self._refuse(status, "Too many connections are open. Try again in a minute.")
 
     def waited(self) -> float:
         """Seconds for which the client has kept the server waiting; 0 while it is the server's turn."""
@@ -81,7 +81,7 @@ class Connection(H11Protocol):
         if self.waited() <= PATIENCE_SECONDS:
             return
         if self.cycle is None and not self.transport.is_closing() and self.conn.trailing_data[0]:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request came too slowly.")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request arrived too slowly.")
             self._since = self.loop.time()
         else:
             self.drop()

@@ -59,7 +59,7 @@ class Guest:
     reason: RefusedError | None = None
 
     def __post_init__(self) -> None:
-        self.reason = RefusedError(408, f"{self.name} came too slowly, so the server stopped waiting for it.")
+        self.reason = RefusedError(408, f"{self.name} arrived too slowly, so the server stopped waiting for it.")
         self._set_deadline()
 
     @property
@@ -125,9 +125,13 @@ class Guests:
         for other in self._guests:
             used[other.address] += other.n_bytes
         if used[guest.address] + n_bytes > self._most_bytes / SHARE:
-            raise RefusedError(429, f"Songs from your address fill the room for them. {AGAIN}", RETRY_SECONDS)
+            raise RefusedError(
+                429,
+                f"Songs from your address take up all the disk space that one address may have. {AGAIN}",
+                RETRY_SECONDS,
+            )
         if used.total() + n_bytes > self._most_bytes:
-            self._have_last_of_most_leave(used, list(self._guests), guest, f"The room for songs is full. {AGAIN}")
+            self._have_last_of_most_leave(used, list(self._guests), guest, f"The disk space for songs is full. {AGAIN}")
         guest.took(n_bytes)
 
     def seat(self, guest: Guest) -> None:
@@ -166,7 +170,7 @@ class Guests:
             raise refusal
         self._have_leave(
             slowest,
-            RefusedError(408, f"{slowest.name} came slowly, and others needed the place. {AGAIN}", RETRY_SECONDS),
+            RefusedError(408, f"{slowest.name} arrived slowly, and others needed its place. {AGAIN}", RETRY_SECONDS),
         )
 
     def _have_leave(self, guest: Guest, reason: RefusedError) -> None:
@@ -223,7 +227,7 @@ class Turns:
 
 def stopping() -> RefusedError:
     """What those still connected get when the server ends."""
-    return RefusedError(503, "The server is being stopped.", RETRY_SECONDS)
+    return RefusedError(503, "The server is shutting down.", RETRY_SECONDS)
 
 
 def client_address(host: str | None) -> str:
@@ -245,4 +249,4 @@ def client_address(host: str | None) -> str:
 
 
 def _too_many(n_songs: int, doing: str, own: bool = False) -> str:
-    return f"{n_songs} songs{' from your address' if own else ''} are {doing} already. {AGAIN}"
+    return f"{n_songs} songs{' from your address' if own else ''} are already {doing}. {AGAIN}"

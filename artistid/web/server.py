@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artistid import __version__
 from artistid.evaluation.plots import PALETTE
+from artistid.inference.identification import columns
 from artistid.printing import printable
 from artistid.reporting.maps import CONFIG, SHAPES
 from artistid.web.guests import Guest, Guests, Turns, client_address
@@ -48,10 +49,12 @@ def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
         "split": specification.split["rule"],
         "clip_seconds": f"{identifier.clip_seconds:.3g}",
         "max_khz": f"{identifier.features.f_max / 1000:.3g}",
-        "threshold": None if open_set is None else f"{open_set.threshold:.2f}",
+        "threshold": None if open_set is None else f"{open_set.threshold:.3f}",
         "max_upload_mb": f"{max_upload_mb:g}",
         "max_minutes": f"{service.max_minutes:g}",
         "n_compared": None if service.neighbourhood is None else len(service.neighbourhood.collection),
+        "columns": columns(specification.vote),
+        "vote": specification.vote,
         "palette": PALETTE[:-1],  # its last, black, is that of the text
         "symbols": [symbol for _, symbol, _ in SHAPES],
         "version": __version__,
@@ -153,9 +156,9 @@ class OwnPageOnly:
         host, origin = headers.get("host", ""), headers.get("origin")
         answer = self._app
         if not self._is_own(host):
-            answer = JSONResponse({"error": "This server has no such name; names=[…] may add it."}, 421)
+            answer = JSONResponse({"error": "This server does not answer to that name; names=[…] adds one."}, 421)
         elif origin is not None and _split(origin).netloc != host:
-            answer = JSONResponse({"error": "Only this server's own page may ask it."}, 403)
+            answer = JSONResponse({"error": "Only this server's own page may send it requests."}, 403)
         await answer(scope, receive, _guarded(send))
 
     def _is_own(self, host: str) -> bool:
@@ -249,4 +252,4 @@ async def _no_such_page(request: Request, error: Exception) -> Response:
 
 async def _broken(request: Request, error: Exception) -> Response:
     """What is raised further after this, and logged."""
-    return JSONResponse({"error": "The server failed at this song; what went wrong stands in its log."}, 500)
+    return JSONResponse({"error": "The server failed to process this song; its log says why."}, 500)

@@ -73,7 +73,7 @@ async def receive(
         RefusedError: it is too large, empty, or has no room here.
     """
     most = int(max_mb * MEGABYTE)
-    too_large = RefusedError(413, f"{name} is larger than the {max_mb:g} MB that this page takes.")
+    too_large = RefusedError(413, f"{name} is larger than the {max_mb:g} MB that this page accepts.")
     if announced is not None and PLAIN_NUMBER.fullmatch(announced) and int(announced) > most:
         raise too_large
     n_bytes = 0
@@ -88,7 +88,7 @@ async def receive(
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        raise RefusedError(503, f"The server has no room left for {name}.", RETRY_SECONDS) from error
+        raise RefusedError(503, f"The server has no disk space left for {name}.", RETRY_SECONDS) from error
     if n_bytes == 0:
         raise RefusedError(422, f"{name} is empty: it has no audio.")
 
@@ -98,10 +98,10 @@ def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> 
     if isinstance(error, NoAudioError):
         return RefusedError(
             415,
-            f"{name} is not audio that can be read here. Expected an mp3, m4a, flac, ogg, opus, wav or aiff file.",
+            f"{name} is not an audio file that can be read here. Expected mp3, m4a, flac, ogg, opus, wav or aiff.",
         )
     if isinstance(error, TooLongError):
-        return RefusedError(413, f"{name} is too long: this page takes songs of up to {max_minutes:g} minutes.")
+        return RefusedError(413, f"{name} is too long: this page accepts songs of up to {max_minutes:g} minutes.")
     message = str(error).removeprefix(f"{path}: ").replace(str(path), name)
     return RefusedError(422, f"{name}: {message}.")
 

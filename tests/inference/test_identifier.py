@@ -22,7 +22,8 @@ from artistid.data.features import LogMel
 from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.predictions import Predictions
-from artistid.inference.identification import identify
+from artistid.evaluation.voting import VOTES
+from artistid.inference.identification import columns, identify
 from artistid.inference.identifier import Identifier
 from artistid.inference.outputs import ClipOutputs
 from tests.corpus import make_song, write_audio
@@ -36,6 +37,12 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("songs") / "new.flac"
     write_audio(path, make_song(2, np.random.default_rng(99), 7.3))
     return path
+
+
+def test_its_repr_says_what_it_is(identifier: Identifier) -> None:
+    assert repr(identifier) == (
+        f"<Identifier: CRNN of 3 artists, clips of 1.02 s, 16000 Hz, {identifier.device}, 32-true>"
+    )
 
 
 class TestAgreesWithTraining:
@@ -97,6 +104,21 @@ class TestAnswer:
             answer = identify(outputs, "ABC", vote, OpenSetThreshold(threshold=threshold, accepted=0.95, n_songs=9), 3)
             assert (answer.artist, answer.top[0].artist) == (artist, name)
             assert answer.score == answer.top[0].probability == pytest.approx(score, abs=1e-3)
+
+    @pytest.mark.parametrize("vote", VOTES)
+    def test_artists_are_in_the_order_of_the_number_that_is_shown_first(self, vote: str) -> None:
+        first, *others = columns(vote)
+        assert {first, *others} >= {"share", "probability"}
+        by_probability = []
+        for probability in np.random.default_rng(0).dirichlet(np.full(5, 0.5), (20, 9)).astype(np.float32):
+            seconds = np.arange(9.0)
+            outputs = ClipOutputs("x", 9.0, seconds, seconds + 1, probability, np.zeros((9, 0), np.float32), False, ())
+            top = identify(outputs, "ABCDE", vote, None, 5).top
+            assert [each.rank for each in top] == [1, 2, 3, 4, 5]
+            shown = [getattr(each, first) for each in top]
+            assert shown == sorted(shown, reverse=first != "rank")
+            by_probability.append([-each.probability for each in top] == sorted(-each.probability for each in top))
+        assert all(by_probability) == (vote == "mean_probability")
 
     def test_the_timeline_covers_every_clip_once(self, identifier: Identifier, song: Path) -> None:
         outputs, timeline = identifier.hear(song), identifier.predict(song).timeline
@@ -196,12 +218,12 @@ class TestUnusualSound:
         soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
         answer = identifier.predict(tmp_path / "silence.wav")
         assert answer.artist is None
-        assert any("silence" in warning for warning in answer.warnings)
+        assert any("silent" in warning for warning in answer.warnings)
 
     def test_a_fifth_of_a_second(self, identifier: Identifier) -> None:
         answer = identifier.predict(make_song(1, np.random.default_rng(0), 0.2), 22050)
         assert answer.duration_s == pytest.approx(0.2, abs=1e-3)
-        assert any("0.2 s are less than the 1.02 s" in warning for warning in answer.warnings)
+        assert any("0.2 s long: it was padded with silence to the 1.02 s" in warning for warning in answer.warnings)
         [stretch] = answer.timeline
         assert (stretch.start_s, stretch.end_s) == pytest.approx((0, 0.2), abs=1e-3)
 

@@ -12,7 +12,7 @@ from tests.corpus import SAMPLE_RATE, write_audio
 
 MAX_MB = 1.0
 MAX_MINUTES = 0.5
-NO_AUDIO = "is not audio that can be read here. Expected an mp3, m4a, flac, ogg, opus, wav or aiff file."
+NO_AUDIO = "is not an audio file that can be read here. Expected mp3, m4a, flac, ogg, opus, wav or aiff."
 
 
 class BadFile(NamedTuple):
@@ -29,8 +29,8 @@ def make_bad_files(folder: Path) -> dict[str, BadFile]:
     bad = {
         "text": ("lyrics.mp3", 415, f" {NO_AUDIO}"),
         "empty": ("empty.wav", 422, " is empty: it has no audio."),
-        "large": ("large.wav", 413, " is larger than the 1 MB that this page takes."),
-        "long": ("mix.flac", 413, " is too long: this page takes songs of up to 0.5 minutes."),
+        "large": ("large.wav", 413, " is larger than the 1 MB that this page accepts."),
+        "long": ("mix.flac", 413, " is too long: this page accepts songs of up to 0.5 minutes."),
         "not finite": (
             "broken.wav",
             422,

@@ -8,14 +8,18 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import artistid
+from artistid.data.raw_samples import RawSamples
 from artistid.inference.collection import Collection
 from artistid.inference.identification import Identification
 from artistid.inference.identifier import Identifier
@@ -23,6 +27,7 @@ from artistid.web import guests
 from artistid.web.service import SongService
 from tests.browser import chromium
 from tests.corpus import make_song, write_audio
+from tests.inference.networks import specification_of
 from tests.web.bad_files import MAX_MB, MAX_MINUTES, BadFile
 from tests.web.conftest import served
 from tests.web.serving import serving
@@ -142,7 +147,12 @@ class TestAnswer:
         assert opened.answered() == words(expected)
         assert opened.page.inner_text("#heard") == "medley.flac, 0:20"
         assert opened.rows("candidates") == [
-            [each.artist, f"{each.probability:.3f}", f"{100 * each.share:.0f} %"] for each in expected.top
+            [each.artist, f"{100 * each.share:.0f} %", f"{each.probability:.3f}"] for each in expected.top
+        ]
+        assert opened.page.locator("#candidates thead th").all_inner_texts() == [
+            "Artist",
+            "Share of clips",
+            "Probability",
         ]
         assert opened.page.locator("#stretches span").count() == len(expected.timeline)
         assert opened.page.is_visible("#picture")
@@ -315,6 +325,58 @@ class TestTimeline:
             assert stretch.artist in title
 
 
+class Loudness(nn.Module):
+    """Tells artists apart by how loud they are, from samples ``(batch, samples in a row, rows)``."""
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        loudness = samples.square().mean(dim=(1, 2)).sqrt()
+        return torch.stack([10 * loudness, 2 - 10 * loudness, 0 * loudness], dim=1)
+
+
+class TestNetworkOfSamples:
+    """A network that is given no spectrogram, and whose artists are ranked by their mean probability."""
+
+    @pytest.fixture(scope="class")
+    def heard(self, browser: Any, medley: Path) -> Iterator[Opened]:
+        specification = replace(
+            specification_of(frames=32),
+            features=RawSamples().description(),
+            network={"_target_": f"{Loudness.__module__}.{Loudness.__name__}"},
+            split={"rule": "album", "seed": 0, "subsets": {}},
+            vote="mean_probability",
+        )
+        service = SongService(Identifier(specification, Loudness(), "cpu"), MAX_MINUTES, top=3)
+        with served(service) as address:
+            opened = Opened(browser, address)
+            opened.choose(medley)
+            opened.answered()
+            yield opened
+            opened.page.close()
+
+    def test_has_no_picture_and_says_so(self, heard: Opened) -> None:
+        assert "spectrogram" in heard.page.inner_text("#no-picture")
+        assert heard.page.is_visible("#no-picture")
+        assert heard.page.is_hidden("#spectrogram")
+        assert heard.page.locator("#track").bounding_box()["height"] < 50  # nothing is left of it but the stretches
+        assert heard.page.locator("#stretches span").count() >= 1
+        assert heard.page.locator("#axis span").count() >= 2
+        assert heard.complaints == []
+
+    def test_is_played_from_where_it_is_clicked(self, heard: Opened) -> None:
+        box = heard.page.locator("#track").bounding_box()
+        heard.until("audio.readyState >= 1")
+        heard.page.locator("#track").click(position={"x": 0.5 * box["width"], "y": 0.5 * box["height"]})
+        heard.until("!audio.paused")
+        assert heard.place() >= MEDLEY_SECONDS / 2 - 0.1
+
+    def test_lists_the_likeliest_artists_by_the_number_shown_first(self, heard: Opened) -> None:
+        heads = heard.page.locator("#candidates thead th").all_inner_texts()
+        assert heads == ["Artist", "Probability", "Share of clips"]
+        shown = [float(row[1]) for row in heard.rows("candidates")]
+        assert shown == sorted(shown, reverse=True)
+        assert shown[0] > shown[2]
+
+
 class TestBadFiles:
     @pytest.mark.parametrize("what", ["text", "empty", "large", "long", "not finite", "no samples", "cut short"])
     def test_get_their_sentence(self, opened: Opened, bad_files: dict[str, BadFile], what: str) -> None:
@@ -349,9 +411,13 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("limit", "value", "sentence"),
         [
-            ("MOST_SECONDS", 0, "song.mp3 came too slowly, so the server stopped waiting for it."),
-            ("MOST_SONGS_ON_DISK", 0, "Songs from your address fill the room for them. Try again in a minute."),
-            ("MOST_SENDING", 2, "2 songs are being sent already. Try again in a minute."),
+            ("MOST_SECONDS", 0, "song.mp3 arrived too slowly, so the server stopped waiting for it."),
+            (
+                "MOST_SONGS_ON_DISK",
+                0,
+                "Songs from your address take up all the disk space that one address may have. Try again in a minute.",
+            ),
+            ("MOST_SENDING", 2, "2 songs are already being sent. Try again in a minute."),
         ],
         ids=["408", "429", "503"],
     )
@@ -391,7 +457,7 @@ class TestRefusals:
             line = {"offline": False, "latency": 10, "downloadThroughput": -1, "uploadThroughput": 20_000}
             opened.page.context.new_cdp_session(opened.page).send("Network.emulateNetworkConditions", line)
             opened.choose(tmp_path / "song.wav")
-            assert opened.refused() == "song.wav came too slowly, so the server stopped waiting for it."
+            assert opened.refused() == "song.wav arrived too slowly, so the server stopped waiting for it."
             opened.page.close()
 
 
@@ -415,6 +481,23 @@ class TestLooks:
         assert not opened.page.evaluate(wide)
         assert opened.page.locator("#axis span").count() >= 2
         opened.page.close()
+
+    def test_follows_the_colour_scheme_and_its_change(self, opened: Opened, medley: Path) -> None:
+        opened.choose(medley)
+        opened.answered()
+        opened.mapped()
+        for scheme in ("light", "dark"):
+            opened.page.emulate_media(color_scheme=scheme)
+            paper, ink = (
+                sum(map(int, re.findall(r"\d+", opened.page.evaluate(f"getComputedStyle(document.body).{part}"))))
+                for part in ("backgroundColor", "color")
+            )
+            assert (ink < paper) == (scheme == "light")
+            assert abs(ink - paper) > 400  # of 765
+            opened.until(
+                "getComputedStyle(map.querySelector('.legendtext')).fill === getComputedStyle(document.body).color"
+            )
+        assert opened.complaints == []
 
     def test_all_can_be_reached_by_keyboard_and_has_a_name(self, opened: Opened, medley: Path) -> None:
         opened.choose(medley)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import shutil
 import socket
+import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import numpy as np
 import pytest
 
@@ -20,6 +25,8 @@ from artistid.web.uploads import PREFIX
 from tests.corpus import SAMPLE_RATE, make_song, write_audio
 from tests.web.bad_files import BadFile
 from tests.web.conftest import served
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def songs_kept() -> list[Path]:
@@ -52,7 +59,7 @@ class TestAnswer:
         answer = ask(client, tmp_path / "silence.wav").json()
         assert answer["silent"] is True
         assert answer["artist"] is None
-        assert any("silence" in warning for warning in answer["warnings"])
+        assert any("silent" in warning for warning in answer["warnings"])
 
     def test_a_fifth_of_a_second(self, client: httpx.Client, tmp_path: Path) -> None:
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, SAMPLE_RATE // 5).astype(np.float32)
@@ -60,7 +67,7 @@ class TestAnswer:
         answer = ask(client, tmp_path / "short.wav").json()
         assert len(answer["timeline"]) == 1
         assert answer["duration_s"] == pytest.approx(0.2, abs=0.001)
-        assert any("0.2 s are less" in warning for warning in answer["warnings"])
+        assert any("0.2 s long" in warning for warning in answer["warnings"])
 
     def test_the_files_name_is_only_a_name(self, client: httpx.Client, song: Path) -> None:
         names = ("../../../tmp/owned.mp3", "/etc/passwd", "a" * 5000, "caf\udce9\x00.mp3", "<img src=x>.mp3", "")
@@ -88,11 +95,26 @@ def test_bad_files_are_refused_in_a_sentence(client: httpx.Client, bad_files: di
     assert response.json() == {"error": f"{path.name}{sentence}"}
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_the_command_of_the_readme_gets_an_answer(
+    client: httpx.Client, checkpoint: Path, song: Path, tmp_path: Path
+) -> None:
+    [command] = re.findall(r"^curl .+$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    shutil.copy(song, tmp_path / "song.mp3")
+    own = command.replace("http://127.0.0.1:7860", str(client.base_url).rstrip("/"))
+    assert own != command
+    done = subprocess.run(["bash", "-c", own], cwd=tmp_path, capture_output=True, check=True)
+    answer = json.loads(done.stdout)
+    schema = json.loads(files("artistid.inference").joinpath("identification.schema.json").read_text("utf-8"))
+    jsonschema.validate({name: answer.pop(name) for name in schema["required"]}, schema)
+    assert answer.keys() == {"silent", "neighbourhood", "spectrogram"}
+
+
 def test_what_does_not_say_how_large_it_is_is_refused_once_it_is_too_large(client: httpx.Client) -> None:
     pieces = (b"x" * 100_000 for _ in range(30))  # which httpx sends without their sum
     response = client.post("/songs", params={"name": "endless.wav"}, content=pieces)
     assert response.status_code == 413
-    assert response.json() == {"error": "endless.wav is larger than the 1 MB that this page takes."}
+    assert response.json() == {"error": "endless.wav is larger than the 1 MB that this page accepts."}
     assert songs_kept() == []
 
 
@@ -150,7 +172,7 @@ class TestWhoMayAsk:
     def test_no_other_page(self, client: httpx.Client, song: Path, origin: str) -> None:
         response = client.post("/songs", content=song.read_bytes(), headers={"origin": origin})
         assert response.status_code == 403
-        assert response.json() == {"error": "Only this server's own page may ask it."}
+        assert response.json() == {"error": "Only this server's own page may send it requests."}
 
     @pytest.mark.parametrize(
         "path", ["/assets/../server.py", "/assets/%2e%2e/server.py", "/assets/", "/nothing", "/songs"]

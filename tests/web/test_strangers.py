@@ -91,7 +91,7 @@ class TestPlaces:
             answer = read_answer(first)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"\r\nretry-after: 10\r\n" in answer
-        assert answer.endswith(b'{"error":"a.wav came slowly, and others needed the place. Try again in a minute."}')
+        assert answer.endswith(b'{"error":"a.wav arrived slowly, and others needed its place. Try again in a minute."}')
 
     @pytest.mark.parametrize("piece", [b"", b"R"])
     def test_slow_uploads_are_sent_away(
@@ -103,7 +103,7 @@ class TestPlaces:
                 connection.sendall(piece)
             answer = read_answer(connection)
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert answer.endswith(b'{"error":"a.wav came too slowly, so the server stopped waiting for it."}')
+        assert answer.endswith(b'{"error":"a.wav arrived too slowly, so the server stopped waiting for it."}')
         wait_until(lambda: songs_kept() == 0)
 
     def test_there_is_a_time_limit_for_those_who_keep_the_pace(
@@ -227,7 +227,7 @@ class TestConnections:
     def test_a_slow_head_is_answered_and_closed(self, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connections, "PATIENCE_SECONDS", 0.2)
         with connect(client, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ") as slow, connect(client, b"") as silent:
-            assert read_all(slow).endswith(b'{"error": "The request came too slowly."}')
+            assert read_all(slow).endswith(b'{"error": "The request arrived too slowly."}')
             assert read_all(silent) == b""
 
     def test_an_answer_that_is_not_taken_is_dropped(
@@ -392,7 +392,7 @@ class TestNonsense:
         for origin in ("http://[::1", "http://127.0.0.1]", "\x7f", "http://[::1]:x"):
             response = client.get("/", headers={"origin": origin})
             assert response.status_code == 403
-            assert response.json() == {"error": "Only this server's own page may ask it."}
+            assert response.json() == {"error": "Only this server's own page may send it requests."}
 
     def test_no_mutant_of_a_request_is_a_failure_of_the_server(self, client: httpx.Client) -> None:
         generator = random.Random(0)

@@ -62,7 +62,9 @@ class TestReceiving:
                 read += 1000
                 yield b"x" * 1000
 
-        with pytest.raises(RefusedError, match=r"^a.wav is larger than the 0.01 MB that this page takes\.$") as refused:
+        with pytest.raises(
+            RefusedError, match=r"^a.wav is larger than the 0.01 MB that this page accepts\.$"
+        ) as refused:
             self.receive(endless(), tmp_path / "song")
         assert refused.value.status == 413
         assert read == math.floor(0.01 * MEGABYTE) + 1000

@@ -27,17 +27,25 @@ function verdict(answer) {
 }
 
 function reason({artist, silent, score, threshold, top: [first]}) {
-  if (artist !== null) return `Probability ${first.probability.toFixed(2)}; ${percent(first.share)} of its clips name this artist.`;
-  if (silent) return "There is nothing to hear in it, so nobody is named.";
-  return `Likest to ${first.artist}, but a score of ${score.toFixed(2)} is less than the ${threshold.toFixed(2)} that is asked for.`;
+  if (artist !== null) return `${percent(first.share)} of its clips name this artist; probability ${first.probability.toFixed(2)}.`;
+  if (silent) return "It is silent, so no artist is named.";
+  return `Most like ${first.artist}, but the score, ${score.toFixed(3)}, is below the threshold of ${threshold.toFixed(3)}.`;
 }
 
 const sentence = words => `${words[0].toUpperCase()}${words.slice(1)}.`;
 
+const CELLS = {
+  rank: ({rank}) => element("td", rank),
+  share: ({share}) => bar(share, percent(share)),
+  probability: ({probability}) => bar(probability, probability.toFixed(3)),
+};
+
+// In the columns that the table's head has: the first is what the artists are ordered by.
 function showCandidates(top) {
-  part("candidates").tBodies[0].replaceChildren(...top.map(({artist, probability, share}) => {
+  const columns = [...part("candidates").querySelectorAll("[data-shows]")].map(({dataset}) => CELLS[dataset.shows]);
+  part("candidates").tBodies[0].replaceChildren(...top.map(candidate => {
     const row = element("tr");
-    row.append(element("th", artist, {scope: "row"}), bar(probability, probability.toFixed(3)), bar(share, percent(share)));
+    row.append(element("th", candidate.artist, {scope: "row"}), ...columns.map(cell => cell(candidate)));
     return row;
   }));
 }

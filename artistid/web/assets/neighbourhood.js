@@ -4,8 +4,10 @@ import {bar, element, percent} from "./words.js";
 
 const part = id => document.getElementById(id);
 const symbols = document.body.dataset.symbols.split(" ");
-const INK = "#1b1f24", OTHERS = "#c3c9d0";
+const NONE = "rgba(0,0,0,0)";
+const colour = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
 let map = null;  // a promise of {songs, plotly}, asked for once
+let draw = () => {};  // the map again
 
 export function showNeighbourhood({neighbourhood}, artists, palette) {
   if (part("neighbourhood") === null) return;  // the server has no collection
@@ -13,7 +15,7 @@ export function showNeighbourhood({neighbourhood}, artists, palette) {
   if (neighbourhood === null) return;
   const {songs, copies} = neighbourhood;
   part("copies").hidden = copies.length === 0;
-  part("copies").textContent = `This very recording is in the collection, as ${copies.map(named).join(" and ")}; the songs below are others.`;
+  part("copies").textContent = `This very recording is in the collection, as ${copies.map(named).join(" and ")}; the songs below are the nearest of the others.`;
   part("nearest").tBodies[0].replaceChildren(...songs.map(song => {
     const row = element("tr"), title = element("th", song.title, {scope: "row"});
     if (song.album) title.append(element("span", song.album, {className: "album"}));
@@ -22,8 +24,11 @@ export function showNeighbourhood({neighbourhood}, artists, palette) {
   }));
   const near = songs.map(song => song.artist);
   const coloured = [...new Set([...artists, ...near])].slice(0, palette.length);
-  showMap(neighbourhood, coloured, palette).catch(() => { part("map-part").hidden = true; });
+  draw = () => showMap(neighbourhood, coloured, palette).catch(() => { part("map-part").hidden = true; });
+  draw();
 }
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
 
 const named = ({artist, title}) => artist ? `${artist}: ${title}` : title;
 
@@ -32,10 +37,10 @@ async function showMap({place, songs}, coloured, palette) {
   const {songs: all, plotly} = await map;
   part("map-part").hidden = all === null;
   if (all === null) return;
-  const shown = all.x.length;
+  const shown = all.x.length, ink = colour("ink"), paper = colour("paper");
   part("map-help").textContent = (shown < all.n_songs ? `${shown.toLocaleString("en")} songs of the collection, drawn at random` : "The songs of the collection")
-    + ", in the colours of the artists that this song is like. The map shows the two directions in which the embeddings differ most,"
-    + ` ${percent(all.explained)} of all difference, so songs that are near on it may be far apart; the list above is measured in full.`;
+    + ", coloured by the artists that this song resembles. The map shows the two directions in which the embeddings vary most"
+    + ` (${percent(all.explained)} of the variance), so songs that are close on it may still be far apart; the list above uses all dimensions.`;
   const groups = [...coloured, null].map(artist => all.artist.flatMap((name, at) =>
     (artist === null ? !coloured.includes(name) : name === artist) ? [at] : []));
   const points = (group, at) => ({
@@ -43,17 +48,17 @@ async function showMap({place, songs}, coloured, palette) {
     text: group.map(each => hover(all.artist[each], all.title[each])),
     name: at < coloured.length ? escaped(coloured[at]) : "others",
     marker: at < coloured.length
-      ? {color: palette[at], symbol: symbols[at], size: 8, line: {width: 0.5, color: "white"}}
-      : {color: OTHERS, symbol: "circle", size: 6, line: {width: 0.5, color: "white"}},
+      ? {color: palette[at], symbol: symbols[at], size: 8, line: {width: 0.5, color: paper}}
+      : {color: colour("far"), symbol: "circle", size: 6, line: {width: 0.5, color: paper}},
   });
   const traces = groups.map(points).filter(trace => trace.x.length > 0).reverse();  // the others below all
   traces.push({
     x: songs.map(song => song.place[0]), y: songs.map(song => song.place[1]),
     text: songs.map(song => hover(song.artist, song.title)), name: "nearest songs",
-    marker: {color: "rgba(0,0,0,0)", symbol: "circle", size: 15, line: {width: 1.5, color: INK}},
+    marker: {color: NONE, symbol: "circle", size: 15, line: {width: 1.5, color: ink}},
   }, {
     x: [place[0]], y: [place[1]], text: ["this song"], name: "this song",
-    marker: {color: INK, symbol: "star", size: 20, line: {width: 1.5, color: "white"}},
+    marker: {color: ink, symbol: "star", size: 20, line: {width: 1.5, color: paper}},
   });
   await Plotly.react(part("map"), traces.map(trace => ({
     type: "scatter", mode: "markers", hovertemplate: "%{text}<extra></extra>", showlegend: true, ...trace,
@@ -61,6 +66,10 @@ async function showMap({place, songs}, coloured, palette) {
     margin: {l: 10, r: 10, t: 40, b: 10},
     legend: {orientation: "h", itemsizing: "constant", x: 0, y: 0, yanchor: "top", traceorder: "reversed"},
     hoverlabel: {align: "left"},
+    font: {color: ink, family: getComputedStyle(document.body).fontFamily},
+    paper_bgcolor: NONE,
+    plot_bgcolor: NONE,
+    modebar: {bgcolor: NONE, color: colour("quiet"), activecolor: ink},
     xaxis: {visible: false},
     yaxis: {visible: false, scaleanchor: "x"},
     dragmode: "pan",

@@ -16,7 +16,7 @@ async function identify(file) {
   asking?.abort();
   forget();
   if (file.size > 1e6 * maxMegabytes) {
-    complain(`${file.name} is larger than the ${maxMegabytes} MB that this page takes.`);
+    complain(`${file.name} is larger than the ${maxMegabytes} MB that this page accepts.`);
     return;
   }
   const own = asking = new AbortController();
@@ -29,7 +29,7 @@ async function identify(file) {
         say(`Sending ${file.name}`);
       } else {
         part("progress").removeAttribute("value");
-        say(`Listening to ${file.name}; a long song takes a minute`);
+        say(`Listening to ${file.name}; a long song may take a minute`);
       }
     });
   } catch (error) {
@@ -80,7 +80,7 @@ addEventListener("drop", event => {
   part("drop").classList.remove("over");
   const {files} = event.dataTransfer;
   if (files.length === 1) identify(files[0]);
-  else complain(files.length === 0 ? "That was no file." : `One song at a time: these were ${files.length} files.`);
+  else complain(files.length === 0 ? "That was not a file." : `One song at a time: those were ${files.length} files.`);
 });
 
 function showRecording(on) {
@@ -103,7 +103,7 @@ async function startRecording() {
     showRecording(true);
   } catch (error) {
     complain(error.name === "NotAllowedError" ? "The browser was not allowed to use the microphone."
-      : error.name === "NotFoundError" ? "There is no microphone here."
+      : error.name === "NotFoundError" ? "No microphone was found."
       : `The microphone cannot be used: ${error.message}`);
   } finally {
     part("record").disabled = false;

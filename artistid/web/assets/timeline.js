@@ -42,11 +42,8 @@ export function showTimeline(answer, file, colourOf) {
 // A network that is given no spectrogram has none to show.
 function showSpectrogram(spectrogram, seconds) {
   part("no-picture").hidden = spectrogram !== null;
-  part("picture").hidden = spectrogram === null;
-  if (spectrogram === null) {
-    part("frequencies").replaceChildren();
-    return;
-  }
+  part("spectrogram").hidden = spectrogram === null;
+  if (spectrogram === null) return;
   part("picture").src = spectrogram.image;
   part("picture").style.width = `${100 * spectrogram.seconds / seconds}%`;
   part("frequencies").replaceChildren(...spectrogram.frequencies.map(({hz, height}) => {
@@ -94,7 +91,7 @@ function swatch(colour) {
 function showStretchList(colourOf) {
   const {timeline} = shown;
   part("all-stretches").querySelector("summary").textContent =
-    timeline.length === 1 ? "The one stretch" : `All ${timeline.length} stretches`;
+    timeline.length === 1 ? "1 stretch" : `All ${timeline.length} stretches`;
   part("stretch-list").replaceChildren(...timeline.map(stretch => {
     const button = element("button", "", {type: "button", onclick: () => playFrom(stretch.start_s)});
     button.append(
@@ -136,7 +133,7 @@ function showPlace() {
   if (shown === null) return;
   const seconds = place();
   const stretch = stretchAt(seconds);
-  const like = stretch === undefined ? "not heard: less than a clip is left"
+  const like = stretch === undefined ? "not analysed: less than a clip is left"
     : `sounds like ${stretch.artist}, probability ${stretch.probability.toFixed(2)}`;
   part("playhead").style.left = `${100 * seconds / shown.duration_s}%`;
   part("here").textContent = `${clock(seconds)} of ${clock(shown.duration_s)}: ${like}`;
