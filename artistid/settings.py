@@ -178,6 +178,14 @@ class Settings:
         """What a group can be."""
         return sorted({path.stem for folder in self._folders for path in folder.glob(f"{group}/*.yaml")})
 
+    def set_by(self, group: str, choice: str) -> list[str]:
+        """The names of the settings and groups that a choice sets for a run, but for those of Hydra's."""
+        documents = self._read(f"{group}/{choice}.yaml")
+        groups = [name for each in documents for default in each.get("defaults", []) for name in _groups(default)]
+        own = [{name: value for name, value in each.items() if name not in ("defaults", "hydra")} for each in documents]
+        names = [name for each in own for name in _names(each, "", leaves_only=True)]
+        return [*(name for name in groups if not name.startswith("hydra/")), *names]
+
     def is_group(self, name: str) -> bool:
         """Whether a name stands for a choice among files."""
         return "/" in name or any((folder / name).is_dir() for folder in self._folders)
@@ -231,11 +239,17 @@ def _parsed(path: Path, mtime_ns: int) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
 
 
-def _names(document: Mapping[str, Any], above: str) -> Iterator[str]:
+def _names(document: Mapping[str, Any], above: str, leaves_only: bool = False) -> Iterator[str]:
     for name, value in document.items():
-        yield f"{above}{name}"
+        if not leaves_only or not isinstance(value, Mapping):
+            yield f"{above}{name}"
         if isinstance(value, Mapping):
-            yield from _names(value, f"{above}{name}.")
+            yield from _names(value, f"{above}{name}.", leaves_only)
+
+
+def _groups(default: Any) -> list[str]:
+    """The groups that an entry of a list of defaults chooses from."""
+    return [name.split()[-1].lstrip("/") for name in default] if isinstance(default, Mapping) else []
 
 
 def _at(document: Any, path: list[str]) -> Known | None:

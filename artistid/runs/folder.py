@@ -29,6 +29,7 @@ from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted, signal_that_came
 from artistid.learning.system import CHECKPOINTS, GRID, LAST, METRICS
+from artistid.naming import WITHOUT_EFFECT
 from artistid.places import expanded
 from artistid.printing import Formatter
 from artistid.settings import literal
@@ -43,23 +44,6 @@ REPORTS = (
     "confusion_song.png",
     "learning_curves.png",
     "hparams.yaml",
-)
-
-# Beginnings of the names of settings that change nothing in a run's numbers.
-WITHOUT_EFFECT = (
-    "overwrite",
-    "run_",
-    "workers",
-    "cache_dir",
-    "limits",
-    "data.workers",
-    "data.cache_dir",
-    "logger",
-    "trainer.enable_progress_bar",
-    "data_device",
-    "trust",
-    "figures",
-    "model.system",
 )
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
