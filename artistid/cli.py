@@ -25,7 +25,7 @@ from artistid.interruption import Interrupted, interruptible, print_interruption
 from artistid.places import name_user
 from artistid.printing import format_warning, say, show_any_text
 from artistid.settings import Settings, check, composing, first_line, typed
-from artistid.sweeps import in_sweep, record, require_sweep, told_apart
+from artistid.sweeps import in_sweep, prepared, record, require_sweep
 
 # What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
 WORST = 0.0
@@ -84,7 +84,7 @@ def command(name: str, module: str | None = None) -> None:
     job.__module__ = f"artistid.{name}"  # after which Hydra names the job
     try:
         with interruptible():
-            sys.argv[1:] = told_apart(typed(sys.argv[1:], settings_of(name)))
+            sys.argv[1:] = prepared(typed(sys.argv[1:], settings_of(name)), settings_of(name))
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(job)()
     except Interrupted as interrupted:
         print_interruption(VERBS[name])

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from artistid.errors import require_choice
 from artistid.places import expanded
 from artistid.settings import Settings
-from artistid.sweeps import in_sweep
+from artistid.sweeps import in_sweep, task_overrides
 
 # Beginnings of the names of settings that change nothing in a run's numbers.
 WITHOUT_EFFECT = (
@@ -107,7 +107,7 @@ def variant(config: DictConfig) -> str:
     """
     if not HydraConfig.initialized():
         return ""
-    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    overrides = OverridesParser.create().parse_overrides(task_overrides())
     named = set(_named(config))
     given = {_key(override): _value(override, config) for override in overrides if not _is_named(override, named)}
     return "-".join(f"{key}={value}" if value is not None else key for key, value in sorted(given.items()))
@@ -153,18 +153,15 @@ def _value(override: Override, config: DictConfig) -> str | None:
     """The value in a name; None where a setting was taken away."""
     if override.is_delete():
         return None
-    value = override.value()
-    if not isinstance(value, dict | list):
-        composed = OmegaConf.select(config, _key(override))
-        value = value if OmegaConf.is_config(composed) else composed
-    return as_word(value)
+    composed = OmegaConf.select(config, _key(override))
+    return as_word(override.value() if composed is None or OmegaConf.is_config(composed) else composed)
 
 
 def as_word(value: Any) -> str:
     """A value as part of a file's name.
 
     What has other signs in it than names of files usually have, or is long, ends in a few digits that stand for all of
-    it: no two values are the same word.
+    it: different values are different words.
 
     Example:
         >>> as_word(0.001), as_word(None), as_word(["mixup", "spec_augment"])
@@ -173,6 +170,8 @@ def as_word(value: Any) -> str:
         'a-b-7dbde9'
     """
     text = _text(value)
+    if isinstance(value, float) and len(text) > len(short := f"{value:.3g}"):
+        return f"{short}-{_digits(text)[:6]}"
     word = re.sub(r"[^\w.+=@%~-]+", "-", text).strip("-") if re.search(r"[^\w.+=@%~-]", text) else text
     if word == text and len(text) <= MOST_LETTERS:
         return text

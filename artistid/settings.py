@@ -61,6 +61,7 @@ DECLARED: Mapping[str, Any] = {
     "run_dir": Place,
     "init_from": Place,
     "genres": Place,
+    "sweep": Place,
     "peers": Place,
     "compare": list[list[Place]],
     "maps": Place | list[Place] | None,
@@ -584,6 +585,12 @@ def closest(name: str, names: Sequence[str]) -> str:
     return f"; did you mean {alike[0]}?" if alike else ""
 
 
+# The extras that bring plugins of Hydra's.
+PLUGINS = {
+    "hydra/sweeper/optuna": "optuna",
+    **{f"hydra/launcher/{name}": "launchers" for name in ("joblib", "submitit_local", "submitit_slurm")},
+}
+
 # What Hydra says of a setting or choice that it can't place.
 UNKNOWN_SETTING = re.compile(r"Could not (?:override|append to) '([^']+)'")
 NO_CHOICE = re.compile(r"Could not find '([^']+)'")
@@ -605,5 +612,7 @@ def composing(error: Exception, settings: Settings) -> str:
         return f"{match[1]} is not a setting of {settings.verb}{alike}; +{match[1]}=… would add it"
     if match := NO_CHOICE.search(message):
         group, _, choice = match[1].rpartition("/")
+        if extra := PLUGINS.get(match[1]):
+            return f"{group}={choice} needs a plugin of Hydra's: pip install 'artistid[{extra}]'"
         return f"{group}={choice}: expected one of {', '.join(settings.choices(group)) or 'the files in conf/'}"
     return re.sub(r"\s*\n\s*", "; ", message.strip())

@@ -8,13 +8,15 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -23,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from artistid.errors import ArtistidError
 from artistid.places import expanded
 from artistid.printing import printable, say
+from artistid.settings import Settings
 from artistid.writing import write_text
 
 # What became of a job, in words for the end of the sweep.
@@ -58,35 +61,66 @@ def require_sweep() -> None:
     )
 
 
-def told_apart(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a sweep, with names for collections that would else have the same.
+def task_overrides() -> list[str]:
+    """The settings that the command line, or the sweep, gave the job that runs here, as they were written."""
+    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return list(overrides)
+
+
+def prepared(arguments: Sequence[str], settings: Settings) -> list[str]:
+    """The arguments of a sweep, so that its jobs can be composed, and their collections told apart by name.
+
+    Args:
+        arguments: of the command line, quoted for Hydra.
+        settings: of the verb.
+    """
+    if {"-m", "--multirun"}.isdisjoint(arguments):
+        return list(arguments)
+    given = {argument.partition("=")[0]: override for argument in arguments if (override := _override(argument))}
+    swept = {name for name, override in given.items() if override.is_sweep_override() and settings.is_group(name)}
+    return [*(_added(argument, swept, settings) for argument in arguments), *_collection_names(given)]
+
+
+def _added(argument: str, swept: AbstractSet[str], settings: Settings) -> str:
+    """A setting of a group that is swept: added, as Hydra first composes the group's default, which may not have it."""
+    name = argument.partition("=")[0]
+    return f"++{argument}" if name.partition(".")[0] in swept - {name} and settings.known(name) else argument
+
+
+def _collection_names(given: Mapping[str, Override]) -> Iterator[str]:
+    """A name for each collection of a sweep, where several would else have the same.
 
     A collection is named after the last part of its place. In a sweep over several places it is called after as many
     parts as tell them apart, and in one over several ways to read a place (``data=folder,library``) after the way, too.
 
     Args:
-        arguments: of the command line, quoted for Hydra.
+        given: by the names of the settings.
     """
-    if {"-m", "--multirun"}.isdisjoint(arguments):
-        return list(arguments)
-    values = {name: _values(argument) for argument in arguments for name in (argument.partition("=")[0],)}
-    place = "data.csv" if values.get("data") == ["csv"] else "data.root"
-    if place not in values or "data.name" in values:
-        return list(arguments)
-    parts, several_sources = _telling_parts(values[place]), len(values.get("data", ())) > 1
-    if parts == 1 and not several_sources:
-        return list(arguments)
-    name = f"${{{'stem' if place == 'data.csv' else 'basename'}:${{{place}}},{parts}}}"
-    return [*arguments, f"data.name='{name}{'-${hydra:runtime.choices.data}' if several_sources else ''}'"]
+    sources = _values(given.get("data"))
+    place = "data.csv" if sources == ["csv"] else "data.root"
+    if place not in given or "data.name" in given:
+        return
+    parts = _telling_parts(_values(given[place]))
+    if parts > 1 or len(sources) > 1:
+        name = f"${{{'stem' if place == 'data.csv' else 'basename'}:${{{place}}},{parts}}}"
+        yield f"++data.name='{name}{'-${hydra:runtime.choices.data}' if len(sources) > 1 else ''}'"
 
 
-def _values(argument: str) -> list[Any]:
-    """What a sweep has a setting be; nothing for what is no setting, or cannot be listed."""
+def _override(argument: str) -> Override | None:
+    """What Hydra reads in an argument; None for what is no setting, or is none that it can read, as it will say."""
     try:
-        override = OverridesParser.create().parse_override(argument)
-        return list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+        return OverridesParser.create().parse_override(argument)
     except HydraException:
+        return None
+
+
+def _values(override: Override | None) -> list[Any]:
+    """What a setting is in the jobs of a sweep; nothing where that is searched for."""
+    if override is None:
         return []
+    if not override.is_sweep_override():
+        return [override.value()]
+    return list(override.sweep_iterator()) if override.is_choice_sweep() else []
 
 
 def _telling_parts(places: Iterable[Any]) -> int:
@@ -109,7 +143,7 @@ def record(outcome: str, **told: Any) -> None:
     hydra = HydraConfig.get()
     folder = _folder(hydra)
     folder.mkdir(parents=True, exist_ok=True)
-    job = {"settings": " ".join(hydra.overrides.task), "outcome": outcome, **told}
+    job = {"settings": " ".join(task_overrides()), "outcome": outcome, **told}
     write_text(folder / f"{hydra.job.num:05d}.json", json.dumps(job, ensure_ascii=False, indent=1) + "\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -132,12 +133,16 @@ class RunFolder:
         """Make sure that the folder is free, and keep the log for it; nothing is written before :meth:`write_setup`.
 
         Raises:
-            ArtistidError: a finished run is there and ``overwrite`` is false, or the folder holds something else.
+            ArtistidError: a finished run is there and ``overwrite`` is false, the folder holds something else, or it
+                cannot be written.
         """
         if self.scores.exists() and not overwrite:
             raise ArtistidError(
                 f"{self.path} holds a finished run; overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
             )
+        existing = next(parent for parent in (self.path, *self.path.absolute().parents) if parent.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise ArtistidError(f"cannot write the run folder run_dir={self.path}: {existing} is no folder to write to")
         if self.path.exists() and any(self.path.iterdir()) and not self.is_run():
             raise ArtistidError(
                 f"run_dir={self.path} is not empty and is not a run folder (it lacks {self.mark.name}); choose another"
