@@ -34,33 +34,24 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ((), [f"{DEFAULT}/album-3s-crnn/0"]),
         (("experiment=reference",), [f"{DEFAULT}/album-3s-crnn-experiment=reference/0"]),
-        (("seed=3", "batch_size=8", "workers=2"), [f"{DEFAULT}/album-3s-crnn-batch_size=8/3"]),
-        (("batch_size=32", "optimizer.lr=1e-4"), [f"{DEFAULT}/album-3s-crnn-batch_size=32-optimizer.lr=0.0001/0"]),
-        (("optimizer.lr=0.0001", "batch_size=32"), [f"{DEFAULT}/album-3s-crnn-batch_size=32-optimizer.lr=0.0001/0"]),
         (
-            ("-m", "optimizer.lr=1e-3,1e-4"),
-            [f"{DEFAULT}/album-3s-crnn-optimizer.lr={rate}/0" for rate in ("0.001", "0.0001")],
-        ),
-        (
-            ("-m", "seed=range(0,2)", "data.n_songs=5"),
-            [f"{DEFAULT.replace('x4x', 'x5x')}/album-3s-crnn/{seed}" for seed in (0, 1)],
-        ),
-        (
-            ("-m", "split=album", "split.validation=null,song"),
-            [f"{DEFAULT}/album-3s-crnn/0", f"{DEFAULT}/album-songval-3s-crnn/0"],
-        ),
-        (
-            ("-m", "augment=[mixup,spec_augment],mixup", "~early_stopping.patience"),
+            ("-m", "seed=range(0,2)", "optimizer.lr=1e-4", "data.n_songs=5", "batch_size=8", "workers=2"),
             [
-                f"{DEFAULT}/album-3s-crnn-augment={names}-~early_stopping.patience/0"
+                f"{DEFAULT.replace('x4x', 'x5x')}/album-3s-crnn-batch_size=8-optimizer.lr=0.0001/{seed}"
+                for seed in (0, 1)
+            ],
+        ),
+        (
+            ("-m", "augment=[mixup,spec_augment],mixup", "~early_stopping.patience", "+of.mine=${seed}"),
+            [
+                f"{DEFAULT}/album-3s-crnn-augment={names}-of.mine=0-~early_stopping.patience/0"
                 for names in ("mixup+spec_augment", "mixup")
             ],
         ),
         (
-            ("-m", "+notes='a b',a-b", "+of.mine=${seed}"),
-            [f"{DEFAULT}/album-3s-crnn-notes={word}-of.mine=0/0" for word in ("a-b-7dbde9", "a-b")],
+            ("-m", "+notes='a b',a-b", "split=album", "split.validation=song"),
+            [f"{DEFAULT}/album-songval-3s-crnn-notes={word}/0" for word in ("a-b-7dbde9", "a-b")],
         ),
-        (("-m", "data=folder", "data.root=a/music,b"), ["music/album-3s-crnn/0", "b/album-3s-crnn/0"]),
         (("-m", "data=folder", "data.root=a/music,b/music"), ["a-music/album-3s-crnn/0", "b-music/album-3s-crnn/0"]),
         (("-m", "data=folder,library", "data.root=b"), ["b-folder/album-3s-crnn/0", "b-library/album-3s-crnn/0"]),
         (
@@ -74,8 +65,8 @@ def test_folders_carry_the_settings_that_the_name_lacks(arguments: tuple[str, ..
 
 
 def test_the_papers_runs_are_called_as_ever() -> None:
-    names = run_dirs("-m", "experiment=paper", "data=artist20", "data.root=b", "clip=1s", "seed=0,21")
-    assert names == [f"artist20/{split}-1s-crnn/{seed}" for split in ("album", "song") for seed in (0, 21)]
+    names = run_dirs("-m", "experiment=paper", "data=artist20", "data.root=b", "clip=1s", "seed=21")
+    assert names == [f"artist20/{split}-1s-crnn/21" for split in ("album", "song")]
 
 
 def test_jobs_that_the_time_tells_apart() -> None:
@@ -134,12 +125,11 @@ def test_jobs_that_fail_are_counted(corpus: Path, capsys: pytest.CaptureFixture[
     assert "run_dir='x/${seed}' vote=loudest: vote=loudest" in told.err
 
 
-@pytest.mark.parametrize("experiment", ["paper", "producer_effect"])
-def test_an_experiment_that_is_a_sweep_says_so(experiment: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_experiment_that_is_a_sweep_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run_verb("train", f"experiment={experiment}")
+        run_verb("train", "experiment=paper")
     told = capsys.readouterr().err
-    assert f"experiment={experiment} is a sweep" in told
+    assert "experiment=paper is a sweep" in told
     assert "-m" in told
     assert not Path("runs").exists()
     assert run_dirs("experiment=paper", "hydra.sweeper.params=null") == [f"{DEFAULT}/album-3s-crnn/0"]
@@ -150,8 +140,6 @@ def test_an_experiment_that_is_a_sweep_says_so(experiment: str, capsys: pytest.C
     [
         (("split=album",), "3 albums"),
         (("split=jackknife", "split.n_folds=9"), "split.n_folds"),
-        (("split=song", "split.share=0.7"), "split.share"),
-        (("split=song", "unknown_artists=[artist9]"), "artist9"),
         (("split=song", "unknown_artists=2"), "unknown_artists"),
         (("split=song", "data.artists=[artist1]"), "artist1"),
         (("split=file", "split.path=split.csv"), "artist9/song1"),
