@@ -16,7 +16,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -120,7 +120,8 @@ def _values(override: Override | None) -> list[Any]:
         return []
     if not override.is_sweep_override():
         return [override.value()]
-    return list(override.sweep_iterator()) if override.is_choice_sweep() else []
+    values = override.sweep_iterator() if override.is_choice_sweep() else ()
+    return [value.text if isinstance(value, QuotedString) else value for value in values]
 
 
 def _telling_parts(places: Iterable[Any]) -> int:
