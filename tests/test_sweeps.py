@@ -122,7 +122,7 @@ def test_jobs_that_fail_are_counted(corpus: Path, capsys: pytest.CaptureFixture[
     told = capsys.readouterr()
     assert "jobs of the sweep: 2: 2 failed" in told.out
     assert "a report" not in told.out
-    assert "run_dir='x/${seed}' vote=loudest: vote=loudest" in told.err
+    assert "vote=loudest: vote=loudest: expected" in told.err
 
 
 def test_an_experiment_that_is_a_sweep_says_so(capsys: pytest.CaptureFixture[str]) -> None:
