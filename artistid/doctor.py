@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import HydraException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -294,8 +294,7 @@ def _composition_problem(verb: str, arguments: Sequence[str], monitor: str) -> s
     """Why settings, and what is monitored, make no run; empty if they do."""
     settings = Settings(verb, [config_dir()])
     try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            config = compose(verb, typed([*arguments, f"monitor={monitor}"], settings))
+        config = compose(verb, typed([*arguments, f"monitor={monitor}"], settings))  # by the Hydra that runs this verb
         check(config, settings)
         import_module(f"artistid.{verb}").check_settings(config)
     except (HydraException, OmegaConfBaseException) as error:
