@@ -1,11 +1,10 @@
-"""What the verbs share as programs: the command line, users' errors, signals and the report of a sweep."""
+"""What the verbs share as programs: the command line, users' errors and signals."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import os
-import shutil
 import sys
 import traceback
 import warnings
@@ -16,20 +15,17 @@ from typing import Any, NoReturn, TextIO
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from hydra.conf import HydraConf
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from artistid.config import config_dir, in_sweep, make_data_absolute
+from artistid.config import config_dir, make_data_absolute
 from artistid.errors import ArtistidError
 from artistid.interruption import Interrupted, interruptible, print_interruption, started_module
 from artistid.places import name_user
 from artistid.printing import format_warning, say, show_any_text
 from artistid.settings import Settings, check, composing, first_line, typed
-from artistid.writing import write_text
+from artistid.sweeps import in_sweep, prepared, record, require_sweep
 
 # What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
 WORST = 0.0
@@ -66,7 +62,8 @@ def command(name: str, module: str | None = None) -> None:
     """Compose the configuration from the command line, and tell the verb's story with it.
 
     What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
-    traceback. In a sweep every error ends its job only; the others go on, and :class:`SweepReport` has the last word.
+    traceback. In a sweep every error ends its job only; the others go on, and
+    :class:`artistid.sweeps.SweepReport` has the last word.
     Ctrl-C and SIGTERM end all of it, with one line and exit code 130 or 143.
 
     Args:
@@ -87,7 +84,7 @@ def command(name: str, module: str | None = None) -> None:
     job.__module__ = f"artistid.{name}"  # after which Hydra names the job
     try:
         with interruptible():
-            sys.argv[1:] = typed(sys.argv[1:], settings_of(name))
+            sys.argv[1:] = prepared(typed(sys.argv[1:], settings_of(name)), settings_of(name))
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(job)()
     except Interrupted as interrupted:
         print_interruption(VERBS[name])
@@ -101,6 +98,7 @@ def run_job(name: str, module: str, config: DictConfig) -> Any:
     """Tell the story of a verb, of one job of a sweep for example, which may be in a process of its own."""
     try:
         with interruptible():
+            require_sweep()
             check(config, settings_of(name))
             make_data_absolute(config)
             return getattr(import_module(module), name)(config)
@@ -113,7 +111,7 @@ def run_job(name: str, module: str, config: DictConfig) -> Any:
         say(f"\nerror: {message or traceback.format_exc()}", to=sys.stderr)
         if not sweeping:
             sys.exit(1)
-        SweepReport.record(message or f"{type(error).__name__}: {error}")
+        record("failed", message=message or f"{type(error).__name__}: {error}")
         return WORST
 
 
@@ -121,36 +119,6 @@ def begin_in_utf8() -> None:
     """Begin anew in Python's UTF-8 mode where names of files would be read as ASCII or another narrow encoding."""
     if sys.getfilesystemencoding() != "utf-8" and started_module() and os.environ.get("PYTHONUTF8") != "1":
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
-
-
-class SweepReport(Callback):
-    """At the end of a sweep, says which jobs failed and why, and lets the command end with exit code 1.
-
-    A job may run in another process or on another machine, so what went wrong there is kept as a file in the sweep's
-    folder.
-    """
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        shutil.rmtree(self._folder(config.hydra), ignore_errors=True)
-
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        failures = [path.read_text(encoding="utf-8") for path in sorted(self._folder(config.hydra).glob("*.txt"))]
-        if failures:
-            say(f"\njobs of the sweep that failed: {len(failures)}", *failures, to=sys.stderr)
-            sys.exit(1)
-
-    @classmethod
-    def record(cls, message: str) -> None:
-        """Keep the error of the job that runs here."""
-        hydra_config = HydraConfig.get()
-        folder = cls._folder(hydra_config)
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = " ".join(hydra_config.overrides.task)
-        write_text(folder / f"{hydra_config.job.num:05d}.txt", f"{settings}: {message}")
-
-    @staticmethod
-    def _folder(hydra_config: HydraConf) -> Path:
-        return Path(hydra_config.runtime.cwd, hydra_config.sweep.dir, "failed")
 
 
 def settings_of(verb: str) -> Settings:

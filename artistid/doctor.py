@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -21,8 +21,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from hydra import compose
+from hydra.errors import HydraException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.filesize import decimal as size_in_words
 from rich.table import Table
 from rich.text import Text
@@ -32,6 +35,7 @@ from artistid.config import config_dir
 from artistid.errors import ArtistidError
 from artistid.packages import extras, module_of, required
 from artistid.places import expanded
+from artistid.settings import Settings, check, composing, typed
 from artistid.terminal import Console
 
 # What an extra is for.
@@ -40,6 +44,7 @@ PURPOSES = {
     "export": "python -m artistid.export",
     "launchers": "hydra/launcher=joblib or submitit_slurm",
     "notebook": "the notebooks",
+    "optuna": "hydra/sweeper=optuna",
     "tensorboard": "logger=tensorboard",
 }
 
@@ -88,7 +93,7 @@ def diagnose(config: DictConfig) -> list[Finding]:
     """Look at everything; what fails becomes a finding, whatever it raises.
 
     Args:
-        config: ``cache_dir``, and ``data`` to look for a collection.
+        config: ``cache_dir``, ``data`` to look for a collection, and ``sweep`` to check a definition.
     """
     chapters: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("packages", packages),
@@ -96,6 +101,7 @@ def diagnose(config: DictConfig) -> list[Finding]:
         ("device", device),
         ("cache", lambda: cache_findings(expanded(config.cache_dir))),
         ("data", lambda: data_sources(config.get("data"))),
+        ("sweep", lambda: wandb_sweep(config.get("sweep"))),
     )
     findings: list[Finding] = []
     for name, look in chapters:
@@ -257,6 +263,45 @@ def data_sources(data: Any) -> Iterator[Finding]:
     albums = sum(map(len, catalog.albums.values()))
     found = f"{len(catalog)} songs, {albums} albums, {len(catalog.artists)} artists"
     yield Finding("data", f"{data.name}, here", "works", found)
+
+
+def wandb_sweep(definition: str | None) -> Iterator[Finding]:
+    """Whether wandb's agents would be given commands that can be run, and a score of the validation to go by.
+
+    Commands are composed until each setting has had each of its values, or its least and its most. Nobody is asked.
+    """
+    if definition is None:
+        return
+    written: Any = OmegaConf.to_container(OmegaConf.load(expanded(definition)), resolve=False)
+    metric, goal = written["metric"]["name"], written["metric"]["goal"]
+    right = metric.startswith("val/") and goal == ("minimize" if metric.endswith("loss") else "maximize")
+    expected = "" if right else ": expected val/…, of the validation, and goal: maximize, or minimize of a loss"
+    yield Finding("sweep", "metric", "works" if right else "broken", f"{goal} {metric}{expected}")
+    verb = str(written["program"]).removeprefix("artistid.")
+    fixed = [argument for argument in written["command"] if "=" in argument]
+    spaces = {name: space.get("values") or list(_ends(space)) for name, space in written["parameters"].items()}
+    for number in range(max(map(len, spaces.values()))):
+        chosen = [f"{name}={values[number % len(values)]}" for name, values in spaces.items()]
+        problem = _composition_problem(verb, [*fixed, *chosen], metric)
+        yield Finding("sweep", " ".join(chosen), "broken" if problem else "works", problem or "composes")
+
+
+def _ends(space: Mapping[str, Any]) -> Iterator[Any]:
+    yield from (space[name] for name in ("value", "min", "max") if name in space)
+
+
+def _composition_problem(verb: str, arguments: Sequence[str], monitor: str) -> str:
+    """Why settings, and what is monitored, make no run; empty if they do."""
+    settings = Settings(verb, [config_dir()])
+    try:
+        config = compose(verb, typed([*arguments, f"monitor={monitor}"], settings))  # by the Hydra that runs this verb
+        check(config, settings)
+        import_module(f"artistid.{verb}").check_settings(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        return composing(error, settings)
+    except ArtistidError as error:
+        return str(error)
+    return ""
 
 
 def _import_problem(package: str) -> str:

@@ -9,6 +9,7 @@ if __name__ == "__main__":
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
@@ -100,27 +101,49 @@ def prepare_described(
 def prepare_data(
     config: DictConfig, features: Features, shard: Shard | None = None, source: Any = None
 ) -> tuple[Catalog, Store, list[str]]:
-    """The catalog of a source, or one shard of it, and its features, made where they are missing.
+    """The songs of a source and their features: :func:`find_songs`, then :func:`make_features`."""
+    found, place = find_songs(config, source)
+    return make_features(config, found, features, place, shard)
+
+
+def find_songs(config: DictConfig, source: Any = None) -> tuple[Catalog, Path]:
+    """The catalog of a source, before any song is decoded.
 
     Args:
         config: of a verb.
-        features: to be made.
-        shard: None: all.
         source: None: what ``config.data`` says.
+
+    Returns:
+        The tracks, and the folder that their features are kept in.
+    """
+    if source is None:
+        source = build(config.data, "data")
+    place = below(expanded(config.cache_dir), source.name, "data.name")
+    found = source.catalog()
+    log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
+    return found, place
+
+
+def make_features(
+    config: DictConfig, found: Catalog, features: Features, place: Path, shard: Shard | None = None
+) -> tuple[Catalog, Store, list[str]]:
+    """The features of songs, or of one shard of them, made where they are missing.
+
+    Args:
+        config: of a verb.
+        found: the songs.
+        features: to be made.
+        place: the folder that keeps them.
+        shard: None: all.
 
     Returns:
         catalog: the tracks that are in the store.
         store: their features.
         left_out: track ids that could not be decoded (``on_error=skip``).
     """
-    if source is None:
-        source = build(config.data, "data")
-    folder = below(expanded(config.cache_dir), source.name, "data.name")
-    found = source.catalog()
-    log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
     if shard:
         found = shard.select(found)
         log.info("shard %d of %d: %d songs", shard.number, shard.of, len(found))
-    catalog, store = fill_store(found, features, folder, config.workers, config.on_error, shard, limits_of(config))
+    catalog, store = fill_store(found, features, place, config.workers, config.on_error, shard, limits_of(config))
     left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)

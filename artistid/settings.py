@@ -61,6 +61,7 @@ DECLARED: Mapping[str, Any] = {
     "run_dir": Place,
     "init_from": Place,
     "genres": Place,
+    "sweep": Place,
     "peers": Place,
     "compare": list[list[Place]],
     "maps": Place | list[Place] | None,
@@ -178,6 +179,14 @@ class Settings:
         """What a group can be."""
         return sorted({path.stem for folder in self._folders for path in folder.glob(f"{group}/*.yaml")})
 
+    def set_by(self, group: str, choice: str) -> list[str]:
+        """The names of the settings and groups that a choice sets for a run, but for those of Hydra's."""
+        documents = self._read(f"{group}/{choice}.yaml")
+        groups = [name for each in documents for default in each.get("defaults", []) for name in _groups(default)]
+        own = [{name: value for name, value in each.items() if name not in ("defaults", "hydra")} for each in documents]
+        names = [name for each in own for name in _names(each, "", leaves_only=True)]
+        return [*(name for name in groups if not name.startswith("hydra/")), *names]
+
     def is_group(self, name: str) -> bool:
         """Whether a name stands for a choice among files."""
         return "/" in name or any((folder / name).is_dir() for folder in self._folders)
@@ -231,11 +240,17 @@ def _parsed(path: Path, mtime_ns: int) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
 
 
-def _names(document: Mapping[str, Any], above: str) -> Iterator[str]:
+def _names(document: Mapping[str, Any], above: str, leaves_only: bool = False) -> Iterator[str]:
     for name, value in document.items():
-        yield f"{above}{name}"
+        if not leaves_only or not isinstance(value, Mapping):
+            yield f"{above}{name}"
         if isinstance(value, Mapping):
-            yield from _names(value, f"{above}{name}.")
+            yield from _names(value, f"{above}{name}.", leaves_only)
+
+
+def _groups(default: Any) -> list[str]:
+    """The groups that an entry of a list of defaults chooses from."""
+    return [name.split()[-1].lstrip("/") for name in default] if isinstance(default, Mapping) else []
 
 
 def _at(document: Any, path: list[str]) -> Known | None:
@@ -570,6 +585,12 @@ def closest(name: str, names: Sequence[str]) -> str:
     return f"; did you mean {alike[0]}?" if alike else ""
 
 
+# The extras that bring plugins of Hydra's.
+PLUGINS = {
+    "hydra/sweeper/optuna": "optuna",
+    **{f"hydra/launcher/{name}": "launchers" for name in ("joblib", "submitit_local", "submitit_slurm")},
+}
+
 # What Hydra says of a setting or choice that it can't place.
 UNKNOWN_SETTING = re.compile(r"Could not (?:override|append to) '([^']+)'")
 NO_CHOICE = re.compile(r"Could not find '([^']+)'")
@@ -591,5 +612,7 @@ def composing(error: Exception, settings: Settings) -> str:
         return f"{match[1]} is not a setting of {settings.verb}{alike}; +{match[1]}=… would add it"
     if match := NO_CHOICE.search(message):
         group, _, choice = match[1].rpartition("/")
+        if extra := PLUGINS.get(match[1]):
+            return f"{group}={choice} needs a plugin of Hydra's: pip install 'artistid[{extra}]'"
         return f"{group}={choice}: expected one of {', '.join(settings.choices(group)) or 'the files in conf/'}"
     return re.sub(r"\s*\n\s*", "; ", message.strip())

@@ -8,14 +8,15 @@ if __name__ == "__main__":
     run("train")
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from artistid.config import build, in_sweep, plain
+from artistid.config import build, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
-from artistid.data.duplicates import Leakage, check_policy, find_leakage
+from artistid.data.duplicates import check_policy, find_leakage
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
 from artistid.data.store import Store
@@ -24,7 +25,7 @@ from artistid.evaluation.open_set import OpenSetScores, score_open_set
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.score_table import print_scores
-from artistid.evaluation.scores import find_metrics, levels_of, monitored_score, score_levels
+from artistid.evaluation.scores import Score, find_metrics, levels_of, monitored_score, score_levels
 from artistid.evaluation.voting import find_vote, vote
 from artistid.inference.identifier import Identifier
 from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
@@ -32,9 +33,11 @@ from artistid.learning.fine_tuning import check_fine_tuning
 from artistid.learning.loggers import check_loggers, log_results, open_loggers
 from artistid.learning.specification import targets_of
 from artistid.learning.system import BEST, system_of
-from artistid.prepare import prepare_data
+from artistid.naming import condition_name
+from artistid.prepare import find_songs, make_features
 from artistid.runs.folder import RunFolder
 from artistid.runs.provenance import condition_of, provenance, stopwatch
+from artistid.sweeps import in_sweep, record
 from artistid.trust import is_within, trusted
 
 log = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ def train(config: DictConfig) -> float:
     folder = RunFolder(config.run_dir)
     if in_sweep() and not config.overwrite and (scores := folder.finished(config)):
         log.info("%s: finished already, left as it is", folder.path)
+        record_run("skipped", config, folder, scores["test"])
         return monitored_score(scores["val"])
     with folder.begin(config.overwrite):
         return run_experiment(config, folder)
@@ -63,16 +67,18 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
     resume = not config.overwrite and folder.interrupted(config)
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "prepare"):
-        catalog, store, left_out = prepare_data(config, build(config.features, "features"))
-    if len(catalog.artists) < 2:
-        raise ArtistidError(
-            f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
-        )
+        found, place = find_songs(config)
+        known, split = draw_split(config, found)  # before hours of decoding, since much is refused here
+        system_of(config).check_songs(config, known.artists, split)
+        catalog, store, left_out = make_features(config, found, build(config.features, "features"), place)
+        if left_out:
+            _, split = draw_split(config, catalog)
     catalog, unknown = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
     if unknown:
         log.info("unknown artists, not trained on: %s: %d songs", ", ".join(unknown.artists), len(unknown))
     with stopwatch(seconds, "split"):
-        split, leakage = draw_split(config, catalog, store)
+        split, leakage = find_leakage(split, catalog, store, config.split.duplicates)
+        split.check(catalog)
     clip_spec = build(config.clip, "clip")
     subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
     data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size, config.seed)
@@ -115,7 +121,14 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         }
     )
     print_scores(scores["test"], condition, folder.path)
+    record_run("resumed" if resume else "trained", config, folder, scores["test"])
     return monitored_score(scores["val"])
+
+
+def record_run(outcome: str, config: DictConfig, folder: RunFolder, scores: Mapping[str, Score]) -> None:
+    """Keep what a sweep says at its end of the run."""
+    f1 = {level: {"f1_weighted": score["f1_weighted"]} for level, score in scores.items()}
+    record(outcome, run=str(folder.path.absolute()), condition=condition_name(config), scores=f1)
 
 
 def check_settings(config: DictConfig) -> None:
@@ -194,12 +207,17 @@ def score_unknown_artists(
     return {"artists": list(unknown.artists), **found}
 
 
-def draw_split(config: DictConfig, catalog: Catalog, store: Store) -> tuple[Split, Leakage]:
-    """The split that ``config.split`` draws, checked, and the recordings that it has in two subsets."""
-    split = split_rule(config).draw(catalog, config.seed)
-    split, leakage = find_leakage(split, catalog, store, config.split.duplicates)
-    split.check(catalog)
-    return split, leakage
+def draw_split(config: DictConfig, catalog: Catalog) -> tuple[Catalog, Split]:
+    """The songs of the artists that are trained on, and their split, drawn by names alone, and checked."""
+    if len(catalog.artists) < 2:
+        raise ArtistidError(
+            f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
+        )
+    known, _ = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
+    split: Split = split_rule(config).draw(known, config.seed)
+    split.check(known)
+    split.warn_of_spellings(known)
+    return known, split
 
 
 def split_rule(config: DictConfig) -> Any:

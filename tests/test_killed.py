@@ -177,6 +177,8 @@ def content(path: Path, folder: Path) -> Any:
         return scores
     if path.name == "run.log":  # lines with the time of day, also of what was interrupted
         return "a log"
+    if path.parent.name == "jobs":  # whether it was trained, resumed or skipped
+        return "what became of a job"
     if path.name == "multirun.yaml":  # Hydra's own record of the sweep
         return "Hydra's"
     if name.startswith("cache/synthetic") and path.name == "index.jsonl":

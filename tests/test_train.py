@@ -447,7 +447,8 @@ def test_sweep_gives_each_run_a_folder_and_a_log(corpus: Path, tmp_path: Path, m
     run_verb("train", "-m", "data=folder", f"data.root={corpus}", "split=album,song", "seed=0,21", *QUICK)
     folders = sorted(path.parent for path in tmp_path.rglob("scores.json"))
     names = [str(path.relative_to(tmp_path / "runs" / "corpus")) for path in folders]
-    assert names == ["album-1s-crnn/0", "album-1s-crnn/21", "song-1s-crnn/0", "song-1s-crnn/21"]
+    given = "crnn-trainer.max_epochs=1"
+    assert names == [f"{split}-1s-{given}/{seed}" for split in ("album", "song") for seed in (0, 21)]
     assert all((path / "run.log").read_text().count("epoch 0:") == 1 for path in folders)
 
 
@@ -524,7 +525,7 @@ def test_folds_of_a_jackknife_are_scored_together(
     folds = ("split=jackknife", "split.n_folds=3", "split.fold=0,1,2")
     run_verb("train", "-m", "data=folder", f"data.root={corpus}", *folds, *QUICK)
     assert "scores its folds together" in capsys.readouterr().out
-    runs = tmp_path / "runs" / "corpus" / "jackknife-drawn-1s-crnn"
+    runs = tmp_path / "runs" / "corpus" / "jackknife-drawn-1s-crnn-split.n_folds=3-trainer.max_epochs=1"
     assert sorted(path.name for path in runs.iterdir()) == ["0-fold0", "0-fold1", "0-fold2"]
     assert read_scores(runs / "0-fold2")["condition"]["fold"] == 2
     run_verb("report", "runs=runs", "maps=null")

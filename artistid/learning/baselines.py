@@ -107,6 +107,10 @@ class Baseline:
                 "fit it on such clips, which is another system than its source's)"
             )
 
+    @classmethod
+    def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
+        """Nothing to check: a baseline keeps no names of songs."""
+
     def check_unchanged(self, folder: Path) -> None:
         """Nothing to check: a baseline that was interrupted begins anew."""
 

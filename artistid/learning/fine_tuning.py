@@ -141,6 +141,15 @@ class Pretrained:
                 )
         return seen
 
+    def require_artists(self, artists: Sequence[str]) -> None:
+        """Raises ArtistidError unless these are the artists whom its head tells apart, in its order."""
+        if self.specification.artists != list(artists):
+            others = sorted(set(self.specification.artists) ^ set(artists))
+            raise ArtistidError(
+                f"fine_tuning.head=keep needs the artists of init_from={self.path}; in one only of the two are "
+                f"{len(others)}: {abbreviate(others)}; fine_tuning.head=fresh takes any"
+            )
+
     def hand_over(self, network: nn.Module, now: Specification, head: str) -> None:
         """Give a network these weights; where ``head`` is ``fresh``, it keeps its own last layer.
 
@@ -152,12 +161,8 @@ class Pretrained:
         Raises:
             ArtistidError: a network of another shape, or a head to keep that is of other artists.
         """
-        if head == "keep" and self.specification.artists != now.artists:
-            others = sorted(set(self.specification.artists) ^ set(now.artists))
-            raise ArtistidError(
-                f"fine_tuning.head=keep needs the artists of init_from={self.path}; in one only of the two are "
-                f"{len(others)}: {abbreviate(others)}; fine_tuning.head=fresh takes any"
-            )
+        if head == "keep":
+            self.require_artists(now.artists)
         self.load_into(network, now.network, _head_weights(network) if head == "fresh" else {})
         log.info(
             "begins with %s, trained on %d labels of %s; head: %s",

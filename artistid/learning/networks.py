@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ log = logging.getLogger(__name__)
 UNDERTRAINED = 0.9
 
 
+KEPT = "what a checkpoint is to keep"
+
 # Settings of the trainer of which 0 would leave nothing to be chosen by validation, or to be tested.
 NEEDED_OF_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches")
 
@@ -109,12 +112,12 @@ class NetworkSystem:
             batch_size=config.batch_size,
             precision=self.precision,
             data=plain(config.data),
-            split={"rule": split.rule, "seed": split.seed, "subsets": dict(split.subsets)},
+            split=split.plain(),
             recordings=sorted({track.sha1 for track in data.subsets["train"] if track.sha1}),
             pretrained_from=pretrained.plain() if pretrained else None,
             fingerprints=kept_fingerprints(data.subsets["train"], data.store),
         )
-        check_plain(self.specification.plain(), "what a checkpoint is to keep")
+        check_plain(self.specification.plain(), KEPT)
         self.specification.check()
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         augmentations = named_parts(config, "augment", nn.Module)
@@ -163,6 +166,13 @@ class NetworkSystem:
         with torch.device("meta"):
             network: nn.Module = build(described, "model.network", n_artists=2)
         check_takes(network, config.model.name, features, clip_spec)
+
+    @classmethod
+    def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
+        """Raises ArtistidError for names that a checkpoint could not keep, or a head to keep that is of others."""
+        check_plain({"artists": list(artists), "data": plain(config.data), "split": split.plain()}, KEPT)
+        if config.get("init_from") and config.fine_tuning.head == "keep":
+            Pretrained.of(config).require_artists(artists)
 
     def check_unchanged(self, folder: Path) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pydoc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +48,10 @@ class System(Protocol):
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
         """Raises ArtistidError for settings of which no such system can be made, whatever the data."""
+
+    @classmethod
+    def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
+        """Raises ArtistidError for artists and songs that no such system can learn, before any is decoded."""
 
     def check_unchanged(self, folder: Path) -> None:
         """Raises ArtistidError if an interrupted run was about other data than there are now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted, signal_that_came
 from artistid.learning.system import CHECKPOINTS, GRID, LAST, METRICS
+from artistid.naming import WITHOUT_EFFECT
 from artistid.places import expanded
 from artistid.printing import Formatter
 from artistid.settings import literal
@@ -43,23 +45,6 @@ REPORTS = (
     "confusion_song.png",
     "learning_curves.png",
     "hparams.yaml",
-)
-
-# Beginnings of the names of settings that change nothing in a run's numbers.
-WITHOUT_EFFECT = (
-    "overwrite",
-    "run_",
-    "workers",
-    "cache_dir",
-    "limits",
-    "data.workers",
-    "data.cache_dir",
-    "logger",
-    "trainer.enable_progress_bar",
-    "data_device",
-    "trust",
-    "figures",
-    "model.system",
 )
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -148,12 +133,16 @@ class RunFolder:
         """Make sure that the folder is free, and keep the log for it; nothing is written before :meth:`write_setup`.
 
         Raises:
-            ArtistidError: a finished run is there and ``overwrite`` is false, or the folder holds something else.
+            ArtistidError: a finished run is there and ``overwrite`` is false, the folder holds something else, or it
+                cannot be written.
         """
         if self.scores.exists() and not overwrite:
             raise ArtistidError(
                 f"{self.path} holds a finished run; overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
             )
+        existing = next(parent for parent in (self.path, *self.path.absolute().parents) if parent.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise ArtistidError(f"cannot write the run folder run_dir={self.path}: {existing} is no folder to write to")
         if self.path.exists() and any(self.path.iterdir()) and not self.is_run():
             raise ArtistidError(
                 f"run_dir={self.path} is not empty and is not a run folder (it lacks {self.mark.name}); choose another"

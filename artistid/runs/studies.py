@@ -21,9 +21,10 @@ from artistid.errors import ArtistidError, abbreviate
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, find_vote, vote
+from artistid.naming import WITHOUT_EFFECT
 from artistid.old_names import BASELINE_SYSTEM
 from artistid.places import expanded
-from artistid.runs.folder import WITHOUT_EFFECT, RunFolder, run_folders, settings_of
+from artistid.runs.folder import RunFolder, run_folders, settings_of
 from artistid.trust import Trust
 
 log = logging.getLogger(__name__)

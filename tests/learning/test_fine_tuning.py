@@ -332,11 +332,11 @@ def test_not_mixed_with_runs_from_scratch(
     monkeypatch.chdir(tmp_path)
     run_verb("train", "-m", "data=folder", f"data.root={corpus}", f"init_from=null,{checkpoint}", *QUICK)
     scratch, grown = sorted(path.parent.parent.name for path in (tmp_path / "runs").rglob("scores.json"))
-    assert scratch == "album-1s-crnn"
+    assert scratch == "album-1s-crnn-trainer.max_epochs=1"
     assert grown.startswith("album-1s-crnn-from-")
-    assert grown.endswith("-run-best")
+    assert grown.endswith("-run-best-trainer.max_epochs=1")
     condition = read_scores(next((tmp_path / "runs").glob(f"*/{grown}/0")))["condition"]
-    assert grown == f"album-1s-crnn-from-{condition['init_from']}"
+    assert grown == f"album-1s-crnn-from-{condition['init_from']}-trainer.max_epochs=1"
     assert [study.system for study in collect(["runs"]).studies] == [
         "crnn",
         f"crnn (init_from={condition['init_from']})",

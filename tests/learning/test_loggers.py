@@ -12,8 +12,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
-from omegaconf import OmegaConf
 from wandb.proto.wandb_internal_pb2 import Record
 
 from artistid.config import config_dir
@@ -85,7 +83,7 @@ def test_wandb_is_told_the_condition_the_curves_and_the_results(corpus: Path, tm
     (folder,) = (run_dir / "wandb").glob("offline-run-*")
     told = Told(folder)
     assert told.run.project == "artistid"
-    assert told.run.run_group == "corpus/song-1s-crnn"
+    assert told.run.run_group == "corpus/song-1s-crnn-trainer.max_epochs=3"
     assert told.run.job_type == "song"
     assert set(told.run.tags) == {"corpus", "split-song", "clip-1s", "crnn"}
     assert told.config["split"]["name"] == "song"
@@ -136,20 +134,31 @@ def test_tensorboard_has_the_curves(corpus: Path, tmp_path: Path) -> None:
     assert scores["test"]["song"]["f1_weighted"] == pytest.approx(told.value)
 
 
-def test_wandb_s_sweep_makes_commands_that_compose(capsys: pytest.CaptureFixture[str]) -> None:
-    definition: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / "wandb_sweep.yaml"), resolve=False)
-    chosen = [
-        f"{setting}={space['values'][0] if 'values' in space else space['min']}"
-        for setting, space in definition["parameters"].items()
-    ]
-    command = definition["command"]
-    assert command[:4] == ["${env}", "${interpreter}", "-m", "${program}"]
-    assert command[-1] == "${args_no_hyphens}"
-    run_verb(definition["program"].removeprefix("artistid."), *command[4:-1], *chosen, "--cfg", "job")
-    composed = yaml.safe_load(capsys.readouterr().out)
-    assert composed["optimizer"]["lr"] == definition["parameters"]["optimizer.lr"]["min"]
-    assert "wandb" in composed["logger"]
-    assert definition["metric"] == {"name": "val/frame/f1_weighted", "goal": "maximize"}
+@pytest.mark.usefixtures("offline")
+def test_wandb_s_sweep_is_checked_without_an_account(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = (config_dir() / "wandb_sweep.yaml").read_text()
+    (line,) = (line for line in written.splitlines() if "# data=folder, data.root=/path/to/music," in line)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(written.replace(line, f"data=folder, data.root={corpus},"))
+    run_verb("doctor", f"sweep={mine}", f"cache_dir={tmp_path}")
+    told = capsys.readouterr().out
+    assert "maximize val/frame/f1_weighted" in told
+    for setting in (
+        "optimizer.lr=1e-05",
+        "optimizer.lr=0.003",
+        "batch_size=64",
+        "model.network.dropout=0.5",
+        "clip=10s",
+    ):
+        assert setting in told
+    mine.write_text(written.replace("val/frame", "test/frame").replace("batch_size", "batchsize"))
+    with pytest.raises(SystemExit):
+        run_verb("doctor", f"sweep={mine}", f"cache_dir={tmp_path}")
+    told = capsys.readouterr().err
+    assert "test/frame/f1_weighted" in told
+    assert "batchsize is not a setting" in told
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from artistid import old_names
 from artistid.data.catalog import Catalog, Track, nfc, read_rows
@@ -76,6 +76,10 @@ class Split:
         """The tracks of ``catalog`` that are in ``subset``."""
         return Catalog(track for track in catalog if self.subsets.get(track.track_id) == subset)
 
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        return {"rule": self.rule, "seed": self.seed, "subsets": dict(self.subsets)}
+
     def check(self, catalog: Catalog) -> None:
         """Make sure that nothing leaks and that all can be learned.
 
@@ -93,7 +97,6 @@ class Split:
         if self.rule in PROTOCOLS:
             albums = {track.track_id: (track.artist, track.album) for track in tracks}
             self._require_apart(tracks, albums, "album", PROTOCOLS[self.rule].new_albums)
-        self._warn_of_spellings(tracks)
         recordings = {track.track_id: track.sha1 for track in tracks if track.sha1}
         self._require_apart(tracks, recordings, "recording", SUBSETS, remedy="data.exclude")
 
@@ -118,15 +121,15 @@ class Split:
                 + (f"\nto leave all but one of each out: {_setting(remedy, leaking)}" if remedy else "")
             )
 
-    def _warn_of_spellings(self, tracks: Iterable[Track]) -> None:
+    def warn_of_spellings(self, catalog: Catalog) -> None:
         """Warn of albums whose spellings a list or a file has put, each as a whole, into different subsets.
 
         What this package draws has none. Where a spelling itself is in several subsets, albums are shared on purpose.
         """
         apart = PROTOCOLS[self.rule].new_albums if self.rule in PROTOCOLS and self.rule != "file" else SUBSETS
         albums: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        for track in tracks:
-            if track.album:
+        for track in catalog:
+            if track.album and track.track_id in self.subsets:
                 albums[track.album_key][track.album].add(self.subsets[track.track_id])
         parted = [
             f"{artist}: " + " = ".join(f"{name} ({subset})" for name, (subset,) in sorted(subsets.items()))

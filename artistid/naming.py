@@ -1,0 +1,201 @@
+"""What a run is called: its folder below ``runs/``, its name in dashboards, and what its scores file says it is."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from artistid.errors import require_choice
+from artistid.places import expanded
+from artistid.settings import Settings
+from artistid.sweeps import in_sweep, task_overrides
+
+# Beginnings of the names of settings that change nothing in a run's numbers.
+WITHOUT_EFFECT = (
+    "overwrite",
+    "run_",
+    "workers",
+    "cache_dir",
+    "limits",
+    "data.workers",
+    "data.cache_dir",
+    "logger",
+    "trainer.enable_progress_bar",
+    "data_device",
+    "trust",
+    "figures",
+    "model.system",
+)
+
+# What a run's name begins with: the names of these choices.
+NAMED_GROUPS = ("data", "split", "clip", "model")
+# Settings that have a place of their own in the name, or say where the music lies and not which it is.
+NAMED_SETTINGS = (*NAMED_GROUPS, "seed", "split.fold", "init_from", "data.root")
+REFERENCES = re.compile(r"\$\{(\.?[\w.]+)\}")
+
+MOST_BYTES = 150  # of one folder's name; file systems take 255, and other names are made of this one
+MOST_LETTERS = 40  # of one value in it
+
+
+def origin(checkpoint: Any) -> str:
+    """A name for the run that a checkpoint is of; its ending, and ``checkpoints``, say nothing and are left out.
+
+    Example:
+        >>> origin("runs/music/album-3s-crnn/0/checkpoints/best.ckpt")
+        'music-album-3s-crnn-0-best'
+    """
+    path = expanded(str(checkpoint)).absolute().with_suffix("")
+    parts = [part for part in path.parts[1:] if part != "checkpoints"]
+    return "-".join(parts[-4:])
+
+
+def data_name(config: DictConfig) -> str:
+    """The collection's name; fewer artists are another task."""
+    unknown = config.get("unknown_artists") or 0
+    n_unknown = unknown if isinstance(unknown, int) else len(unknown)
+    return f"{config.data.name}-unknown{n_unknown}" if n_unknown else str(config.data.name)
+
+
+def condition_name(config: DictConfig) -> str:
+    """What the trials of a run have in common, as a path."""
+    condition = f"{config.split.name}-{config.clip.name}-{config.model.name}"
+    if config.get("init_from"):
+        condition += f"-from-{origin(config.init_from)}"
+    if given := variant(config):
+        condition += f"-{given}"
+    return f"{data_name(config)}/{bounded(condition, MOST_BYTES)}"
+
+
+def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
+    """What a run is called, below the folder of all runs and in dashboards.
+
+    Args:
+        what: ``run``, or ``condition`` for what its trials have in common.
+        now: the time, for runs that it tells apart (``run_by=time``); that of a sweep is one for all its jobs.
+        _root_: the configuration, which OmegaConf gives to a resolver that asks for it.
+
+    Raises:
+        ArtistidError: ``run_by`` is neither ``seed`` nor ``time``.
+    """
+    config = _root_
+    condition = condition_name(config)
+    if what == "condition":
+        return condition
+    require_choice("run_by", config.run_by, ("seed", "time"))
+    trial = str(config.seed)
+    if config.run_by == "time":
+        job = f"-job{HydraConfig.get().job.num}" if in_sweep() else ""
+        trial = f"{now}{job}-seed{config.seed}"
+    fold = config.split.get("fold")
+    return f"{condition}/{trial}" + ("" if fold is None else f"-fold{fold}")
+
+
+def variant(config: DictConfig) -> str:
+    """The settings that the command line gave, beside those that the name has anyway; empty where there are none.
+
+    As Hydra's ``override_dirname`` has it, ``key=value`` sorted by key, with values as they came out, so that the same
+    command finds the same folder, however its settings were typed and ordered. They are joined by hyphens: a comma
+    would part the path in lists.
+    """
+    if not HydraConfig.initialized():
+        return ""
+    overrides = OverridesParser.create().parse_overrides(task_overrides())
+    named = set(_named(config))
+    given = {_key(override): _value(override, config) for override in overrides if not _is_named(override, named)}
+    return "-".join(f"{key}={value}" if value is not None else key for key, value in sorted(given.items()))
+
+
+def _named(config: DictConfig) -> Iterator[str]:
+    """The settings that the rest of the name tells apart: those that the names of its choices are made of."""
+    yield from NAMED_SETTINGS
+    if isinstance(config.get("unknown_artists"), int):
+        yield "unknown_artists"
+    for group in NAMED_GROUPS:
+        yield f"{group}.name"
+        written = config[group]._get_node("name")._value()
+        for reference in REFERENCES.findall(str(written)):
+            name = group + reference if reference.startswith(".") else reference
+            value = OmegaConf.select(config, name)
+            if value is None or str(value) in config[group].name or name == "data.csv":
+                yield name
+
+
+def _is_named(override: Override, named: set[str]) -> bool:
+    key = _key(override)
+    if key.startswith(WITHOUT_EFFECT):
+        return True
+    if key == "experiment":
+        return set(_set_by(override.value())) <= named
+    return key in named
+
+
+def _set_by(experiments: Any) -> Iterator[str]:
+    """The settings of a run that experiments set, and the choices that they make; those of Hydra's are none."""
+    sources = HydraConfig.get().runtime.config_sources
+    settings = Settings("train", [Path(source.path) for source in sources if source.schema == "file"])
+    for experiment in experiments if isinstance(experiments, list) else [experiments]:
+        yield from settings.set_by("experiment", str(experiment))
+
+
+def _key(override: Override) -> str:
+    return override.get_key_element().lstrip("+")
+
+
+def _value(override: Override, config: DictConfig) -> str | None:
+    """The value in a name; None where a setting was taken away."""
+    if override.is_delete():
+        return None
+    composed = OmegaConf.select(config, _key(override))
+    return as_word(override.value() if composed is None or OmegaConf.is_config(composed) else composed)
+
+
+def as_word(value: Any) -> str:
+    """A value as part of a file's name.
+
+    What has other signs in it than names of files usually have, or is long, ends in a few digits that stand for all of
+    it: different values are different words.
+
+    Example:
+        >>> as_word(0.001), as_word(None), as_word(["mixup", "spec_augment"])
+        ('0.001', 'null', 'mixup+spec_augment')
+        >>> as_word("a b")
+        'a-b-7dbde9'
+    """
+    text = _text(value)
+    if isinstance(value, float) and len(text) > len(short := f"{value:.3g}"):
+        return f"{short}-{_digits(text)[:6]}"
+    word = re.sub(r"[^\w.+=@%~-]+", "-", text).strip("-") if re.search(r"[^\w.+=@%~-]", text) else text
+    if word == text and len(text) <= MOST_LETTERS:
+        return text
+    shortened = word[-MOST_LETTERS:] if "/" in text else word[:MOST_LETTERS]
+    return f"{shortened.strip('-')}-{_digits(text)[:6]}".lstrip("-")
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, list):
+        return "+".join(map(_text, value))
+    if isinstance(value, dict):
+        return "+".join(f"{key}={_text(each)}" for key, each in value.items())
+    return str(value)
+
+
+def bounded(name: str, most: int) -> str:
+    """A name of at most so many bytes; of a longer one the beginning, and digits that stand for all of it."""
+    if len(name.encode()) <= most:
+        return name
+    digits = _digits(name)[:8]
+    return f"{name.encode()[: most - len(digits) - 1].decode(errors='ignore')}-{digits}"
+
+
+def _digits(text: str) -> str:
+    return hashlib.sha1(text.encode(errors="surrogatepass")).hexdigest()
