@@ -134,5 +134,5 @@ def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
     return f"{condition}/{trial}" + ("" if fold is None else f"-fold{fold}")
 
 
-for _resolver in (_basename, _stem, _folder_with, _when, run_name):
+for _resolver in (_basename, _stem, _folder_with, _when, origin, run_name):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)
