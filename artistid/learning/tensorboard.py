@@ -31,6 +31,7 @@ class TensorBoardLogger(RunLogger, loggers.TensorBoardLogger):
 
     @rank_zero_only
     def resume(self, curves: Sequence[Mapping[str, float]]) -> None:
+        self.experiment.close()  # Lightning has begun a file already
         for earlier in Path(self.log_dir).glob("events.out.tfevents.*"):
             earlier.unlink()
         for metrics in curves:

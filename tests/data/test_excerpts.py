@@ -16,7 +16,7 @@ from tests.corpus import write_audio
 
 def test_an_excerpt_is_the_part_of_the_song(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     seconds = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
-    pitch = np.where((2 <= seconds) & (seconds < 4), 880, 220)
+    pitch = np.where((seconds >= 2) & (seconds < 4), 880, 220)
     write_audio(tmp_path / "song.wav", 0.5 * np.sin(2 * np.pi * pitch * seconds), SAMPLE_RATE)
     with caplog.at_level("WARNING", logger="artistid"):
         content, gone = mp3_files(
