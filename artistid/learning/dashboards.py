@@ -100,7 +100,7 @@ class RunLogger(Logger):
     """A logger that shows more of a job of ours than its metrics."""
 
     def resume(self, curves: Sequence[Mapping[str, float]]) -> None:
-        """The run goes on after these epochs, each with its metrics."""
+        """The run goes on after these epochs, each with its metrics, its ``epoch`` and its last ``step`` among them."""
 
     def show(self, results: Results) -> None:
         """The job has these results."""

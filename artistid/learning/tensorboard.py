@@ -35,7 +35,7 @@ class TensorBoardLogger(RunLogger, loggers.TensorBoardLogger):
         for earlier in Path(self.log_dir).glob("events.out.tfevents.*"):
             earlier.unlink()
         for metrics in curves:
-            self.log_metrics(metrics, int(metrics["step"]))
+            self.log_metrics({name: metrics[name] for name in metrics if name != "step"}, int(metrics["step"]))
 
     @rank_zero_only
     def show(self, results: Results) -> None:

@@ -69,7 +69,14 @@ class WandbLogger(RunLogger, loggers.WandbLogger):
         artifacts: bool = False,
         **settings: Any,
     ) -> None:
-        listed = {"entity": entity, "group": group, "job_type": job_type, "notes": notes, "tags": tags, "mode": mode}
+        listed: dict[str, Any] = {
+            "entity": entity,
+            "group": group,
+            "job_type": job_type,
+            "notes": notes,
+            "tags": tags,
+            "mode": mode,
+        }
         super().__init__(name, save_dir, project=project, **{**listed, **settings})
         self._excerpts = excerpts
         self._artifacts = artifacts
@@ -89,7 +96,9 @@ class WandbLogger(RunLogger, loggers.WandbLogger):
             ) from error
 
     def resume(self, curves: Sequence[Mapping[str, float]]) -> None:
-        self._rows = {int(row["epoch"]): dict(row) for row in curves}
+        self._rows = {
+            int(row["epoch"]): {name: row[name] for name in row if name not in ("epoch", "step")} for row in curves
+        }
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -240,6 +240,7 @@ def test_tensorboard_has_curves_figures_and_hyperparameters_in_one_file(corpus: 
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv").dropna(subset="val/loss")
     for column in ("val/loss", "train/lr"):
         assert [each.value for each in events.Scalars(column)] == pytest.approx(metrics[column].tolist())
+    assert "step" not in events.Tags()["scalars"]
     assert set(events.Tags()["images"]) == {"confusion_frame", "confusion_song", "learning_curves"}
     begun = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     settings_told = HParamsPluginData.FromString(begun).session_start_info.hparams
