@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from artistid.errors import ArtistidError
-from artistid.naming import run_name
+from artistid.naming import origin, run_name
 from artistid.places import expanded
 from artistid.settings import first_line, literal
 
@@ -81,5 +81,5 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
     return then if value == is_this else otherwise
 
 
-for _resolver in (_basename, _stem, _folder_with, _when, run_name):
+for _resolver in (_basename, _stem, _folder_with, _when, origin, run_name):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

@@ -19,13 +19,17 @@ from artistid.evaluation.plots import draw_results
 from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import Score, find_metrics, score_levels
 from artistid.evaluation.voting import find_vote, vote
+from artistid.learning.acceleration import device_name
 from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.dashboards import Results, log_results
+from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.learning.networks import check_trainer, predict, set_up
 from artistid.learning.system import CHECKPOINTS
 from artistid.places import below, expanded
-from artistid.prepare import prepare_described
+from artistid.prepare import limits_of, prepare_described
 from artistid.runs.folder import RunFolder
 from artistid.runs.provenance import provenance, stopwatch
+from artistid.settings import literal
 from artistid.trust import trusted
 
 log = logging.getLogger(__name__)
@@ -47,12 +51,14 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     find_vote(config.vote, trusted(config))
     set_up()
     check_trainer(plain(config.trainer))
+    check_loggers(config)
     require_choice("subset", config.subset, (*SUBSETS, "all"))
     path = expanded(config.checkpoint).resolve()
     in_run = path.parent.name == CHECKPOINTS
     beside = RunFolder(path.parent.parent if in_run else path.parent).evaluations
     name = f"{path.stem}-{data.get('name')}-{config.subset}-{config.vote}"
     folder = RunFolder(config.run_dir or below(beside, name, "data.name in the evaluation's"))
+    config.run_dir = literal(str(folder.path))
     with folder.begin(config.overwrite):
         return _evaluate(config, classifier, folder)
 
@@ -94,12 +100,19 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     trainer_settings = plain(config.trainer)
     if trainer_settings["precision"] == "auto":
         trainer_settings["precision"] = specification.precision
-    with stopwatch(seconds, "test"):
-        predictions = predict(classifier, data, subset, trainer_settings)
-    scores = score_levels(predictions, config.vote, metrics=find_metrics(config.metrics))
-    folder.write_results({"test": predictions}, config.vote, {"test": scores})
-    if config.figures:
-        draw_results(folder.path, predictions, vote(predictions, config.vote), scores)
+    device = device_name(config.trainer.accelerator)
+    parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
+    told = open_loggers(config, precision=trainer_settings["precision"], device=device, parameters=parameters)
+    with told as loggers:
+        with stopwatch(seconds, "test"):
+            predictions = predict(classifier, data, subset, trainer_settings)
+        scores = score_levels(predictions, config.vote, metrics=find_metrics(config.metrics))
+        folder.write_results({"test": predictions}, config.vote, {"test": scores})
+        songs = vote(predictions, config.vote)
+        if config.figures:
+            draw_results(folder.path, predictions, songs, scores)
+        tested = catalog, specification.clip_spec().tiling, limits_of(config)
+        log_results(loggers, Results(scores, predictions, songs, *tested, folder.path, training={}))
     condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "subset": subset, "vote": config.vote}
     folder.finish(
         {

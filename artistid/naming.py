@@ -28,6 +28,7 @@ WITHOUT_EFFECT = (
     "data.workers",
     "data.cache_dir",
     "logger",
+    "dashboard",
     "trainer.enable_progress_bar",
     "data_device",
     "trust",
@@ -52,8 +53,8 @@ def origin(checkpoint: Any) -> str:
         >>> origin("runs/music/album-3s-crnn/0/checkpoints/best.ckpt")
         'music-album-3s-crnn-0-best'
     """
-    path = expanded(str(checkpoint)).absolute().with_suffix("")
-    parts = [part for part in path.parts[1:] if part != "checkpoints"]
+    path = expanded(str(checkpoint)).absolute()
+    parts = [part for part in (path.parent / path.stem).parts[1:] if part != "checkpoints"]
     return "-".join(parts[-4:])
 
 

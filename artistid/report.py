@@ -9,8 +9,10 @@ if __name__ == "__main__":
 
 from omegaconf import DictConfig
 
+from artistid.learning.dashboards import log_tables
+from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.printing import say
-from artistid.reporting.document import ReportContext, begin_folder, write_report
+from artistid.reporting.document import ReportContext, begin_folder, tables_in, write_report
 from artistid.reporting.sections import report_sections
 from artistid.runs.studies import collect
 from artistid.trust import trusted
@@ -22,7 +24,11 @@ def report(config: DictConfig) -> None:
     Raises:
         ArtistidError: bad settings, or no finished run.
     """
+    check_loggers(config)
     out = begin_folder(config.out)
     results = collect([config.runs] if isinstance(config.runs, str) else config.runs, trusted(config))
-    page = write_report(report_sections(ReportContext(results, out, config)), out)
+    sections = report_sections(ReportContext(results, out, config))
+    page = write_report(sections, out)
+    with open_loggers(config) as loggers:
+        log_tables(loggers, {f"report/{table.name}": table.data for table in tables_in(sections)})
     say(f"{len(results.runs)} runs, {len(results.left_out)} folders left out: {page}")

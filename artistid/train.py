@@ -28,13 +28,14 @@ from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import Score, find_metrics, levels_of, monitored_score, score_levels
 from artistid.evaluation.voting import find_vote, vote
 from artistid.inference.identifier import Identifier
-from artistid.learning.acceleration import MEMORY_FORMATS, PLACES
+from artistid.learning.acceleration import MEMORY_FORMATS, PLACES, device_name
+from artistid.learning.dashboards import Results, log_results
 from artistid.learning.fine_tuning import check_fine_tuning
-from artistid.learning.loggers import check_loggers, log_results, open_loggers
+from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.learning.specification import targets_of
 from artistid.learning.system import BEST, system_of
 from artistid.naming import condition_name
-from artistid.prepare import find_songs, make_features
+from artistid.prepare import find_songs, limits_of, make_features
 from artistid.runs.folder import RunFolder
 from artistid.runs.provenance import condition_of, provenance, stopwatch
 from artistid.sweeps import in_sweep, record
@@ -87,7 +88,9 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
     if resume:
         system.check_unchanged(folder.path)
     folder.write_setup(config, catalog, split, leakage, resume=resume)
-    with open_loggers(config, resume) as loggers:
+    device = device_name(config.trainer.accelerator)
+    told = open_loggers(config, resume, precision=system.precision, device=device, parameters=system.parameters)
+    with told as loggers:
         training = system.fit(data, folder.path, loggers, resume)
         seconds["fit"] = system.seconds
         with stopwatch(seconds, "test"):
@@ -99,9 +102,11 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
             subset: score_levels(clips, config.vote, levels, metrics=metrics) for subset, clips in predictions.items()
         }
         folder.write_results(predictions, config.vote, scores)
+        songs = vote(predictions["test"], config.vote)
         if config.figures:
-            draw_results(folder.path, predictions["test"], vote(predictions["test"], config.vote), scores["test"])
-        log_results(loggers, scores["test"], predictions["test"], vote(predictions["test"], config.vote))
+            draw_results(folder.path, predictions["test"], songs, scores["test"])
+        tested = subsets["test"], clip_spec.tiling, limits_of(config)
+        log_results(loggers, Results(scores["test"], predictions["test"], songs, *tested, folder.path, training))
 
     condition = condition_of(config)
     folder.finish(

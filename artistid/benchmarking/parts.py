@@ -243,7 +243,7 @@ def training_rate(config: DictConfig, data: ClipData, split: Split, folder: Path
         config = OmegaConf.merge(config, {"run_dir": run, "trainer": one_epoch})  # type: ignore[assignment]
         network = NetworkSystem(config, data, split)
         network.extra_callbacks = (timer,)
-        with open_loggers(config, resume=False) as loggers:
+        with open_loggers(config) as loggers:
             network.fit(data, Path(run), loggers, resume=False)
     if not timer.seconds:
         raise ArtistidError(

@@ -103,9 +103,9 @@ def set_up_process() -> None:
             pass
 
 
-def device_name() -> str:
-    """What this process computes on by default, in words."""
-    if torch.cuda.is_available():
+def device_name(accelerator: str = "auto") -> str:
+    """What this process computes on, in words: with ``trainer.accelerator``, or by default."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
 

@@ -44,7 +44,7 @@ from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
-from artistid.learning.scheduling import Scheduling, check_scheduler, mode_of
+from artistid.learning.scheduling import RateLog, Scheduling, check_scheduler, mode_of
 from artistid.learning.specification import (
     CHECKPOINT_KEY,
     NOTHING_BEFORE,
@@ -198,7 +198,7 @@ class NetworkSystem:
         stop = EarlyStopping(self.monitor, patience=self.patience, mode=mode)
         last = LastState(folder / LAST, self.trust)
         votes = SongVote(data.clips, self.specification.vote, self.metrics)
-        callbacks: list[Callback] = [*self.extra_callbacks, votes, *self.callbacks]
+        callbacks: list[Callback] = [*self.extra_callbacks, votes, RateLog(), *self.callbacks]
         if self.thawing:
             stop = StopOnceThawed(self.monitor, self.patience, mode, begin=self.thawing.last_epoch)
             callbacks.append(self.thawing)
@@ -209,7 +209,8 @@ class NetworkSystem:
         cache_on_device(data, trainer.strategy.root_device, self.data_device)
         if self.thawing:
             self.thawing.check(trainer)
-        log.info("training on %s in %s, %s", device_name(), self.precision, self.memory_format.replace("_", " "))
+        device = device_name(self.trainer_settings["accelerator"])
+        log.info("training on %s in %s, %s", device, self.precision, self.memory_format.replace("_", " "))
         with readable(folder / LAST, named(folder / LAST), self.trust) if resume else nullcontext():
             trainer.fit(self.classifier, data, ckpt_path=folder / LAST if resume else None, weights_only=True)
         self.seconds = last.seconds

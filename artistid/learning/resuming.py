@@ -16,7 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from artistid.errors import ArtistidError
 from artistid.learning.archive import readable
-from artistid.learning.loggers import CSVLogger
+from artistid.learning.dashboards import RunLogger
 from artistid.trust import Trust
 from artistid.writing import whole
 
@@ -85,9 +85,8 @@ class LastState(Checkpoint):
         if self._random is None:
             return
         for logger in trainer.loggers:
-            if isinstance(logger, CSVLogger):  # it begins anew; the others append to their own records
-                for metrics in self.curves:
-                    logger.log_metrics(dict(metrics), int(metrics["step"]))
+            if isinstance(logger, RunLogger):
+                logger.resume(self.curves)
         # Now, before the loader is asked for its first batch, which draws the order of all.
         set_random_state(self._random)
 

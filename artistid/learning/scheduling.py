@@ -58,6 +58,16 @@ def check_scheduler(settings: Mapping[str, Any], monitor: str) -> None:
     make_scheduler(settings, torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), monitor, steps=100)
 
 
+class RateLog(Callback):
+    """Logs ``train/lr``, the rate that an epoch ends with; of stages that learn at several rates, that of the head.
+
+    It stands before whatever changes the rate for the next epoch.
+    """
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.log("train/lr", trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
+
+
 class Scheduling(Callback):
     """Steps a scheduler after each epoch or, with ``interval: step``, after each step of the optimizer.
 
@@ -99,7 +109,6 @@ class Scheduling(Callback):
             self.scheduler.step()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        pl_module.log("train/lr", trainer.optimizers[0].param_groups[0]["lr"])
         if self.by_step:
             return
         if not isinstance(self.scheduler, ReduceLROnPlateau):

@@ -170,9 +170,7 @@ class Specification:
             raise ArtistidError(f"features has more than {MOST_VALUES_PER_S} values for a second of sound")
         _check_whole(clip_spec.frames, "clip.frames")  # whole songs have none, and are not for networks
         if not isinstance(clip_spec.name, str) or {type(clip_spec.keep_last), type(clip_spec.pad_short)} != {bool}:
-            raise ArtistidError(
-                "clip needs a name that is text, and keep_last and pad_short that are true or false"
-            )
+            raise ArtistidError("clip needs a name that is text, and keep_last and pad_short that are true or false")
         self._check_split()
         self._check_origin()
         self.trained_on(), self.pretraining_recordings()

@@ -18,12 +18,14 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.predictions import Predictions
 
-# Files of a system, below its run folder.
+# Files of a system and its loggers, below its run folder.
 CHECKPOINTS = "checkpoints"
 BEST = f"{CHECKPOINTS}/best.ckpt"
 LAST = f"{CHECKPOINTS}/last.ckpt"  # the state after the last epoch, from which training can go on
 METRICS = "metrics.csv"
 GRID = "grid.csv"
+SPLIT = "split.csv"
+DASHBOARDS = ("wandb", "tensorboard")  # folders of loggers' records
 
 
 class System(Protocol):

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from artistid.errors import ArtistidError
+from artistid.learning.system import DASHBOARDS
 from artistid.places import expanded
 from artistid.runs.provenance import provenance
 from artistid.runs.studies import Results, Run
@@ -194,7 +195,7 @@ def begin_folder(path: str | Path) -> Path:
         (out / REPORT_MARK).touch()
         write_text(page, f"<!DOCTYPE html>{GENERATOR}<p>This report was begun and is not finished.")
         sweep(out)
-        for name in (TABLE_FOLDER, FIGURES):
+        for name in (TABLE_FOLDER, FIGURES, *DASHBOARDS):
             if (out / name).exists():
                 shutil.rmtree(out / name)
         (out / MARKDOWN).unlink(missing_ok=True)
@@ -216,10 +217,8 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
         The HTML page.
     """
     (out / TABLE_FOLDER).mkdir(exist_ok=True)
-    for section in _walk(sections):
-        for block in section.blocks:
-            if isinstance(block, Table):
-                write_csv(out / TABLE_FOLDER / f"{block.name}.csv", block.data)
+    for table in tables_in(sections):
+        write_csv(out / TABLE_FOLDER / f"{table.name}.csv", table.data)
     environment = _environment(out)
     made = provenance({})
     for name in (MARKDOWN, PAGE):
@@ -228,6 +227,11 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
         )
         write_text(out / name, text)
     return out / PAGE
+
+
+def tables_in(sections: Sequence[Section]) -> list[Table]:
+    """All tables, in their order."""
+    return [block for section in _walk(sections) for block in section.blocks if isinstance(block, Table)]
 
 
 def _walk(sections: Sequence[Section]) -> list[Section]:

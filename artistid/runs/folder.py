@@ -29,7 +29,7 @@ from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted, signal_that_came
-from artistid.learning.system import CHECKPOINTS, GRID, LAST, METRICS
+from artistid.learning.system import CHECKPOINTS, DASHBOARDS, GRID, LAST, METRICS, SPLIT
 from artistid.naming import WITHOUT_EFFECT
 from artistid.places import expanded
 from artistid.printing import Formatter
@@ -75,7 +75,7 @@ class RunFolder:
         self.log = self.path / "run.log"
         self.config = self.path / "config.yaml"
         self.catalog = self.path / "catalog.csv"
-        self.split = self.path / "split.csv"
+        self.split = self.path / SPLIT
         self.duplicates = self.path / "duplicates.csv"
         self.checkpoints = self.path / CHECKPOINTS
         self.last = self.path / LAST
@@ -229,8 +229,8 @@ class RunFolder:
         self.scores.unlink(missing_ok=True)
         self.last.unlink(missing_ok=True)
         sweep(self.path)
-        folders = ("tensorboard", "wandb")
-        for folder in (self.checkpoints, self.predictions, self.evaluations, *(self.path / name for name in folders)):
+        dashboards = (self.path / name for name in DASHBOARDS)
+        for folder in (self.checkpoints, self.predictions, self.evaluations, *dashboards):
             if folder.exists():
                 shutil.rmtree(folder)
         reports = (self.path / name for name in REPORTS)

@@ -1,0 +1,165 @@
+"""What loggers are told of a job of ours beside its metrics: its settings, and at its end all that can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from artistid.config import plain
+from artistid.data.catalog import Catalog
+from artistid.data.clips import FRAME_MS, ClipSpec
+from artistid.data.excerpts import Excerpt
+from artistid.data.song import Limits
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import Score, per_artist
+from artistid.evaluation.voting import SongVotes
+from artistid.printing import shown
+
+LONGEST_EXCERPT = 10.0  # seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a training or an evaluation has found.
+
+    Attributes:
+        scores: of the test, by level.
+        predictions: of the tested clips.
+        songs: their votes.
+        catalog: has the tested songs.
+        clip: how they were cut.
+        limits: of a file that is decoded to be listened to.
+        folder: of the run.
+        training: how it went, as the scores file has it; empty for an evaluation.
+    """
+
+    scores: Mapping[str, Score]
+    predictions: Predictions
+    songs: SongVotes
+    catalog: Catalog
+    clip: ClipSpec
+    limits: Limits
+    folder: Path
+    training: Mapping[str, Any]
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The scores as metrics, ``test/song/f1_weighted`` and the like; each end of an interval is one."""
+        found: dict[str, float] = {}
+        for level, score in self.scores.items():
+            for name, value in score.items():
+                if isinstance(value, int | float):
+                    found[f"test/{level}/{name}"] = value
+                elif isinstance(value, list):
+                    low, high = value
+                    found |= {f"test/{level}/{name}_low": low, f"test/{level}/{name}_high": high}
+        return found
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """By name, what was said of each song, and how well each artist was told."""
+        return {
+            "test/songs": self.songs.to_frame(),
+            "test/artists": per_artist(self.predictions, self.songs, tuple(self.scores)),
+        }
+
+    def surest(self, most: int) -> dict[str, list[Excerpt]]:
+        """Of the songs that were named ``right`` and ``wrong`` the surest, by the clip that spoke for it most."""
+        right = self.songs.predicted == self.songs.label
+        order = np.argsort(-self.songs.confidence, kind="stable")
+        return {
+            name: [self._excerpt(song) for song in order[chosen[order]][:most]]
+            for name, chosen in (("right", right), ("wrong", ~right))
+        }
+
+    def _excerpt(self, song: int) -> Excerpt:
+        predicted = self.songs.predicted[song]
+        rows = np.flatnonzero(self.predictions.track_index == song)
+        probability = self.predictions.probability[rows, predicted]
+        clip = int(self.predictions.clip[rows[probability.argmax()]])
+        seconds = LONGEST_EXCERPT if self.clip.frames is None else self.clip.frames * FRAME_MS / 1000
+        track_id, artist, named = self.songs.track_id[song], self.songs.artist[song], self.songs.artists[predicted]
+        said = "named right" if artist == named else f"taken for {named}"
+        return Excerpt(
+            path=next(track.path for track in self.catalog if track.track_id == track_id),
+            start=clip * seconds,
+            seconds=min(seconds, LONGEST_EXCERPT),
+            caption=shown(f"{track_id}: {artist}, {said}, clip {clip} with {probability.max():.2f}"),
+        )
+
+
+class RunLogger(Logger):
+    """A logger that shows more of a job of ours than its metrics."""
+
+    def resume(self, curves: Sequence[Mapping[str, float]]) -> None:
+        """The run goes on after these epochs, each with its metrics, its ``epoch`` and its last ``step`` among them."""
+
+    def show(self, results: Results) -> None:
+        """The job has these results."""
+        self.log_metrics(results.metrics)
+
+    def show_table(self, name: str, frame: pd.DataFrame) -> None:
+        """A table of a job's results."""
+
+    def close(self, status: str) -> None:
+        """The job has ended: ``success`` or ``failed``. Lightning's ``finalize`` comes before that, after training."""
+
+
+def log_results(loggers: Sequence[Logger], results: Results) -> None:
+    """Give a job's results to the loggers: scores to all, and what can be looked at to those that show it."""
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            logger.show(results)
+        else:
+            logger.log_metrics(results.metrics)
+
+
+def log_tables(loggers: Sequence[Logger], tables: Mapping[str, pd.DataFrame]) -> None:
+    """Give tables, by name, to the loggers that show them."""
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            for name, frame in tables.items():
+                logger.show_table(name, frame)
+
+
+def told_settings(config: DictConfig) -> dict[str, Any]:
+    """The settings of a job as dashboards list and filter by them: what is made of a class goes by the class's name.
+
+    Those of the dashboards themselves are left out.
+    """
+    settings = {name: value for name, value in plain(config).items() if name not in ("logger", "dashboard")}
+    told: dict[str, Any] = sayable(_by_name(settings))
+    return told
+
+
+def _by_name(value: Any) -> Any:
+    """What a class is named by becomes its name.
+
+    Example:
+        >>> _by_name({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.001})
+        {'name': 'Adam', 'lr': 0.001}
+    """
+    if isinstance(value, list):
+        return [_by_name(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    target = value.get("_target_")
+    name = {"name": target.rpartition(".")[2]} if target else {}
+    return name | {key: _by_name(each) for key, each in value.items() if not str(key).startswith("_")}
+
+
+def sayable(value: Any) -> Any:
+    """Plain settings with texts that any logger can write: what is no text in a name becomes U+FFFD."""
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, Mapping):
+        return {sayable(name): sayable(each) for name, each in value.items()}
+    return [sayable(each) for each in value] if isinstance(value, list) else value
