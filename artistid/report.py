@@ -9,6 +9,7 @@ if __name__ == "__main__":
 
 from omegaconf import DictConfig
 
+from artistid.errors import counted
 from artistid.printing import say
 from artistid.reporting.document import ReportContext, begin_folder, write_report
 from artistid.reporting.sections import report_sections
@@ -25,4 +26,4 @@ def report(config: DictConfig) -> None:
     out = begin_folder(config.out)
     results = collect([config.runs] if isinstance(config.runs, str) else config.runs, trusted(config))
     page = write_report(report_sections(ReportContext(results, out, config)), out)
-    say(f"{len(results.runs)} runs, {len(results.left_out)} folders left out: {page}")
+    say(f"{counted(len(results.runs), 'run')}, {counted(len(results.left_out), 'folder')} left out: {page}")

@@ -155,4 +155,4 @@ def draw_spectrograms(excerpts: list[Excerpt], features: Features, seconds: floa
     figure.supylabel("mel bin", x=-0.4 / width, ha="right", fontsize=10)
     bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.15 / width, 0, 0.12 / width, 1)), label="dB")
     bar.ax.tick_params(labelsize=7)
-    save(figure, path)
+    save(figure, path, for_print=True)
