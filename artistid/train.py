@@ -19,7 +19,7 @@ from artistid.data.duplicates import Leakage, check_policy, find_leakage
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.open_set import OpenSetScores, score_open_set
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
@@ -70,7 +70,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         )
     catalog, unknown = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
     if unknown:
-        log.info("unknown artists, not trained on: %s: %d songs", ", ".join(unknown.artists), len(unknown))
+        songs = counted(len(unknown), "song")
+        log.info("unknown artists, not trained on: %s: %s", ", ".join(unknown.artists), songs)
     with stopwatch(seconds, "split"):
         split, leakage = draw_split(config, catalog, store)
     clip_spec = build(config.clip, "clip")

@@ -264,7 +264,10 @@ def save(figure: Figure, path: str | Path, for_print: bool = False) -> None:
     FigureCanvasAgg(figure)
     on_page = PRINT_DPI * min(1, PAGE_INCHES / max(figure.get_size_inches()))
     dpi = max(DPI, on_page) if for_print else DPI
+    figure.draw_without_rendering()  # lays it out, once for all formats
+    figure.set_layout_engine("none")
+    everything = figure.get_tightbbox().padded(0.15)
     with rc_context({"pdf.fonttype": 42, "svg.fonttype": "path"}):
         for suffix in dict.fromkeys((path.suffix, *(PRINT_FORMATS if for_print else ()))):
             with whole(path.with_suffix(suffix), "wb") as file:
-                figure.savefig(file, format=suffix[1:], dpi=dpi, bbox_inches="tight", pad_inches=0.15)
+                figure.savefig(file, format=suffix[1:], dpi=dpi, bbox_inches=everything)

@@ -176,7 +176,7 @@ def origin(runs: Sequence[Run]) -> str:
     """Of which code, and on what, runs were made; the list of runs has the commands."""
     members = [member for run in runs for member in run.members]
     revisions = sorted({short_revision(run) for run in members})
-    devices = sorted({str(run.scores.get("device", "unknown")) for run in members})
+    devices = sorted({run.device or "unknown" for run in members})
     return f"revision {', '.join(revisions)}; on {'; '.join(devices)}; commands in the list of runs"
 
 

@@ -188,7 +188,6 @@ def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], 
     for axes, level in zip(panels, LEVELS, strict=True):
         image = axes.imshow(f1[level][order], aspect="auto", **CELLS)
         axes.set_xticks(range(len(cells)), [f"{seconds:g}" for seconds in cells])
-        axes.set_xlabel("clip length, seconds")
         axes.set_title(f"{level} level")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -196,6 +195,7 @@ def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], 
             _print_shares(axes, f1[level][order])
     panels[0].set_yticks(range(len(artists)), [shortened(artists[number]) for number in order])
     as_written(*panels[0].get_yticklabels())
+    figure.supxlabel("clip length, seconds", fontsize="medium")
     figure.colorbar(image, ax=panels, label="F1", shrink=min(1, 3 / size[1]))
     save(figure, path, for_print=True)
 

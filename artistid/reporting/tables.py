@@ -363,7 +363,7 @@ def run_table(runs: Sequence[Run]) -> Table:
             "frame_f1_weighted": run.test("frame")["f1_weighted"] if "frame" in run.levels else math.nan,
             "song_f1_weighted": run.test("song")["f1_weighted"],
             "revision": run.scores.get("revision"),
-            "device": run.scores.get("device"),
+            "device": run.device,
             "precision": run.scores.get("precision"),
             "seconds": sum(run.scores.get("seconds", {}).values()),
             "left_out": len(run.scores.get("left_out", [])),

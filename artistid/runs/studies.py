@@ -21,7 +21,7 @@ from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, find_vote, vote
-from artistid.old_names import BASELINE_SYSTEM
+from artistid.old_names import BASELINE_SYSTEM, one_is_singular
 from artistid.places import expanded
 from artistid.runs.folder import WITHOUT_EFFECT, RunFolder, run_folders, settings_of
 from artistid.runs.titles import data_title
@@ -89,9 +89,14 @@ class Run:
         return bool(self.settings["model.system"] == BASELINE_SYSTEM)
 
     @property
+    def device(self) -> str:
+        """That it was made on; empty where that is not known."""
+        return one_is_singular(str(self.scores.get("device") or ""))
+
+    @property
     def threads(self) -> int | None:
         """That it was trained on; None where that is not known, as of older runs, or does not matter, as on a GPU."""
-        known = str(self.scores.get("device", "")).endswith(" threads") and "threads" in self.scores
+        known = self.device.endswith((" thread", " threads")) and "threads" in self.scores
         return self.scores["threads"]["torch"] if known else None
 
     @property

@@ -132,7 +132,8 @@ class MtgJamendo(Source):
             )
             log.debug("not on disk: %s", ", ".join(absent))
         if unlisted := sorted(location for location in files if location not in wanted):
-            log.info("left out %d files that %s does not name (hydra.verbose=artistid lists them)", len(unlisted), what)
+            n_files = counted(len(unlisted), "file")
+            log.info("left out %s that %s does not name (hydra.verbose=artistid lists them)", n_files, what)
             log.debug("not named: %s", ", ".join(unlisted))
 
 
