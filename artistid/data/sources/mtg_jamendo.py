@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 from artistid.data.benchmarks.lists import Benchmark
 from artistid.data.catalog import Track
 from artistid.data.sources.base import DatasetCard, Source, describe
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
