@@ -158,12 +158,12 @@ def test_findings_say_what_the_tables_hold(report: Path) -> None:
     assert text.index("## Findings") < text.index("## Summary")
     (said,) = re.findall(r"^Music\. .*$", text, flags=re.MULTILINE)
     song, frame = (crnn(report, level).loc["album", 3] for level in ("song", "frame"))
-    assert f"the best of 4 conditions is crnn, 3 s, with a weighted F1 of {song.average:.3f} ± {song.sd:.3f}" in said
+    assert f"the best of 4 conditions is “crnn, 3 s”, with a weighted F1 of {song.average:.3f} ± {song.sd:.3f}" in said
     assert f"(3 trials, 95 % interval {song.ci95_low:.3f} to {song.ci95_high:.3f})" in said
     vote = song.average - frame.average
     assert f"{abs(vote):.3f} {'above' if vote >= 0 else 'below'} single clips, {song.average:.3f} against" in said
     rivals = table(report, "comparisons").set_index("first").drop("crnn, 10 s")
-    assert f"Of other systems {rivals['difference'].idxmax()} is {abs(rivals['difference'].max()):.3f}" in said
+    assert f"Of other systems “{rivals['difference'].idxmax()}” is {abs(rivals['difference'].max()):.3f}" in said
     row = table(report, "producer_effect").query("level == 'song' and clip_s == 3").iloc[0]
     effect = f"{row.difference:.3f} above the album split on the song split"
     assert effect in said

@@ -40,9 +40,10 @@ def findings(studies: Sequence[Study], comparisons: Table | None, draws: int, se
 
 def pair_in_words(row: Mapping[str, Any]) -> str:
     """A paired comparison: how far the first system is from the second, and whether that is more than chance."""
+    quoted = f"“{row['second']}”"
     return (
-        f"{row['first']} is {_apart(row['difference'], row['second'])} at song level on the same songs "
-        f"({_interval(row['ci95_low'], row['ci95_high'])}, p {_p(row['p_holm'])} by McNemar's test after Holm)"
+        f"“{row['first']}” is {_apart(row['difference'], quoted)} at song level on the same songs "
+        f"({_interval(row['ci95_low'], row['ci95_high'], signed=True)}, p {_p(row['p_holm'])} by McNemar's test after Holm)"
         f"{_unless_told(row['ci95_low'], row['ci95_high'])}."
     )
 
@@ -52,7 +53,7 @@ def _highest(split: str, best: str, of: int, runs: Sequence[Run], draws: int, se
     f1, sd = mean_and_sd([run.test("song")["f1_weighted"] for run in runs])
     spread = "" if math.isnan(sd) else f" ± {sd:.3f}"
     low, high = mean_f1_interval([run.outcomes["song"] for run in runs], draws=draws, seed=seed)
-    which = f"the best of {of} conditions is {best}" if of > 1 else f"the one condition is {best}"
+    which = f"the best of {of} conditions is “{best}”" if of > 1 else f"the one condition is “{best}”"
     return (
         f"On the {split} split {which}, with a weighted F1 of {f1:.3f}{spread} at song level "
         f"({counted(len(runs), 'trial')}, {_interval(low, high)})."
@@ -96,7 +97,7 @@ def _producers(study: Study, draws: int, seed: int) -> Iterator[str]:
     row = rows[rows["clip_s"] == best].iloc[0]
     low, high = row["ci95_low"], row["ci95_high"]
     yield (
-        f"The producer effect: {study.system}, {tables.clip_length(best)}, scores "
+        f"The producer effect: “{study.system}, {tables.clip_length(best)}” scores "
         f"{_apart(row['difference'], 'the album split')} on the song split, where it knows the albums' production, at "
         f"song level ({_interval(low, high, signed=True)}){_unless_told(low, high)}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Hashable, Sequence
 
 import pandas as pd
@@ -28,14 +29,16 @@ SIGNS = str.maketrans(
 )
 # Characters that fit into one of two columns of a page; a table with more goes across both.
 COLUMN_WIDTH = 48
-# A column with longer cells breaks their lines.
+# A column with longer cells breaks their lines, paths and settings where they have joints.
 LONG_CELL = 32
+PARAGRAPH = r">{\raggedright\arraybackslash}p{0.2\textwidth}"
+JOINTS = re.compile(r"(?<=[/=,\-])(?=\S)|(?<=\\_)(?=\S)")
 
 
 def as_latex(
     name: str, caption: str, cells: pd.DataFrame, notes: Sequence[str], right: Collection[Hashable], comment: str
 ) -> str:
-    """A table as a float of its own, no larger than its page; it takes the packages ``booktabs`` and ``adjustbox``.
+    """A table as a float of its own, no larger than its page; it takes ``array``, ``booktabs`` and ``adjustbox``.
 
     Args:
         name: of its label, after ``tab:``.
@@ -47,13 +50,13 @@ def as_latex(
     """
     texts = cells.astype(str)
     widths = {column: max(map(len, (str(column), *texts[column]))) for column in texts}
-    kinds = ["r" if column in right else r"p{0.2\textwidth}" if widths[column] > LONG_CELL else "l" for column in texts]
+    kinds = ["r" if column in right else PARAGRAPH if widths[column] > LONG_CELL else "l" for column in texts]
     rows = [list(map(str, texts.columns)), *texts.to_numpy().tolist()]
-    head, *body = [" & ".join(cell.translate(SIGNS) for cell in row) + r" \\" for row in rows]
+    head, *body = [" & ".join(map(_cell, row)) + r" \\" for row in rows]
     float_ = "table" if sum(widths.values()) + 2 * len(widths) <= COLUMN_WIDTH else "table*"
     return "\n".join(
         (
-            rf"% {comment}; takes \usepackage{{booktabs,adjustbox}}",
+            rf"% {comment}; takes \usepackage{{array,booktabs,adjustbox}}",
             rf"\begin{{{float_}}}[tbp]",
             r"\centering",
             rf"\caption{{{caption.translate(SIGNS)}}}",
@@ -72,3 +75,8 @@ def as_latex(
             "",
         )
     )
+
+
+def _cell(text: str) -> str:
+    words = text.translate(SIGNS)
+    return JOINTS.sub(r"\\allowbreak{}", words) if len(text) > LONG_CELL else words
