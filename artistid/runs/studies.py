@@ -321,7 +321,7 @@ def _not_pooled(folds: Sequence[Run]) -> str:
         return "the folds of its jackknife name different artists"
     tested = Counter(track_id for run in folds for track_id in run.votes.track_id)
     if twice := sorted(track_id for track_id, times in tested.items() if times > 1):
-        return f"tested are {counted(len(twice), 'track')} by several folds of its jackknife: {', '.join(twice[:5])}"
+        return f"several folds of its jackknife test {counted(len(twice), 'track')}: {', '.join(twice[:5])}"
     return ""
 
 
