@@ -91,12 +91,12 @@ class TestPicture:
         scores = {level: {"artist": each.clustering()} for level, each in levels.items()}
         draw_map(levels, scores, tmp_path / "map.png")
         image = matplotlib.image.imread(tmp_path / "map.png")[..., :3]
-        assert image.shape[1] < 3600
+        assert image.shape[1] < 4200
         assert all((edge == 1).all() for edge in (image[:3], image[-3:], image[:, :3], image[:, -3:]))
 
     def test_each_artist_has_its_colour_in_both_panels(self, files: Written) -> None:
         image = matplotlib.image.imread(files.png)[..., :3]
-        left, right = image[:, :900], image[:, 950:1800]
+        left, right = image[:, :1040], image[:, 1080:2100]
         for look in styles(["artist1", "artist2", "artist3"]).values():
             colour = [int(look.colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
             for panel in (left, right):
@@ -355,7 +355,8 @@ class TestInBrowser:
         names = [f"{number} and the Long-named Orchestra" for number in range(n_artists)]
         levels = some_levels(names)
         scores = {level: {"artist": each.clustering()} for level, each in levels.items()}
-        opened = Opened(browser, in_report(Map(levels, scores, Catalog([]), "title"), tmp_path).report, width)
+        tracks = [Track(each, each[:-2], "", "", Path("/nowhere")) for each in levels["song"].points["track_id"]]
+        opened = Opened(browser, in_report(Map(levels, scores, Catalog(tracks), "title"), tmp_path).report, width)
         assert opened.page.locator(".legendtext").all_text_contents() == sorted(names)
         cut = opened.page.evaluate(
             """() => {
