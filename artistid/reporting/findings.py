@@ -43,8 +43,8 @@ def pair_in_words(row: Mapping[str, Any]) -> str:
     quoted = f"“{row['second']}”"
     return (
         f"“{row['first']}” is {_apart(row['difference'], quoted)} at song level on the same songs "
-        f"({_interval(row['ci95_low'], row['ci95_high'], signed=True)}, p {_p(row['p_holm'])} by McNemar's test after Holm)"
-        f"{_unless_told(row['ci95_low'], row['ci95_high'])}."
+        f"({_interval(row['ci95_low'], row['ci95_high'], signed=True)}, p {_p(row['p_holm'])} by McNemar's test after "
+        f"Holm){_unless_told(row['ci95_low'], row['ci95_high'])}."
     )
 
 
