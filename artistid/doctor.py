@@ -32,7 +32,7 @@ from rich.text import Text
 
 from artistid import __version__
 from artistid.config import config_dir
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.packages import extras, module_of, required
 from artistid.places import expanded
 from artistid.settings import Settings, check, composing, typed
@@ -206,7 +206,9 @@ def device() -> Iterator[Finding]:
 
     from artistid.learning.acceleration import choose_precision, device_name
 
-    yield Finding("device", "processor", "note", f"{os.cpu_count()} cores; workers=null decodes on all of them")
+    yield Finding(
+        "device", "processor", "note", f"{counted(os.cpu_count() or 1, 'core')}; workers=null decodes on all of them"
+    )
     yield Finding("device", "trains on", "works", device_name())
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory
@@ -238,9 +240,11 @@ def cache_findings(folder: Path) -> Iterator[Finding]:
     for store in sorted({path.parent for path in folder.glob("*/*/settings.json")} | _sharded(folder)):
         shards = len(list(store.glob("shards/*/index.jsonl")))
         files = sum(path.read_bytes().count(b"\n") for path in store.rglob("index.jsonl"))
-        split_up = f", {shards} shards" if shards else ""
+        split_up = f", {counted(shards, 'shard')}" if shards else ""
         name = str(store.relative_to(folder))
-        yield Finding("cache", name, "note", f"{files} files, {size_in_words(_bytes_below(store))}{split_up}")
+        yield Finding(
+            "cache", name, "note", f"{counted(files, 'file')}, {size_in_words(_bytes_below(store))}{split_up}"
+        )
 
 
 def _sharded(folder: Path) -> set[Path]:
@@ -261,7 +265,9 @@ def data_sources(data: Any) -> Iterator[Finding]:
         yield Finding("data", f"{data.name}, here", "broken", _words(cause), "data.root=PATH of the collection")
         return
     albums = sum(map(len, catalog.albums.values()))
-    found = f"{len(catalog)} songs, {albums} albums, {len(catalog.artists)} artists"
+    found = ", ".join(
+        (counted(len(catalog), "song"), counted(albums, "album"), counted(len(catalog.artists), "artist"))
+    )
     yield Finding("data", f"{data.name}, here", "works", found)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from artistid.data.song import SongFeatures
-from artistid.errors import ArtistidError, require_path
+from artistid.errors import ArtistidError, counted, require_path
 from artistid.inference.batch import process_songs
 from artistid.inference.collection import Collection, Origin, absolute
 from artistid.inference.collection_writer import EmbeddedSong, chunks_folder, drafting
@@ -60,7 +60,7 @@ def embed(config: DictConfig) -> Path:
     source.log_names()
     if not n_songs:
         raise ArtistidError(f"none of {failed} songs could be embedded, see above, so {printable(out)} was not written")
-    log.info("%s: %d songs", printable(out), n_songs)
+    log.info("%s: %s", printable(out), counted(n_songs, "song"))
     if failed:
         raise ArtistidError(
             f"{failed} of {failed + n_songs} songs could not be embedded, see above; the others are in {printable(out)}"

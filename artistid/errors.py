@@ -50,6 +50,16 @@ def abbreviate(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number of things, as people say it.
+
+    Example:
+        >>> counted(1, "song"), counted(1200, "song"), counted(2, "copy", "copies")
+        ('1 song', '1,200 songs', '2 copies')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def _as_typed(value: object) -> str:
     """A value as it stands on the command line."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

@@ -5,6 +5,7 @@ Only what this package has written itself and reads again is renamed: checkpoint
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,11 @@ ADDED_SETTINGS: Mapping[str, Any] = {
 }
 NETWORK_SYSTEM = "artistid.learning.networks.NetworkSystem"
 BASELINE_SYSTEM = "artistid.learning.baselines.Baseline"
+
+
+def one_is_singular(device: str) -> str:
+    """A device as today's runs name it: earlier ones had "1 threads"."""
+    return re.sub(r"\b1 threads$", "1 thread", device)
 
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.data.song import SongFeatures, SongReader
-from artistid.errors import ArtistidError, require_path
+from artistid.errors import ArtistidError, counted, require_path
 from artistid.inference.batch import answering, process_songs, read_ahead
 from artistid.inference.files import find_audio
 from artistid.inference.identification import Identification
@@ -44,4 +44,4 @@ def predict(config: DictConfig) -> None:
         failed = process_songs(read_ahead(reader, identifier.features, paths), len(paths), identified, writer.write)
         writer.close()
     if failed:
-        raise ArtistidError(f"{failed} of {len(paths)} songs could not be answered, see above")
+        raise ArtistidError(f"{failed} of {counted(len(paths), 'song')} could not be answered, see above")

@@ -21,7 +21,7 @@ from artistid.data.shards import Shard
 from artistid.data.song import Limits
 from artistid.data.sources.base import opened, redirected
 from artistid.data.store import Store, fill_store
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.places import below, expanded
 from artistid.printing import say
 from artistid.settings import literal
@@ -38,7 +38,8 @@ def prepare(config: DictConfig) -> None:
     """
     catalog, store = prepare_only(config)
     hours = sum(track.duration_s or 0 for track in catalog) / 3600
-    say(f"{len(catalog)} songs by {len(catalog.artists)} artists, {hours:.1f} hours, are in {store.folder}")
+    songs, artists = counted(len(catalog), "song"), counted(len(catalog.artists), "artist")
+    say(f"in {store.folder}: {songs} by {artists}, {hours:.1f} hours")
 
 
 def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
@@ -120,7 +121,7 @@ def find_songs(config: DictConfig, source: Any = None) -> tuple[Catalog, Path]:
         source = build(config.data, "data")
     place = below(expanded(config.cache_dir), source.name, "data.name")
     found = source.catalog()
-    log.info("%s: %d songs by %d artists", source.name, len(found), len(found.artists))
+    log.info("%s: %s by %s", source.name, counted(len(found), "song"), counted(len(found.artists), "artist"))
     return found, place
 
 
@@ -143,7 +144,7 @@ def make_features(
     """
     if shard:
         found = shard.select(found)
-        log.info("shard %d of %d: %d songs", shard.number, shard.of, len(found))
+        log.info("shard %d of %d: %s", shard.number, shard.of, counted(len(found), "song"))
     catalog, store = fill_store(found, features, place, config.workers, config.on_error, shard, limits_of(config))
     left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)

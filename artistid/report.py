@@ -9,6 +9,7 @@ if __name__ == "__main__":
 
 from omegaconf import DictConfig
 
+from artistid.errors import counted
 from artistid.learning.dashboards import log_tables
 from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.printing import say
@@ -31,4 +32,4 @@ def report(config: DictConfig) -> None:
     page = write_report(sections, out)
     with open_loggers(config) as loggers:
         log_tables(loggers, {f"report/{table.name}": table.data for table in tables_in(sections)})
-    say(f"{len(results.runs)} runs, {len(results.left_out)} folders left out: {page}")
+    say(f"{counted(len(results.runs), 'run')}, {counted(len(results.left_out), 'folder')} left out: {page}")

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.data.song import SongFeatures, SongReader
-from artistid.errors import ArtistidError, require_choice, require_path
+from artistid.errors import ArtistidError, counted, require_choice, require_path
 from artistid.inference.batch import answering, process_songs, read_ahead
 from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.files import find_audio
@@ -49,7 +49,7 @@ def similar(config: DictConfig) -> None:
             failed = (_of_files if config.audio else _of_tracks)(config, collection, writer.write)
         writer.close()
     if failed:
-        raise ArtistidError(f"songs that could not be answered: {failed}, see above")
+        raise ArtistidError(f"{counted(failed, 'song')} could not be answered, see above")
 
 
 def _check(config: DictConfig) -> None:

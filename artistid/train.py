@@ -20,7 +20,7 @@ from artistid.data.duplicates import check_policy, find_leakage
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.open_set import OpenSetScores, score_open_set
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
@@ -76,7 +76,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
             _, split = draw_split(config, catalog)
     catalog, unknown = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
     if unknown:
-        log.info("unknown artists, not trained on: %s: %d songs", ", ".join(unknown.artists), len(unknown))
+        log.info("unknown artists, not trained on: %s: %s", ", ".join(unknown.artists), counted(len(unknown), "song"))
     with stopwatch(seconds, "split"):
         split, leakage = find_leakage(split, catalog, store, config.split.duplicates)
         split.check(catalog)

@@ -20,6 +20,35 @@ def chromium(*arguments: str) -> Iterator[Any]:
     if executable is None:
         pytest.skip(f"no Chromium is installed: none of {', '.join(BROWSERS)}")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(arguments))
+        browser = playwright.chromium.launch(
+            executable_path=executable,
+            args=list(arguments),
+            ignore_default_args=["--hide-scrollbars"],  # a page is looked at as readers see it
+        )
         yield browser
         browser.close()
+
+
+# What of a page is cut off or runs out of its place: elements beyond the page's edge, text beyond the block it is in or
+# beyond what cuts it. What may be scrolled sideways, ``.wide``, is not; in print nothing may be.
+CUT_OFF = """printed => {
+    const found = [], edge = document.documentElement.clientWidth + 1;
+    const told = element => `${element.tagName}.${element.className}: ${element.textContent.trim().slice(0, 40)}`;
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (const element of document.querySelectorAll("body *")) {
+        if (!element.checkVisibility() || (!printed && element.closest(".wide table"))) continue;
+        if (element.getBoundingClientRect().right > edge) found.push(`beyond the page: ${told(element)}`);
+        const cuts = getComputedStyle(element).overflowX !== "visible" && !(element.matches(".wide") && !printed);
+        if (cuts && element.scrollWidth > element.clientWidth + 1) found.push(`cut: ${told(element)}`);
+    }
+    while (texts.nextNode()) {
+        const text = texts.currentNode, parent = text.parentElement;
+        const block = parent.closest("td, th, p, li, h1, h2, h3, figcaption, summary");
+        if (block === null || !text.data.trim() || !block.checkVisibility()) continue;
+        const range = document.createRange();
+        range.selectNodeContents(text);
+        const [end, limit] = [range, block].map(each => each.getBoundingClientRect().right);
+        if (end > limit + 1) found.push(`out of its block: ${told(block)}`);
+    }
+    return found;
+}"""

@@ -102,7 +102,7 @@ def test_guests_and_damaged_tags_among_good_ones(
     songs = embed(checkpoint, tmp_path / "c.parquet", f"audio={music}").songs
     assert list(songs["artist"]) == ["Alice"] * 4 + ["artist1"]
     said = " ".join(capsys.readouterr().out.split())
-    assert f"the tags of 1 files cannot be read: {damaged} (" in said
+    assert f"the tags of 1 file cannot be read: {damaged} (" in said
     assert '1 joint names of artists are taken for one of them with guests: "Alice & Bob" → Alice' in said
 
 

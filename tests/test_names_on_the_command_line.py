@@ -113,7 +113,7 @@ def test_a_collection_of_any_name(
     shutil.copytree(corpus / "artist1", tmp_path / name / name)
     chosen = [f"data.artists=[{name}]"] if name in ODD else []
     run_verb("prepare", "data=folder", f"data.root={name}", "workers=0", *chosen)
-    assert "6 songs by 1 artists" in capsys.readouterr().out
+    assert "6 songs by 1 artist" in capsys.readouterr().out
 
 
 def test_a_dollar_is_told_before_the_training_where_no_checkpoint_could_keep_it(

@@ -152,12 +152,51 @@ def test_conditions_are_compared_with_the_best_on_the_same_songs(runs: Path, rep
     assert (row["songs"], row["trials"]) == (12, 1)
 
 
+def test_findings_say_what_the_tables_hold(report: Path) -> None:
+    """Found at the top, in words: best condition, vote, nearest system, producer effect."""
+    text = (report / "report.md").read_text()
+    assert text.index("## Findings") < text.index("## Summary")
+    (said,) = re.findall(r"^Music\. .*$", text, flags=re.MULTILINE)
+    song, frame = (crnn(report, level).loc["album", 3] for level in ("song", "frame"))
+    assert f"the best of 4 conditions is “crnn, 3 s”, with a weighted F1 of {song.average:.3f} ± {song.sd:.3f}" in said
+    assert f"(3 trials, 95 % interval {song.ci95_low:.3f} to {song.ci95_high:.3f})" in said
+    vote = song.average - frame.average
+    assert f"{abs(vote):.3f} {'above' if vote >= 0 else 'below'} single clips, {song.average:.3f} against" in said
+    rivals = table(report, "comparisons").set_index("first").drop("crnn, 10 s")
+    assert f"Of other systems “{rivals['difference'].idxmax()}” is {abs(rivals['difference'].max()):.3f}" in said
+    row = table(report, "producer_effect").query("level == 'song' and clip_s == 3").iloc[0]
+    effect = f"{row.difference:.3f} above the album split on the song split"
+    assert effect in said
+    assert f"({row.ci95_low:+.3f} to {row.ci95_high:+.3f})".replace("-", "−").strip("()") in said
+    assert ("do not tell from none" in said) == (
+        any(low <= 0 <= high for low, high in ((row.ci95_low, row.ci95_high),))
+        or "do not tell from none" in said.partition(effect)[0]
+    )
+
+
+def test_latex_is_beside_every_table(report: Path) -> None:
+    names = {path.stem for path in (report / "tables").glob("*.csv")}
+    assert {path.stem for path in (report / "tables").glob("*.tex")} == names
+    for name in names:
+        lines = (report / "tables" / f"{name}.tex").read_text().splitlines()
+        body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+        assert len(body) == len(pd.read_csv(report / "tables" / f"{name}.csv"))
+        n_columns = lines[lines.index(r"\toprule") + 1].count(" & ") + 1
+        assert all(line.count(" & ") + 1 == n_columns for line in body)
+        assert not set("−±×†–<>") & set("".join(body)), "pdfLaTeX draws them as something else, or not at all"
+    row = crnn(report, "song").loc["album", 3]
+    assert rf"3 s & album & {row.average:.3f} $\pm$ {row.sd:.3f} & {row.best:.3f} & " in (
+        next((report / "tables").glob("table_v_*.tex")).read_text()
+    )
+
+
 def test_every_figure_and_table_says_its_runs(report: Path) -> None:
     text = (report / "report.md").read_text()
     figures = re.findall(r"^!\[.*\]\((.*)\)$", text, flags=re.MULTILINE)
     assert len(figures) == len(set(figures)) == len(list(report.rglob("*.png"))) > 12
     assert all((report / figure).is_file() for figure in figures)
-    captions = [line for line in text.splitlines() if "<br>Runs [" in line]
+    assert all((report / figure).with_suffix(suffix).is_file() for figure in figures for suffix in (".pdf", ".svg"))
+    captions = [line for line in text.splitlines() if re.search(r"<br>Runs? \[", line)]
     assert len(captions) >= len(figures) + 6
     assert all("revision 0123456; on a made-up device" in line for line in captions)
     listed = table(report, "runs")
@@ -181,7 +220,7 @@ def test_page_needs_no_other_file(report: Path) -> None:
 
 def test_models_without_epochs_have_no_learning_curves(report: Path) -> None:
     assert not list((report / "figures" / "svm-on-music").glob("learning_curves*"))
-    assert "No learning curves of runs" in (report / "report.md").read_text()
+    assert "No learning curves of run " in (report / "report.md").read_text()
 
 
 @pytest.mark.slow
@@ -272,6 +311,17 @@ def test_other_test_songs_are_not_compared(tmp_path: Path) -> None:
     assert "net, 3 s and crnn, 3 s are not compared: two systems are compared on the same test songs" in text
 
 
+def test_data_sets_are_called_what_people_call_them_and_one_is_one(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", data="synthetic-8x6x4x20s-style1-producer2-seed0")
+    make_run(tmp_path / "b", seed=1, finished=False)
+    run_verb("report", f"runs={tmp_path}", f"out={tmp_path}/report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "## crnn on synthetic music (8 artists × 6 albums × 4 songs, producer 2)" in text
+    assert "1 finished run; 1 more run folder is listed" in text
+    assert not re.search(r"\b1 (runs|trials|threads|songs|more run folders)\b|<br>Runs \[\d+\]\(#run-\d+\);", text)
+    assert (tmp_path / "report" / "figures" / "crnn-on-synthetic-8x6x4x20s-style1-producer2-seed0").is_dir()
+
+
 def test_artists_that_differ_are_not_summed(tmp_path: Path) -> None:
     make_run(tmp_path / "a", seed=0, n_artists=3)
     make_run(tmp_path / "b", seed=21, n_artists=5)
@@ -327,4 +377,4 @@ def test_runs_of_one_condition_on_different_numbers_of_threads_are_named(tmp_pat
     run_verb("report", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'report'}")
     said = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert said.count("different numbers of threads") == 1
-    assert "crnn on music, album split, 3 s: trained on different numbers of threads (1: runs 2; 2: runs 1, 3)" in said
+    assert "crnn on music, album split, 3 s: trained on different numbers of threads (1: run 2; 2: runs 1, 3)" in said

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from artistid.data.catalog import Catalog
 from artistid.data.clips import Clips, ClipSpec, index_clips
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 
 log = logging.getLogger(__name__)
 
@@ -287,11 +287,13 @@ class ClipData(L.LightningDataModule):
         self.prefetching = True
 
     def _report(self, subset: str, clips: Clips) -> None:
-        log.info("%s: %d songs, %d clips", subset, len(clips.track_ids), len(clips))
+        log.info("%s: %s, %s", subset, counted(len(clips.track_ids), "song"), counted(len(clips), "clip"))
         if padded := clips.padded:
-            log.info("%s: %d songs shorter than a clip are filled up: %s", subset, len(padded), ", ".join(padded))
+            n_padded = counted(len(padded), "song")
+            log.info("%s: filled up, as they are shorter than a clip, %s: %s", subset, n_padded, ", ".join(padded))
         if dropped := clips.dropped:
-            log.warning("%s: %d songs give no clip and are left out: %s", subset, len(dropped), ", ".join(dropped))
+            n_dropped = counted(len(dropped), "song")
+            log.warning("%s: left out, as they give no clip, %s: %s", subset, n_dropped, ", ".join(dropped))
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -22,7 +22,7 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features, LogMel
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.writing import whole
 
 # Hz: where music has its energy, and every encoding keeps it.
@@ -302,7 +302,8 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
     if pairs:
         log.warning("%s: %s", _counted(pairs), leakage)
     if dropped:
-        log.warning("left out %d tracks that train or validate: %s", len(dropped), ", ".join(leakage.dropped))
+        n_dropped = counted(len(dropped), "track")
+        log.warning("left out of what trains or validates, %s: %s", n_dropped, ", ".join(leakage.dropped))
     if searched and not pairs:
         log.info(
             "no recording is in two subsets of the split, as far as the fingerprints of %d tracks tell", len(subsets)

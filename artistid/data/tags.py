@@ -20,7 +20,7 @@ from mutagen.id3 import ID3, BitPaddedInt, Encoding, ID3NoHeaderError, TextFrame
 from mutagen.wave import WAVE
 
 from artistid.data.catalog import clean
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.places import no_file
 from artistid.processes import WorkerDiedError, Workers
 from artistid.terminal import progress
@@ -295,7 +295,7 @@ def read_all_tags(
         if states.get(name) == tuple(state)
     }
     if unread := [path for path in paths if str(path) not in known]:
-        log.info("reading the tags of %d files", len(unread))
+        log.info("reading the tags of %s", counted(len(unread), "file"))
         known |= zip(map(str, unread), _read_many(unread, encoding, workers), strict=True)
         _save(cache, encoding, {name: (*state, known[name]) for name, state in states.items()})
     return [Tags(*known[str(path)]) for path in paths]
@@ -304,7 +304,7 @@ def read_all_tags(
 def log_unread(tags: Mapping[str, Tags]) -> None:
     """Say which files' tags cannot be read; by the names that the files are to have."""
     if bad := [f"{name} ({each.error})" for name, each in tags.items() if each.error]:
-        log.warning("the tags of %d files cannot be read: %s", len(bad), abbreviate(bad))
+        log.warning("the tags of %s cannot be read: %s", counted(len(bad), "file"), abbreviate(bad))
 
 
 def _state(path: Path) -> State:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
-from matplotlib import font_manager
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -33,6 +33,7 @@ from artistid.writing import whole
 
 DPI = 150
 PRINT_DPI = 300
+PRINT_FORMATS = (".pdf", ".svg")
 PAGE_INCHES = 7  # the width of a printed page's text; a larger figure is scaled down to it, and needs fewer dots
 # Beyond this many artists the cells are too small for numbers and the figure shows shares alone.
 MOST_ARTISTS_WITH_COUNTS = 25
@@ -50,26 +51,40 @@ FONTS = (
     "WenQuanYi Zen Hei",
     "Arial Unicode MS",
 )
-# The Okabe-Ito palette, made for every kind of colour vision, save its yellow, which is faint on white; of its colours
-# the first two differ most. Markers tell curves apart without any colour.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# In all figures a colour means a split and nothing else (Okabe & Ito's colours, made for every kind of colour vision);
+# but for the artists of a map, who have others (Tol's "muted", save its faint ones). Levels and subsets are told by
+# line and grey, trials by marker and shade, shares by grey alone, so that every figure can be read in black and white.
+SPLIT_COLOURS = {
+    "song": "#D55E00",
+    "album": "#0072B2",
+    "canonical": "#009E73",
+    "jackknife": "#CC79A7",
+    "file": "#E69F00",
+}
+OTHER_SPLIT = "#56B4E9"
+SPLIT_MARKERS = {"song": "s", "album": "o", "canonical": "D", "jackknife": "^", "file": "v"}
+LEVEL_STYLES: Mapping[str, Mapping[str, Any]] = {
+    "frame": {"color": "0.55", "linestyle": ":", "marker": "v"},
+    "song": {"color": "black", "linestyle": "-", "marker": "D"},
+}
+ARTIST_COLOURS = ("#332288", "#CC6677", "#117733", "#AA4499", "#999933", "#44AA99", "#882255")
 MARKERS = "osD^vPX"
-BLUE, ORANGE = PALETTE[:2]
 # How shares are coloured. Coloured first and enlarged then: the other way, every dot of the print would be looked up.
 CELLS: dict[str, Any] = {
-    "cmap": "Blues",
+    "cmap": "Greys",
     "vmin": 0,
     "vmax": 1,
     "interpolation": "nearest",
     "interpolation_stage": "rgba",
 }
-CURVES = (
-    ("loss", (("train/loss", "train", BLUE), ("val/loss", "validation", ORANGE))),
-    (
-        "weighted F1, validation",
-        (("val/frame/f1_weighted", "frame level", BLUE), ("val/song/f1_weighted", "song level", ORANGE)),
+# By quantity: the metric, its name, and how its curve is drawn.
+CURVES: Mapping[str, Sequence[tuple[str, str, str]]] = {
+    "loss": (("val/loss", "validation", "-"), ("train/loss", "train", ":")),
+    "weighted F1, validation": (
+        ("val/song/f1_weighted", "song level", "-"),
+        ("val/frame/f1_weighted", "frame level", ":"),
     ),
-)
+}
 
 
 @rank_zero_only
@@ -98,7 +113,7 @@ def confusion_matrix(
     artists: Sequence[str],
     title: str,
     path: str | Path,
-    dpi: int = DPI,
+    for_print: bool = False,
 ) -> None:
     """Draw who is confused with whom and save it at ``path``, in the format of its suffix.
 
@@ -112,7 +127,7 @@ def confusion_matrix(
         artists: all artists, in the order of those indices.
         title: above the matrix.
         path: where to save; the folder is made if needed.
-        dpi: dots per inch.
+        for_print: see :func:`save`.
     """
     n_artists = len(artists)
     counts = confusion(label, predicted, n_artists)
@@ -139,7 +154,7 @@ def confusion_matrix(
     bar.ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     bar.set_label("share of the row", fontsize=heading_size)
     bar.ax.tick_params(labelsize=font_size)
-    save(figure, path, dpi)
+    save(figure, path, for_print)
 
 
 def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val/loss") -> None:
@@ -161,12 +176,13 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
 
     figure = Figure(figsize=(10, 4), layout=ConstrainedLayoutEngine(wspace=0.06))
     loss_axes, f1_axes = figure.subplots(1, 2)
-    for axes, (quantity, curves) in zip((loss_axes, f1_axes), CURVES, strict=True):
-        for column, name, colour in curves:
+    for axes, (quantity, curves) in zip((loss_axes, f1_axes), CURVES.items(), strict=True):
+        for column, name, line in curves:
             if column in epochs:
                 curve = epochs[column].dropna()
-                axes.plot(curve.index, curve, color=colour, label=name, marker="o", markersize=marker_size(len(epochs)))
-        axes.axvline(best, color="0.4", linestyle="--", linewidth=1, zorder=0, label=f"best epoch: {best}")
+                size = marker_size(len(epochs))
+                axes.plot(curve.index, curve, line, color="black", label=name, marker="o", markersize=size)
+        axes.axvline(best, color="0.6", linestyle="--", linewidth=1, zorder=0, label=f"best epoch: {best}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity)
         axes.set_xlim(epochs.index.min() - 0.5, epochs.index.max() + 0.5)
@@ -190,6 +206,11 @@ def by_epoch(metrics: pd.DataFrame, monitor: str) -> pd.DataFrame:
             raise ArtistidError(f"learning curves need {column!r} among the metrics; logged was: {logged}")
     epochs = metrics.groupby("epoch").mean(numeric_only=True)
     return epochs.set_index(epochs.index.astype(int))
+
+
+def split_style(split: str) -> dict[str, Any]:
+    """The colour and the marker of a split, the same in all figures."""
+    return {"color": SPLIT_COLOURS.get(split, OTHER_SPLIT), "marker": SPLIT_MARKERS.get(split, "X")}
 
 
 def marker_size(n_epochs: int) -> float:
@@ -229,11 +250,24 @@ def _print_counts(axes: Axes, counts: NDArray[np.integer], share: NDArray[np.flo
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
 
 
-def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
-    """Save a figure, all that is drawn outside of its axes included; the folder is made if needed."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+def save(figure: Figure, path: str | Path, for_print: bool = False) -> None:
+    """Save a figure, all that is drawn outside of its axes included; the folder is made if needed.
+
+    Args:
+        figure: what is drawn.
+        path: where to, in the format of its suffix.
+        for_print: in more dots, and beside it as PDF and SVG, whose letters any reader has: in a PDF as TrueType, which
+            publishers ask for, in an SVG as outlines.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
-    on_page = dpi * min(1, PAGE_INCHES / max(figure.get_size_inches()))
-    with whole(path, "wb") as file:
-        format_ = Path(path).suffix[1:]
-        figure.savefig(file, format=format_, dpi=max(DPI, on_page), bbox_inches="tight", pad_inches=0.15)
+    on_page = PRINT_DPI * min(1, PAGE_INCHES / max(figure.get_size_inches()))
+    dpi = max(DPI, on_page) if for_print else DPI
+    figure.draw_without_rendering()  # lays it out, once for all formats
+    figure.set_layout_engine("none")
+    everything = figure.get_tightbbox().padded(0.15)
+    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "path"}):
+        for suffix in dict.fromkeys((path.suffix, *(PRINT_FORMATS if for_print else ()))):
+            with whole(path.with_suffix(suffix), "wb") as file:
+                figure.savefig(file, format=suffix[1:], dpi=dpi, bbox_inches=everything)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from artistid.errors import abbreviate
+from artistid.errors import abbreviate, counted
 from artistid.inference.identification import Candidate, columns
 from artistid.printing import printable
 from artistid.records import Layout, clock, table_of
@@ -153,7 +153,7 @@ def _show_retrieval(console: Console, answer: RetrievalScores) -> None:
         console.print(table_of(rows, ("", "value", "95 % interval", "chance"), right=(1, 2, 3)), soft_wrap=False)
         console.print()
     if answer.without_artist:
-        console.print(f"left out: {answer.without_artist} songs without an artist")
+        console.print(f"left out: {counted(answer.without_artist, 'song')} without an artist")
 
 
 def _retrieval_rows(answer: RetrievalScores) -> Iterator[Sequence[object]]:

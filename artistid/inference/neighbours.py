@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from artistid.data.credits import candidates
 from artistid.data.song import SongFeatures
 from artistid.data.tags import read_tags
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.inference.collection import Collection, SimilarArtist, SimilarSong
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.sources import audible, track_of_tags
@@ -99,7 +99,7 @@ def find_similar(collection: Collection, query: Query, top: int = 10, same_artis
     """
     without, warnings = songs_to_leave_out(collection, query, same_artist)
     if (compared := len(collection) - len(without)) < top:
-        warnings.append(f"the collection has only {compared} other songs: all are listed")
+        warnings.append(f"the collection has only {counted(compared, 'other song')}: all are listed")
     return Similar(
         query.name,
         tuple(collection.nearest_songs(query.vector, top, without)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from artistid.errors import counted
 from artistid.learning.layers import use_fast_layers
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def device_name(accelerator: str = "auto") -> str:
     """What this process computes on, in words: with ``trainer.accelerator``, or by default."""
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
+    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def threads() -> dict[str, Any]:

@@ -137,9 +137,9 @@ class Baseline:
             levels = score_levels(predictions, self.vote, self.levels, draws=0)
             f1 = {f"val/{level}/f1_weighted": score["f1_weighted"] for level, score in levels.items()}
             rows.append({**point, "temperature": temperature, "val/loss": loss, **f1})
-            chosen = ", ".join(f"{name} {value}" for name, value in point.items()) or "no parameters to choose"
+            parameters = ", ".join(f"{name} {value}" for name, value in point.items()) or "no parameters to choose"
             figures = ", ".join(f"{name} {value:.3f}" for name, value in {"val/loss": loss, **f1}.items())
-            log.info("grid %d/%d: %s: %s", number, len(self.grid), chosen, figures)
+            log.info("grid %d/%d: %s: %s", number, len(self.grid), parameters, figures)
             rank = monitored_score(levels), -round(loss, 6)  # beyond are rounding errors, which differ between machines
             if rank > best:
                 best = rank

@@ -26,7 +26,7 @@ from artistid.data.datamodule import ClipData
 from artistid.data.features import Features
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.open_set import OpenSetThreshold, calibrate
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, find_metrics
@@ -243,7 +243,8 @@ class NetworkSystem:
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
         """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
         open_set = calibrate(vote(validation, self.specification.vote).confidence)
-        log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
+        songs = counted(open_set.n_songs, "validation song")
+        log.info("none of them: below %.3f, by %s", open_set.threshold, songs)
         keep_open_set(folder / BEST, open_set, self.trust)
         return open_set
 

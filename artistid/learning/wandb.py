@@ -156,7 +156,7 @@ class WandbLogger(RunLogger, loggers.WandbLogger):
         import wandb
 
         charts = {}
-        for quantity, columns in CURVES:
+        for quantity, columns in CURVES.items():
             curves = {
                 name: [(epoch, row[column]) for epoch, row in sorted(self._rows.items()) if column in row]
                 for column, name, _ in columns

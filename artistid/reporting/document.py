@@ -1,4 +1,7 @@
-"""What a report consists of, and its files: one HTML page on its own, Markdown with its figures, and tables as CSV."""
+"""What a report consists of, and its files.
+
+These are one HTML page on its own, Markdown with its figures as PNG, PDF and SVG, and tables as CSV and LaTeX.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,13 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from omegaconf import DictConfig
 from PIL import Image
+from plotly.offline import get_plotlyjs
 
 from artistid.errors import ArtistidError
+from artistid.evaluation.plots import PRINT_FORMATS
 from artistid.learning.system import DASHBOARDS
 from artistid.places import expanded
+from artistid.reporting.latex import as_latex
 from artistid.runs.provenance import provenance
 from artistid.runs.studies import Results, Run
 from artistid.trust import trusted
@@ -41,6 +47,10 @@ class ReportContext:
     @property
     def figures(self) -> Path:
         return self.out / "figures"
+
+    @property
+    def page(self) -> Path:
+        return self.out / PAGE
 
     @property
     def opening(self) -> dict[str, Any]:
@@ -70,7 +80,7 @@ class Table:
     """A table, as read and as data.
 
     Attributes:
-        name: of its CSV file, without ending.
+        name: of its CSV and LaTeX files, without ending.
         caption: what it shows.
         rows: of values by name, unrounded.
         columns: what is shown of them.
@@ -101,18 +111,23 @@ class Picture:
     """A figure.
 
     Attributes:
-        path: PNG below the report's folder.
+        path: PNG below the report's folder; the same in the formats for print is beside it.
         caption: what it shows.
         runs: it was made from.
-        interactive: HTML file below the report's folder that shows the same to look around in; it is linked.
-        inline: put that file into the page too, which then holds all of it.
+        interactive: an HTML document that shows the same to look around in, for a frame of the page; it may take
+            plotly.js from the page's element ``plotly-js``.
     """
 
     path: Path
     caption: str
     runs: Sequence[Run]
-    interactive: Path | None = None
-    inline: bool = False
+    interactive: str | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Its files that are there, by format: PNG, PDF, SVG."""
+        paths = [self.path.with_suffix(suffix) for suffix in (".png", *PRINT_FORMATS)]
+        return {path.suffix[1:].upper(): path for path in paths if path.exists()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +164,11 @@ class RunNumbers(tuple[int, ...]):
         return ranges
 
 
+def is_number(cell: Any) -> bool:
+    """Whether what a cell shows is a number, with what may stand beside one, or a gap among numbers."""
+    return isinstance(cell, str) and bool(NUMBER.fullmatch(cell))
+
+
 def _as_data(value: Any) -> Any:
     return " ".join(map(str, value)) if isinstance(value, RunNumbers) else value
 
@@ -157,7 +177,7 @@ def origin(runs: Sequence[Run]) -> str:
     """Of which code, and on what, runs were made; the list of runs has the commands."""
     members = [member for run in runs for member in run.members]
     revisions = sorted({short_revision(run) for run in members})
-    devices = sorted({str(run.scores.get("device", "unknown")) for run in members})
+    devices = sorted({run.device or "unknown" for run in members})
     return f"revision {', '.join(revisions)}; on {'; '.join(devices)}; commands in the list of runs"
 
 
@@ -174,6 +194,7 @@ REPORT_MARK = ".artistid-report"
 PAGE, MARKDOWN, TABLE_FOLDER, FIGURES = "report.html", "report.md", "tables", "figures"
 GENERATOR = '<meta name="generator" content="artistid.report">'
 TITLE = "Music artist classification: report"
+NUMBER = re.compile(r"(to|[\d\s.,/–−+†±<])*")
 MARKDOWN_SIGNS = re.compile(r"([\\`*_<>\[\]|#~])")
 
 
@@ -211,19 +232,22 @@ def _is_report(out: Path) -> bool:
 
 
 def write_report(sections: Sequence[Section], out: Path) -> Path:
-    """Write sections, whose figures are in ``out`` already, as HTML, Markdown and CSV.
+    """Write sections, whose figures are in ``out`` already, as HTML, Markdown, CSV and LaTeX.
 
     Returns:
         The HTML page.
     """
     (out / TABLE_FOLDER).mkdir(exist_ok=True)
-    for table in tables_in(sections):
-        write_csv(out / TABLE_FOLDER / f"{table.name}.csv", table.data)
     environment = _environment(out)
     made = provenance({})
+    blocks = [block for section in _walk(sections) for block in section.blocks]
+    for table in tables_in(sections):
+        write_csv(out / TABLE_FOLDER / f"{table.name}.csv", table.data)
+        write_text(out / TABLE_FOLDER / f"{table.name}.tex", _latex(table, made["command"]))
+    moves = any(isinstance(block, Picture) and block.interactive for block in blocks)
     for name in (MARKDOWN, PAGE):
         text = environment.get_template(f"{name}.jinja").render(
-            title=TITLE, generator=GENERATOR, sections=sections, made=made
+            title=TITLE, generator=GENERATOR, sections=sections, made=made, plotly_js=get_plotlyjs() if moves else ""
         )
         write_text(out / name, text)
     return out / PAGE
@@ -232,6 +256,14 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
 def tables_in(sections: Sequence[Section]) -> list[Table]:
     """All tables, in their order."""
     return [block for section in _walk(sections) for block in section.blocks if isinstance(block, Table)]
+
+
+def _latex(table: Table, command: str) -> str:
+    """A table for a paper, in which the numbers of runs would mean nothing."""
+    cells = table.cells
+    shown = cells[[column for column in cells if not any(isinstance(cell, RunNumbers) for cell in cells[column])]]
+    numbers = [column for column in shown if all(map(is_number, shown[column]))]
+    return as_latex(table.name, table.caption, shown, table.notes, numbers, f"Made by {command}")
 
 
 def _walk(sections: Sequence[Section]) -> list[Section]:
@@ -254,13 +286,12 @@ def _environment(out: Path) -> Environment:
         "table": lambda block: isinstance(block, Table),
         "picture": lambda block: isinstance(block, Picture),
         "run_numbers": lambda cell: isinstance(cell, RunNumbers),
-        "a_number": lambda cell: isinstance(cell, str) and bool(re.fullmatch(r"(to|[\d\s.,/–−+†±<])*", cell)),
+        "a_number": is_number,
     }
     environment.filters |= {
         "below_out": below_out,
         "data_uri": lambda path: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
         "inches": _inches,
-        "contents": lambda path: path.read_text(encoding="utf-8"),
         "origin": origin,
         "run_numbers": RunNumbers.of,
         "markdown": lambda text: MARKDOWN_SIGNS.sub(r"\\\1", str(text)),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
@@ -17,15 +19,16 @@ from numpy.typing import NDArray
 from artistid.errors import ArtistidError
 from artistid.evaluation.plots import (
     CELLS,
+    CURVES,
+    LEVEL_STYLES,
     MARKERS,
     MOST_ARTISTS_WITH_COUNTS,
-    PALETTE,
-    PRINT_DPI,
     as_written,
     by_epoch,
     confusion_matrix,
     save,
     shortened,
+    split_style,
 )
 from artistid.evaluation.scores import LEVELS, confusion
 from artistid.reporting import published
@@ -40,26 +43,21 @@ def f1_by_clip(study: Study, path: Path) -> None:
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, level in zip(panels, LEVELS, strict=True):
-        for index, (split, colour, marker) in enumerate(zip(study.splits, PALETTE, MARKERS, strict=False)):
+        for index, split in enumerate(study.splits):
             cells = {seconds: runs for (of_split, seconds), runs in study.cells.items() if of_split == split}
             means = [mean_and_sd([run.test(level)["f1_weighted"] for run in runs]) for runs in cells.values()]
             if means:
                 mean, sd = np.array(means).T
-                axes.errorbar(
-                    _aside(cells, index), mean, np.nan_to_num(sd), color=colour, marker=marker, capsize=3, linewidth=2
-                )
-            _dashed(
-                axes,
-                {seconds: _published_average(level, split, seconds) for seconds in published.CLIPS},
-                colour,
-                marker,
-            )
+                beside = _aside(cells, index)
+                axes.errorbar(beside, mean, np.nan_to_num(sd), **split_style(split), capsize=3, linewidth=2)
+            averages = {seconds: _published_average(level, split, seconds) for seconds in published.CLIPS}
+            _dashed(axes, averages, split_style(split))
         _against_clip_length(axes, study)
         axes.set_title(f"{level} level")
         axes.set_ylim(0, 1)
     panels[0].set_ylabel("weighted F1, test")
-    _legend_below(figure, [f"{split} split" for split in study.splits])
-    save(figure, path, PRINT_DPI)
+    _legend_below(figure, {f"{split} split": split_style(split) for split in study.splits})
+    save(figure, path, for_print=True)
 
 
 def producer_effect(study: Study, effect: pd.DataFrame, path: Path) -> None:
@@ -72,23 +70,23 @@ def producer_effect(study: Study, effect: pd.DataFrame, path: Path) -> None:
     """
     figure = Figure(figsize=(6.5, 4.4), layout="constrained")
     axes = figure.subplots()
-    for index, (level, colour, marker) in enumerate(zip(LEVELS, PALETTE, MARKERS, strict=False)):
+    for index, level in enumerate(LEVELS):
         rows = effect[effect["level"] == level]
         axes.errorbar(
             _aside(rows["clip_s"], index),
             rows["difference"],
             [rows["difference"] - rows["ci95_low"], rows["ci95_high"] - rows["difference"]],
-            color=colour,
-            marker=marker,
+            **LEVEL_STYLES[level],
             capsize=3,
             linewidth=2,
         )
-        _dashed(axes, {seconds: published.effect(level, seconds) for seconds in published.CLIPS}, colour, marker)
+        differences = {seconds: published.effect(level, seconds) for seconds in published.CLIPS}
+        _dashed(axes, differences, LEVEL_STYLES[level])
     _against_clip_length(axes, study)
     axes.axhline(0, color="0.4", linewidth=1, zorder=0)
     axes.set_ylabel("weighted F1: song split − album split")
-    _legend_below(figure, [f"{level} level" for level in LEVELS])
-    save(figure, path, PRINT_DPI)
+    _legend_below(figure, {f"{level} level": LEVEL_STYLES[level] for level in LEVELS})
+    save(figure, path, for_print=True)
 
 
 def systems(scores: pd.DataFrame, path: Path) -> None:
@@ -104,14 +102,13 @@ def systems(scores: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(9, 1.6 + 0.36 * len(index)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, level in zip(panels, LEVELS, strict=True):
-        for number, (split, colour, marker) in enumerate(zip(splits, PALETTE, MARKERS, strict=False)):
+        for number, split in enumerate(splits):
             rows = scores[(scores["level"] == level) & (scores["split"] == split)]
             axes.errorbar(
                 rows["f1_weighted"],
                 [index[system] + 0.12 * (number - (len(splits) - 1) / 2) for system in rows["system"]],
                 xerr=rows["f1_weighted_sd"].fillna(0),
-                color=colour,
-                marker=marker,
+                **split_style(split),
                 linestyle="none",
                 capsize=3,
             )
@@ -122,16 +119,13 @@ def systems(scores: pd.DataFrame, path: Path) -> None:
         _plain_axes(axes)
     panels[0].set_yticks(range(len(index)), [shortened(system) for system in index])
     as_written(*panels[0].get_yticklabels())
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="none", label=f"{split} split")
-        for split, colour, marker in zip(splits, PALETTE, MARKERS, strict=False)
-    ]
+    handles = [Line2D([], [], **split_style(split), linestyle="none", label=f"{split} split") for split in splits]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    save(figure, path, PRINT_DPI)
+    save(figure, path, for_print=True)
 
 
 def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
-    """Loss and validation F1 over the epochs of all runs of a condition, a colour and marker per run.
+    """Loss and validation F1 over the epochs of all runs of a condition, a shade of its split and a marker per run.
 
     Returns:
         The runs drawn: a model that is not trained by epochs has no curves. Without any there is no file.
@@ -141,17 +135,9 @@ def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
         return []
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     loss_axes, f1_axes = figure.subplots(1, 2)
-    panels = (
-        (loss_axes, "loss", (("val/loss", "validation", "-"), ("train/loss", "train", ":"))),
-        (
-            f1_axes,
-            "weighted F1, validation",
-            (("val/song/f1_weighted", "song level", "-"), ("val/frame/f1_weighted", "frame level", ":")),
-        ),
-    )
-    for axes, quantity, columns in panels:
-        for index, epochs in enumerate(curves.values()):
-            style = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
+    styles = _trial_styles(runs[0].condition["split"], len(curves))
+    for axes, (quantity, columns) in zip((loss_axes, f1_axes), CURVES.items(), strict=True):
+        for style, epochs in zip(styles, curves.values(), strict=True):
             best = epochs["val/loss"].idxmin()
             for column, _, line in columns:
                 if column in epochs:
@@ -168,12 +154,9 @@ def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
         _plain_axes(axes)
     loss_axes.set_ylim(bottom=0)
     f1_axes.set_ylim(-0.02, 1.02)
-    handles = [
-        Line2D([], [], color=PALETTE[index % len(PALETTE)], marker=MARKERS[index % len(MARKERS)], label=_trial(run))
-        for index, run in enumerate(curves)
-    ]
+    handles = [Line2D([], [], **style, label=_trial(run)) for style, run in zip(styles, curves, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
-    save(figure, path, PRINT_DPI)
+    save(figure, path, for_print=True)
     return list(curves)
 
 
@@ -182,7 +165,7 @@ def confusion_over_trials(runs: Sequence[Run], level: str, title: str, path: Pat
     outcomes = [run.outcomes[level] for run in runs]
     label = np.concatenate([outcome.label for outcome in outcomes])
     predicted = np.concatenate([outcome.predicted for outcome in outcomes])
-    confusion_matrix(label, predicted, runs[0].votes.artists, title, path, PRINT_DPI)
+    confusion_matrix(label, predicted, runs[0].votes.artists, title, path, for_print=True)
 
 
 def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], path: Path) -> None:
@@ -205,7 +188,6 @@ def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], 
     for axes, level in zip(panels, LEVELS, strict=True):
         image = axes.imshow(f1[level][order], aspect="auto", **CELLS)
         axes.set_xticks(range(len(cells)), [f"{seconds:g}" for seconds in cells])
-        axes.set_xlabel("clip length, seconds")
         axes.set_title(f"{level} level")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -213,8 +195,9 @@ def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], 
             _print_shares(axes, f1[level][order])
     panels[0].set_yticks(range(len(artists)), [shortened(artists[number]) for number in order])
     as_written(*panels[0].get_yticklabels())
+    figure.supxlabel("clip length, seconds", fontsize="medium")
     figure.colorbar(image, ax=panels, label="F1", shrink=min(1, 3 / size[1]))
-    save(figure, path, PRINT_DPI)
+    save(figure, path, for_print=True)
 
 
 def f1_over_trials(runs: Sequence[Run], level: str, n_artists: int) -> NDArray[np.float64]:
@@ -229,6 +212,16 @@ def _print_shares(axes: Axes, values: NDArray[np.floating]) -> None:
     for (row, column), value in np.ndenumerate(values):
         text = "–" if math.isnan(value) else f"{value:.2f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if value > 0.5 else "black")
+
+
+def _trial_styles(split: str, n: int) -> list[dict[str, Any]]:
+    """Shades of a split's colour, from the colour itself to lighter ones, and a marker for each of ``n`` trials."""
+    colour = np.array(to_rgb(split_style(split)["color"]))
+    lighter = np.linspace(0, 0.6, max(n, 2))[:n]
+    return [
+        {"color": tuple(colour + (1 - colour) * share), "marker": MARKERS[index % len(MARKERS)]}
+        for index, share in enumerate(lighter)
+    ]
 
 
 def _epochs(run: Run) -> pd.DataFrame | None:
@@ -256,11 +249,10 @@ def _aside(seconds: Iterable[float], index: int) -> list[float]:
     return [value * (1.04 if index % 2 else 0.96) for value in seconds]
 
 
-def _dashed(axes: Axes, values: Mapping[int, float], colour: str, marker: str) -> None:
+def _dashed(axes: Axes, values: Mapping[int, float], style: Mapping[str, Any]) -> None:
     """A published curve."""
-    axes.plot(
-        list(values), list(values.values()), "--", color=colour, marker=marker, markerfacecolor="white", alpha=0.8
-    )
+    hollow = {**style, "linestyle": "--", "markerfacecolor": "white", "alpha": 0.8}
+    axes.plot(list(values), list(values.values()), **hollow)
 
 
 def _against_clip_length(axes: Axes, study: Study) -> None:
@@ -277,12 +269,9 @@ def _plain_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend_below(figure: Figure, names: Sequence[str]) -> None:
+def _legend_below(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
     """What the curves are, and that dashed ones are published."""
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linewidth=2, label=name)
-        for name, colour, marker in zip(names, PALETTE, MARKERS, strict=False)
-    ]
+    handles = [Line2D([], [], linewidth=2, label=name, **style) for name, style in styles.items()]
     dashed = Line2D(
         [],
         [],

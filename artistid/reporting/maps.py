@@ -1,7 +1,7 @@
 """The map of a run: its test clips and songs, laid out by likeness, as a picture and as a page that plays them.
 
-The page is one file that needs no network: plotly.js is inside. Only the audio stays where it is, and is found as long
-as page and music keep their places relative to one another.
+The page is for a frame of the report, which has plotly.js inside, once for all maps, so that no network is needed. Only
+the audio stays where it is, and is found as long as report and music keep their places relative to one another.
 """
 
 from __future__ import annotations
@@ -22,17 +22,15 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from plotly.offline import get_plotlyjs
 
 from artistid.data.catalog import Catalog, nfc, read_rows
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
-from artistid.evaluation.plots import PALETTE, as_written, save, shortened
+from artistid.evaluation.plots import ARTIST_COLOURS, as_written, save, shortened
 from artistid.evaluation.score_table import UNITS
 from artistid.reporting.projection import NEIGHBOURS, Clustering, Embedding, embed, open_run
 from artistid.runs.folder import RunFolder
 from artistid.trust import Trust
-from artistid.writing import write_text
 
 # Matplotlib's and plotly's names of the same shapes, and the widths at which they look alike in size. As 7 and 8 have
 # no common divisor, 56 artists all look different, and neighbours in the legend differ in both colour and shape.
@@ -69,37 +67,44 @@ class MapStyle(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MapFiles:
-    """What :func:`write_map` wrote.
+class Map:
+    """A run's test clips and songs, laid out.
 
     Attributes:
-        png: both levels side by side, by artist.
-        html: the interactive page.
-        points: by level (``frame``, ``song``), the Parquet file of places and vectors.
-        scores: by level and by label (``artist``, and ``genre`` where there are genres), how far it clusters.
+        levels: embeddings of ``frame`` and ``song``, placed.
+        scores: by level and by label (``artist``, and ``genre`` where there are genres), how far it clusters; the
+            labels are what can be coloured by.
+        catalog: the tracks, for where their audio is.
+        title: what run it is of.
     """
 
-    png: Path
-    html: Path
-    points: dict[str, Path]
-    scores: dict[str, dict[str, Clustering]]
+    levels: Mapping[str, Embedding]
+    scores: Mapping[str, Mapping[str, Clustering]]
+    catalog: Catalog
+    title: str
+
+    def write(self, folder: Path) -> Path:
+        """Write ``map.png``, for print as well, ``map_frame.parquet`` and ``map_song.parquet``; returns the first."""
+        png = folder / "map.png"
+        draw_map(self.levels, self.scores, png)
+        for level, points in self.levels.items():
+            points.to_parquet(folder / f"map_{level}.parquet")
+        return png
 
 
-def write_map(
+def make_map(
     run_folder: str | Path,
-    out: str | Path,
     seed: int = 0,
     k: int = NEIGHBOURS,
     genres: Mapping[str, str] | None = None,
     cache_dir: str | Path | None = None,
     workers: int | None = None,
     trust: Trust = (),
-) -> MapFiles:
+) -> Map:
     """Map the test clips and songs of a finished run by its network's bottleneck.
 
     Args:
         run_folder: of ``train``.
-        out: folder for ``map.png``, ``map.html`` and ``map_frame.parquet``, ``map_song.parquet``; made if needed.
         seed: of t-SNE.
         k: neighbours that the purity counts.
         genres: by track id or by artist, see :func:`read_genres`; the page then colours by genre as well.
@@ -118,18 +123,8 @@ def write_map(
     levels = {"frame": clips.placed(seed), "song": clips.by_song().placed(seed)}
     labels = ("artist",) if genres is None else ("artist", "genre")
     scores = {level: {label: points.clustering(label, k) for label in labels} for level, points in levels.items()}
-
-    out = Path(out)
-    files = MapFiles(
-        out / "map.png", out / "map.html", {level: out / f"map_{level}.parquet" for level in levels}, scores
-    )
-    for level, points in levels.items():
-        points.to_parquet(files.points[level])
-    draw_map(levels, scores, files.png)
     condition = json.loads(RunFolder(run_folder).scores.read_text(encoding="utf-8"))["condition"]
-    title = " ".join(f"{name}={value}" for name, value in condition.items())
-    write_page(levels, scores, tested, title, files.html)
-    return files
+    return Map(levels, scores, tested, " ".join(f"{name}={value}" for name, value in condition.items()))
 
 
 def read_genres(path: str | Path) -> dict[str, str]:
@@ -164,12 +159,12 @@ def _genre_of_each(points: pd.DataFrame, genres: Mapping[str, str]) -> pd.Series
 
 def styles(names: Sequence[str]) -> dict[str, MapStyle]:
     """A look for each name, by their order; from the 57th on looks come again."""
-    looks = zip(cycle(PALETTE), cycle(SHAPES), strict=False)
+    looks = zip(cycle(ARTIST_COLOURS), cycle(SHAPES), strict=False)
     return {name: MapStyle(colour, *shape) for name, (colour, shape) in zip(names, looks, strict=False)}
 
 
 def draw_map(levels: Mapping[str, Embedding], scores: Mapping[str, Mapping[str, Clustering]], path: str | Path) -> None:
-    """Draw the maps of both levels side by side, by artist, and save them at ``path``, in the format of its suffix.
+    """Draw the maps of both levels side by side, by artist, and save them at ``path``, and for print beside it.
 
     Args:
         levels: embeddings of ``frame`` and ``song``, placed.
@@ -208,29 +203,19 @@ def draw_map(levels: Mapping[str, Embedding], scores: Mapping[str, Mapping[str, 
         fontsize=9,
     )
     as_written(*legend.get_texts())
-    save(figure, path)
+    save(figure, path, for_print=True)
 
 
-def write_page(
-    levels: Mapping[str, Embedding],
-    scores: Mapping[str, Mapping[str, Clustering]],
-    catalog: Catalog,
-    title: str,
-    path: str | Path,
-) -> None:
-    """Write the interactive map: hovering names a point, a click plays it, the legend hides artists.
+def map_page(drawn: Map, within: Path) -> str:
+    """The interactive map as HTML for a frame: hovering names a point, a click plays it, the legend hides artists.
 
     Args:
-        levels: embeddings of ``frame`` and ``song``, placed.
-        scores: by level and label; the labels are what can be coloured by.
-        catalog: the tracks, for where their audio is.
-        title: of the page.
-        path: an HTML file; the folder is made if needed.
+        drawn: the map.
+        within: the page around the frame, from which audio is found. It has plotly.js, once for all its maps, as the
+            text of its element ``plotly-js``.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    labels = list(scores["frame"])
-    figure = go.Figure(list(_traces(levels, labels)))
+    labels = list(drawn.scores["frame"])
+    figure = go.Figure(list(_traces(drawn.levels, labels)))
     figure.update_layout(
         template="simple_white",
         margin={"l": 10, "r": 10, "t": 40, "b": 10},  # the tools at the top must not cover the legend
@@ -240,21 +225,19 @@ def write_page(
         yaxis={"visible": False, "scaleanchor": "x"},
     )
     template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("map.html")
-    page = template.render(
-        title=title,
-        plotly_js=get_plotlyjs(),
+    return template.render(
+        title=drawn.title,
         figure=figure.to_json(),  # which escapes what would end the script
         config=CONFIG,
         levels=UNITS,
         labels=labels,
         scores={
             level: {label: f"n = {score.n}: {score}" for label, score in by_label.items()}
-            for level, by_label in scores.items()
+            for level, by_label in drawn.scores.items()
         },
-        k=scores["frame"]["artist"].k,
-        audio={track.track_id: audio_uri(track.path, path) for track in catalog},
+        k=drawn.scores["frame"]["artist"].k,
+        audio={track.track_id: audio_uri(track.path, within) for track in drawn.catalog},
     )
-    write_text(path, page)
 
 
 def _traces(levels: Mapping[str, Embedding], labels: Sequence[str]) -> Iterator[go.Scatter | go.Scattergl]:

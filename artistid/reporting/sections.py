@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
 from artistid.data.splits import PROTOCOLS
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.score_table import UNITS
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Picture, ReportContext, Section
-from artistid.reporting.maps import read_genres, write_map
+from artistid.reporting.findings import findings, pair_in_words
+from artistid.reporting.maps import make_map, map_page, read_genres
 from artistid.reporting.spectrograms import write_spectrograms
 from artistid.runs.studies import SPLITS, Run, Study, differing_settings
+from artistid.runs.titles import data_title
+
+CHOSEN_PAIRS = "chosen pairs"
 
 
 def report_sections(context: ReportContext) -> list[Section]:
@@ -40,13 +46,29 @@ def check_settings(context: ReportContext) -> None:
         read_genres(context.config.genres)
 
 
+def found(context: ReportContext) -> Iterator[Section]:
+    """A paragraph for each data set, of what the numbers below say."""
+    draws, seed = context.config.draws, context.config.seed
+    compared = _compared(context)
+    paragraphs = [
+        f"{title[0].upper()}{title[1:]}. {findings(group, compared.get(data), draws, seed)}"
+        for data, group in _by_data(context)
+        for title in (data_title(data),)
+    ]
+    if CHOSEN_PAIRS in compared:
+        rows = [row for row in compared[CHOSEN_PAIRS].rows if not math.isnan(row["difference"])]
+        paragraphs.append(" ".join(map(pair_in_words, rows)))
+    yield Section("Findings", paragraphs)
+
+
 def summary(context: ReportContext) -> Iterator[Section]:
     """What is here, and how much of the paper's study."""
     results = context.results
+    n_left_out = len(results.left_out)
     n_cells = len(published.CLIPS) * len(SPLITS) * len(published.TABLES)
-    others = f"; {len(results.left_out)} more run folders are listed under “Left out”" if results.left_out else ""
+    others = f"; {counted(n_left_out, 'more run folder')} {'is' if n_left_out == 1 else 'are'} listed under “Left out”"
     blocks = [
-        f"{len(results.runs)} finished runs{others}.",
+        f"{counted(len(results.runs), 'finished run')}{others if n_left_out else ''}.",
         f"{published.PAPER} speak of twenty conditions in the text; their Tables IV and V hold {n_cells}: 2 levels × "
         f"{len(SPLITS)} splits × {len(published.CLIPS)} clip lengths, from 12 trainings × {len(published.SEEDS)} "
         f"trials = 36 runs. All {n_cells} are shown here; {tables.DASH} is what has no runs yet.",
@@ -63,7 +85,7 @@ def _coverage(study: Study) -> str:
     some = sum(0 < n < len(published.SEEDS) for n in trials)
     n_runs = sum(len(run.members) for run in study.runs)
     return (
-        f"{study.title}: {n_runs} runs. Of the paper's {len(wanted)} trainings, which are split and clip "
+        f"{study.title}: {counted(n_runs, 'run')}. Of the paper's {len(wanted)} trainings, which are split and clip "
         f"length, and make two cells each, {full} have {len(published.SEEDS)} trials or more, {some} have fewer, "
         f"{len(wanted) - full - some} have none."
     )
@@ -75,7 +97,7 @@ def studies(context: ReportContext) -> Iterator[Section]:
     for study in context.results.studies:
         if study.is_baseline:
             continue
-        folder = context.figures / tables.slug(study.title)
+        folder = context.figures / tables.slug(study.name)
         blocks: list[str] = []
         if names := differing_settings(study.runs):
             blocks.append(f"Between these runs, further settings differ as well: {', '.join(names)}.")
@@ -143,12 +165,12 @@ def _conditions(study: Study, folder: Path) -> Iterator[Section]:
             )
             blocks.append(Picture(curves, caption, drawn))
         if bare := [str(run.number) for run in members if run not in drawn]:
-            blocks.append(f"No learning curves of runs {', '.join(bare)}: they logged no validation loss by epoch.")
+            blocks.append(f"No learning curves of {_run_numbers(bare)}: no validation loss by epoch was logged.")
         for level in published.TABLES:
             for number, group in enumerate(_of_same_artists(runs)):
                 path = folder / f"confusion_{level}-{split}-{seconds:g}s{_suffix(number)}.png"
                 n = sum(run.test(level)["n"] for run in group)
-                title = f"{name}, {level} level: {len(group)} trials, n = {n:,}"
+                title = f"{name}, {level} level: {counted(len(group), 'trial')}, n = {n:,}"
                 figures.confusion_over_trials(group, level, title, path)
                 caption = f"Who is confused with whom: {study.title}, {name}, {level} level, test, summed over trials."
                 blocks.append(Picture(path, caption, group))
@@ -183,8 +205,8 @@ def systems(context: ReportContext) -> Iterator[Section]:
             path = context.figures / tables.slug(data) / "systems.png"
             figures.systems(scores, path)
             caption = (
-                f"Systems side by side on {data}: weighted F1, test; mean over trials, bars one standard deviation. "
-                "The confusion matrices of each run are in its folder."
+                f"Systems side by side on {data_title(data)}: weighted F1, test; mean over trials, bars one standard "
+                "deviation. The confusion matrices of each run are in its folder."
             )
             blocks.append(Picture(path, caption, table.runs))
     yield Section("Table III: systems", blocks)
@@ -192,25 +214,30 @@ def systems(context: ReportContext) -> Iterator[Section]:
 
 def comparisons(context: ReportContext) -> Iterator[Section]:
     """Systems tested on the same songs."""
-    draws, seed = context.config.draws, context.config.seed
     how = (
         "Difference of weighted F1 at song level, mean over trials, with a 95 % interval for which songs are "
         "redrawn within each trial, the same for both systems; and McNemar's exact test on the songs of all trials "
         "that one system alone names rightly. A song that several trials test counts in each, so p is somewhat too "
         "small where their test songs overlap. Holm's p holds for all comparisons of a table together."
     )
-    if context.config.compare:
-        pairs = tables.chosen_pairs(context.results, context.config.compare)
-        compared = [tables.comparison_table("chosen pairs", pairs, draws, seed)]
-    else:
+    if not context.config.compare:
         how += (
             " Every condition is compared with the one of the highest mean F1 on its split, in the trials that both "
             "have. That one was picked by these same scores, which flatters it."
         )
-        by_data = {data: tables.pairs_with_the_best(group) for data, group in _by_data(context)}
-        compared = [tables.comparison_table(data, pairs, draws, seed) for data, pairs in by_data.items() if pairs]
-    if compared:
-        yield Section("Paired comparisons", [how, *compared])
+    if compared := _compared(context):
+        yield Section("Paired comparisons", [how, *compared.values()])
+
+
+@lru_cache(maxsize=1)
+def _compared(context: ReportContext) -> dict[str, tables.Table]:
+    """Systems in pairs, by data set; chosen pairs by those words. Kept, as what is found in them is said before."""
+    draws, seed = context.config.draws, context.config.seed
+    if context.config.compare:
+        by_title = {CHOSEN_PAIRS: tables.chosen_pairs(context.results, context.config.compare)}
+    else:
+        by_title = {data: tables.pairs_with_the_best(group) for data, group in _by_data(context)}
+    return {title: tables.comparison_table(title, pairs, draws, seed) for title, pairs in by_title.items() if pairs}
 
 
 def method(context: ReportContext) -> Iterator[Section]:
@@ -262,11 +289,15 @@ def _threads(context: ReportContext) -> Iterator[str]:
                 if member.threads:
                     by_threads[member.threads].append(str(member.number))
             if len(by_threads) > 1:
-                by_count = "; ".join(f"{n}: runs {', '.join(numbers)}" for n, numbers in sorted(by_threads.items()))
+                by_count = "; ".join(f"{n}: {_run_numbers(numbers)}" for n, numbers in sorted(by_threads.items()))
                 yield (
                     f"{study.title}, {split} split, {tables.clip_length(seconds)}: trained on different numbers of "
                     f"threads ({by_count}), which round differently, so that one seed ends elsewhere on each."
                 )
+
+
+def _run_numbers(numbers: Sequence[str]) -> str:
+    return f"{'run' if len(numbers) == 1 else 'runs'} {', '.join(numbers)}"
 
 
 def spectrograms(context: ReportContext) -> Iterator[Section]:
@@ -275,16 +306,17 @@ def spectrograms(context: ReportContext) -> Iterator[Section]:
     for data, of_data in _by_data(context):
         run = next((study.runs[0] for study in of_data if not study.is_baseline), None)
         if run is None:
-            blocks.append(f"No spectrograms of {data}: no network was trained on any.")
+            blocks.append(f"No spectrograms of {data_title(data)}: no network was trained on any.")
             continue
         path = context.figures / tables.slug(data) / "spectrograms.png"
         try:
             write_spectrograms(run.folder.path, path, context.config.seed, **context.opening)
         except ArtistidError as error:
-            blocks.append(f"No spectrograms of {data}: {error}")
+            blocks.append(f"No spectrograms of {data_title(data)}: {error}")
         else:
             caption = (
-                f"Three seconds by each artist of {data}, log-mel; songs and places drawn at random (paper, Fig. 1)."
+                f"Three seconds by each artist of {data_title(data)}, log-mel; songs and places drawn at random "
+                "(paper, Fig. 1)."
             )
             blocks.append(Picture(path, caption, [run]))
     yield Section("What the artists sound like to a network", blocks)
@@ -297,19 +329,20 @@ def maps(context: ReportContext) -> Iterator[Section]:
     genres = read_genres(context.config.genres) if context.config.genres else None
     blocks: list[str | Picture] = []
     for run in _mapped(context):
-        folder = context.figures / f"map-run{run.number}"
         try:
-            files = write_map(run.folder.path, folder, context.config.seed, genres=genres, **context.opening)
+            drawn = make_map(run.folder.path, context.config.seed, genres=genres, **context.opening)
         except ArtistidError as error:
             blocks.append(f"No map of run {run.number}: {error}")
             continue
-        clusters = "; ".join(f"{UNITS[level]}: {scores['artist']}" for level, scores in files.scores.items())
+        clusters = "; ".join(f"{UNITS[level]}: {scores['artist']}" for level, scores in drawn.scores.items())
         caption = (
-            f"Where {run.condition['model']} puts the test clips of {run.condition['data']}, {run.condition['split']} "
-            f"split, {run.condition['clip']}, and their averages per song: t-SNE of its bottleneck (paper, Fig. 3). "
+            f"Where {run.condition['model']} puts the test clips of {data_title(run.condition['data'])}, "
+            f"{run.condition['split']} split, {run.condition['clip']}, and their averages per song: t-SNE of its "
+            "bottleneck (paper, Fig. 3). "
             f"Between the vectors themselves, by artist: {clusters}."
         )
-        blocks.append(Picture(files.png, caption, [run], interactive=files.html, inline=True))
+        png = drawn.write(context.figures / f"map-run{run.number}")
+        blocks.append(Picture(png, caption, [run], interactive=map_page(drawn, context.page)))
     yield Section("Maps", blocks)
 
 
@@ -326,6 +359,7 @@ def _mapped(context: ReportContext) -> list[Run]:
 
 
 SECTIONS: Sequence[Callable[[ReportContext], Iterable[Section]]] = (
+    found,
     summary,
     studies,
     systems,

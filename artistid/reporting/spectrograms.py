@@ -66,7 +66,7 @@ def write_spectrograms(
     """
     classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)
     features = classifier.specification.build_features()
-    draw_spectrograms(draw_excerpts(catalog, store, features, seed, seconds), features, seconds, out)
+    draw_spectrograms(draw_excerpts(catalog, store, features, seed, seconds), features, seconds, out, for_print=True)
     return Path(out)
 
 
@@ -114,7 +114,9 @@ def _audible_starts(log_mel: NDArray[np.float16], n_frames: int) -> NDArray[np.i
     return np.flatnonzero(n_audible >= NEARLY_AS_AUDIBLE * n_audible.max())
 
 
-def draw_spectrograms(excerpts: list[Excerpt], features: Features, seconds: float, path: str | Path) -> None:
+def draw_spectrograms(
+    excerpts: list[Excerpt], features: Features, seconds: float, path: str | Path, for_print: bool = False
+) -> None:
     """Draw excerpts in a grid, as near to a square as can be, on one scale of colour, and save it at ``path``.
 
     Args:
@@ -122,6 +124,7 @@ def draw_spectrograms(excerpts: list[Excerpt], features: Features, seconds: floa
         features: that made them.
         seconds: width of the panels' time axes; a shorter excerpt leaves the rest blank.
         path: where to save, in the format of its suffix; the folder is made if needed.
+        for_print: see :func:`artistid.evaluation.plots.save`.
     """
     columns = math.ceil(math.sqrt(len(excerpts)))
     rows = math.ceil(len(excerpts) / columns)
@@ -155,4 +158,4 @@ def draw_spectrograms(excerpts: list[Excerpt], features: Features, seconds: floa
     figure.supylabel("mel bin", x=-0.4 / width, ha="right", fontsize=10)
     bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.15 / width, 0, 0.12 / width, 1)), label="dB")
     bar.ax.tick_params(labelsize=7)
-    save(figure, path)
+    save(figure, path, for_print)

@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.comparison import Comparison, compare_trials, holm
 from artistid.evaluation.scores import mean_f1, mean_f1_interval
 from artistid.reporting import published
 from artistid.reporting.document import Column, RunNumbers, Table, short_revision
 from artistid.runs.studies import SPLITS, LeftOut, Results, Run, Study, mean_and_sd
+from artistid.runs.titles import data_title
 
 DASH = "–"
+Trial = tuple[tuple[str, str], ...]  # see Run.trial
 MISPRINT_MARK = " †"
 
 
@@ -36,7 +38,7 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
         Column.of("split"),
         Column("average ± sd", lambda row: _with_sd(row["average"], row["sd"])),
         Column.of("best", _number),
-        Column("95 % interval", lambda row: _interval(row["ci95_low"], row["ci95_high"])),
+        Column("95 % interval", lambda row: interval(row["ci95_low"], row["ci95_high"])),
         Column("trials", lambda row: _trials(row["trials"], row["split"])),
         Column("test songs", lambda row: _span(row["songs_min"], row["songs_max"])),
         Column("test clips", lambda row: _span(row["clips_min"], row["clips_max"])),
@@ -53,18 +55,18 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
         if _misprinted(row)
     ]
     notes += [
-        f"{split}: a trial is {n_folds} runs, one per fold; their test predictions are scored as one test, in which "
-        "each track is once. This is not mean over folds."
+        f"{split}: a trial is {counted(n_folds, 'run')}, one per fold; their test predictions are scored as one test, "
+        "in which each track is once. This is not mean over folds."
         for split, n_folds in sorted({(run.condition["split"], len(run.folds)) for run in study.runs if run.folds})
     ]
     if study.data != published.DATA:
-        notes.append(f"The published figures are of {published.DATA}: other music than {study.data}.")
+        notes.append(f"The published figures are of {published.DATA}: other music than {data_title(study.data)}.")
     caption = (
         f"{published.TABLES[level]} for {study.title}: weighted F1 at {level} level, test; beside {published.PAPER} on "
         f"{published.DATA}."
     )
     return Table(
-        f"{published.TABLES[level].lower().replace(' ', '_')}_{level}-{slug(study.title)}",
+        f"{published.TABLES[level].lower().replace(' ', '_')}_{level}-{slug(study.name)}",
         caption,
         rows,
         columns,
@@ -139,12 +141,12 @@ def producer_table(study: Study, data: pd.DataFrame) -> Table:
         Column.of("level"),
         Column.of("clip_s", clip_length, "clip"),
         Column.of("difference", _signed, "song − album"),
-        Column("95 % interval", lambda row: _signed_interval(row["ci95_low"], row["ci95_high"])),
+        Column("95 % interval", lambda row: signed_interval(row["ci95_low"], row["ci95_high"])),
         Column.of("published", _signed),
         Column.of("runs", RunNumbers),
     )
     return Table(
-        f"producer_effect-{slug(study.title)}",
+        f"producer_effect-{slug(study.name)}",
         f"The producer effect for {study.title}: weighted F1 of the song split minus that of the album split, means "
         "over trials.",
         _records(data),
@@ -198,7 +200,7 @@ def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Ta
     ]
     return Table(
         f"table_iii-{slug(data)}",
-        f"Table III as measured on {data}: systems side by side, test, mean over trials.",
+        f"Table III as measured on {data_title(data)}: systems side by side, test, mean over trials.",
         _records(frame),
         columns,
         _numbered(tuple(chain.from_iterable(study.runs for study in studies)), frame["runs"]),
@@ -262,23 +264,26 @@ def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Sys
     return pairs
 
 
-def pairs_with_the_best(studies: Sequence[Study]) -> list[SystemPair]:
-    """On each split of a data set, every condition and the best one, in the trials that both have.
+def conditions_by_split(studies: Sequence[Study]) -> dict[str, dict[str, dict[Trial, Run]]]:
+    """The runs of a data set: by split, by condition, which is a system and its clip length, and by trial."""
+    conditions: dict[str, dict[str, dict[Trial, Run]]] = {}
+    for study in studies:
+        for (split, seconds), runs in study.cells.items():
+            name = f"{study.system}, {clip_length(seconds)}"
+            conditions.setdefault(split, {})[name] = {run.trial: run for run in runs}
+    return conditions
 
-    A condition is a system and its clip length. The best has the highest mean song-level F1 among those with the most
-    trials.
-    """
+
+def best_condition(conditions: Mapping[str, Mapping[Trial, Run]]) -> str:
+    """The one of the highest mean song-level F1 among those with the most trials."""
+    return max(conditions, key=lambda name: (len(conditions[name]), _mean_song_f1(conditions[name].values())))
+
+
+def pairs_with_the_best(studies: Sequence[Study]) -> list[SystemPair]:
+    """On each split of a data set, every condition and the best one, in the trials that both have."""
     pairs = []
-    for split in dict.fromkeys(chain.from_iterable(study.splits for study in studies)):
-        conditions = {
-            f"{study.system}, {clip_length(seconds)}": {run.trial: run for run in runs}
-            for study in studies
-            for (of_split, seconds), runs in study.cells.items()
-            if of_split == split
-        }
-        if len(conditions) < 2:
-            continue
-        best = max(conditions, key=lambda name: (len(conditions[name]), _mean_song_f1(conditions[name].values())))
+    for split, conditions in conditions_by_split(studies).items():
+        best = best_condition(conditions)
         for name, runs in conditions.items():
             trials = [(runs[trial], conditions[best][trial]) for trial in runs if trial in conditions[best]]
             if name != best and trials:
@@ -311,10 +316,10 @@ def comparison_table(title: str, pairs: Sequence[SystemPair], draws: int, seed: 
         Column.of("first"),
         Column.of("second"),
         Column.of("difference", _signed, "first − second"),
-        Column("95 % interval", lambda row: _signed_interval(row["ci95_low"], row["ci95_high"])),
+        Column("95 % interval", lambda row: signed_interval(row["ci95_low"], row["ci95_high"])),
         Column("right by first, second only", lambda row: f"{_whole(row['only_first'])}, {_whole(row['only_second'])}"),
-        Column.of("p_mcnemar", _p_value, "p"),
-        Column.of("p_holm", _p_value, "p (Holm)"),
+        Column.of("p_mcnemar", p_value, "p"),
+        Column.of("p_holm", p_value, "p (Holm)"),
         Column.of("songs", _whole),
         Column.of("trials"),
         Column.of("runs", RunNumbers),
@@ -322,7 +327,7 @@ def comparison_table(title: str, pairs: Sequence[SystemPair], draws: int, seed: 
     runs = {member.number: member for pair in pairs for run in chain(*pair.trials) for member in run.members}
     return Table(
         f"comparisons-{slug(title)}",
-        f"Paired comparisons for {title}: difference of weighted F1 at song level, test.",
+        f"Paired comparisons for {data_title(title)}: difference of weighted F1 at song level, test.",
         rows,
         columns,
         [runs[number] for number in sorted(runs)],
@@ -358,7 +363,7 @@ def run_table(runs: Sequence[Run]) -> Table:
             "frame_f1_weighted": run.test("frame")["f1_weighted"] if "frame" in run.levels else math.nan,
             "song_f1_weighted": run.test("song")["f1_weighted"],
             "revision": run.scores.get("revision"),
-            "device": run.scores.get("device"),
+            "device": run.device,
             "precision": run.scores.get("precision"),
             "seconds": sum(run.scores.get("seconds", {}).values()),
             "left_out": len(run.scores.get("left_out", [])),
@@ -430,11 +435,13 @@ def _with_sd(value: float, sd: float) -> str:
     return _number(value) if math.isnan(sd) else f"{_number(value)} ± {sd:.3f}"
 
 
-def _interval(low: float, high: float) -> str:
+def interval(low: float, high: float) -> str:
+    """In words."""
     return DASH if math.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
-def _signed_interval(low: float, high: float) -> str:
+def signed_interval(low: float, high: float) -> str:
+    """Of a difference, in words."""
     return DASH if math.isnan(low) else f"{_signed(low)} to {_signed(high)}"
 
 
@@ -459,7 +466,8 @@ def _or_dash(value: Any) -> str:
     return str(value) if value else DASH
 
 
-def _p_value(p: float) -> str:
+def p_value(p: float) -> str:
+    """As it is read."""
     if math.isnan(p):
         return DASH
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -17,14 +17,15 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, find_vote, vote
 from artistid.naming import WITHOUT_EFFECT
-from artistid.old_names import BASELINE_SYSTEM
+from artistid.old_names import BASELINE_SYSTEM, one_is_singular
 from artistid.places import expanded
 from artistid.runs.folder import RunFolder, run_folders, settings_of
+from artistid.runs.titles import data_title
 from artistid.trust import Trust
 
 log = logging.getLogger(__name__)
@@ -89,9 +90,14 @@ class Run:
         return bool(self.settings["model.system"] == BASELINE_SYSTEM)
 
     @property
+    def device(self) -> str:
+        """That it was made on; empty where that is not known."""
+        return one_is_singular(str(self.scores.get("device") or ""))
+
+    @property
     def threads(self) -> int | None:
         """That it was trained on; None where that is not known, as of older runs, or does not matter, as on a GPU."""
-        known = str(self.scores.get("device", "")).endswith(" threads") and "threads" in self.scores
+        known = self.device.endswith((" thread", " threads")) and "threads" in self.scores
         return self.scores["threads"]["torch"] if known else None
 
     @property
@@ -135,8 +141,14 @@ class Study:
         return f"{self.model} ({self.variant})" if self.variant else self.model
 
     @property
-    def title(self) -> str:
+    def name(self) -> str:
+        """Of its files, exactly."""
         return f"{self.system} on {self.data}"
+
+    @property
+    def title(self) -> str:
+        """As people say it."""
+        return f"{self.system} on {data_title(self.data)}"
 
     @property
     def is_baseline(self) -> bool:
@@ -222,7 +234,7 @@ def collect(roots: Sequence[str | Path], trust: Trust = ()) -> Results:
     if not runs:
         found = f"; of {len(left_out)} others, {left_out[0].name}: {left_out[0].reason}" if left_out else ""
         raise ArtistidError(f"no finished run is in runs={', '.join(map(str, roots))}{found}")
-    log.info("%d finished runs, %d folders left out", len(runs), len(left_out))
+    log.info("%s, %s left out", counted(len(runs), "finished run"), counted(len(left_out), "folder"))
     return Results(tuple(runs), tuple(left_out), tuple(_studies(_with_folds_pooled(runs))))
 
 
@@ -301,14 +313,16 @@ def _not_pooled(folds: Sequence[Run]) -> str:
     n_folds = folds[0].settings["split.n_folds"]
     if missing := sorted(set(range(n_folds)) - set(there)):
         listed = ", ".join(map(str, missing))
-        return f"its jackknife has {n_folds} folds, which are scored together; without a finished run: {listed}"
+        return (
+            f"its jackknife has {counted(n_folds, 'fold')}, which are scored together; without a finished run: {listed}"
+        )
     if repeated := [fold for fold, times in there.items() if times > 1]:
         return f"of its jackknife, which has each fold once, there are several runs of fold {repeated[0]}"
     if len({run.votes.artists for run in folds}) > 1:
         return "the folds of its jackknife name different artists"
     tested = Counter(track_id for run in folds for track_id in run.votes.track_id)
     if twice := sorted(track_id for track_id, times in tested.items() if times > 1):
-        return f"{len(twice)} tracks are tested by several folds of its jackknife: {', '.join(twice[:5])}"
+        return f"several folds of its jackknife test {counted(len(twice), 'track')}: {', '.join(twice[:5])}"
     return ""
 
 

@@ -28,7 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artistid import __version__
-from artistid.evaluation.plots import PALETTE
+from artistid.evaluation.plots import ARTIST_COLOURS
 from artistid.inference.identification import columns
 from artistid.printing import printable
 from artistid.reporting.maps import CONFIG, SHAPES
@@ -55,7 +55,7 @@ def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
         "n_compared": None if service.neighbourhood is None else len(service.neighbourhood.collection),
         "columns": columns(specification.vote),
         "vote": specification.vote,
-        "palette": PALETTE[:-1],  # its last, black, is that of the text
+        "palette": ARTIST_COLOURS,
         "symbols": [symbol for _, symbol, _ in SHAPES],
         "version": __version__,
     }

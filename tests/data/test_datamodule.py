@@ -158,10 +158,10 @@ def test_counts_and_what_is_left_out_are_reported(caplog: pytest.LogCaptureFixtu
     with caplog.at_level("INFO"):
         ClipData({"val": catalog}, store, ("a", "b"), TEN, 4)
     assert "val: 3 songs, 6 clips" in caplog.text
-    assert "val: 1 songs shorter than a clip are filled up: a/1/x" in caplog.text
+    assert "shorter than a clip, 1 song: a/1/x" in caplog.text
     authors = ClipSpec(name="x", seconds=1, frames=10, keep_last=False, pad_short=False)
     ClipData({"val": catalog}, store, ("a", "b"), authors, 4)
-    assert "val: 1 songs give no clip and are left out: a/1/x" in caplog.text
+    assert "give no clip, 1 song: a/1/x" in caplog.text
 
 
 def test_artists_that_are_not_known() -> None:

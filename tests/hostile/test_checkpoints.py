@@ -28,7 +28,7 @@ MOST_BYTES = 300 * 2**20
 QUIET = ("workers=0", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu")
 OF_DATA = ("evaluate", "embed")  # verbs that use what a checkpoint says of its data
 # What follows the sentence of a song where that song is what could not be answered.
-COUNTED = re.compile(r"^error: 1 of 1 songs could not be answered, see above$", re.MULTILINE)
+COUNTED = re.compile(r"^error: 1 of 1 song could not be answered, see above$", re.MULTILINE)
 SLOW = ("export", "init_from")  # that go on for long where a file is good
 
 

@@ -12,14 +12,17 @@ from artistid.reporting.document import Column, Picture, RunNumbers, Section, Ta
 
 def test_a_section_of_another_part_with_something_to_look_around_in(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
-    png, around = tmp_path / "figures" / "map.png", tmp_path / "figures" / "map.html"
+    png, around = tmp_path / "figures" / "map.png", '<p title="a">a & b</p>'
     matplotlib.image.imsave(png, np.zeros((96, 192)), dpi=96)
-    around.write_text('<p title="a">a & b</p>')
-    pictures = [Picture(png, "A map", (), around), Picture(png, "Another", (), around, inline=True)]
+    png.with_suffix(".pdf").touch()
+    pictures = [Picture(png, "A map", (), around), Picture(png, "Another", (), around)]
     page = write_report([Section("Maps", ["Where they lie."], [Section("Below", pictures)])], tmp_path).read_text()
-    assert page.count('<a href="figures/map.html">') == 2
-    (inside,) = re.findall(r'srcdoc="([^"]*)"', page)
-    assert html.unescape(inside) == around.read_text()
+    inside = re.findall(r'srcdoc="([^"]*)"', page)
+    assert [html.unescape(each) for each in inside] == [around] * 2
+    assert page.count('id="plotly-js"') == 1
+    assert 4_000_000 < len(page) < 6_000_000, "the library is there, once"
+    assert page.count('<a href="figures/map.pdf">PDF</a>') == 2
+    assert "map.svg" not in page, "which is not there"
     assert 'style="width: 2.00in"' in page
     assert '<a href="#s1-1">Below</a>' in page
     assert '<section id="s1-1">' in page
@@ -27,7 +30,7 @@ def test_a_section_of_another_part_with_something_to_look_around_in(tmp_path: Pa
     assert "## Maps\n\nWhere they lie.\n" in text
     assert "### Below" in text
     assert "![A map](figures/map.png)" in text
-    assert "(figures/map.html)" in text
+    assert "[PDF](figures/map.pdf)" in text
 
 
 def test_names_are_written_as_they_are(tmp_path: Path) -> None:
@@ -48,3 +51,21 @@ def test_names_are_written_as_they_are(tmp_path: Path) -> None:
         "AC|DC *live* <b>,1 2 3 5,0.123456789",
         "Sigur Rós,,1.0",
     ]
+
+
+def test_latex_is_as_read_and_names_mean_nothing_in_it(tmp_path: Path) -> None:
+    rows = [
+        {"system": "AC|DC 100 % $x_{1}$ \\ ~^#", "f1": "0.7 ± 0.1 †", "runs": RunNumbers((1,))},
+        {"system": "a & b <c>", "f1": "–", "runs": RunNumbers()},
+    ]
+    columns = [Column.of("system"), Column.of("f1", heading="F1 & more"), Column.of("runs", RunNumbers)]
+    write_report([Section("S", [Table("a_b", "Of 5 %", rows, columns, notes=["† −1"])])], tmp_path)
+    lines = (tmp_path / "tables" / "a_b.tex").read_text().splitlines()
+    assert (
+        r"AC\textbar{}DC 100 \% \$x\_\{1\}\$ \textbackslash{} \textasciitilde{}\textasciicircum{}\# "
+        r"& 0.7 $\pm$ 0.1 \dag{} \\" in lines
+    )
+    assert lines[lines.index(r"\toprule") + 1] == r"system & F1 \& more \\"
+    assert lines[lines.index(r"\bottomrule") - 1] == r"a \& b \textless{}c\textgreater{} & -- \\"
+    assert {r"\begin{tabular}{lr}", r"\caption{Of 5 \%}", r"\label{tab:a_b}", r"\begin{table}[tbp]"} <= set(lines)
+    assert any(r"\dag{} $-$1" in line for line in lines)

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from artistid.evaluation.plots import ARTIST_COLOURS, OTHER_SPLIT, SPLIT_COLOURS
 from artistid.reporting import figures, tables
 from artistid.runs.studies import Results, collect
 from tests.evaluation.test_plots import is_drawn, margin_is_white, pixels
 from tests.reporting.made_runs import make_run
+
+ALBUM, SONG, FILE = (0, 114, 178), (213, 94, 0), (230, 159, 0)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def test_all_figures_are_whole_and_fit_for_print(results: Results, tmp_path: Pat
     figures.f1_per_artist({3: album}, album[0].votes.artists, tmp_path / "artist.png")
     figures.confusion_over_trials(album, "song", "title", tmp_path / "confusion.png")
     assert figures.learning_curves(album, tmp_path / "curves.png") == list(album)
-    for path in tmp_path.iterdir():
+    for path in tmp_path.glob("*.png"):
         image = pixels(path)
         assert is_drawn(image), path
         assert margin_is_white(image), path
@@ -46,12 +49,43 @@ def test_splits_differ_in_colour_and_an_unknown_one_is_drawn_too(results: Result
     (study,) = results.studies
     figures.f1_by_clip(study, tmp_path / "two.png")
     two = pixels(tmp_path / "two.png")
-    assert colours(two, 0, 114, 178) > 1000
-    assert colours(two, 213, 94, 0) > 1000
-    assert colours(two, 0, 158, 115) == 0
+    assert colours(two, *ALBUM) > 1000
+    assert colours(two, *SONG) > 1000
+    assert colours(two, *FILE) == 0
     make_run(tmp_path / "run", "album", "3s", settings={"split.name": "file"})
     figures.f1_by_clip(collect([tmp_path / "run"]).studies[0], tmp_path / "three.png")
-    assert colours(pixels(tmp_path / "three.png"), 0, 158, 115) > 300
+    assert colours(pixels(tmp_path / "three.png"), *FILE) > 300
+
+
+def test_a_colour_means_a_split_in_all_figures(results: Results, tmp_path: Path) -> None:
+    (study,) = results.studies
+    album = study.cell("album", 3)
+    figures.systems(tables.system_scores([study]), tmp_path / "systems.png")
+    systems = pixels(tmp_path / "systems.png")
+    assert min(colours(systems, *ALBUM), colours(systems, *SONG)) > 50
+    figures.learning_curves(album, tmp_path / "curves.png")
+    curves = pixels(tmp_path / "curves.png")
+    assert colours(curves, *ALBUM) > 300
+    assert colours(curves, *SONG) == 0
+    figures.producer_effect(study, tables.producer_effect(study, 50, 0), tmp_path / "producer.png")
+    figures.f1_per_artist({3: album}, album[0].votes.artists, tmp_path / "artist.png")
+    figures.confusion_over_trials(album, "song", "title", tmp_path / "confusion.png")
+    for name in ("producer", "artist", "confusion"):
+        assert np.ptp(pixels(tmp_path / f"{name}.png"), axis=2).max() == 0, f"{name}: grey, as it is of no one split"
+    assert not set(ARTIST_COLOURS) & {*SPLIT_COLOURS.values(), OTHER_SPLIT}
+
+
+def test_pdf_and_svg_bring_their_letters(results: Results, tmp_path: Path) -> None:
+    (study,) = results.studies
+    figures.f1_by_clip(study, tmp_path / "clip.png")
+    pdf = (tmp_path / "clip.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/CIDFontType2" in pdf
+    assert b"/Type3" not in pdf
+    svg = (tmp_path / "clip.svg").read_text()
+    assert "<path" in svg
+    assert "<text" not in svg
+    assert "font-family" not in svg
 
 
 def test_runs_without_epochs_draw_nothing(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import matplotlib.image
@@ -16,43 +16,41 @@ import pytest
 
 from artistid.data.catalog import Catalog, Track
 from artistid.errors import ArtistidError
-from artistid.reporting.maps import MapFiles, audio_uri, draw_map, read_genres, styles, write_map, write_page
+from artistid.reporting.document import Picture, Section, write_report
+from artistid.reporting.maps import Map, audio_uri, draw_map, make_map, map_page, read_genres, styles
 from artistid.reporting.projection import Embedding
 from tests.browser import chromium
 
 GENRES = {"artist1": "rock", "artist2": "rock", "artist3": "pop"}
 
 
-@pytest.fixture(scope="module")
-def files(run: Path, tmp_path_factory: pytest.TempPathFactory) -> MapFiles:
-    return write_map(run, tmp_path_factory.mktemp("map"))
+class Written(NamedTuple):
+    """A map and the report that it is in."""
+
+    map: Map
+    png: Path
+    report: Path
+
+    @property
+    def points(self) -> dict[str, Path]:
+        return {level: self.png.with_name(f"map_{level}.parquet") for level in ("frame", "song")}
+
+
+def in_report(drawn: Map, out: Path) -> Written:
+    """A report of one map."""
+    png = drawn.write(out / "figures")
+    picture = Picture(png, "A map", [], map_page(drawn, out / "report.html"))
+    return Written(drawn, png, write_report([Section("Maps", [picture])], out))
 
 
 @pytest.fixture(scope="module")
-def with_genres(run: Path, tmp_path_factory: pytest.TempPathFactory) -> MapFiles:
-    return write_map(run, tmp_path_factory.mktemp("genres"), k=3, genres=GENRES)
+def files(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return in_report(make_map(run), tmp_path_factory.mktemp("map"))
 
 
-class Page(HTMLParser):
-    """What a page's tags ask for: addresses, and the text of its scripts and styles."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-        self.inline: list[str] = []
-        self._within = ""
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self._within = tag
-        self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "data", "srcset")]
-
-    def handle_endtag(self, tag: str) -> None:
-        self._within = ""
-
-    def handle_data(self, text: str) -> None:
-        if self._within in ("script", "style"):
-            self.inline.append(text)
+@pytest.fixture(scope="module")
+def with_genres(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return in_report(make_map(run, k=3, genres=GENRES), tmp_path_factory.mktemp("genres"))
 
 
 def some_levels(artists: list[str], n_songs: int = 2) -> dict[str, Embedding]:
@@ -82,7 +80,7 @@ class TestLooks:
 
 
 class TestPicture:
-    def test_size(self, files: MapFiles) -> None:
+    def test_size(self, files: Written) -> None:
         height, width = matplotlib.image.imread(files.png).shape[:2]
         assert 1800 < width < 2500
         assert 800 < height < 1100
@@ -93,12 +91,12 @@ class TestPicture:
         scores = {level: {"artist": each.clustering()} for level, each in levels.items()}
         draw_map(levels, scores, tmp_path / "map.png")
         image = matplotlib.image.imread(tmp_path / "map.png")[..., :3]
-        assert image.shape[1] < 3600
+        assert image.shape[1] < 4200
         assert all((edge == 1).all() for edge in (image[:3], image[-3:], image[:, :3], image[:, -3:]))
 
-    def test_each_artist_has_its_colour_in_both_panels(self, files: MapFiles) -> None:
+    def test_each_artist_has_its_colour_in_both_panels(self, files: Written) -> None:
         image = matplotlib.image.imread(files.png)[..., :3]
-        left, right = image[:, :900], image[:, 950:1800]
+        left, right = image[:, :1040], image[:, 1080:2100]
         for look in styles(["artist1", "artist2", "artist3"]).values():
             colour = [int(look.colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
             for panel in (left, right):
@@ -106,40 +104,40 @@ class TestPicture:
 
 
 class TestFiles:
-    def test_points_and_scores(self, run: Path, files: MapFiles) -> None:
+    def test_points_and_scores(self, run: Path, files: Written) -> None:
         clips, songs = (pd.read_parquet(files.points[level]) for level in ("frame", "song"))
         assert (len(clips), len(songs)) == (18, 6)
-        assert set(files.scores["frame"]) == set(files.scores["song"]) == {"artist"}
-        assert (files.scores["frame"]["artist"].n, files.scores["song"]["artist"].n) == (18, 6)
+        assert set(files.map.scores["frame"]) == set(files.map.scores["song"]) == {"artist"}
+        assert (files.map.scores["frame"]["artist"].n, files.map.scores["song"]["artist"].n) == (18, 6)
         vectors, artist = np.stack(songs["vector"]), songs["artist"].to_numpy()
         distance = ((vectors[:, None] - vectors) ** 2).sum(axis=2)
         np.fill_diagonal(distance, np.inf)
         nearest = distance.argsort(axis=1)[:, :5]
-        assert files.scores["song"]["artist"].purity == pytest.approx((artist[nearest] == artist[:, None]).mean())
+        assert files.map.scores["song"]["artist"].purity == pytest.approx((artist[nearest] == artist[:, None]).mean())
 
-    def test_same_seed_same_map(self, run: Path, files: MapFiles, tmp_path: Path) -> None:
-        again = write_map(run, tmp_path)
+    def test_same_seed_same_map(self, run: Path, files: Written, tmp_path: Path) -> None:
+        again = in_report(make_map(run), tmp_path)
         for level in ("frame", "song"):
             pd.testing.assert_frame_equal(pd.read_parquet(again.points[level]), pd.read_parquet(files.points[level]))
 
 
 class TestGenres:
-    def test_they_are_scored_and_offered(self, files: MapFiles, with_genres: MapFiles) -> None:
-        assert set(with_genres.scores["frame"]) == {"artist", "genre"}
-        assert with_genres.scores["song"]["genre"].chance == pytest.approx((4 * 3 / 5 + 2 * 1 / 5) / 6)
-        assert "Colour by" in with_genres.html.read_text(encoding="utf-8")
-        assert "Colour by" not in files.html.read_text(encoding="utf-8")
+    def test_they_are_scored_and_offered(self, files: Written, with_genres: Written) -> None:
+        assert set(with_genres.map.scores["frame"]) == {"artist", "genre"}
+        assert with_genres.map.scores["song"]["genre"].chance == pytest.approx((4 * 3 / 5 + 2 * 1 / 5) / 6)
+        assert "Colour by" in with_genres.report.read_text(encoding="utf-8")
+        assert "Colour by" not in files.report.read_text(encoding="utf-8")
         songs = pd.read_parquet(with_genres.points["song"])
         assert dict(zip(songs["artist"], songs["genre"], strict=True)) == GENRES
 
-    def test_a_tracks_own_counts_before_its_artists(self, run: Path, tmp_path: Path) -> None:
+    def test_a_tracks_own_counts_before_its_artists(self, run: Path) -> None:
         tested = pd.read_csv(run / "split.csv").query("subset == 'test'")["track_id"].iloc[0]
-        songs = pd.read_parquet(write_map(run, tmp_path, genres=GENRES | {tested: "ska"}).points["song"])
+        songs = make_map(run, genres=GENRES | {tested: "ska"}).levels["song"].points
         assert (songs["genre"] == "ska").tolist() == (songs["track_id"] == tested).tolist()
 
-    def test_songs_without_one_are_refused(self, run: Path, tmp_path: Path) -> None:
+    def test_songs_without_one_are_refused(self, run: Path) -> None:
         with pytest.raises(ArtistidError, match=r"2 of 6 test songs have no genre, .* by artist3$"):
-            write_map(run, tmp_path, genres={"artist1": "rock", "artist2": "rock"})
+            make_map(run, genres={"artist1": "rock", "artist2": "rock"})
 
     def test_from_csv(self, tmp_path: Path) -> None:
         path = tmp_path / "genres.csv"
@@ -182,17 +180,13 @@ class TestAudio:
 
 
 class TestPage:
-    def test_nothing_is_fetched(self, with_genres: MapFiles) -> None:
-        page = Page(with_genres.html)
-        assert page.addresses == ["data:,"]
-        plotly_js = max(page.inline, key=len)
-        assert len(plotly_js) > 1_000_000
-        ours = [text for text in page.inline if text is not plotly_js]
-        assert len(ours) == 2  # the style and the page's own script
-        for text in ours:
-            assert "@import" not in text
-            assert "url(" not in text
-            assert "://" not in text
+    def test_nothing_is_fetched(self, with_genres: Written) -> None:
+        page = map_page(with_genres.map, with_genres.report)
+        assert len(page) < 100_000, "the library is the report's"
+        assert "@import" not in page
+        assert "url(" not in page
+        assert "://" not in page
+        assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["data:,"]
 
 
 @pytest.fixture(scope="module")
@@ -202,18 +196,32 @@ def browser() -> Iterator[Any]:
 
 
 class Opened:
-    """A map page in a browser, and what it complained of and asked for."""
+    """A map unfolded in its report in a browser, and what it complained of and asked for."""
 
-    def __init__(self, browser: Any, path: Path) -> None:
-        self.page = browser.new_page()
-        self.page.set_default_timeout(120_000)  # ms: a busy machine without a graphics card takes its time
+    def __init__(self, browser: Any, report: Path, width: int = 1280) -> None:
+        self.around = browser.new_page(viewport={"width": width, "height": 1400})
+        self.around.set_default_timeout(120_000)  # ms: a busy machine without a graphics card takes its time
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("#map[data-ready]")
+        self.around.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
+        self.around.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.around.on("request", lambda request: self.requests.append(request.url))
+        self.around.goto(report.as_uri())
+        self.around.locator("details summary").first.click()
+        self.frame = self.around.locator("iframe").element_handle()
+        self.page = self.frame.content_frame()
+        self.page.wait_for_selector("#map[data-ready]", timeout=120_000)
+        self.frame.scroll_into_view_if_needed()
+
+    def move(self, x: float, y: float) -> None:
+        """Moves the mouse to a place in the frame."""
+        box = self.frame.bounding_box()
+        self.around.mouse.move(box["x"] + x, box["y"] + y)
+
+    def click(self, x: float, y: float) -> None:
+        self.move(x, y)
+        self.around.mouse.down()
+        self.around.mouse.up()
 
     def places(self) -> list[Any]:
         return self.page.evaluate(
@@ -249,17 +257,19 @@ class Opened:
 @pytest.mark.slow
 class TestInBrowser:
     @pytest.fixture
-    def opened(self, browser: Any, with_genres: MapFiles) -> Iterator[Opened]:
-        opened = Opened(browser, with_genres.html)
+    def opened(self, browser: Any, with_genres: Written) -> Iterator[Opened]:
+        opened = Opened(browser, with_genres.report)
         yield opened
-        opened.page.close()
+        opened.around.close()
 
-    def test_loads_by_itself(self, opened: Opened, with_genres: MapFiles) -> None:
+    def test_loads_by_itself(self, opened: Opened, with_genres: Written) -> None:
         assert opened.complaints == []
-        assert opened.requests == [with_genres.html.as_uri()]
+        assert [uri for uri in opened.requests if not uri.startswith(("data:", "about:"))] == [
+            with_genres.report.as_uri()
+        ]
         assert opened.shown() == {f"artist{number}": "true frame" for number in (1, 2, 3)}
         assert opened.page.locator(".scatterlayer .point").count() == 18
-        assert opened.page.locator("#scores").text_content() == f"n = 18: {with_genres.scores['frame']['artist']}"
+        assert opened.page.locator("#scores").text_content() == f"n = 18: {with_genres.map.scores['frame']['artist']}"
         assert "split=album clip=1s model=crnn seed=0" in opened.page.title()
         tools = opened.page.evaluate("[...document.querySelectorAll('.modebar-btn')].map(each => each.dataset.title)")
         assert "Reset axes" in tools
@@ -267,7 +277,7 @@ class TestInBrowser:
 
     def test_points_stay_where_they_were_first_seen(self, opened: Opened) -> None:
         first = opened.places()
-        opened.page.wait_for_timeout(1000)  # ms: plotly.js waits before it acts on a new size
+        opened.around.wait_for_timeout(1000)  # ms: plotly.js waits before it acts on a new size
         assert opened.places() == first
         opened.page.locator("summary").click()
         opened.page.wait_for_function(
@@ -277,30 +287,30 @@ class TestInBrowser:
 
     def test_hovering_names_the_point(self, opened: Opened) -> None:
         x, y, (artist, title, album, time, *_) = opened.lonely_point()
-        opened.page.mouse.move(x, y)
+        opened.move(x, y)
         text = opened.page.locator(".hoverlayer .hovertext").text_content()
         for word in (artist, title, album, time):
             assert word in text
 
-    def test_legend_hides_and_the_switch_keeps_it(self, opened: Opened, with_genres: MapFiles) -> None:
+    def test_legend_hides_and_the_switch_keeps_it(self, opened: Opened, with_genres: Written) -> None:
         opened.page.locator(".legendtoggle").first.click()
         opened.page.wait_for_function("plot.data[0].visible === 'legendonly'")
         assert opened.page.locator(".scatterlayer .point").count() == 12
         opened.page.get_by_label("songs").check()
         opened.page.wait_for_function("document.querySelectorAll('.scatterlayer .point').length === 4")
         assert opened.shown() == {"artist1": "legendonly song", "artist2": "true song", "artist3": "true song"}
-        assert opened.page.locator("#scores").text_content() == f"n = 6: {with_genres.scores['song']['artist']}"
+        assert opened.page.locator("#scores").text_content() == f"n = 6: {with_genres.map.scores['song']['artist']}"
         assert opened.complaints == []
 
-    def test_colour_by_genre(self, opened: Opened, with_genres: MapFiles) -> None:
+    def test_colour_by_genre(self, opened: Opened, with_genres: Written) -> None:
         opened.page.get_by_label("genre").check()
         opened.page.wait_for_function("document.querySelector('#scores').textContent.includes('3-NN')")
         assert opened.shown() == {"pop": "true frame", "rock": "true frame"}
-        assert opened.page.locator("#scores").text_content() == f"n = 18: {with_genres.scores['frame']['genre']}"
+        assert opened.page.locator("#scores").text_content() == f"n = 18: {with_genres.map.scores['frame']['genre']}"
 
     def test_a_click_plays_that_clip(self, opened: Opened, run: Path) -> None:
         x, y, (artist, title, _, time, track_id, start, end) = opened.lonely_point()
-        opened.page.mouse.click(x, y)
+        opened.click(x, y)
         opened.page.wait_for_function("audio.readyState >= 2 && audio.currentTime > 0 || audio.error")
         source, position, error = opened.page.evaluate("[audio.currentSrc, audio.currentTime, audio.error?.message]")
         assert error is None
@@ -311,33 +321,51 @@ class TestInBrowser:
         opened.page.wait_for_function("audio.paused")
         assert opened.page.evaluate("audio.currentTime") == pytest.approx(end, abs=0.3)
 
-    def test_a_page_moved_away_from_its_music_says_so(
-        self, browser: Any, with_genres: MapFiles, tmp_path: Path
-    ) -> None:
+    def test_a_page_moved_away_from_its_music_says_so(self, browser: Any, with_genres: Written, tmp_path: Path) -> None:
         (tmp_path / "elsewhere").mkdir()
-        shutil.copy(with_genres.html, tmp_path / "elsewhere")
-        opened = Opened(browser, tmp_path / "elsewhere" / with_genres.html.name)
+        shutil.copy(with_genres.report, tmp_path / "elsewhere")
+        opened = Opened(browser, tmp_path / "elsewhere" / with_genres.report.name)
         x, y, (artist, *_) = opened.lonely_point()
-        opened.page.mouse.click(x, y)
+        opened.click(x, y)
         opened.page.wait_for_function("playing.textContent.includes('cannot be played: this browser does not find')")
         assert artist in opened.page.locator("#playing").text_content()
-        opened.page.close()
+        opened.around.close()
 
     def test_names_of_any_letters_and_audio_that_is_gone(self, browser: Any, tmp_path: Path) -> None:
         names = ["</script><b>& $x$", "Sigur Rós & 音"]
         levels = some_levels(names)
         scores = {level: {"artist": each.clustering()} for level, each in levels.items()}
         tracks = [Track(each, each[:-2], "", "", Path("/nowhere")) for each in levels["song"].points["track_id"]]
-        write_page(levels, scores, Catalog(tracks), "a < b </title>", tmp_path / "map.html")
-        opened = Opened(browser, tmp_path / "map.html")
+        opened = Opened(browser, in_report(Map(levels, scores, Catalog(tracks), "a < b </title>"), tmp_path).report)
         assert opened.page.title() == "Map: a < b </title>"
         assert opened.page.locator(".legendtext").all_text_contents() == names
         x, y, (_, title, _, time, track_id, *_) = opened.lonely_point()
-        opened.page.mouse.move(x, y)
+        opened.move(x, y)
         opened.page.locator(".hoverlayer .hovertext").wait_for()
         assert track_id[:-2] in opened.page.locator(".hoverlayer .hovertext").text_content()
-        opened.page.mouse.click(x, y)
+        opened.click(x, y)
         opened.page.wait_for_function("playing.textContent.includes('was not there when this page was written')")
         assert opened.page.locator("#playing").text_content().startswith(f"{track_id[:-2]}: {title}, {time} cannot")
         assert opened.complaints == []
-        opened.page.close()
+        opened.around.close()
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    @pytest.mark.parametrize("n_artists", [3, 20])
+    def test_the_legend_has_room_for_names(self, browser: Any, tmp_path: Path, width: int, n_artists: int) -> None:
+        names = [f"{number} and the Long-named Orchestra" for number in range(n_artists)]
+        levels = some_levels(names)
+        scores = {level: {"artist": each.clustering()} for level, each in levels.items()}
+        tracks = [Track(each, each[:-2], "", "", Path("/nowhere")) for each in levels["song"].points["track_id"]]
+        opened = Opened(browser, in_report(Map(levels, scores, Catalog(tracks), "title"), tmp_path).report, width)
+        assert opened.page.locator(".legendtext").all_text_contents() == sorted(names)
+        cut = opened.page.evaluate(
+            """() => {
+                const legend = document.querySelector(".legend .bg").getBoundingClientRect();
+                const edge = Math.min(legend.right, document.getElementById("map").getBoundingClientRect().right) + 1;
+                return [...document.querySelectorAll(".legendtext")].filter(text =>
+                    text.getBoundingClientRect().width < 100 || text.getBoundingClientRect().right > edge).length;
+            }"""
+        )
+        assert cut == 0
+        assert opened.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        opened.around.close()

@@ -17,7 +17,7 @@ from artistid.data.sources.base import DatasetCard, Source, absolute
 from artistid.data.sources.catalog_file import CatalogFile, CatalogRow, tracks_of
 from artistid.data.sources.folder import audio_files
 from artistid.data.tags import Tags, log_unread, read_all_tags
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.places import below, expanded
 from artistid.writing import whole
 
@@ -89,7 +89,8 @@ class Library(CatalogFile):
             )
         rows = self.read(root) if correct else self._rows_by_tags(files, root)
         if unnamed := [nfc(path.relative_to(root).as_posix()) for path in files if path not in rows]:
-            log.warning("left out %d files that %s does not name: %s", len(unnamed), table, abbreviate(unnamed))
+            n_files = counted(len(unnamed), "file")
+            log.warning("left out %s that %s does not name: %s", n_files, table, abbreviate(unnamed))
         try:
             tracks = tracks_of(rows, root, str(table) if correct else f"the tags in data.root={root}")
         except ArtistidError as error:

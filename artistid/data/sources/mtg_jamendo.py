@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 from artistid.data.benchmarks.lists import Benchmark
 from artistid.data.catalog import Track
 from artistid.data.sources.base import DatasetCard, Source, describe
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,8 @@ class MtgJamendo(Source):
             )
             log.debug("not on disk: %s", ", ".join(absent))
         if unlisted := sorted(location for location in files if location not in wanted):
-            log.info("left out %d files that %s does not name (hydra.verbose=artistid lists them)", len(unlisted), what)
+            n_files = counted(len(unlisted), "file")
+            log.info("left out %s that %s does not name (hydra.verbose=artistid lists them)", n_files, what)
             log.debug("not named: %s", ", ".join(unlisted))
 
 

@@ -23,7 +23,7 @@ from artistid.data.splits.drawing import (
     with_validation_songs,
 )
 from artistid.data.splits.split import Split
-from artistid.errors import ArtistidError, abbreviate, require_choice
+from artistid.errors import ArtistidError, abbreviate, counted, require_choice
 from artistid.places import expanded
 
 
@@ -153,7 +153,8 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
             f"{abbreviate(sorted(named), 2)}, it has {abbreviate(sorted(known), 2)}"
         )
     if unnamed := sorted(known - named.keys()):
-        log.warning("left out %d tracks that no list in %s names: %s", len(unnamed), folder, ", ".join(unnamed))
+        left_out = counted(len(unnamed), "track")
+        log.warning("left out %s that no list in %s names: %s", left_out, folder, ", ".join(unnamed))
     if absent := sorted(named.keys() - known):
         log.info("%d tracks of the lists in %s are not used: %s", len(absent), folder, abbreviate(absent, 5))
     return {name: key for name, key in named.items() if name in known}
@@ -279,8 +280,10 @@ class FileSplit:
         known = {track.track_id for track in catalog}
         if absent := sorted(set(split.subsets) - known):
             raise ArtistidError(
-                f"{path} names {len(absent)} tracks that the collection does not have: {abbreviate(absent, 5)}"
+                f"{path} names {counted(len(absent), 'track')} that the collection does not have: "
+                f"{abbreviate(absent, 5)}"
             )
         if unnamed := sorted(known - set(split.subsets)):
-            log.warning("left out %d tracks that %s does not name: %s", len(unnamed), path, ", ".join(unnamed))
+            left_out = counted(len(unnamed), "track")
+            log.warning("left out %s that %s does not name: %s", tracks, path, ", ".join(unnamed))
         return split

@@ -185,7 +185,7 @@ def test_a_song_in_two_formats_is_taken_once(root: Path, caplog: pytest.LogCaptu
     caplog.clear()
     with caplog.at_level("INFO"):
         assert [track.path.name for track in read(root, prefer=["flac", "mp3"])] == ["x.flac"]
-    assert "left out 1 files that exist in a preferred format" in caplog.text
+    assert "left out 1 file that exist in a preferred format" in caplog.text
     assert "more than once" not in caplog.text
 
 
@@ -261,7 +261,7 @@ def test_a_file_that_names_no_artist_is_counted(root: Path, caplog: pytest.LogCa
     (root / "broken.flac").write_bytes(b"fLaC" + b"\x00\x00\x00\x22")
     assert [track.track_id for track in read(root)] == ["x"]
     assert "left out 2 of 3 tracks that name no artist: broken, y" in caplog.text
-    assert "the tags of 1 files cannot be read: broken.flac" in caplog.text
+    assert "the tags of 1 file cannot be read: broken.flac" in caplog.text
     (root / "x.mp3").unlink()
     with pytest.raises(ArtistidError, match="none of 2 tracks names an artist of its own"):
         read(root)
@@ -328,7 +328,7 @@ def test_what_is_corrected_in_the_table_counts(root: Path, caplog: pytest.LogCap
     before = table.read_bytes()
     caplog.clear()
     assert read(root, csv=table).albums == {"Can": ("Ege Bamyasi",), "Kraan": ("Krautrock",)}
-    assert f"left out 1 files that {table} does not name: 4.mp3" in caplog.text
+    assert f"left out 1 file that {table} does not name: 4.mp3" in caplog.text
     assert "left out 1 of 3 tracks that name no artist: 2" in caplog.text
     assert table.read_bytes() == before
 

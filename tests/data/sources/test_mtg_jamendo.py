@@ -72,7 +72,7 @@ def test_what_is_absent_or_not_listed_is_counted(root: Path, caplog: pytest.LogC
         assert [track.track_id for track in catalog(root)] == [IDS[1]]
     assert "2 of the 3 tracks of autotagging.tsv are not on disk (nothing in the folders 14): " in caplog.text
     assert f"not on disk: {IDS[0]}, {IDS[2]}" in caplog.text
-    assert "left out 1 files that autotagging.tsv does not name" in caplog.text
+    assert "left out 1 file that autotagging.tsv does not name" in caplog.text
     assert "not named: 99/999" in caplog.text
 
 
@@ -199,7 +199,7 @@ def test_the_command_prepares_a_benchmark(tmp_path: Path, capsys: pytest.Capture
         write_audio(path, make_song(1, np.random.default_rng(number), 2.0))
     settings = (f"data.root={tmp_path}", "workers=0", f"cache_dir={tmp_path / 'cache'}")
     run_verb("prepare", "data=mtg_jamendo", "data.benchmark=jamendo20", *settings)
-    assert "2 songs by 1 artists" in capsys.readouterr().out
+    assert "2 songs by 1 artist" in capsys.readouterr().out
     assert (tmp_path / "cache" / "jamendo20").is_dir()
 
 

@@ -133,7 +133,7 @@ def test_prepare_ends_with_a_pipe_in_the_folder(
     song = with_pipe / "A" / "1" / "song.mp3"
     write_audio(song, (0.1 * np.sin(np.arange(16000) / 5)).astype(np.float32), 16000)
     run_verb("prepare", "data=folder", f"data.root={with_pipe}", f"cache_dir={tmp_path}/cache", "workers=0")
-    assert "1 songs by 1 artists" in capsys.readouterr().out
+    assert "1 song by 1 artist" in capsys.readouterr().out
 
 
 @LINUX

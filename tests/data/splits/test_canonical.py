@@ -47,7 +47,7 @@ def test_a_selection_of_artists_takes_its_share_of_the_lists(tmp_path: Path, cap
 def test_a_track_that_no_list_names_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lists = write_lists(tmp_path, CATALOG.select(exclude=["u2/album 0/song 2"]))
     assert "u2/album 0/song 2" not in CanonicalSplit(lists=lists).draw(CATALOG, 0).subsets
-    assert "left out 1 tracks that no list" in caplog.text
+    assert "left out 1 track that no list" in caplog.text
     assert "u2/album 0/song 2" in caplog.text
 
 

@@ -257,7 +257,7 @@ def test_a_file_that_is_no_split(tmp_path: Path, content: str | None, message: s
 def test_a_file_names_tracks_that_are_not_there(tmp_path: Path) -> None:
     SongSplit().draw(SMALL, 0).to_csv(tmp_path / "split.csv")
     fewer = SMALL.select(exclude=["a/album 0/song 0"])
-    with pytest.raises(ArtistidError, match=r"names 1 tracks that the collection does not have: a/album 0/song 0$"):
+    with pytest.raises(ArtistidError, match=r"names 1 track that the collection does not have: a/album 0/song 0$"):
         FileSplit(path=tmp_path / "split.csv").draw(fewer, 0)
 
 

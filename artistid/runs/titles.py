@@ -1,0 +1,36 @@
+"""Data sets as people call them, for headings and captions; files keep the exact names."""
+
+from __future__ import annotations
+
+import re
+
+SYNTHETIC = re.compile(
+    r"synthetic-(?P<artists>\d+)x(?P<albums>\d+)x(?P<songs>\d+)x(?P<seconds>[\d.]+)s"
+    r"-style(?P<style>[\d.]+)-producer(?P<producer>[\d.]+)-seed(?P<seed>\d+)"
+)
+# What goes without saying of synthetic music.
+USUAL = {"seconds": "20", "style": "1", "producer": "1", "seed": "0"}
+COLLECTIONS = {
+    "mtg_jamendo": "MTG-Jamendo",
+    "jamendo20": "MTG-Jamendo's 20 artists",
+    "jamendo200": "MTG-Jamendo's 200 artists",
+    "fma_small": "FMA small",
+    "fma_medium": "FMA medium",
+    "fma_large": "FMA large",
+    "fma_full": "FMA full",
+}
+
+
+def data_title(name: str) -> str:
+    """What people call a data set; data sets of different names have different titles.
+
+    Example:
+        >>> data_title("synthetic-8x6x4x20s-style1-producer2-seed0")
+        'synthetic music (8 artists × 6 albums × 4 songs, producer 2)'
+    """
+    if not (made := SYNTHETIC.fullmatch(name)):
+        return COLLECTIONS.get(name, name)
+    words = [f"{made['artists']} artists × {made['albums']} albums × {made['songs']} songs"]
+    unusual = {setting: made[setting] for setting, usual in USUAL.items() if made[setting] != usual}
+    words += [f"{value} s" if setting == "seconds" else f"{setting} {value}" for setting, value in unusual.items()]
+    return f"synthetic music ({', '.join(words)})"
