@@ -285,5 +285,5 @@ class FileSplit:
             )
         if unnamed := sorted(known - set(split.subsets)):
             left_out = counted(len(unnamed), "track")
-            log.warning("left out %s that %s does not name: %s", tracks, path, ", ".join(unnamed))
+            log.warning("left out %s that %s does not name: %s", left_out, path, ", ".join(unnamed))
         return split
