@@ -20,14 +20,16 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from artistid.config import config_dir, in_sweep, make_data_absolute
+from artistid import __version__
+from artistid.config import config_dir, in_sweep, introduction, make_data_absolute
 from artistid.errors import ArtistidError
-from artistid.interruption import Interrupted, interruptible, print_interruption, started_module
+from artistid.interruption import Interrupted, interruptible, is_first_process, print_interruption, started_module
+from artistid.manual import manual
 from artistid.places import name_user
-from artistid.printing import format_warning, say, show_any_text
+from artistid.printing import fitted, format_warning, say, show_any_text
 from artistid.settings import Settings, check, composing, first_line, typed
 from artistid.writing import write_text
 
@@ -78,6 +80,9 @@ def command(name: str, module: str | None = None) -> None:
     begin_in_utf8()
     show_any_text()
     name_user()
+    if "--version" in sys.argv:  # Hydra would tell its own
+        say(f"artistid {__version__}")
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # instead of printing what went wrong, Hydra is to raise it
     module = module or f"artistid.{name}"
 
@@ -101,6 +106,8 @@ def run_job(name: str, module: str, config: DictConfig) -> Any:
     """Tell the story of a verb, of one job of a sweep for example, which may be in a process of its own."""
     try:
         with interruptible():
+            if name == "train" and is_first_process() and (told := introduction(config)):
+                say(told)  # before torch is imported, which takes its time
             check(config, settings_of(name))
             make_data_absolute(config)
             return getattr(import_module(module), name)(config)
@@ -160,6 +167,14 @@ def settings_of(verb: str) -> Settings:
     return Settings(verb, [config_dir(), *own])
 
 
+def _manual(*, _root_: DictConfig) -> str:
+    """The help of the verb that is composed, for Hydra, which reads a template in what a resolver gives."""
+    return manual(settings_of(_root_.hydra.job.config_name), _root_).replace("$", "$$")
+
+
+OmegaConf.register_new_resolver("manual", _manual, replace=True)
+
+
 def message_for_user(error: Exception) -> str | None:
     """The message for a user who can put it right; None for an error of ours."""
     if isinstance(error, InstantiationException):
@@ -170,11 +185,23 @@ def message_for_user(error: Exception) -> str | None:
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Logs to standard output as it is when a line comes: a progress bar puts itself in between to stay below."""
+    """Logs to a stream as it is when a line comes: a progress bar puts itself in between to stay below.
+
+    Args:
+        to: ``stdout`` or ``stderr``.
+    """
+
+    def __init__(self, to: str = "stdout") -> None:
+        self._to = to
+        super().__init__()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return fitted(super().format(record), self.stream)
 
     @property
     def stream(self) -> TextIO:
-        return sys.stdout
+        stream: TextIO = getattr(sys, self._to)
+        return stream
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:

@@ -11,6 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from artistid.errors import ArtistidError, require_choice
 from artistid.places import expanded
@@ -109,6 +110,25 @@ def data_name(config: DictConfig) -> str:
     unknown = config.get("unknown_artists") or 0
     n_unknown = unknown if isinstance(unknown, int) else len(unknown)
     return f"{config.data.name}-unknown{n_unknown}" if n_unknown else str(config.data.name)
+
+
+def condition_of(config: DictConfig) -> dict[str, Any]:
+    """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote."""
+    condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
+    condition["data"] = data_name(config)
+    if config.get("init_from"):
+        condition["init_from"] = origin(config.init_from)
+    fold = {"fold": config.split.fold} if "fold" in config.split else {}
+    return {**condition, **fold, "seed": config.seed, "vote": config.vote}
+
+
+def introduction(config: DictConfig) -> str | None:
+    """What a run is, in a line; None where its settings, which are not checked yet, do not say it."""
+    try:
+        told = {**condition_of(config), "folder": config.run_dir}
+    except (ArtistidError, AttributeError, TypeError, OmegaConfBaseException):
+        return None
+    return " ".join(f"{name}={value}" for name, value in told.items() if name != "vote")
 
 
 def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:

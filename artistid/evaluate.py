@@ -20,8 +20,9 @@ from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import Score, find_metrics, score_levels
 from artistid.evaluation.voting import find_vote, vote
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.networks import check_trainer, predict, set_up
+from artistid.learning.networks import predict, set_up
 from artistid.learning.system import CHECKPOINTS
+from artistid.learning.trainer import check_trainer
 from artistid.places import below, expanded
 from artistid.prepare import prepare_described
 from artistid.runs.folder import RunFolder

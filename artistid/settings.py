@@ -127,22 +127,23 @@ class Settings:
 
     def __init__(self, verb: str, folders: Sequence[Path]) -> None:
         self.verb = verb
-        self._folders = folders
+        self.folders = folders
         self._documents: dict[str, list[dict[str, Any]]] = {}
 
     @cached_property
     def roots(self) -> list[dict[str, Any]]:
         """The verb's own file and those that it builds on, the file itself first."""
-        documents, waiting = [], [self.verb]
-        for name in waiting:
-            for document in self._read(f"{name}.yaml"):
-                documents.append(document)
-                waiting += [
-                    default
-                    for default in document.get("defaults", [])
-                    if isinstance(default, str) and default != "_self_"
-                ]
-        return documents
+        return [document for name in self.files(self.verb) for document in self._read(f"{name}.yaml")]
+
+    def files(self, name: str) -> list[str]:
+        """A file, such as ``train`` or ``data/fma``, and those that it builds on, by name, the file itself first."""
+        group = name.rpartition("/")[0]
+        names = [name]
+        for each in names:
+            for document in self._read(f"{each}.yaml"):
+                defaults = document.get("defaults", [])
+                names += [str(Path(group, one)) for one in defaults if isinstance(one, str) and one != "_self_"]
+        return names
 
     @cached_property
     def groups(self) -> dict[str, Any]:
@@ -155,6 +156,23 @@ class Settings:
         return chosen
 
     @cached_property
+    def choosable(self) -> dict[str, Any]:
+        """As :attr:`groups`, with those that a command can do without, such as ``schedule``."""
+        optional = {
+            name.removeprefix("optional "): value
+            for document in self.roots
+            for default in document.get("defaults", [])
+            if isinstance(default, dict)
+            for name, value in default.items()
+            if name.startswith("optional ")
+        }
+        return {**self.groups, **optional}
+
+    def takes(self, name: str) -> bool:
+        """Whether a command line can begin a setting with this name: a group, a setting, or Hydra's own."""
+        return name == "hydra" or name in self.choosable or any(name in document for document in self.roots)
+
+    @cached_property
     def required(self) -> list[str]:
         """The names of the settings that a command cannot do without."""
         own = [name for document in reversed(self.roots) for name in document if name not in ("defaults", *DISPENSABLE)]
@@ -163,7 +181,7 @@ class Settings:
 
     def _read(self, pattern: str) -> list[dict[str, Any]]:
         if pattern not in self._documents:
-            paths = [path for folder in self._folders for path in sorted(folder.glob(pattern))]
+            paths = [path for folder in self.folders for path in sorted(folder.glob(pattern))]
             self._documents[pattern] = [document for path in paths if isinstance(document := _document(path), dict)]
         return self._documents[pattern]
 
@@ -176,11 +194,11 @@ class Settings:
 
     def choices(self, group: str) -> list[str]:
         """What a group can be."""
-        return sorted({path.stem for folder in self._folders for path in folder.glob(f"{group}/*.yaml")})
+        return sorted({path.stem for folder in self.folders for path in folder.glob(f"{group}/*.yaml")})
 
     def is_group(self, name: str) -> bool:
         """Whether a name stands for a choice among files."""
-        return "/" in name or any((folder / name).is_dir() for folder in self._folders)
+        return "/" in name or any((folder / name).is_dir() for folder in self.folders)
 
     def known(self, name: str) -> list[Known]:
         """All that is said of a setting, in whatever choice of its group."""

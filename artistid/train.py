@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from artistid.config import build, in_sweep, plain
+from artistid.config import build, condition_of, in_sweep, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leakage, check_policy, find_leakage
@@ -34,7 +34,7 @@ from artistid.learning.specification import targets_of
 from artistid.learning.system import BEST, system_of
 from artistid.prepare import prepare_data
 from artistid.runs.folder import RunFolder
-from artistid.runs.provenance import condition_of, provenance, stopwatch
+from artistid.runs.provenance import provenance, stopwatch
 from artistid.trust import is_within, trusted
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from artistid.evaluation.scores import Score
+from artistid.printing import say
 from artistid.terminal import Console
 
 UNITS = {"frame": "clips", "song": "songs"}
@@ -61,4 +62,4 @@ def print_scores(scores: Mapping[str, Score], condition: Mapping[str, Any], path
     if "fold" in condition:
         console.print("one fold of a jackknife; python -m artistid.report scores its folds together")
     console.print(scores_table(scores, " ".join(f"{name}={value}" for name, value in condition.items())))
-    console.print(f"everything behind these numbers: {path}", soft_wrap=True, highlight=False)
+    say(f"everything behind these numbers: {path}")

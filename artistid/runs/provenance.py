@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: its condition, the code, the machine and the time it took."""
+"""Where a run's numbers come from: the code, the machine and the time it took."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from artistid import __version__
-from artistid.config import data_name, jobs_at_once, origin
+from artistid.config import jobs_at_once
 from artistid.learning.acceleration import device_name, threads
 
 PACKAGES = (
@@ -33,16 +31,6 @@ PACKAGES = (
     "omegaconf",
     "soundfile",
 )
-
-
-def condition_of(config: DictConfig) -> dict[str, Any]:
-    """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote."""
-    condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
-    condition["data"] = data_name(config)
-    if config.get("init_from"):
-        condition["init_from"] = origin(config.init_from)
-    fold = {"fold": config.split.fold} if "fold" in config.split else {}
-    return {**condition, **fold, "seed": config.seed, "vote": config.vote}
 
 
 def provenance(seconds: Mapping[str, float]) -> dict[str, Any]:
