@@ -148,25 +148,22 @@ class Settings:
     @cached_property
     def groups(self) -> dict[str, Any]:
         """By name the choice that each group has by default; None: none."""
-        chosen: dict[str, Any] = {}
-        for document in reversed(self.roots):
-            for default in document.get("defaults", []):
-                if isinstance(default, dict):
-                    chosen |= {name: value for name, value in default.items() if " " not in name}
-        return chosen
+        return {name: value for name, value in self._choices.items() if " " not in name}
 
     @cached_property
     def choosable(self) -> dict[str, Any]:
-        """As :attr:`groups`, with those that a command can do without, such as ``schedule``."""
-        optional = {
-            name.removeprefix("optional "): value
-            for document in self.roots
-            for default in document.get("defaults", [])
-            if isinstance(default, dict)
-            for name, value in default.items()
-            if name.startswith("optional ")
-        }
-        return {**self.groups, **optional}
+        """As :attr:`groups`, with those that have a default for some data only, such as ``schedule``."""
+        names = {name: name.removeprefix("optional ") for name in self._choices}
+        return {names[name]: value for name, value in self._choices.items() if " " not in names[name]}
+
+    @cached_property
+    def _choices(self) -> dict[str, Any]:
+        """What the lists of defaults choose, in their own words: ``override`` or ``optional`` may be before a name."""
+        chosen: dict[str, Any] = {}
+        for document in reversed(self.roots):
+            for default in document.get("defaults", []):
+                chosen |= default if isinstance(default, dict) else {}
+        return chosen
 
     def takes(self, name: str) -> bool:
         """Whether a command line can begin a setting with this name: a group, a setting, or Hydra's own."""
@@ -341,8 +338,8 @@ def quoted(argument: str, settings: Settings, sweeping: bool = False) -> str:
 
 def _chosen(group: str, choice: str, settings: Settings, sweeping: bool) -> str:
     """A choice of a group, which is a file's name whatever it looks like; null takes away what is chosen by default."""
-    if choice == "null" and not sweeping and group in settings.groups:
-        return f"~{group}" if settings.groups[group] is not None else ""
+    if choice == "null" and not sweeping and group in settings.choosable:
+        return f"~{group}" if settings.choosable[group] is not None else ""
     number = isinstance(_read(choice), int | float)
     return f"{group}='{choice}'" if number else f"{group}={choice}"
 

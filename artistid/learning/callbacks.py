@@ -102,7 +102,8 @@ def _divergence(module: L.LightningModule) -> str:
     rates = sorted({float(group["lr"]) for each in module.trainer.optimizers for group in each.param_groups})
     return (
         f"training diverged in epoch {module.current_epoch + 1}: what the network gives is not finite (NaN or "
-        f"infinite); a lower optimizer.lr (it is {', '.join(f'{rate:g}' for rate in rates)}) or trainer.gradient_clip_val helps"
+        f"infinite); a lower optimizer.lr (it is {', '.join(f'{rate:g}' for rate in rates)}) or "
+        "trainer.gradient_clip_val helps"
     )
 
 
