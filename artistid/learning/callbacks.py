@@ -107,6 +107,14 @@ def _divergence(module: L.LightningModule) -> str:
     )
 
 
+class ValidatedEnd(Callback):
+    """Validates also where ``trainer.max_steps`` ends training within an epoch, as ``trainer.max_time`` does."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if 0 <= trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+
+
 class EpochAverage(WeightAveraging):
     """Stochastic weight averaging (Izmailov et al., UAI 2018): the mean of the weights at the ends of epochs.
 

@@ -37,7 +37,7 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.archive import load_archive, readable
 from artistid.learning.augmentation import Augmentations
-from artistid.learning.callbacks import SongVote
+from artistid.learning.callbacks import SongVote, ValidatedEnd
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
 from artistid.learning.resuming import LastState, save_whole
@@ -181,7 +181,7 @@ class NetworkSystem:
         stop = EarlyStopping(self.monitor, patience=self.patience, mode=mode)
         last = LastState(folder / LAST, self.trust)
         votes = SongVote(data.clips, self.specification.vote, self.metrics)
-        callbacks: list[Callback] = [*self.extra_callbacks, votes, *self.callbacks]
+        callbacks: list[Callback] = [*self.extra_callbacks, votes, ValidatedEnd(), *self.callbacks]
         if self.thawing:
             stop = StopOnceThawed(self.monitor, self.patience, mode, begin=self.thawing.last_epoch)
             callbacks.append(self.thawing)
