@@ -136,11 +136,11 @@ def started_module() -> str:
     Nothing where it runs no module.
     """
     arguments = sys.orig_argv[1:]
-    if arguments and Path(arguments[0]).stem == "artistid":  # the console script
-        arguments = ["-m", *arguments]
+    if arguments and Path(arguments[0]).name in ("artistid", "artistid.exe"):  # the console script
+        arguments = ["-m", "artistid", *arguments[1:]]
     _, _, after = "\0".join(["", *arguments]).partition("\0-m\0")
     module, *rest = after.split("\0")
-    return f"artistid.{rest[0] if rest else ''}" if Path(module).stem == "artistid" else module
+    return f"artistid.{rest[0] if rest else ''}" if module == "artistid" else module
 
 
 def guard_start(module: str) -> None:

@@ -26,7 +26,7 @@ def overview(verbs: Iterable[str]) -> str:
     lines = [
         "artistid VERB [setting=value …], or python -m artistid.VERB: who made this?",
         "",
-        *(f"  {verb:10}{_purpose(verb)}" for verb in verbs),
+        *(line for verb in verbs for line in _entry(verb, _purpose(verb), 10)),
         "",
         *_filled("artistid VERB --help says what a verb takes, artistid --version which version this is."),
         *_filled('eval "$(artistid -sc install=bash)" has the shell complete verbs, settings and their choices.'),
@@ -90,13 +90,13 @@ def _leaves(name: str, value: Any, words: Mapping[str, str]) -> Iterator[str]:
         yield from _entry(f"{name}={text}", words.get(name, ""))
 
 
-def _entry(name: str, says: str) -> list[str]:
-    """What is called so, and what is said of it in a second column."""
-    lines = textwrap.wrap(says, COLUMNS - NAMES - 2, break_long_words=False, break_on_hyphens=False)
-    if len(name) >= NAMES:
+def _entry(name: str, says: str, width: int = NAMES) -> list[str]:
+    """What is called so, in a column of this width, and what is said of it in a second one."""
+    lines = textwrap.wrap(says, COLUMNS - width - 2, break_long_words=False, break_on_hyphens=False)
+    if len(name) >= width:
         lines = ["", *lines]
     first, *others = lines or [""]
-    return [f"  {name:{NAMES}}{first}".rstrip(), *(" " * (NAMES + 2) + line for line in others)]
+    return [f"  {name:{width}}{first}".rstrip(), *(" " * (width + 2) + line for line in others)]
 
 
 def _filled(text: str) -> list[str]:
