@@ -186,7 +186,7 @@ class Settings:
     def names(self) -> list[str]:
         """All dotted names of settings, in any choice of the groups."""
         documents = [("", root) for root in self.roots]
-        documents += [(f"{group}.", document) for group in self.groups for document in self._read(f"{group}/*.yaml")]
+        documents += [(f"{group}.", document) for group in self.choosable for document in self._read(f"{group}/*.yaml")]
         return [name for above, document in documents for name in _names(document, above)]
 
     def choices(self, group: str) -> list[str]:
