@@ -105,6 +105,11 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
     return then if value == is_this else otherwise
 
 
+def _times(factor: float, value: Any) -> Any:
+    """A multiple of another setting; what is no number stays, and is refused where it was set."""
+    return factor * value if isinstance(value, int | float) else value
+
+
 def data_name(config: DictConfig) -> str:
     """The collection's name; fewer artists are another task."""
     unknown = config.get("unknown_artists") or 0
@@ -154,5 +159,5 @@ def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
     return f"{condition}/{trial}" + ("" if fold is None else f"-fold{fold}")
 
 
-for _resolver in (_basename, _stem, _folder_with, _when, run_name):
+for _resolver in (_basename, _stem, _folder_with, _when, _times, run_name):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)
