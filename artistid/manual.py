@@ -70,9 +70,10 @@ def manual(settings: Settings, config: DictConfig) -> str:
 
 
 def _choices(settings: Settings, group: str, chosen: Any) -> list[str]:
-    """The choices of a group, the one that is made first."""
-    made = chosen if isinstance(chosen, list) else [_typed(chosen)]
-    return [*made, *(choice for choice in settings.choices(group) if choice not in made)]
+    """The choices of a group, the one that is made first; none is made where data has no schedule of its own, say."""
+    choices = settings.choices(group)
+    made = [choice for choice in (chosen if isinstance(chosen, list) else [chosen]) if choice in choices] or ["null"]
+    return [*made, *(choice for choice in choices if choice not in made)]
 
 
 def _typed(choice: Any) -> str:
