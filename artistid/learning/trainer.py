@@ -23,6 +23,9 @@ from artistid.settings import first_line
 # Of which 0 would leave nothing to be chosen by validation, or to be tested.
 NEEDED = ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches")
 
+# Of which weights and their optimizer are in single precision.
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
 # Of Lightning's arguments those that a run of ours sets itself, and where else they are.
 OURS = {
     "logger": "logger=csv, wandb or tensorboard",
@@ -69,9 +72,19 @@ def check_trainer(settings: Mapping[str, Any]) -> None:
             f"trainer.check_val_every_n_epoch={every}: of trainer.max_epochs={epochs} none would be validated"
         )
     precision = settings.get("precision", "auto")
-    _check_processes(
-        make_trainer({**settings, "precision": "32-true" if precision == "auto" else precision}, [], False)
-    )
+    trainer = make_trainer({**settings, "precision": "32-true" if precision == "auto" else precision}, [], False)
+    _check_precision(trainer, precision)
+    _check_processes(trainer)
+
+
+def _check_precision(trainer: L.Trainer, asked: Any) -> None:
+    """Raises ArtistidError for a precision that weights are not kept in, or that Lightning took another one for."""
+    other = str(asked) in ("16", "16-mixed") and trainer.precision != "16-mixed"
+    if other or trainer.precision not in PRECISIONS:
+        raise ArtistidError(
+            f"trainer.precision={asked}: weights are kept in single precision; expected 32-true, bf16-mixed or, on a "
+            "GPU, 16-mixed"
+        )
 
 
 def _check_processes(trainer: L.Trainer) -> None:
