@@ -145,7 +145,9 @@ def test_epochs_without_validation_have_none_of_its_scores(corpus: Path, tmp_pat
 def test_what_a_schedule_ends_is_not_cut_off(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(corpus, tmp_path / "cut", "trainer.max_epochs=1")
     assert "cut off" in capsys.readouterr().out
-    train(corpus, tmp_path / "ended", "trainer.max_epochs=1", "scheduler=one_cycle")
+    train(corpus, tmp_path / "ended", "trainer.max_epochs=2", "scheduler=one_cycle", "optimizer.lr=1e-3", *SMALL)
     assert "cut off" not in capsys.readouterr().out
+    rates = pd.read_csv(tmp_path / "ended" / "metrics.csv")["train/lr"].dropna().tolist()
+    assert rates[1] < 1e-3 * rates[0]
     assert not annealed([{"train/lr": 1e-3}, {"train/lr": 5e-4}])
     assert annealed([{"train/lr": 1e-3}, {"train/lr": 1e-5}])
