@@ -16,14 +16,17 @@ from typing import Any, NoReturn, TextIO
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from artistid import __version__
 from artistid.config import config_dir, make_data_absolute
 from artistid.errors import ArtistidError
-from artistid.interruption import Interrupted, interruptible, print_interruption, started_module
+from artistid.interruption import Interrupted, interruptible, is_first_process, print_interruption, started_module
+from artistid.manual import manual
+from artistid.naming import introduction
 from artistid.places import name_user
-from artistid.printing import format_warning, say, show_any_text
+from artistid.printing import fitted, format_warning, say, show_any_text
 from artistid.settings import Settings, check, composing, first_line, typed
 from artistid.sweeps import in_sweep, prepared, record, require_sweep
 
@@ -75,6 +78,9 @@ def command(name: str, module: str | None = None) -> None:
     begin_in_utf8()
     show_any_text()
     name_user()
+    if "--version" in sys.argv:  # Hydra would tell its own
+        say(f"artistid {__version__}")
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # instead of printing what went wrong, Hydra is to raise it
     module = module or f"artistid.{name}"
 
@@ -98,6 +104,8 @@ def run_job(name: str, module: str, config: DictConfig) -> Any:
     """Tell the story of a verb, of one job of a sweep for example, which may be in a process of its own."""
     try:
         with interruptible():
+            if name == "train" and is_first_process() and (told := introduction(config)):
+                say(told)  # before torch is imported, which takes its time
             require_sweep()
             check(config, settings_of(name))
             make_data_absolute(config)
@@ -128,6 +136,14 @@ def settings_of(verb: str) -> Settings:
     return Settings(verb, [config_dir(), *own])
 
 
+def _manual(*, _root_: DictConfig) -> str:
+    """The help of the verb that is composed, for Hydra, which reads a template in what a resolver gives."""
+    return manual(settings_of(_root_.hydra.job.config_name), _root_).replace("$", "$$")
+
+
+OmegaConf.register_new_resolver("manual", _manual, replace=True)
+
+
 def message_for_user(error: Exception) -> str | None:
     """The message for a user who can put it right; None for an error of ours."""
     if isinstance(error, InstantiationException):
@@ -138,11 +154,23 @@ def message_for_user(error: Exception) -> str | None:
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Logs to standard output as it is when a line comes: a progress bar puts itself in between to stay below."""
+    """Logs to a stream as it is when a line comes: a progress bar puts itself in between to stay below.
+
+    Args:
+        to: ``stdout`` or ``stderr``.
+    """
+
+    def __init__(self, to: str = "stdout") -> None:
+        self._to = to
+        super().__init__()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return fitted(super().format(record), self.stream)
 
     @property
     def stream(self) -> TextIO:
-        return sys.stdout
+        stream: TextIO = getattr(sys, self._to)
+        return stream
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:

@@ -81,5 +81,10 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
     return then if value == is_this else otherwise
 
 
-for _resolver in (_basename, _stem, _folder_with, _when, origin, run_name):
+def _times(factor: float, value: Any) -> Any:
+    """A multiple of another setting; what is no number stays, and is refused where it was set."""
+    return factor * value if isinstance(value, int | float) else value
+
+
+for _resolver in (_basename, _stem, _folder_with, _when, _times, origin, run_name):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

@@ -23,8 +23,9 @@ from artistid.learning.acceleration import device_name
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.dashboards import Results, log_results
 from artistid.learning.loggers import check_loggers, open_loggers
-from artistid.learning.networks import check_trainer, predict, set_up
+from artistid.learning.networks import predict, set_up
 from artistid.learning.system import CHECKPOINTS
+from artistid.learning.trainer import check_trainer
 from artistid.places import below, expanded
 from artistid.prepare import limits_of, prepare_described
 from artistid.runs.folder import RunFolder

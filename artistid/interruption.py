@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from artistid.printing import say
@@ -117,17 +118,29 @@ def signal_that_came() -> int | None:
     return _Handler.came
 
 
+def is_first_process() -> bool:
+    """Whether this is the one that speaks for all of those that train together."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def print_interruption(kept: str) -> None:
     """Say in one line what is kept; of processes that train together, the first one does."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if is_first_process():
         beside_the_key = "\n" if sys.stderr.isatty() else ""  # a terminal shows ^C
         say(f"{beside_the_key}interrupted: {kept}; the same command goes on", to=sys.stderr)
 
 
 def started_module() -> str:
-    """What the process was started to run: ``artistid.train`` of ``python -m artistid.train``; else nothing."""
-    _, _, after = "\0".join(sys.orig_argv).partition("\0-m\0")
-    return after.partition("\0")[0]
+    """What the process was started to run: ``artistid.train`` of ``artistid train`` and ``python -m artistid.train``.
+
+    Nothing where it runs no module.
+    """
+    arguments = sys.orig_argv[1:]
+    if arguments and Path(arguments[0]).name in ("artistid", "artistid.exe"):  # the console script
+        arguments = ["-m", "artistid", *arguments[1:]]
+    _, _, after = "\0".join(["", *arguments]).partition("\0-m\0")
+    module, *rest = after.split("\0")
+    return f"artistid.{rest[0] if rest else ''}" if module == "artistid" else module
 
 
 def guard_start(module: str) -> None:

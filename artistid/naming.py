@@ -12,8 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from artistid.errors import require_choice
+from artistid.errors import ArtistidError, require_choice
 from artistid.places import expanded
 from artistid.settings import Settings
 from artistid.sweeps import in_sweep, task_overrides
@@ -73,6 +74,30 @@ def condition_name(config: DictConfig) -> str:
     if given := variant(config):
         condition += f"-{given}"
     return f"{data_name(config)}/{bounded(condition, MOST_BYTES)}"
+
+
+def condition_of(config: DictConfig) -> dict[str, Any]:
+    """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote.
+
+    Other settings that the command line gave are its ``variant``, see :func:`variant`.
+    """
+    condition = {name: config[name].name for name in NAMED_GROUPS}
+    condition["data"] = data_name(config)
+    if config.get("init_from"):
+        condition["init_from"] = origin(config.init_from)
+    if given := variant(config):
+        condition["variant"] = given
+    fold = {"fold": config.split.fold} if "fold" in config.split else {}
+    return {**condition, **fold, "seed": config.seed, "vote": config.vote}
+
+
+def introduction(config: DictConfig) -> str | None:
+    """What a run is, in a line; None where its settings, which are not checked yet, do not say it."""
+    try:
+        told = {**condition_of(config), "folder": config.run_dir}
+    except (ArtistidError, AttributeError, TypeError, OmegaConfBaseException):
+        return None
+    return " ".join(f"{name}={value}" for name, value in told.items() if name not in ("variant", "vote"))
 
 
 def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:

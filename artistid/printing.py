@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sys
+import textwrap
 import warnings
 from io import TextIOWrapper
 from typing import TextIO
@@ -18,6 +20,8 @@ from typing import TextIO
 from artistid.data.catalog import nfc
 
 _as_python_does = warnings.formatwarning
+
+COLUMNS = 80  # of a terminal that does not say how many it has
 
 REPLACEMENT = "\ufffd"
 # C0 and C1 but for tab and newline, separators of lines, what changes the direction of writing, halves of characters.
@@ -42,14 +46,31 @@ def shown(text: str) -> str:
 
 def say(*lines: str, to: TextIO | None = None) -> None:
     """Print lines, by default on standard output, at once."""
-    print(*map(shown, lines), sep="\n", file=sys.stdout if to is None else to, flush=True)
+    stream = sys.stdout if to is None else to
+    print(*(fitted(shown(line), stream) for line in lines), sep="\n", file=stream, flush=True)
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """Text as a terminal shows it in whole words: its lines end before one that does not fit.
+
+    Elsewhere, in a file or on the way to another program, a line stays one.
+    """
+    if not stream.isatty():
+        return text
+    columns, _ = shutil.get_terminal_size((COLUMNS, 0))
+    return "\n".join(line if len(line) <= columns else _filled(line, columns) for line in text.split("\n"))
+
+
+def _filled(line: str, columns: int) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(line, columns, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
 
 
 def format_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
     """As Python words a warning, which may repeat a name: for ``warnings.formatwarning``."""
-    return shown(_as_python_does(message, category, filename, lineno, line))
+    return fitted(shown(_as_python_does(message, category, filename, lineno, line)), sys.stderr)
 
 
 class Formatter(logging.Formatter):

@@ -128,32 +128,47 @@ class Settings:
 
     def __init__(self, verb: str, folders: Sequence[Path]) -> None:
         self.verb = verb
-        self._folders = folders
+        self.folders = folders
         self._documents: dict[str, list[dict[str, Any]]] = {}
 
     @cached_property
     def roots(self) -> list[dict[str, Any]]:
         """The verb's own file and those that it builds on, the file itself first."""
-        documents, waiting = [], [self.verb]
-        for name in waiting:
-            for document in self._read(f"{name}.yaml"):
-                documents.append(document)
-                waiting += [
-                    default
-                    for default in document.get("defaults", [])
-                    if isinstance(default, str) and default != "_self_"
-                ]
-        return documents
+        return [document for name in self.files(self.verb) for document in self._read(f"{name}.yaml")]
+
+    def files(self, name: str) -> list[str]:
+        """A file, such as ``train`` or ``data/fma``, and those that it builds on, by name, the file itself first."""
+        group = name.rpartition("/")[0]
+        names = [name]
+        for each in names:
+            for document in self._read(f"{each}.yaml"):
+                defaults = document.get("defaults", [])
+                names += [str(Path(group, one)) for one in defaults if isinstance(one, str) and one != "_self_"]
+        return names
 
     @cached_property
     def groups(self) -> dict[str, Any]:
         """By name the choice that each group has by default; None: none."""
+        return {name: value for name, value in self._choices.items() if " " not in name}
+
+    @cached_property
+    def choosable(self) -> dict[str, Any]:
+        """As :attr:`groups`, with those that have a default for some data only, such as ``schedule``."""
+        names = {name: name.removeprefix("optional ") for name in self._choices}
+        return {names[name]: value for name, value in self._choices.items() if " " not in names[name]}
+
+    @cached_property
+    def _choices(self) -> dict[str, Any]:
+        """What the lists of defaults choose, in their own words: ``override`` or ``optional`` may be before a name."""
         chosen: dict[str, Any] = {}
         for document in reversed(self.roots):
             for default in document.get("defaults", []):
-                if isinstance(default, dict):
-                    chosen |= {name: value for name, value in default.items() if " " not in name}
+                chosen |= default if isinstance(default, dict) else {}
         return chosen
+
+    def takes(self, name: str) -> bool:
+        """Whether a command line can begin a setting with this name: a group, a setting, or Hydra's own."""
+        return name == "hydra" or name in self.choosable or any(name in document for document in self.roots)
 
     @cached_property
     def required(self) -> list[str]:
@@ -164,7 +179,7 @@ class Settings:
 
     def _read(self, pattern: str) -> list[dict[str, Any]]:
         if pattern not in self._documents:
-            paths = [path for folder in self._folders for path in sorted(folder.glob(pattern))]
+            paths = [path for folder in self.folders for path in sorted(folder.glob(pattern))]
             self._documents[pattern] = [document for path in paths if isinstance(document := _document(path), dict)]
         return self._documents[pattern]
 
@@ -172,12 +187,12 @@ class Settings:
     def names(self) -> list[str]:
         """All dotted names of settings, in any choice of the groups."""
         documents = [("", root) for root in self.roots]
-        documents += [(f"{group}.", document) for group in self.groups for document in self._read(f"{group}/*.yaml")]
+        documents += [(f"{group}.", document) for group in self.choosable for document in self._read(f"{group}/*.yaml")]
         return [name for above, document in documents for name in _names(document, above)]
 
     def choices(self, group: str) -> list[str]:
         """What a group can be."""
-        return sorted({path.stem for folder in self._folders for path in folder.glob(f"{group}/*.yaml")})
+        return sorted({path.stem for folder in self.folders for path in folder.glob(f"{group}/*.yaml")})
 
     def set_by(self, group: str, choice: str) -> list[str]:
         """The names of the settings and groups that a choice sets for a run, but for those of Hydra's."""
@@ -189,7 +204,7 @@ class Settings:
 
     def is_group(self, name: str) -> bool:
         """Whether a name stands for a choice among files."""
-        return "/" in name or any((folder / name).is_dir() for folder in self._folders)
+        return "/" in name or any((folder / name).is_dir() for folder in self.folders)
 
     def known(self, name: str) -> list[Known]:
         """All that is said of a setting, in whatever choice of its group."""
@@ -338,8 +353,8 @@ def quoted(argument: str, settings: Settings, sweeping: bool = False) -> str:
 
 def _chosen(group: str, choice: str, settings: Settings, sweeping: bool) -> str:
     """A choice of a group, which is a file's name whatever it looks like; null takes away what is chosen by default."""
-    if choice == "null" and not sweeping and group in settings.groups:
-        return f"~{group}" if settings.groups[group] is not None else ""
+    if choice == "null" and not sweeping and group in settings.choosable:
+        return f"~{group}" if settings.choosable[group] is not None else ""
     number = isinstance(_read(choice), int | float)
     return f"{group}='{choice}'" if number else f"{group}={choice}"
 

@@ -34,12 +34,17 @@ class Console(RichConsole):
             yield segment if segment.control else segment._replace(text=shown(segment.text))
 
 
+def shows_bars() -> bool:
+    """Whether standard output is a terminal, and not a file or another program, in which bars are but noise."""
+    return Console().is_terminal
+
+
 def progress(items: Iterable[Item], description: str, **settings: Any) -> Iterable[Item]:
-    """The items, with a bar of how many there have been.
+    """The items, with a bar of how many there have been; without a terminal there is none.
 
     Args:
         items: any.
         description: of the work.
         settings: of :func:`rich.progress.track`, such as ``total``.
     """
-    return track(items, description, console=Console(), **settings)
+    return track(items, description, console=Console(), disable=not shows_bars(), **settings)

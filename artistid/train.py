@@ -34,10 +34,10 @@ from artistid.learning.fine_tuning import check_fine_tuning
 from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.learning.specification import targets_of
 from artistid.learning.system import BEST, system_of
-from artistid.naming import condition_name
+from artistid.naming import condition_name, condition_of
 from artistid.prepare import find_songs, limits_of, make_features
 from artistid.runs.folder import RunFolder
-from artistid.runs.provenance import condition_of, provenance, stopwatch
+from artistid.runs.provenance import provenance, stopwatch
 from artistid.sweeps import in_sweep, record
 from artistid.trust import is_within, trusted
 

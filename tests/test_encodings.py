@@ -62,7 +62,7 @@ def test_every_verb_that_shows_names(music: Path, encoding: str) -> None:
 
 @pytest.mark.parametrize("verb", ["predict", "train"])
 def test_help_in_ascii(verb: str, tmp_path: Path) -> None:
-    assert "python -m artistid." in run(tmp_path, "ascii", verb, "--help")
+    assert f"artistid {verb} " in run(tmp_path, "ascii", verb, "--help")
 
 
 def test_nobody_s_home(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_training_is_interrupted_without_scores_and_goes_on(number: int, folder:
     run = tmp_path / "run"
     overrides = (*VERBS["train"], f"run_dir={run}", "trainer.enable_progress_bar=false")
     with start("train", *overrides, cwd=folder) as process:
-        until_logged(run / "run.log", "epoch 1:", process)
+        until_logged(run / "run.log", "epoch 2:", process)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert_told(process.returncode, err, number)
@@ -115,7 +115,7 @@ def test_a_sweep_stops_and_no_job_counts_as_failed(launcher: str, number: int, f
     sweep = ("-m", f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []))
     folders = (f"run_dir={tmp_path}/runs/${{seed}}", f"hydra.sweep.dir={tmp_path}/sweep")
     with start("train", *sweep, *VERBS["train"], *folders, "seed=0,1", cwd=folder) as process:
-        until_logged(tmp_path / "runs" / "0" / "run.log", "epoch 1:", process)
+        until_logged(tmp_path / "runs" / "0" / "run.log", "epoch 2:", process)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert_told(process.returncode, err, number)

@@ -114,9 +114,7 @@ def build_all(verb: str, config: DictConfig) -> None:
     if verb == "train":
         import_module("artistid.train").check_settings(config)
     else:
-        import_module("artistid.learning.networks").check_trainer(
-            import_module("artistid.config").plain(config.trainer)
-        )
+        import_module("artistid.learning.trainer").check_trainer(import_module("artistid.config").plain(config.trainer))
 
 
 def walk(cases: list[Any], folder: Path) -> Counter[str]:

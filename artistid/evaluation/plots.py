@@ -199,13 +199,13 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
 
 
 def by_epoch(metrics: pd.DataFrame, monitor: str) -> pd.DataFrame:
-    """One row per epoch, a column per metric."""
+    """One row per epoch, which people count from 1, a column per metric."""
     for column in ("epoch", monitor):
         if column not in metrics or metrics[column].isna().all():
             logged = ", ".join(map(str, metrics.columns[metrics.notna().any()])) or "nothing"
             raise ArtistidError(f"learning curves need {column!r} among the metrics; logged was: {logged}")
     epochs = metrics.groupby("epoch").mean(numeric_only=True)
-    return epochs.set_index(epochs.index.astype(int))
+    return epochs.set_index(epochs.index.astype(int) + 1)
 
 
 def split_style(split: str) -> dict[str, Any]:

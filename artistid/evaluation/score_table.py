@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from artistid.evaluation.scores import Score
+from artistid.printing import say
 from artistid.terminal import Console
 
 UNITS = {"frame": "clips", "song": "songs"}
@@ -62,4 +63,4 @@ def print_scores(scores: Mapping[str, Score], condition: Mapping[str, Any], path
         console.print("one fold of a jackknife; python -m artistid.report scores its folds together")
     told = " ".join(f"{name}={value}" for name, value in condition.items() if name != "variant")  # the folder has it
     console.print(scores_table(scores, told))
-    console.print(f"everything behind these numbers: {path}", soft_wrap=True, highlight=False)
+    say(f"everything behind these numbers: {path}")

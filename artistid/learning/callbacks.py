@@ -69,8 +69,8 @@ class SongVote(Callback):
         if not trainer.is_global_zero:
             return
         log.info(
-            "epoch %d: val/loss %.3f, val/frame/f1_weighted %.3f, val/song/f1_weighted %.3f",
-            trainer.current_epoch,
+            "epoch %d: val/loss %.3f, weighted F1 %.3f at frame and %.3f at song level",
+            trainer.current_epoch + 1,
             loss,
             metrics["val/frame/f1_weighted"],
             metrics["val/song/f1_weighted"],
@@ -101,9 +101,18 @@ class SongVote(Callback):
 def _divergence(module: L.LightningModule) -> str:
     rates = sorted({float(group["lr"]) for each in module.trainer.optimizers for group in each.param_groups})
     return (
-        f"training diverged in epoch {module.current_epoch}: what the network gives is not finite (NaN or infinite); "
-        f"a lower optimizer.lr (it is {', '.join(f'{rate:g}' for rate in rates)}) or trainer.gradient_clip_val helps"
+        f"training diverged in epoch {module.current_epoch + 1}: what the network gives is not finite (NaN or "
+        f"infinite); a lower optimizer.lr (it is {', '.join(f'{rate:g}' for rate in rates)}) or "
+        "trainer.gradient_clip_val helps"
     )
+
+
+class ValidatedEnd(Callback):
+    """Validates also where ``trainer.max_steps`` ends training within an epoch, as ``trainer.max_time`` does."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if 0 <= trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
 
 
 class EpochAverage(WeightAveraging):

@@ -333,7 +333,7 @@ class Thawing(BaseFinetuning):
             if new:
                 rate = self.lr_factor * optimizer.param_groups[0]["lr"]
                 optimizer.add_param_group({"params": new, "lr": rate})
-                log.info("epoch %d: %s thaws, at a learning rate of %g", epoch, name, rate)
+                log.info("epoch %d: %s thaws, at a learning rate of %g", epoch + 1, name, rate)
         if self.batch_norm != "thawed":
             for module in pl_module.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):

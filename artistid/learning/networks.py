@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import nn
@@ -40,10 +37,10 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.archive import load_archive, readable
 from artistid.learning.augmentation import Augmentations
-from artistid.learning.callbacks import SongVote
+from artistid.learning.callbacks import SongVote, ValidatedEnd
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
-from artistid.learning.resuming import LastState, WholeCheckpoints, save_whole
+from artistid.learning.resuming import LastState, save_whole
 from artistid.learning.scheduling import RateLog, Scheduling, check_scheduler, mode_of
 from artistid.learning.specification import (
     CHECKPOINT_KEY,
@@ -54,6 +51,7 @@ from artistid.learning.specification import (
     with_width,
 )
 from artistid.learning.system import BEST, CHECKPOINTS, LAST
+from artistid.learning.trainer import check_trainer, make_trainer, sentences
 from artistid.settings import first_line
 from artistid.trust import Trust, check_plain, trusted
 
@@ -61,12 +59,10 @@ log = logging.getLogger(__name__)
 
 # A best epoch in the last tenth of all epochs allowed: training would have gone on.
 UNDERTRAINED = 0.9
-
+# Of the highest learning rate what is left when a schedule is at its end.
+ANNEALED = 0.1
 
 KEPT = "what a checkpoint is to keep"
-
-# Settings of the trainer of which 0 would leave nothing to be chosen by validation, or to be tested.
-NEEDED_OF_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches")
 
 
 class NetworkSystem:
@@ -123,7 +119,7 @@ class NetworkSystem:
         augmentations = named_parts(config, "augment", nn.Module)
         self.classifier = ArtistClassifier(
             self.specification,
-            build(config.optimizer, "optimizer"),
+            build(optimizer_for(config, self.precision), "optimizer"),
             build(config.loss, "loss"),
             Augmentations(augmentations, len(data.artists)) if augmentations else None,
             config.batch_norm_warm_up,
@@ -155,11 +151,7 @@ class NetworkSystem:
                 "has whole songs"
             )
         set_up()
-        settings = plain(config.trainer)
-        for name in NEEDED_OF_TRAINER:
-            if settings.get(name) == 0 and not settings.get("fast_dev_run"):
-                raise ArtistidError(f"trainer.{name}={settings[name]} leaves nothing to train, to validate or to test")
-        check_trainer(settings)
+        check_trainer(plain(config.trainer))
         make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
         check_learning(config)
         described = with_width(plain(config.model.network), features)
@@ -198,7 +190,7 @@ class NetworkSystem:
         stop = EarlyStopping(self.monitor, patience=self.patience, mode=mode)
         last = LastState(folder / LAST, self.trust)
         votes = SongVote(data.clips, self.specification.vote, self.metrics)
-        callbacks: list[Callback] = [*self.extra_callbacks, votes, RateLog(), *self.callbacks]
+        callbacks: list[Callback] = [*self.extra_callbacks, votes, ValidatedEnd(), RateLog(), *self.callbacks]
         if self.thawing:
             stop = StopOnceThawed(self.monitor, self.patience, mode, begin=self.thawing.last_epoch)
             callbacks.append(self.thawing)
@@ -211,7 +203,8 @@ class NetworkSystem:
             self.thawing.check(trainer)
         device = device_name(self.trainer_settings["accelerator"])
         log.info("training on %s in %s, %s", device, self.precision, self.memory_format.replace("_", " "))
-        with readable(folder / LAST, named(folder / LAST), self.trust) if resume else nullcontext():
+        reading = readable(folder / LAST, named(folder / LAST), self.trust) if resume else nullcontext()
+        with sentences(), reading:
             trainer.fit(self.classifier, data, ckpt_path=folder / LAST if resume else None, weights_only=True)
         self.seconds = last.seconds
         if not best.best_model_path:
@@ -220,11 +213,12 @@ class NetworkSystem:
         checkpoint = load_archive(path, named(path), self.trust)
         self.classifier.load_state_dict(checkpoint["state_dict"])
         best_epoch = checkpoint["epoch"]
-        if best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0) and not stop.stopped_epoch:
+        late = best_epoch + 1 >= UNDERTRAINED * (trainer.max_epochs or 0)
+        if late and not stop.stopped_epoch and not annealed(last.curves):
             log.warning(
                 "the best epoch, %d, is among the last of trainer.max_epochs=%s: training was cut off rather than "
                 "finished",
-                best_epoch,
+                best_epoch + 1,
                 trainer.max_epochs,
             )
         return {
@@ -262,6 +256,22 @@ def check_takes(network: nn.Module, name: str, features: Features, clip_spec: Cl
             f"model={name} cannot be given features={features.name} in clips of clip={clip_spec.name}, "
             f"{shape[1:]} (width, rows): {first_line(error)}"
         ) from error
+
+
+def annealed(curves: Sequence[Mapping[str, float]]) -> bool:
+    """Whether a schedule has taken the learning rate down, after which more epochs would change little."""
+    rates = [epoch["train/lr"] for epoch in curves if "train/lr" in epoch]
+    return bool(rates) and rates[-1] <= ANNEALED * max(rates)
+
+
+def optimizer_for(config: DictConfig, precision: str) -> dict[str, Any]:
+    """The settings of the optimizer; it is not fused where gradients are clipped in a mixed precision.
+
+    Lightning takes a fused one for unscaling gradients itself there, and refuses to clip them.
+    """
+    settings: dict[str, Any] = plain(config.optimizer)
+    clipped = bool(config.trainer.get("gradient_clip_val")) and precision.endswith("-mixed")
+    return {**settings, "fused": False} if clipped and settings.get("fused") else settings
 
 
 def named_parts(config: DictConfig, group: str, kind: type) -> list[Any]:
@@ -321,37 +331,11 @@ def predict(
 ) -> Predictions:
     """The probabilities of all clips of a subset."""
     votes = SongVote({"test": data.clips[subset]}, classifier.specification.vote)
-    trainer = make_trainer(trainer_settings, [votes], logger=False)
+    trainer = make_trainer(trainer_settings, [votes], logger=False, subset=subset)
     cache_on_device(data, trainer.strategy.root_device, data_device)
-    trainer.test(classifier, data.loader(subset), verbose=False)
+    with sentences():
+        trainer.test(classifier, data.loader(subset), verbose=False)
     return votes.predictions["test"]
-
-
-def check_trainer(settings: dict[str, Any]) -> None:
-    """Raises ArtistidError for settings of which no trainer can be made here; ``auto`` as precision is any."""
-    precision = settings.get("precision", "auto")
-    tried = {**settings, "precision": "32-true" if precision == "auto" else precision, "enable_progress_bar": False}
-    trainer = make_trainer(tried, [], logger=False)
-    cores = os.cpu_count() or 1
-    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
-        raise ArtistidError(f"trainer.devices={settings['devices']}: each is a process, and there are {cores} cores")
-
-
-def make_trainer(settings: dict[str, Any], callbacks: list[Callback], logger: Any) -> L.Trainer:
-    """Lightning's Trainer from ``trainer.*``."""
-    if settings.get("enable_progress_bar", True):
-        callbacks = [*callbacks, RichProgressBar()]
-    keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    # In a job of SLURM Lightning would take the job's tasks for its processes, and requeue it by itself. On one machine
-    # it starts its own; on several, requeueing is the launcher's business.
-    one_machine = settings.get("num_nodes", 1) == 1
-    plugins: list[Any] = [WholeCheckpoints()]
-    if SLURMEnvironment.detect():
-        plugins += [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
-    try:
-        return L.Trainer(**settings, enable_checkpointing=keeps, callbacks=callbacks, logger=logger, plugins=plugins)
-    except Exception as error:  # Lightning asserts some, and looks others up
-        raise ArtistidError(f"trainer.*: {first_line(error)}") from error
 
 
 def set_up() -> None:

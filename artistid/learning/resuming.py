@@ -48,6 +48,7 @@ class LastState(Checkpoint):
         self.resumed_at: list[int] = []
         self.curves: list[dict[str, float]] = []
         self._random: dict[str, Any] | None = None
+        self._validated = False
         self._since = 0.0
 
     @property
@@ -94,13 +95,21 @@ class LastState(Checkpoint):
         self._since = time.perf_counter()
         if self._random is not None:
             self.resumed_at = [*self.resumed_at, trainer.current_epoch]
-            log.info("going on with epoch %d", trainer.current_epoch)
+            log.info("going on with epoch %d", trainer.current_epoch + 1)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         now = time.perf_counter()
         self.seconds += now - self._since
         self._since = now
-        metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        metrics = {
+            name: value.item()
+            for name, value in trainer.callback_metrics.items()
+            if self._validated or not name.startswith("val/")  # which are those of an epoch before
+        }
+        self._validated = False
         self.curves.append({**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step - 1})
         is_first = not self.path.exists()
         trainer.save_checkpoint(self.path)

@@ -86,6 +86,7 @@ class Scheduling(Callback):
         self.scheduler: Any = None
         self._state: dict[str, Any] | None = None
         self._steps = 0
+        self._all_steps = math.inf
 
     def state_dict(self) -> dict[str, Any]:
         return {"scheduler": self.scheduler.state_dict()}
@@ -97,7 +98,8 @@ class Scheduling(Callback):
         [optimizer] = trainer.optimizers
         restored = [dict(group) for group in optimizer.param_groups]
         self._steps = trainer.global_step
-        self.scheduler = make_scheduler(self.settings, optimizer, self.monitor, trainer.estimated_stepping_batches)
+        self._all_steps = trainer.estimated_stepping_batches
+        self.scheduler = make_scheduler(self.settings, optimizer, self.monitor, self._all_steps)
         if self._state is not None:
             self.scheduler.load_state_dict(self._state)
             for group, before in zip(optimizer.param_groups, restored, strict=True):
@@ -106,7 +108,8 @@ class Scheduling(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if self.by_step and trainer.global_step > self._steps:  # it may take several batches for one step
             self._steps = trainer.global_step
-            self.scheduler.step()
+            if self._steps < self._all_steps:  # after the last one a cycle would go up again
+                self.scheduler.step()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.by_step:

@@ -21,7 +21,8 @@ from artistid.data.datamodule import Batch, ClipData
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, abbreviate
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.networks import make_trainer, set_up
+from artistid.learning.networks import set_up
+from artistid.learning.trainer import make_trainer
 from artistid.models.embedding import EmbeddingNetwork
 from artistid.places import user_cache
 from artistid.prepare import prepare_described

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: its condition, the code, the machine and the time it took."""
+"""Where a run's numbers come from: the code, the machine and the time it took."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from artistid import __version__
 from artistid.learning.acceleration import device_name, threads
-from artistid.naming import data_name, origin, variant
 from artistid.sweeps import jobs_at_once
 
 PACKAGES = (
@@ -34,21 +31,6 @@ PACKAGES = (
     "omegaconf",
     "soundfile",
 )
-
-
-def condition_of(config: DictConfig) -> dict[str, Any]:
-    """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote.
-
-    Other settings that the command line gave are its ``variant``, see :func:`artistid.naming.variant`.
-    """
-    condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
-    condition["data"] = data_name(config)
-    if config.get("init_from"):
-        condition["init_from"] = origin(config.init_from)
-    if given := variant(config):
-        condition["variant"] = given
-    fold = {"fold": config.split.fold} if "fold" in config.split else {}
-    return {**condition, **fold, "seed": config.seed, "vote": config.vote}
 
 
 def provenance(seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def test_two_processes_have_the_scores_of_one(corpus: Path, tmp_path: Path) -> N
     folder = tmp_path / "two"
     arguments = ("data=folder", f"data.root={corpus}", f"run_dir={folder}", "split=song", "batch_size=7", *QUICK)
     parallel = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true")
-    command = [sys.executable, "-m", "artistid.train", *arguments, *parallel]
+    command = [sys.executable, "-m", "artistid", "train", *arguments, *parallel]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     two = read_scores(folder)

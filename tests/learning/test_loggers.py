@@ -353,6 +353,6 @@ def test_divergence_is_called_so(corpus: Path, tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         train(corpus, tmp_path / "run", "optimizer.lr=1e10")
     told = capsys.readouterr().err
-    assert "training diverged in epoch 0" in told
+    assert "training diverged in epoch 1" in told
     assert "optimizer.lr (it is 1e+10)" in told
     assert "track" not in told

@@ -10,13 +10,12 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from artistid.config import config_dir
+from artistid.config import condition_of, config_dir
 from artistid.data.catalog import Catalog, Track
 from artistid.data.splits import Split
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, score_levels
 from artistid.runs.folder import RunFolder
-from artistid.runs.provenance import condition_of
 
 BASELINES = tuple(path.stem for path in (config_dir() / "model").glob("*.yaml") if path.stem != "crnn")
 SKILL = {"song": 2.0, "album": 1.2, "jackknife": 1.2}

@@ -13,11 +13,11 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from sklearn.metrics import accuracy_score, f1_score
 
+from artistid.config import condition_of
 from artistid.evaluation.predictions import Predictions
 from artistid.reporting import tables
 from artistid.reporting.document import RunNumbers
 from artistid.runs import read_runs
-from artistid.runs.provenance import condition_of
 from artistid.runs.studies import Results, collect
 from tests.reporting.made_runs import make_run
 from tests.verbs import read_scores

@@ -1,0 +1,40 @@
+"""The bars of training and testing, in a terminal."""
+
+from __future__ import annotations
+
+from lightning.pytorch.callbacks import RichProgressBar
+
+from artistid.terminal import shows_bars
+
+PARTS = {"train": "training part", "val": "validation part", "test": "test part", "all": "all songs"}
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's, whose epochs count from 1, and whose test says what is tested; lines that are logged stay whole.
+
+    Args:
+        subset: that a test is of.
+    """
+
+    def __init__(self, subset: str = "test") -> None:
+        super().__init__(console_kwargs={"soft_wrap": True})
+        self.subset = subset
+
+    @property
+    def test_description(self) -> str:
+        return PARTS[self.subset]
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        epochs = self.trainer.max_epochs or -1
+        of_all = f"/{epochs}" if epochs > 0 else ""
+        return f"Epoch {current_epoch + 1}{of_all}".ljust(len(self.validation_description))
+
+
+def bars(wanted: bool, subset: str = "test") -> list[ProgressBar]:
+    """The callback that shows them, if that is wanted and there is a terminal.
+
+    Args:
+        wanted: ``trainer.enable_progress_bar``.
+        subset: that a test is of.
+    """
+    return [ProgressBar(subset)] if wanted and shows_bars() else []

@@ -1,0 +1,145 @@
+"""Lightning's Trainer from ``trainer.*``: each of its arguments works, or is refused in a sentence before the work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
+from lightning.pytorch.strategies import ParallelStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from artistid.errors import ArtistidError
+from artistid.learning.progress import bars
+from artistid.learning.resuming import WholeCheckpoints
+from artistid.settings import first_line
+
+# Of which 0 would leave nothing to be chosen by validation, or to be tested.
+NEEDED = ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches")
+
+# Of which weights and their optimizer are in single precision.
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+# Of Lightning's arguments those that a run of ours sets itself, and where else they are.
+OURS = {
+    "logger": "logger=csv, wandb or tensorboard",
+    "callbacks": "callbacks.*",
+    "plugins": "trainer.precision and trainer.strategy",
+    "enable_checkpointing": "checkpoints/ in the run folder",
+    "default_root_dir": "run_dir",
+    "model_registry": "run_dir",
+    "barebones": "python -m artistid.benchmark",
+}
+
+
+def fast_dev_run(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which ``fast_dev_run`` is said by others: an epoch of so many batches, through everything.
+
+    Lightning itself would keep no checkpoint then, and so nothing would be tested.
+    """
+    batches = int(settings.get("fast_dev_run") or 0)
+    if not batches:
+        return dict(settings)
+    once = {"fast_dev_run": False, "max_epochs": 1, "max_steps": -1, "max_time": None, "overfit_batches": 0.0}
+    once |= {"num_sanity_val_steps": 0, "check_val_every_n_epoch": 1}
+    return {**settings, **once, **{f"limit_{part}_batches": batches for part in ("train", "val", "test")}}
+
+
+def check_trainer(settings: Mapping[str, Any]) -> None:
+    """Raises ArtistidError for settings of which no trainer can be made here, or one that leaves nothing to test."""
+    settings = fast_dev_run(settings)
+    for name in NEEDED:
+        if settings.get(name) == 0:
+            raise ArtistidError(f"trainer.{name}={settings[name]} leaves nothing to train, to validate or to test")
+    for name, instead in OURS.items():
+        if name in settings:
+            raise ArtistidError(f"trainer.{name} is set by the run itself: expected it left out; see {instead}")
+    interval = settings.get("val_check_interval")
+    if not (interval is None or (isinstance(interval, float) and interval == 1)):
+        raise ArtistidError(
+            f"trainer.val_check_interval={interval}: expected null, as each epoch is validated at its end; "
+            "trainer.limit_train_batches, such as 0.5, makes epochs shorter"
+        )
+    every, epochs = settings.get("check_val_every_n_epoch", 1), settings.get("max_epochs")
+    if every is not None and 0 < (epochs or 0) < every:
+        raise ArtistidError(
+            f"trainer.check_val_every_n_epoch={every}: of trainer.max_epochs={epochs} none would be validated"
+        )
+    precision = settings.get("precision", "auto")
+    trainer = make_trainer({**settings, "precision": "32-true" if precision == "auto" else precision}, [], False)
+    _check_precision(trainer, precision)
+    _check_processes(trainer)
+
+
+def _check_precision(trainer: L.Trainer, asked: Any) -> None:
+    """Raises ArtistidError for a precision that weights are not kept in, or that Lightning took another one for."""
+    other = str(asked) in ("16", "16-mixed") and trainer.precision != "16-mixed"
+    if other or trainer.precision not in PRECISIONS:
+        raise ArtistidError(
+            f"trainer.precision={asked}: weights are kept in single precision; expected 32-true, bf16-mixed or, on a "
+            "GPU, 16-mixed"
+        )
+
+
+def _check_processes(trainer: L.Trainer) -> None:
+    """Raises ArtistidError for processes that are too many, that never meet, or that keep what they learn."""
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
+        raise ArtistidError(f"trainer.devices={trainer.num_devices}: each is a process, and there are {cores} cores")
+    strategy = trainer.strategy
+    if isinstance(strategy.launcher, _MultiProcessingLauncher):
+        raise ArtistidError(
+            "trainer.strategy: what is learned by processes that this one forks or spawns does not come back; "
+            "expected ddp, which starts the command once more for each"
+        )
+    alone = isinstance(strategy, ParallelStrategy) and isinstance(strategy.cluster_environment, LightningEnvironment)
+    if trainer.num_nodes > 1 and alone and "MASTER_ADDR" not in os.environ:
+        raise ArtistidError(
+            f"trainer.num_nodes={trainer.num_nodes}: expected 1 on a machine that is in no cluster; in one, SLURM or "
+            "torchrun say where the others are, or MASTER_ADDR does"
+        )
+
+
+def make_trainer(
+    settings: Mapping[str, Any], callbacks: list[Callback], logger: Any, subset: str = "test"
+) -> L.Trainer:
+    """Lightning's Trainer.
+
+    Args:
+        settings: ``trainer.*``.
+        callbacks: but for a progress bar.
+        logger: one, several, or false.
+        subset: that a test is of.
+
+    Raises:
+        ArtistidError: settings of which none can be made here.
+    """
+    settings = fast_dev_run(settings)
+    shown = bars(settings.get("enable_progress_bar", True), subset)
+    keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    # In a job of SLURM Lightning would take the job's tasks for its processes, and requeue it by itself. On one machine
+    # it starts its own; on several, requeueing is the launcher's business.
+    one_machine = settings.get("num_nodes", 1) == 1
+    plugins: list[Any] = [WholeCheckpoints()]
+    if SLURMEnvironment.detect():
+        plugins += [LightningEnvironment() if one_machine else SLURMEnvironment(auto_requeue=False)]
+    ours = {"callbacks": [*callbacks, *shown], "logger": logger, "plugins": plugins, "enable_checkpointing": keeps}
+    try:
+        return L.Trainer(**{**settings, "enable_progress_bar": bool(shown), **ours})
+    except Exception as error:  # Lightning asserts some, and looks others up
+        raise ArtistidError(f"trainer.*: {first_line(error)}") from error
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Lightning's word for settings that do not go with the data, as an error that a user can put right."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise ArtistidError(f"trainer.*: {' '.join(str(error).split())}") from error
