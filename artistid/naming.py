@@ -135,6 +135,8 @@ def variant(config: DictConfig) -> str:
         return ""
     overrides = OverridesParser.create().parse_overrides(task_overrides())
     named = set(_named(config))
+    if not config.get("init_from"):
+        named.add("fine_tuning")  # which then says nothing of the run
     given = {_key(override): _value(override, config) for override in overrides if not _is_named(override, named)}
     return "-".join(f"{key}={value}" if value is not None else key for key, value in sorted(given.items()))
 
@@ -160,7 +162,7 @@ def _is_named(override: Override, named: set[str]) -> bool:
         return True
     if key == "experiment":
         return set(_set_by(override.value())) <= named
-    return key in named
+    return key in named or key.partition(".")[0] in named - set(NAMED_GROUPS)
 
 
 def _set_by(experiments: Any) -> Iterator[str]:

@@ -66,7 +66,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train(library, folder, "split=album", "on_error=skip")
+    train(library, folder, "split=album", "on_error=skip", "data.albums_only=true")
     return folder
 
 

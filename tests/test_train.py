@@ -78,6 +78,7 @@ def test_scores_say_where_they_come_from(album_run: Run) -> None:
         "split": "album",
         "clip": "1s",
         "model": "crnn",
+        "variant": "optimizer.lr=0.001-trainer.max_epochs=2",
         "seed": 0,
         "vote": "majority",
     }

@@ -14,7 +14,7 @@ from artistid.reporting import tables
 from artistid.reporting.document import Table
 from artistid.runs.studies import SPLITS, Run, Study, mean_and_sd
 
-NOT_TOLD = "which these test songs do not tell from none"
+NOT_TOLD = "a difference that these test songs do not tell from zero"
 
 
 def findings(studies: Sequence[Study], comparisons: Table | None, draws: int, seed: int) -> str:

@@ -130,7 +130,7 @@ def test_files_that_are_no_collections(path: Path, tmp_path: Path) -> None:
         (tmp_path, "is a folder"),
         (text, "is not a Parquet file"),
         (torn, "is not a Parquet file"),
-        (foreign, "lacks what made its embeddings, path, artist"),
+        (foreign, "lacks the metadata .*, path, artist"),
         (empty, "has no songs"),
         (bent, "not finite"),
     ):

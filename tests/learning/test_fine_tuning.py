@@ -331,7 +331,7 @@ def test_not_mixed_with_runs_from_scratch(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run_verb("train", "-m", "data=folder", f"data.root={corpus}", f"init_from=null,{checkpoint}", *QUICK)
-    scratch, grown = sorted(path.parent.parent.name for path in (tmp_path / "runs").rglob("scores.json"))
+    grown, scratch = sorted(path.parent.parent.name for path in (tmp_path / "runs").rglob("scores.json"))
     assert scratch == "album-1s-crnn-trainer.max_epochs=1"
     assert grown.startswith("album-1s-crnn-from-")
     assert grown.endswith("-run-best-trainer.max_epochs=1")

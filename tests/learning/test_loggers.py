@@ -124,7 +124,7 @@ def test_wandb_is_told_the_condition_the_curves_and_the_results(corpus: Path, tm
     told = told_by(run_dir)
     assert (told.run.project, told.run.entity, told.run.notes) == ("artistid", "us", "first, of many")
     assert (told.run.run_group, told.run.job_type) == (
-        "corpus/song-1s-crnn-monitor=val_song_top3-trainer.max_epochs=3",
+        "corpus/song-1s-crnn-monitor=val-song-top3-7cf76d-trainer.max_epochs=3",
         "train",
     )
     assert set(told.run.tags) == {"corpus", "split-song", "clip-1s", "crnn"}

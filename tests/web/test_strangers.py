@@ -121,7 +121,7 @@ class TestPlaces:
                     guest = stack.enter_context(present.enter(f"10.0.0.{number % 2}", "a"))
                     guest.n_bytes = 10**9
                 for address, status in (("10.0.0.1", 429), ("10.0.0.2", 503)):
-                    with pytest.raises(RefusedError, match=r"\d+ songs.* are being sent already") as refused:
+                    with pytest.raises(RefusedError, match=r"\d+ songs.* already being sent") as refused:
                         stack.enter_context(present.enter(address, "a"))
                     assert (refused.value.status, refused.value.retry_seconds) == (status, 10)
 
@@ -134,7 +134,7 @@ class TestPlaces:
                 for address, n_bytes in (("10.0.0.1", 1_000_000), ("10.0.0.1", 2_500_000), ("10.0.0.2", 4_000_000)):
                     guest = stack.enter_context(present.enter(address, "a"))
                     present.make_room(guest, n_bytes)
-                with pytest.raises(RefusedError, match="from your address fill") as refused:
+                with pytest.raises(RefusedError, match="from your address take up") as refused:
                     present.make_room(guest, 1)
                 assert refused.value.status == 429
                 newcomer = stack.enter_context(present.enter("10.0.0.3", "a"))
@@ -160,7 +160,7 @@ class TestPlaces:
                     return guest
 
                 first, last = seat("10.0.0.1"), seat("10.0.0.1")
-                with pytest.raises(RefusedError, match="2 songs from your address are waiting") as refused:
+                with pytest.raises(RefusedError, match="2 songs from your address are already waiting") as refused:
                     seat("10.0.0.1")
                 assert refused.value.status == 429
                 seat("10.0.0.2")
@@ -168,7 +168,7 @@ class TestPlaces:
                 seat("10.0.0.4")
                 assert last.scope.cancel_called
                 assert not first.scope.cancel_called
-                with pytest.raises(RefusedError, match="4 songs are waiting") as full:
+                with pytest.raises(RefusedError, match="4 songs are already waiting") as full:
                     seat("10.0.0.2")
                 assert full.value.status == 503
 

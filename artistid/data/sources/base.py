@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 from hydra.utils import get_object
 
 from artistid.data.catalog import Catalog, Track, nfc, require_list, spellings
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.places import below, expanded
 from artistid.trust import BOUNDS, Trust, check_bound, check_plain, find_class, shown
 
@@ -137,8 +137,8 @@ class Source(ABC):
             others += [str(track.path) for track in same if track is not best[0]]
         if others:
             log.info(
-                "left out %d files that exist in a preferred format too (data.prefer): %s",
-                *(len(others), abbreviate(others)),
+                "left out %s, each there in a preferred format too (data.prefer): %s",
+                *(counted(len(others), "file"), abbreviate(others)),
             )
         return chosen
 

@@ -157,7 +157,7 @@ def test_a_pipes_tags_are_not_waited_for(with_pipe: Path) -> None:
 def test_a_pipe_that_is_asked_for_is_named(with_pipe: Path, name: str) -> None:
     path = with_pipe / "A" / "1" / name
     with pytest.raises(
-        ArtistidError, match=rf"audio={path} is a (pipe|device|socket): expected a file.*write it to one"
+        ArtistidError, match=rf"audio={path} is a (pipe|device|socket): expected a file.*save it to one"
     ):
         find_audio(str(path))
 
