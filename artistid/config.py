@@ -111,6 +111,11 @@ def data_name(config: DictConfig) -> str:
     return f"{config.data.name}-unknown{n_unknown}" if n_unknown else str(config.data.name)
 
 
+def system_name(config: DictConfig) -> str:
+    """The model's name, and the switches that are on."""
+    return "+".join([config.model.name, *(config.get("switch") or {})])
+
+
 def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
     """What a run is called, below the folder of all runs and in dashboards.
 
@@ -123,7 +128,7 @@ def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
         ArtistidError: ``run_by`` is neither ``seed`` nor ``time``.
     """
     config = _root_
-    condition = f"{data_name(config)}/{config.split.name}-{config.clip.name}-{config.model.name}"
+    condition = f"{data_name(config)}/{config.split.name}-{config.clip.name}-{system_name(config)}"
     if config.get("init_from"):
         condition += f"-from-{origin(config.init_from)}"
     if what == "condition":

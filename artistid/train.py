@@ -75,7 +75,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         split, leakage = draw_split(config, catalog, store)
     clip_spec = build(config.clip, "clip")
     subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
-    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size, config.seed)
+    sampler = build(config.sampler, "sampler") if config.get("sampler") else None
+    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size, config.seed, sampler)
     system = system_of(config)(config, data, split)
     levels = levels_of(clip_spec.whole_songs)
     if resume:

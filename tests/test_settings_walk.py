@@ -24,7 +24,7 @@ from artistid.settings import Settings, check, composing, literal, typed
 
 VERBS = (
     *("app", "benchmark", "choose", "doctor", "embed", "evaluate", "export"),
-    *("predict", "prepare", "report", "similar", "train"),
+    *("networks", "predict", "prepare", "report", "similar", "train"),
 )
 CHOICES = {
     "train": (

@@ -224,7 +224,7 @@ def _name(batch_size: int, variant: Variant) -> str:
 def _clips(data: ClipData, variant: Variant, device: torch.device) -> ClipDataset:
     """The training clips, on the device or in the store."""
     if not variant.kept:
-        return ClipDataset(data.store, data.clips["train"])
+        return ClipDataset(data.store, data.clips["train"], data.subsets["train"])
     clips = data.datasets["train"]
     clips.cache_on_device(device)
     return clips
