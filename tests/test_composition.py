@@ -12,12 +12,13 @@ from omegaconf import DictConfig
 from artistid.config import build, config_dir
 from artistid.errors import ArtistidError
 from artistid.learning.system import system_of
+from artistid.old_names import NETWORK_SYSTEM
 from artistid.settings import Settings, check
 from artistid.train import check_settings, split_rule
 
 SETTINGS = Settings("train", [config_dir()])
 MODELS, CLIPS, SPLITS = (SETTINGS.choices(group) for group in ("model", "clip", "split"))
-LEARNING = ("augment", "loss", "optimizer", "scheduler", "callbacks")
+LEARNING = ("augment", "auxiliary", "loss", "optimizer", "sampler", "scheduler", "switch", "callbacks")
 # Systems that describe whole songs, and name songs only.
 OF_SONGS = ("mandel_svm", "mandel_svm_mahalanobis")
 
@@ -41,7 +42,7 @@ def test_each_model_with_each_clip_and_split(model: str) -> None:
         if split != SPLITS[0]:  # of which no system knows anything before there are songs
             continue
         features, spec = build(config.features, "features"), build(config.clip, "clip")
-        if (model == "crnn" and clip == "song") or (model in OF_SONGS and clip != "song"):
+        if (config.model.system == NETWORK_SYSTEM and clip == "song") or (model in OF_SONGS and clip != "song"):
             with pytest.raises(ArtistidError, match=f"clip={clip}"):
                 system_of(config).check_settings(config, features, spec)
         else:
@@ -53,7 +54,8 @@ def test_each_model_with_each_clip_and_split(model: str) -> None:
     ("group", "choice"), [(group, choice) for group in LEARNING for choice in SETTINGS.choices(group)]
 )
 def test_each_choice_of_learning(group: str, choice: str) -> None:
-    config = composed(f"{group}={choice}").copy()
+    needed = ("+model.network.head=cosine",) if choice == "angular_margin" and group == "loss" else ()
+    config = composed(f"{group}={choice}", *needed).copy()
     check(config, SETTINGS)
     check_settings(config)
 

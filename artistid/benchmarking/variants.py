@@ -99,7 +99,7 @@ class Step:
     ) -> None:
         self.variant, self.clips, self.device = variant, clips, device
         torch.manual_seed(config.seed)
-        network: nn.Module = instantiate(config.model.network, n_artists=int(clips.label.max()) + 1)
+        network: nn.Module = instantiate(config.model.network, n_artists=int(clips.known["label"].max()) + 1)
         if exact:
             for module in network.modules():
                 if isinstance(module, nn.Dropout):

@@ -27,7 +27,7 @@ class Auxiliaries(nn.ModuleDict):
         return {name: getattr(loss, "weight", 1.0) * loss(vectors, batch) for name, loss in self.items()}
 
 
-class AcrossAlbums(nn.Module):
+class AlbumContrast(nn.Module):
     """Supervised contrastive loss (Khosla et al., NeurIPS 2020) between the albums of an artist.
 
     A clip is to be nearer those of the artist's *other* albums than those of other artists; clips of its own album
@@ -60,8 +60,8 @@ class AcrossAlbums(nn.Module):
         self.project = nn.Sequential(nn.Linear(units, units), nn.ReLU(), nn.Linear(units, dimensions))
 
     def forward(self, vectors: torch.Tensor, batch: Batch) -> torch.Tensor:
-        points = nn.functional.normalize(self.project(vectors), dim=1)
-        similarity = points @ points.T / self.temperature  # (batch, batch)
+        points = nn.functional.normalize(self.project(vectors).float(), dim=1)
+        similarity = (points[:, None] * points).sum(dim=2) / self.temperature  # (batch, batch), in single precision
         positive, negative = pairs(batch)
         likelihood = similarity.masked_fill(~(positive | negative), -torch.inf)
         log_probability = similarity - likelihood.logsumexp(dim=1, keepdim=True)

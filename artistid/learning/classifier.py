@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -14,6 +14,7 @@ from artistid.errors import ArtistidError
 from artistid.learning.acceleration import prepare_network
 from artistid.learning.auxiliary import Auxiliaries
 from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_network
+from artistid.models.embedding import EmbeddingNetwork
 from artistid.settings import first_line
 from artistid.trust import Trust
 
@@ -103,8 +104,9 @@ class ArtistClassifier(L.LightningModule):
         if self.auxiliaries is None:
             loss = self.loss(self(features), target)
         else:
-            vectors = self.network.bottleneck(features.float())
-            logits = getattr(self.network, "head", self.network.classify)(vectors).float()
+            network = cast(EmbeddingNetwork, self.network)
+            vectors = network.bottleneck(features.float())
+            logits = getattr(network, "head", network.classify)(vectors).float()
             parts = self.auxiliaries(vectors.float(), batch)
             loss = self.loss(logits, target) + sum(parts.values())
             self._log_mean({f"train/{name}": part for name, part in parts.items()}, batch)

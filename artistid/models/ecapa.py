@@ -11,7 +11,7 @@ from torch import nn
 from artistid.errors import ArtistidError
 from artistid.models.embedding import ClipNetwork
 from artistid.models.heads import make_head
-from artistid.models.normalisation import make_normalisation
+from artistid.models.normalisation import VectorNorm, make_normalisation
 
 SCALE = 8  # groups of channels of a Res2Net convolution
 DILATIONS = (2, 3, 4)
@@ -54,7 +54,7 @@ class ECAPA(ClipNetwork):
         self.join = nn.Sequential(nn.Conv1d(channels * len(DILATIONS), joined_channels, 1), nn.ReLU())
         self.pool = AttentiveStatistics(joined_channels)
         self.embed = nn.Sequential(
-            nn.BatchNorm1d(2 * joined_channels), nn.Linear(2 * joined_channels, units), nn.BatchNorm1d(units)
+            VectorNorm(2 * joined_channels), nn.Linear(2 * joined_channels, units), VectorNorm(units)
         )
         self.dropout = nn.Dropout(dropout)
         self.classify = make_head(head, units, n_artists)

@@ -31,6 +31,11 @@ class ClipNetwork(nn.Module, ABC):
     dropout: nn.Module
     classify: nn.Module
 
+    @property
+    @abstractmethod
+    def stages(self) -> dict[str, nn.Module]:
+        """What thaws together in fine-tuning, from the input to the ``head``."""
+
     @abstractmethod
     def bottleneck(self, features: torch.Tensor) -> torch.Tensor:
         """The vectors (batch, d) of clips ``(batch, width, time)``."""

@@ -37,5 +37,6 @@ class CosineHead(nn.Module):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, artists)`` of vectors ``(batch, units)``."""
-        directions = nn.functional.normalize(self.weight, dim=1)
-        return COSINE_SCALE * nn.functional.linear(nn.functional.normalize(vectors, dim=1), directions)
+        vectors, directions = (nn.functional.normalize(each.float(), dim=1) for each in (vectors, self.weight))
+        # Not as a product of matrices, for which mixed precisions would round angles to degrees.
+        return COSINE_SCALE * (vectors[:, None] * directions).sum(dim=2)

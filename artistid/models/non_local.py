@@ -19,6 +19,7 @@ from artistid.errors import ArtistidError
 from artistid.models.crnn import CRNN
 
 REDUCTION = 16  # of channels in the squeeze-excitation
+MOST_LAYERS = 16  # that are sensible, whatever a checkpoint says
 SIGMA = 1.0  # of the smoothing, in positions
 
 
@@ -32,8 +33,8 @@ class NonLocalCRNN(CRNN):
 
     def __init__(self, n_artists: int, n_features: int = 128, groups: int = 8, **settings: Any) -> None:
         super().__init__(n_artists, n_features, **settings)
-        channels = [block[0].out_channels for block in list(self.convolutions)[1:]]
-        self.relate = NonLocalBlock(channels, groups)
+        filters = [layer.out_channels for layer in self.convolutions.modules() if isinstance(layer, nn.Conv2d)]
+        self.relate = NonLocalBlock(filters[1:], groups)
 
     @property
     def stages(self) -> dict[str, nn.Module]:
@@ -63,6 +64,8 @@ class NonLocalBlock(nn.Module):
     def __init__(self, channels: Sequence[int], groups: int = 8) -> None:
         super().__init__()
         *_, width = channels
+        if len(channels) > MOST_LAYERS:
+            raise ArtistidError(f"a non-local block relates at most {MOST_LAYERS} layers, found {len(channels)}")
         if not 1 <= groups <= width or width % groups:
             raise ArtistidError(f"model.network.groups={groups}: expected a divisor of {width} channels")
         self.groups = groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from artistid.errors import require_choice
@@ -31,3 +32,18 @@ def make_normalisation(kind: str, n_features: int) -> nn.Module:
     if kind == "clip":
         return nn.GroupNorm(1, n_features, eps=BATCH_NORM_EPS)
     return nn.InstanceNorm1d(n_features, eps=BATCH_NORM_EPS, affine=True)
+
+
+class VectorNorm(nn.BatchNorm1d):
+    """Batch norm of vectors ``(batch, units)``, of which an epoch's last batch may have just one: it has no variance.
+
+    That one is normalised by the running statistics, as in evaluation.
+    """
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The same vectors, normalised."""
+        if len(vectors) > 1:
+            return super().forward(vectors)
+        return nn.functional.batch_norm(
+            vectors, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )

@@ -10,7 +10,7 @@ from torch import nn
 
 from artistid.models.embedding import ClipNetwork
 from artistid.models.heads import make_head
-from artistid.models.normalisation import make_normalisation
+from artistid.models.normalisation import VectorNorm, make_normalisation
 
 GROWTH = (1, 1, 2, 2, 2, 2, 4)  # channels of each block, as multiples of the first one's
 
@@ -45,7 +45,7 @@ class ShortChunkCNN(ClipNetwork):
         self.blocks = nn.Sequential(
             *(ResidualBlock(n_in, n_out) for n_in, n_out in zip((1, *widths), widths, strict=False))
         )
-        self.dense = nn.Sequential(nn.Linear(widths[-1], widths[-1]), nn.BatchNorm1d(widths[-1]), nn.ReLU())
+        self.dense = nn.Sequential(nn.Linear(widths[-1], widths[-1]), VectorNorm(widths[-1]), nn.ReLU())
         self.dropout = nn.Dropout(dropout)
         self.classify = make_head(head, widths[-1], n_artists)
 

@@ -52,7 +52,7 @@ class SongNetwork(nn.Module):
         if clip_frames < 1:
             raise ArtistidError(f"model.network.clip_frames={clip_frames}: expected 1 or more")
         self.clip_frames = clip_frames
-        self.encoder = encoder(n_artists=n_artists, n_features=n_features)
+        self.encoder: ClipNetwork = encoder(n_artists=n_artists, n_features=n_features)
         self.relate = Transformer(units, layers, heads, dropout) if pooling == "transformer" else None
 
     @property
@@ -63,9 +63,8 @@ class SongNetwork(nn.Module):
     @property
     def stages(self) -> dict[str, nn.Module]:
         """The encoder's, with the transformer before the head."""
-        stages: dict[str, nn.Module] = dict(self.encoder.stages)
-        head = stages.pop("head")
-        return {**stages, **({"relate": self.relate} if self.relate else {}), "head": head}
+        *others, (_, head) = self.encoder.stages.items()
+        return {**dict(others), **({"relate": self.relate} if self.relate else {}), "head": head}
 
     def bottleneck(self, features: torch.Tensor) -> torch.Tensor:
         """The vectors (batch, units) of passages ``(batch, width, time)``."""
@@ -131,10 +130,9 @@ class AttentionLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """``(batch, clips, units)`` to the same; ``mask`` (batch, 1, 1, clips) is true for what is attended to."""
-        query, key, value = self.project(self.before_attention(x)).unflatten(2, (3, self.heads, -1)).unbind(dim=2)
-        attended = nn.functional.scaled_dot_product_attention(
-            *(each.transpose(1, 2) for each in (query, key, value)), attn_mask=mask
-        )  # (batch, heads, clips, units / heads)
+        projected = self.project(self.before_attention(x)).unflatten(2, (3, self.heads, -1))
+        query, key, value = projected.permute(2, 0, 3, 1, 4)  # (batch, heads, clips, units / heads) each
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
         dense: torch.Tensor = x + self.dropout(self.dense(self.before_dense(x)))
         return dense
