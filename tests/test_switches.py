@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
-from artistid.settings import split_at_commas
+from artistid.config import config_dir
+from artistid.settings import check, split_at_commas
+from artistid.train import check_settings
 from tests.test_composition import SETTINGS, composed
 from tests.verbs import train
 
@@ -19,10 +23,6 @@ def of_experiment(name: str) -> list[str]:
 
 
 def test_the_ablation_is_each_alone_and_the_best_but_one() -> None:
-    from hydra import compose, initialize_config_dir
-
-    from artistid.config import config_dir
-
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         sweep = compose("train", ["experiment=ablation"], return_hydra_config=True).hydra.sweeper.params.switch
     lists = [tuple(filter(None, each.strip("[]").split(","))) for each in split_at_commas(sweep)]
@@ -33,8 +33,19 @@ def test_the_ablation_is_each_alone_and_the_best_but_one() -> None:
 
 
 def test_each_says_its_own_name() -> None:
-    assert {name: list(composed(f"switch={name}").switch) for name in SWITCHES} == {name: [name] for name in SWITCHES}
+    for path in (config_dir() / "switch").glob("*.yaml"):
+        assert OmegaConf.load(path).switch == {path.stem: True}
     assert {*of_experiment("best"), *of_experiment("best_large")} <= SWITCHES
+
+
+@pytest.mark.parametrize("mixing", [True, False])
+def test_each_can_be_on(mixing: bool) -> None:
+    """All in two lots, since some stand in for one another."""
+    one = {"mixup", "power_mix", "angular_margin", "one_cycle", "clip_norm", "overlap"}
+    other = {"contrastive", "album_adversary", "label_smoothing", "cosine", "bin_norm", "crops"}
+    config = composed(f"switch=[{','.join(sorted(SWITCHES - (other if mixing else one)))}]").copy()
+    check(config, SETTINGS)
+    check_settings(config)
 
 
 def test_they_compose() -> None:

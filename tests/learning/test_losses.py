@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from artistid.data.datamodule import Batch
 from artistid.errors import ArtistidError
-from artistid.learning.auxiliary import AlbumContrast, AlbumAdversary, pairs
+from artistid.learning.auxiliary import AlbumAdversary, AlbumContrast, pairs
 from artistid.learning.losses import AngularMargin
 from artistid.models.crnn import CRNN
 from artistid.models.heads import COSINE_SCALE, CosineHead
