@@ -67,7 +67,7 @@ class AlbumContrast(nn.Module):
         log_probability = similarity - likelihood.logsumexp(dim=1, keepdim=True)
         anchors = positive.any(dim=1)
         if not anchors.any():
-            return vectors.sum() * 0  # a loss that all weights have a gradient of
+            return points.sum() * 0  # of which all weights have a gradient, as several processes want
         per_clip = (log_probability * positive).sum(dim=1)[anchors] / positive.sum(dim=1)[anchors]
         return -per_clip.mean()
 
@@ -113,7 +113,7 @@ class AlbumAdversary(nn.Module):
         own = batch["label"][:, None] == self.artist_of_album  # (batch, albums)
         counted = (batch["album"] >= 0) & (own.sum(dim=1) > 1)
         if not counted.any():
-            return vectors.sum() * 0
+            return self.classify(vectors).sum() * 0
         logits = self.classify(Reversal.apply(vectors[counted], self.reversal))
         return nn.functional.cross_entropy(logits.masked_fill(~own[counted], -torch.inf), batch["album"][counted])
 

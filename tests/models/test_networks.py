@@ -108,6 +108,8 @@ def test_non_local_block_begins_as_nothing_and_relates_all_layers() -> None:
                 for layer, key, value in zip(layers, block.keys, block.values, strict=True)
             )
             assert found[clip, group].item() == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ArtistidError, match="at most 16 layers"):
+        NonLocalBlock([8] * 17)
     bell = NonLocalBlock([6, 8], groups=2).smoothing
     assert bell.sum().item() == pytest.approx(1)
     assert (bell[1, 1] / bell[1, 0]).item() == pytest.approx(np.exp(0.5), rel=1e-4)
