@@ -111,6 +111,14 @@ def data_name(config: DictConfig) -> str:
     return f"{config.data.name}-unknown{n_unknown}" if n_unknown else str(config.data.name)
 
 
+def check_switches(config: DictConfig) -> None:
+    """Raises ArtistidError for switches of which one would undo another: each says which setting it is about."""
+    switches: dict[str, str] = config.get("switch") or {}
+    for about in set(switches.values()):
+        if len(names := [name for name, setting in switches.items() if setting == about]) > 1:
+            raise ArtistidError(f"switch=[{','.join(names)}]: expected one of them, since all are about {about}")
+
+
 def system_name(config: DictConfig) -> str:
     """The model's name, and the switches that are on."""
     return "+".join([config.model.name, *(config.get("switch") or {})])

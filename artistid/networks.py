@@ -103,10 +103,9 @@ def networks(config: DictConfig) -> None:
     Raises:
         ArtistidError: a file that has no table of networks.
     """
-    found = NetworkSizes(tuple(sizes(config.artists)))
     if not config.out:
         with closing(RecordWriter(config.format, LAYOUT, sys.stdout, single=True)) as writer:
-            writer.write(found)
+            writer.write(NetworkSizes(tuple(sizes(config.artists))))
         return
     path = expanded(config.out)
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -114,6 +113,7 @@ def networks(config: DictConfig) -> None:
         raise ArtistidError(
             f"out={config.out}: expected a file with the lines <!-- networks --> and <!-- /networks -->"
         )
+    found = NetworkSizes(tuple(sizes(config.artists)))
     write_text(path, TABLE.sub(lambda _: found.markdown(), text))
     say(f"{config.out}: {len(found.networks)} networks")
 

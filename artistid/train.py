@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from artistid.config import build, in_sweep, plain
+from artistid.config import build, check_switches, in_sweep, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leakage, check_policy, find_leakage
@@ -124,6 +124,7 @@ def check_settings(config: DictConfig) -> None:
     if not config.init_from:
         with open_dict(config):
             del config.init_from, config.fine_tuning
+    check_switches(config)
     find_vote(config.vote, trusted(config))
     check_policy(config.split.duplicates)
     for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):

@@ -75,7 +75,8 @@ def command(corpus: Path) -> list[str]:
         ("augment=[mixup,spec_augment]", "scheduler=one_cycle", "optimizer=adamw", "callbacks=ema", "loss=focal"),
         (
             *("scheduler=reduce_on_plateau", "scheduler.patience=0", "+scheduler.threshold=0.5", "callbacks=swa"),
-            *("sampler=across_albums", "auxiliary=[contrastive,album_adversary]", "augment=[gain,equaliser]"),
+            *("sampler=across_albums", "auxiliary=[contrastive,album_adversary]", "split=song"),
+            "augment=[gain,equaliser]",
         ),
     ],
 )
