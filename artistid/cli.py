@@ -51,6 +51,7 @@ VERBS: Mapping[str, str] = {
     "app": "the page is closed, and nothing of its visitors is kept",
     "doctor": "nothing is written",
     "benchmark": "the files it measures on are kept, no measurement is",
+    "networks": "nothing is written",
     "choose": "of the lists, each is written whole or not at all",
 }
 

@@ -86,5 +86,13 @@ def _times(factor: float, value: Any) -> Any:
     return factor * value if isinstance(value, int | float) else value
 
 
+def check_switches(config: DictConfig) -> None:
+    """Raises ArtistidError for switches of which one would undo another: each says which setting it is about."""
+    switches: dict[str, str] = config.get("switch") or {}
+    for about in set(switches.values()):
+        if len(names := [name for name, setting in switches.items() if setting == about]) > 1:
+            raise ArtistidError(f"switch=[{','.join(names)}]: expected one of them, since all are about {about}")
+
+
 for _resolver in (_basename, _stem, _folder_with, _when, _times, origin, run_name):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

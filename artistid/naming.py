@@ -40,7 +40,7 @@ WITHOUT_EFFECT = (
 # What a run's name begins with: the names of these choices.
 NAMED_GROUPS = ("data", "split", "clip", "model")
 # Settings that have a place of their own in the name, or say where the music lies and not which it is.
-NAMED_SETTINGS = (*NAMED_GROUPS, "seed", "split.fold", "init_from", "data.root")
+NAMED_SETTINGS = (*NAMED_GROUPS, "switch", "seed", "split.fold", "init_from", "data.root")
 REFERENCES = re.compile(r"\$\{(\.?[\w.]+)\}")
 
 MOST_BYTES = 150  # of one folder's name; file systems take 255, and other names are made of this one
@@ -66,9 +66,14 @@ def data_name(config: DictConfig) -> str:
     return f"{config.data.name}-unknown{n_unknown}" if n_unknown else str(config.data.name)
 
 
+def system_name(config: DictConfig) -> str:
+    """The model's name, and the switches that are on."""
+    return "+".join([config.model.name, *(config.get("switch") or {})])
+
+
 def condition_name(config: DictConfig) -> str:
     """What the trials of a run have in common, as a path."""
-    condition = f"{config.split.name}-{config.clip.name}-{config.model.name}"
+    condition = f"{config.split.name}-{config.clip.name}-{system_name(config)}"
     if config.get("init_from"):
         condition += f"-from-{origin(config.init_from)}"
     if given := variant(config):
@@ -82,7 +87,7 @@ def condition_of(config: DictConfig) -> dict[str, Any]:
     Other settings that the command line gave are its ``variant``, see :func:`variant`.
     """
     condition = {name: config[name].name for name in NAMED_GROUPS}
-    condition["data"] = data_name(config)
+    condition |= {"data": data_name(config), "model": system_name(config)}
     if config.get("init_from"):
         condition["init_from"] = origin(config.init_from)
     if given := variant(config):

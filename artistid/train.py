@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from artistid.config import build, plain
+from artistid.config import build, check_switches, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import check_policy, find_leakage
@@ -82,7 +82,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         split.check(catalog)
     clip_spec = build(config.clip, "clip")
     subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
-    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size, config.seed)
+    sampler = build(config.sampler, "sampler") if config.get("sampler") else None
+    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size, config.seed, sampler)
     system = system_of(config)(config, data, split)
     levels = levels_of(clip_spec.whole_songs)
     if resume:
@@ -141,6 +142,7 @@ def check_settings(config: DictConfig) -> None:
     if not config.init_from:
         with open_dict(config):
             del config.init_from, config.fine_tuning
+    check_switches(config)
     find_vote(config.vote, trusted(config))
     check_policy(config.split.duplicates)
     for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):

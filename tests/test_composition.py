@@ -12,12 +12,13 @@ from omegaconf import DictConfig
 from artistid.config import build, config_dir
 from artistid.errors import ArtistidError
 from artistid.learning.system import system_of
+from artistid.old_names import NETWORK_SYSTEM
 from artistid.settings import Settings, check
 from artistid.train import check_settings, split_rule
 
 SETTINGS = Settings("train", [config_dir()])
 MODELS, CLIPS, SPLITS = (SETTINGS.choices(group) for group in ("model", "clip", "split"))
-LEARNING = ("augment", "loss", "optimizer", "scheduler", "callbacks")
+ALONE, TOGETHER = ("loss", "optimizer", "sampler", "scheduler"), ("augment", "auxiliary", "callbacks")
 # Systems that describe whole songs, and name songs only.
 OF_SONGS = ("mandel_svm", "mandel_svm_mahalanobis")
 
@@ -32,7 +33,9 @@ def composed(*overrides: str) -> DictConfig:
 def test_each_model_with_each_clip_and_split(model: str) -> None:
     """What makes no sense is refused in a sentence that names the clips; all else is made."""
     names = set()
-    for clip, split in product(CLIPS, SPLITS):
+    is_network = composed(f"model={model}").model.system == NETWORK_SYSTEM
+    clips = ("3s", "song") if is_network and model != "crnn" else CLIPS
+    for clip, split in product(clips, SPLITS):
         config = composed(f"model={model}").copy()
         config.clip = composed(f"clip={clip}").clip
         config.split = composed(f"split={split}").split
@@ -41,19 +44,22 @@ def test_each_model_with_each_clip_and_split(model: str) -> None:
         if split != SPLITS[0]:  # of which no system knows anything before there are songs
             continue
         features, spec = build(config.features, "features"), build(config.clip, "clip")
-        if (model == "crnn" and clip == "song") or (model in OF_SONGS and clip != "song"):
+        if (is_network and clip == "song") or (model in OF_SONGS and clip != "song"):
             with pytest.raises(ArtistidError, match=f"clip={clip}"):
                 system_of(config).check_settings(config, features, spec)
         else:
             system_of(config).check_settings(config, features, spec)
-    assert len(names) == len(CLIPS) * len(SPLITS)
+    assert len(names) == len(clips) * len(SPLITS)
 
 
 @pytest.mark.parametrize(
-    ("group", "choice"), [(group, choice) for group in LEARNING for choice in SETTINGS.choices(group)]
+    ("group", "choice"),
+    [(group, choice) for group in ALONE for choice in SETTINGS.choices(group)]
+    + [(group, f"[{','.join(SETTINGS.choices(group))}]") for group in TOGETHER],
 )
 def test_each_choice_of_learning(group: str, choice: str) -> None:
-    config = composed(f"{group}={choice}").copy()
+    needed = ("+model.network.head=cosine",) if choice == "angular_margin" else ()
+    config = composed(f"{group}={choice}", *needed).copy()
     check(config, SETTINGS)
     check_settings(config)
 

@@ -249,7 +249,9 @@ class TestSource:
 
 ALL_DOORS = (
     "+augment.mine={_target_: mine.Augment}",
-    "augment=mixup",
+    "augment=gain",
+    "+auxiliary.mine={_target_: mine.Auxiliary}",
+    "+sampler={_target_: mine.sampler, _partial_: true}",
     "loss._target_=mine.Loss",
     "~loss.label_smoothing",
     "+scheduler={_target_: mine.scheduler}",
@@ -267,11 +269,13 @@ class TestAllDoorsAtOnce:
         run_verb("train", *of_data(corpus), *ALL_DOORS, "run_dir=doors", "trust=[mine]")
         return workshop / "doors"
 
-    def test_a_loss_a_scheduler_and_a_callback(self, run: Path) -> None:
+    def test_losses_a_scheduler_and_a_callback(self, run: Path) -> None:
         curves = pd.read_csv(run / "metrics.csv").dropna(subset="train/loss")
         assert curves["train/lr"].tolist() == pytest.approx([1e-4, 5e-5, 2.5e-5])
         assert (curves["train/weights"] > 0).all()
-        assert (curves["train/loss"] <= 2).all(), "squared distances of probabilities are at most 2"
+        distances = curves["train/loss"] - curves["train/mine"]
+        assert (distances <= 2).all(), "squared distances of probabilities are at most 2"
+        assert (curves["train/mine"] > 0).all()
 
     def test_a_metric_that_is_monitored(self, run: Path) -> None:
         curves = pd.read_csv(run / "metrics.csv")

@@ -36,6 +36,7 @@ VERBS = {
     "doctor": (),
     "app": ("checkpoint=best.ckpt", "port=0"),
     "choose": ("table=music",),
+    "networks": (),
 }
 
 

@@ -24,7 +24,7 @@ from artistid.settings import Settings, check, composing, literal, typed
 
 VERBS = (
     *("app", "benchmark", "choose", "doctor", "embed", "evaluate", "export"),
-    *("predict", "prepare", "report", "similar", "train"),
+    *("networks", "predict", "prepare", "report", "similar", "train"),
 )
 CHOICES = {
     "train": (
@@ -34,10 +34,12 @@ CHOICES = {
             "data=library",
             "logger=tensorboard",
             "split=jackknife",
-            "augment=[mixup,spec_augment]",
+            "augment=[equaliser,gain,mixup,power_mix,spec_augment,low_pass,compression,pitch_shift,time_stretch]",
             "scheduler=one_cycle",
         ),
         ("data=csv", "model=statistics_svm", "split=file"),
+        ("data=csv", "model=ecapa", "auxiliary=[contrastive,album_adversary]", "sampler=across_albums"),
+        ("data=folder", "model=song_transformer"),
         ("data=fma", "model=mandel_gmm"),
         ("data=mtg_jamendo", "model=random_labels", "split=canonical"),
         ("data=artist20", "clip=song", "model=ellis_gaussian"),
@@ -50,7 +52,7 @@ WRONG = (
     *("two", "-1", "0", "1", "0.5", "nan", "inf", "1e400", "null", "true"),
     *("[a,1]", "{a: 1}", "", "'${nothing}'", "~"),
 )
-LEARNING = ("augment", "loss", "optimizer", "scheduler", "monitor", "metrics")
+LEARNING = ("augment", "auxiliary", "loss", "optimizer", "sampler", "scheduler", "monitor", "metrics")
 BUILT = ("trainer", *LEARNING, "model", "features", "clip", "split", "data")  # as far as no song is needed
 SAMPLED, SAMPLED_SLOWLY = 60, 800
 

@@ -99,7 +99,7 @@ class Step:
     ) -> None:
         self.variant, self.clips, self.device = variant, clips, device
         torch.manual_seed(config.seed)
-        network: nn.Module = instantiate(config.model.network, n_artists=int(clips.label.max()) + 1)
+        network: nn.Module = instantiate(config.model.network, n_artists=int(clips.known["label"].max()) + 1)
         if exact:
             for module in network.modules():
                 if isinstance(module, nn.Dropout):
@@ -224,7 +224,7 @@ def _name(batch_size: int, variant: Variant) -> str:
 def _clips(data: ClipData, variant: Variant, device: torch.device) -> ClipDataset:
     """The training clips, on the device or in the store."""
     if not variant.kept:
-        return ClipDataset(data.store, data.clips["train"])
+        return ClipDataset(data.store, data.clips["train"], data.subsets["train"])
     clips = data.datasets["train"]
     clips.cache_on_device(device)
     return clips

@@ -37,6 +37,8 @@ class Track:
         duration_s: seconds of decoded audio; None until the track has been prepared.
         sha1: SHA-1 of the decoded samples, so that a copy with other tags counts as the same recording; None until
             prepared.
+        production: what its sound may share with other artists' tracks, where the source knows it: the year, the
+            studio, the producer.
     """
 
     track_id: str
@@ -46,6 +48,7 @@ class Track:
     path: Path
     duration_s: float | None = None
     sha1: str | None = None
+    production: str = ""
 
     @property
     def album_key(self) -> tuple[str, str]:
@@ -57,6 +60,7 @@ class Track:
 
 
 TRACK_COLUMNS = tuple(field.name for field in fields(Track))
+ADDED_COLUMNS = ("production",)  # that catalogs of earlier versions lack
 HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes, as in a file's name
 
 
@@ -188,7 +192,7 @@ class Catalog(Sequence[Track]):
             ArtistidError: no such file, columns missing, a duration that is not a number, or a track that appears
                 twice.
         """
-        rows = read_rows(path, TRACK_COLUMNS, "catalog")
+        rows = read_rows(path, [name for name in TRACK_COLUMNS if name not in ADDED_COLUMNS], "catalog")
         try:
             return cls(
                 Track(
@@ -196,6 +200,7 @@ class Catalog(Sequence[Track]):
                     path=Path(row["path"]),
                     duration_s=float(row["duration_s"]) if row["duration_s"] else None,
                     sha1=row["sha1"] or None,
+                    production=row.get("production", ""),
                 )
                 for row in rows
             )

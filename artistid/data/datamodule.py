@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
 
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artistid.data.catalog import Catalog
 from artistid.data.clips import Clips, ClipSpec, index_clips
@@ -25,19 +25,36 @@ PREFETCHERS = 2  # worker processes that read ahead of a GPU
 
 
 class Batch(TypedDict):
-    """What a network is given.
+    """What a network, and what it learns by, is given.
 
     Keys:
         features: ``(batch, width, time)`` float16, such as log-mel in dB.
         label: ``(batch,)`` int64.
         clip: ``(batch,)`` int64, row of the clip in its subset's :class:`Clips`.
         song: ``(batch,)`` int64, index of its track there.
+        album: ``(batch,)`` int64, index of its track's album among the subset's, :func:`albums_of`; -1 where it has
+            none.
+        production: ``(batch,)`` int64, index of what its sound may share with other artists', such as the year; -1
+            where that is not known.
     """
 
     features: torch.Tensor
     label: torch.Tensor
     clip: torch.Tensor
     song: torch.Tensor
+    album: torch.Tensor
+    production: torch.Tensor
+
+
+def albums_of(catalog: Catalog) -> list[tuple[str, str]]:
+    """The albums of a catalog, sorted, as :attr:`artistid.data.catalog.Track.album_key`."""
+    return sorted({track.album_key for track in catalog if track.album})
+
+
+def _indices(keys: Sequence[Any], among: Sequence[Any]) -> torch.Tensor:
+    """The place ``(tracks,)`` of each key among some; -1 of one that is not there."""
+    place = {key: index for index, key in enumerate(among)}
+    return torch.tensor([place.get(key, -1) for key in keys], dtype=torch.int64)
 
 
 class ClipDataset(Dataset[Batch]):
@@ -45,13 +62,27 @@ class ClipDataset(Dataset[Batch]):
 
     Batches are slices of the store's memory map, until :meth:`cache_on_device` copies all clips to a device; they are
     then gathered there, by index.
+
+    Args:
+        store: holds the tracks.
+        clips: of the tracks.
+        tracks: of the subset, in the order of ``clips.track_ids``.
+
+    Attributes:
+        known: of each clip, what a batch says of it: label, song, album and production, each ``(clips,)``.
     """
 
-    def __init__(self, store: Store, clips: Clips) -> None:
+    def __init__(self, store: Store, clips: Clips, tracks: Catalog) -> None:
         self.array = store.array
         self.clips = clips
-        self.label = torch.from_numpy(clips.label)
-        self.song = torch.from_numpy(clips.track)
+        song = torch.from_numpy(clips.track)
+        productions = sorted({track.production for track in tracks} - {""})
+        self.known = {
+            "label": torch.from_numpy(clips.label),
+            "song": song,
+            "album": _indices([track.album_key for track in tracks], albums_of(tracks))[song],
+            "production": _indices([track.production for track in tracks], productions)[song],
+        }
         self.kept: torch.Tensor | None = None  # on a device: all clips (clips, width, time) float16
 
     def __len__(self) -> int:
@@ -71,7 +102,8 @@ class ClipDataset(Dataset[Batch]):
         else:
             clip = clip.to(self.kept.device)
             features = self._gather(self.kept, clip)
-        return Batch(features=features, label=self.label[clip], clip=clip, song=self.song[clip])
+        label, song, album, production = (each[clip] for each in self.known.values())
+        return Batch(features=features, label=label, clip=clip, song=song, album=album, production=production)
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
@@ -92,7 +124,7 @@ class ClipDataset(Dataset[Batch]):
         """Called before the batches of an epoch are asked for."""
 
     def _keep(self, kept: torch.Tensor) -> None:
-        self.kept, self.label, self.song = kept, self.label.to(kept.device), self.song.to(kept.device)
+        self.kept, self.known = kept, {name: each.to(kept.device) for name, each in self.known.items()}
 
     def _gather(self, kept: torch.Tensor, clip: torch.Tensor) -> torch.Tensor:
         """Clips ``(batch, width, time)`` of those on a device, by their rows there."""
@@ -115,7 +147,7 @@ class RandomCrops(ClipDataset):
     processes read ahead, which see them in shared memory. On a device lie whole tracks.
 
     Args:
-        store: holds the tracks.
+        store, tracks: see :class:`ClipDataset`.
         clips: that tile them.
         seed: of the draws.
 
@@ -123,12 +155,12 @@ class RandomCrops(ClipDataset):
         epochs: that have begun.
     """
 
-    def __init__(self, store: Store, clips: Clips, seed: int) -> None:
+    def __init__(self, store: Store, clips: Clips, tracks: Catalog, seed: int) -> None:
         assert clips.rows is not None, "whole songs have no crops"
         entries = [store.entries[track_id] for track_id in clips.track_ids]
         start, n_rows = (np.array([getattr(each, name) for each in entries], np.int64) for name in ("start", "frames"))
         length = np.minimum(n_rows, clips.rows)
-        super().__init__(store, replace(clips, start=start[clips.track], length=length[clips.track]))
+        super().__init__(store, replace(clips, start=start[clips.track], length=length[clips.track]), tracks)
         self.n_rows = n_rows
         self.choices = (n_rows - length + 1)[clips.track]  # of a beginning
         self.seed = seed
@@ -197,6 +229,8 @@ class ClipData(L.LightningDataModule):
         clip_spec: how tracks are cut; those of validation and test are tiled, whatever it says of training.
         batch_size: clips.
         seed: draws where random crops begin.
+        sampler: makes the order of the training clips of ``artist`` and ``album`` ``(clips,)``, see :mod:`.sampling`;
+            None: they are shuffled.
 
     Raises:
         ArtistidError: an artist that is not among ``artists``.
@@ -210,6 +244,7 @@ class ClipData(L.LightningDataModule):
         clip_spec: ClipSpec,
         batch_size: int,
         seed: int = 0,
+        sampler: Callable[..., Sampler[int]] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -219,6 +254,7 @@ class ClipData(L.LightningDataModule):
         self.clip_spec = clip_spec
         self.artists = tuple(artists)
         self.batch_size = batch_size
+        self.sampler = sampler
         for subset, catalog in subsets.items():
             if unknown := sorted(set(catalog.artists) - set(artists)):
                 raise ArtistidError(
@@ -231,9 +267,11 @@ class ClipData(L.LightningDataModule):
             )
             for subset, catalog in subsets.items()
         }
-        self.datasets = {subset: ClipDataset(store, clips) for subset, clips in self.clips.items()}
+        self.datasets = {
+            subset: ClipDataset(store, clips, self.subsets[subset]) for subset, clips in self.clips.items()
+        }
         if clip_spec.crop == "random" and "train" in self.clips:
-            self.datasets["train"] = RandomCrops(store, self.clips["train"], seed)
+            self.datasets["train"] = RandomCrops(store, self.clips["train"], subsets["train"], seed)
         self.prefetching = False
         for subset, clips in self.clips.items():
             self._report(subset, clips)
@@ -258,14 +296,18 @@ class ClipData(L.LightningDataModule):
         return self.loader("test")
 
     def loader(self, subset: str, shuffle: bool = False) -> DataLoader[Batch]:
-        """Batches of a subset, in order or shuffled."""
+        """Batches of a subset, in order or, for training, shuffled."""
         # No worker processes unless a GPU waits for the batches: one is a few slices of mapped memory, sooner read than
         # sent between processes.
         workers = PREFETCHERS if self.prefetching else 0
+        dataset, sampler = self.datasets[subset], None
+        if shuffle and self.sampler:
+            sampler = self.sampler(artist=dataset.known["label"].cpu(), album=dataset.known["album"].cpu())
         return ClipLoader(
-            self.datasets[subset],
+            dataset,
             self.batch_size,
-            shuffle=shuffle,
+            shuffle=shuffle and sampler is None,
+            sampler=sampler,
             collate_fn=_as_it_is,
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -12,7 +12,9 @@ from torch import nn
 from artistid.data.datamodule import Batch
 from artistid.errors import ArtistidError
 from artistid.learning.acceleration import prepare_network
+from artistid.learning.auxiliary import Auxiliaries
 from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_network
+from artistid.models.embedding import EmbeddingNetwork
 from artistid.settings import first_line
 from artistid.trust import Trust
 
@@ -38,6 +40,7 @@ class ArtistClassifier(L.LightningModule):
         loss: of logits ``(batch, artists)``, and labels ``(batch,)`` or targets ``(batch, artists)``; None:
             cross-entropy.
         augment: what is done to a batch before; see :mod:`artistid.learning.augmentation`.
+        auxiliaries: what is added to the loss; see :mod:`artistid.learning.auxiliary`.
         batch_norm_warm_up: see :meth:`on_train_batch_start`.
         memory_format: of :data:`artistid.learning.acceleration.MEMORY_FORMATS`.
         network: None: as the specification builds it, with fresh weights.
@@ -49,6 +52,7 @@ class ArtistClassifier(L.LightningModule):
         optimizer: OptimizerFactory | None = None,
         loss: nn.Module | None = None,
         augment: nn.Module | None = None,
+        auxiliaries: Auxiliaries | None = None,
         batch_norm_warm_up: bool = True,
         memory_format: str = "channels_last",
         network: nn.Module | None = None,
@@ -58,6 +62,7 @@ class ArtistClassifier(L.LightningModule):
         self.optimizer = optimizer
         self.loss = loss or nn.CrossEntropyLoss()
         self.augment = augment
+        self.auxiliaries = auxiliaries
         self.network = prepare_network(network or specification.build(), memory_format)
         norms = (module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
         self._warming_up = {norm: norm.momentum for norm in norms if norm.momentum} if batch_norm_warm_up else {}
@@ -96,17 +101,23 @@ class ArtistClassifier(L.LightningModule):
         features, target = batch["features"], batch["label"]
         if self.augment is not None:
             features, target = self.augment(features.float(), target)
-        loss = self.loss(self(features), target)
-        self.log(
-            "train/loss",
-            loss,
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch["label"]),
-            prog_bar=True,
-            sync_dist=True,
-        )
+        if self.auxiliaries is None:
+            loss = self.loss(self(features), target)
+        else:
+            network = cast(EmbeddingNetwork, self.network)
+            vectors = network.bottleneck(features.float())
+            logits = getattr(network, "head", network.classify)(vectors).float()
+            parts = self.auxiliaries(vectors.float(), batch)
+            loss = self.loss(logits, target) + sum(parts.values())
+            self._log_mean({f"train/{name}": part for name, part in parts.items()}, batch)
+        self._log_mean({"train/loss": loss}, batch, prog_bar=True)
         return loss
+
+    def _log_mean(self, values: dict[str, torch.Tensor], batch: Batch, prog_bar: bool = False) -> None:
+        """Log the mean over the clips of an epoch."""
+        self.log_dict(
+            values, on_step=False, on_epoch=True, batch_size=len(batch["label"]), prog_bar=prog_bar, sync_dist=True
+        )
 
     def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         return self(batch["features"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from artistid.errors import ArtistidError
+from artistid.models.heads import COSINE_SCALE, CosineHead
 
 
 class FocalLoss(nn.Module):
@@ -27,3 +30,43 @@ class FocalLoss(nn.Module):
         log_probability = logits.log_softmax(dim=1)
         weight = (1 - log_probability.exp()) ** self.gamma
         return -(target * weight * log_probability).sum(dim=1).mean()
+
+
+class AngularMargin(nn.Module):
+    """Additive angular margin (Deng et al., "ArcFace", CVPR 2019): a clip is to be nearer its artist by an angle.
+
+    Cross-entropy of the logits of a :class:`artistid.models.heads.CosineHead`, in which the angle between a clip and
+    its own artist counts as larger by the margin. Beyond a half turn, where cosines rise again, the logit goes on to
+    fall by a straight line. Of mixed clips, it is the mean over their artists by their shares.
+
+    Args:
+        margin: radians.
+    """
+
+    def __init__(self, margin: float = 0.2) -> None:
+        super().__init__()
+        if not 0 <= margin < math.pi / 2:
+            raise ArtistidError(f"loss.margin={margin}: expected a number from 0 to less than {math.pi / 2:.2f}")
+        self.margin = margin
+
+    def check_network(self, network: nn.Module) -> None:
+        """Raises ArtistidError for a network whose logits are no cosines."""
+        if not isinstance(getattr(network, "classify", None), CosineHead):
+            raise ArtistidError(
+                f"loss: AngularMargin is for cosines, and {type(network).__name__} gives others: expected "
+                "++model.network.head=cosine"
+            )
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if target.dim() == 1:
+            target = nn.functional.one_hot(target, logits.shape[1])
+        cosine = (logits / COSINE_SCALE).clamp(-1, 1)
+        sine = (1 - cosine.square()).clamp(min=1e-12).sqrt()  # its root has no slope at 0
+        farther = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
+        beyond = cosine < -math.cos(self.margin)
+        farther = torch.where(beyond, cosine - self.margin * math.sin(self.margin), farther)
+        own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+        # Of each artist as if the clip were theirs: (batch, theirs, artists).
+        as_if = torch.where(own, COSINE_SCALE * farther[:, :, None], logits[:, None, :])
+        log_probability = as_if.log_softmax(dim=2).diagonal(dim1=1, dim2=2)
+        return -(target * log_probability).sum(dim=1).mean()

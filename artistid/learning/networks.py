@@ -19,7 +19,7 @@ from torch import nn
 
 from artistid.config import build, plain
 from artistid.data.clips import ClipSpec
-from artistid.data.datamodule import ClipData
+from artistid.data.datamodule import ClipData, albums_of
 from artistid.data.features import Features
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
@@ -37,6 +37,7 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.archive import load_archive, readable
 from artistid.learning.augmentation import Augmentations
+from artistid.learning.auxiliary import Auxiliaries
 from artistid.learning.callbacks import SongVote, ValidatedEnd
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
@@ -52,6 +53,7 @@ from artistid.learning.specification import (
 )
 from artistid.learning.system import BEST, CHECKPOINTS, LAST
 from artistid.learning.trainer import check_trainer, make_trainer, sentences
+from artistid.models.embedding import EmbeddingNetwork
 from artistid.settings import first_line
 from artistid.trust import Trust, check_plain, trusted
 
@@ -69,8 +71,8 @@ class NetworkSystem:
     """A network that learns to name artists.
 
     Args:
-        config: ``model``, ``augment``, ``loss``, ``optimizer``, ``scheduler``, ``callbacks``, ``trainer`` and the other
-            settings of ``train``.
+        config: ``model``, ``augment``, ``loss``, ``auxiliary``, ``optimizer``, ``scheduler``, ``callbacks``,
+            ``trainer`` and the other settings of ``train``.
         data: the clips of all subsets.
         split: that the subsets are of.
 
@@ -96,7 +98,7 @@ class NetworkSystem:
         self.patience = config.early_stopping.patience
         self.monitor: str = config.monitor
         self.metrics = find_metrics(config.metrics)
-        self.callbacks = named_parts(config, "callbacks", Callback)
+        self.callbacks = list(named_parts(config, "callbacks", Callback).values())
         self.scheduler: dict[str, Any] = plain(config)["scheduler"] if config.get("scheduler") else {}
         pretrained = Pretrained.of(config) if config.get("init_from") else None
         self.specification = Specification(
@@ -116,14 +118,19 @@ class NetworkSystem:
         check_plain(self.specification.plain(), KEPT)
         self.specification.check()
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
-        augmentations = named_parts(config, "augment", nn.Module)
+        features = data.store.features
+        augmentations = named_parts(config, "augment", nn.Module).values()
+        network = self.specification.build()  # before all that may draw as well: a seed's weights are always the same
+        artist_of_album = [data.artists.index(artist) for artist, _ in albums_of(data.subsets["train"])]
         self.classifier = ArtistClassifier(
             self.specification,
             build(optimizer_for(config, self.precision), "optimizer"),
             build(config.loss, "loss"),
-            Augmentations(augmentations, len(data.artists)) if augmentations else None,
+            Augmentations(augmentations, len(data.artists), features) if augmentations else None,
+            make_auxiliaries(config, features, data.clip_spec, artist_of_album),
             config.batch_norm_warm_up,
             self.memory_format,
+            network,
         )
         self.thawing: Thawing | None = None
         self.begun_with: dict[str, Any] = {}
@@ -153,11 +160,9 @@ class NetworkSystem:
         set_up()
         check_trainer(plain(config.trainer))
         make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
-        check_learning(config)
-        described = with_width(plain(config.model.network), features)
-        with torch.device("meta"):
-            network: nn.Module = build(described, "model.network", n_artists=2)
+        network = without_memory(config, features)
         check_takes(network, config.model.name, features, clip_spec)
+        check_learning(config, features, clip_spec, network)
 
     @classmethod
     def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
@@ -245,10 +250,10 @@ class NetworkSystem:
 
 def check_takes(network: nn.Module, name: str, features: Features, clip_spec: ClipSpec) -> None:
     """Raises ArtistidError unless a network without memory (on torch's device ``meta``) can be given such clips."""
-    shape = (2, features.width, clip_spec.rows(features) or 1)
+    shape = shape_of(features, clip_spec)
     try:
         with torch.no_grad():
-            network.eval()(torch.empty(shape, device="meta"))
+            network(torch.empty(shape, device="meta"))
     except NotImplementedError:  # an operation that knows no meta: it is seen when it is trained
         return
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -274,17 +279,67 @@ def optimizer_for(config: DictConfig, precision: str) -> dict[str, Any]:
     return {**settings, "fused": False} if clipped and settings.get("fused") else settings
 
 
-def named_parts(config: DictConfig, group: str, kind: type) -> list[Any]:
-    """What a group of the configuration has by name, in its order; raises ArtistidError for what is no ``kind``."""
-    parts = {name: build(settings, f"{group}.{name}") for name, settings in (config.get(group) or {}).items()}
+def without_memory(config: DictConfig, features: Features, n_artists: int = 2) -> nn.Module:
+    """The network on torch's device ``meta``, in evaluation mode; raises ArtistidError where it can't be made."""
+    described = with_width(plain(config.model.network), features)
+    with torch.device("meta"):
+        network: nn.Module = build(described, "model.network", n_artists=n_artists)
+    return network.eval()
+
+
+def named_parts(config: DictConfig, group: str, kind: type, **arguments: Any) -> dict[str, Any]:
+    """What a group of the configuration has by name, in its order; raises ArtistidError for what is no ``kind``.
+
+    Args:
+        config, group: the group's settings are ``config.group``.
+        kind: that all are to be of.
+        arguments: that they are made with beside their settings.
+    """
+    settings = config.get(group) or {}
+    parts = {name: build(described, f"{group}.{name}", **arguments) for name, described in settings.items()}
     for name, part in parts.items():
         if not isinstance(part, kind):
             raise ArtistidError(f"{group}.{name} is a {type(part).__name__}, expected a {kind.__name__}")
-    return list(parts.values())
+    return parts
 
 
-def check_learning(config: DictConfig) -> None:
-    """Raises ArtistidError for augmentations, a loss, a scheduler, callbacks or a metric that training cannot use."""
+def make_auxiliaries(
+    config: DictConfig, features: Features, clip_spec: ClipSpec, artist_of_album: Sequence[int]
+) -> Auxiliaries | None:
+    """The auxiliary losses of ``config.auxiliary``; None where there are none.
+
+    Args:
+        config: of the run.
+        features, clip_spec: that the network is given.
+        artist_of_album: label of each training album.
+
+    Raises:
+        ArtistidError: settings of which none can be made, or a network without a bottleneck.
+    """
+    if not config.get("auxiliary"):
+        return None
+    network = without_memory(config, features)
+    if not isinstance(network, EmbeddingNetwork):
+        raise ArtistidError(f"auxiliary: {type(network).__name__} has no bottleneck, whose vectors these losses are of")
+    with torch.no_grad():
+        units = network.bottleneck(torch.empty(shape_of(features, clip_spec), device="meta")).shape[1]
+    albums = torch.tensor(artist_of_album, dtype=torch.int64)
+    return Auxiliaries(named_parts(config, "auxiliary", nn.Module, units=units, artist_of_album=albums))
+
+
+def shape_of(features: Features, clip_spec: ClipSpec) -> tuple[int, int, int]:
+    """That of a batch of two clips."""
+    return 2, features.width, clip_spec.rows(features) or 1
+
+
+def check_learning(config: DictConfig, features: Features, clip_spec: ClipSpec, network: nn.Module) -> None:
+    """Raises ArtistidError for augmentations, losses, a scheduler, callbacks or a metric that training cannot use.
+
+    Args:
+        config: of the run.
+        features, clip_spec: that the network is given.
+        network: without memory.
+    """
     known = ["val/loss", *(f"val/{level}/{name}" for level in LEVELS for name in find_metrics(config.metrics))]
     require_choice("monitor", config.monitor, known)
     if config.get("scheduler"):
@@ -295,17 +350,21 @@ def check_learning(config: DictConfig) -> None:
             )
         check_scheduler(plain(config)["scheduler"], config.monitor)
     named_parts(config, "callbacks", Callback)
-    augment = Augmentations(named_parts(config, "augment", nn.Module), 2)
+    augment = Augmentations(named_parts(config, "augment", nn.Module).values(), 2, features)
     loss = build(config.loss, "loss")
+    if hasattr(loss, "check_network"):
+        loss.check_network(network)
     label = torch.tensor([0, 1])
     try:
         loss(torch.zeros(2, 2), label)
     except Exception as error:  # one of any package may be named
         raise ArtistidError(f"loss.*: {first_line(error)}") from error
     try:
-        augment(torch.zeros(2, 128, 32), label)
+        augment(torch.zeros(shape_of(features, clip_spec)), label)
     except Exception as error:
         raise ArtistidError(f"augment.*: {first_line(error)}") from error
+    if make_auxiliaries(config, features, clip_spec, [0, 0, 1]) and augment.mixes:
+        raise ArtistidError("auxiliary losses are of clips of one artist each, and augment=… mixes several into one")
 
 
 def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:

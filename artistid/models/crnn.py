@@ -6,21 +6,22 @@ An adaptation to artists of Choi et al., "Convolutional recurrent neural network
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from artistid.errors import ArtistidError
-
-# The paper's network was made with Keras, and its defaults are part of it.
-BATCH_NORM_EPS = 1e-3
-BATCH_NORM_MOMENTUM = 0.01  # Keras counts it from the other end: 0.99
+from artistid.models.embedding import ClipNetwork
+from artistid.models.heads import make_head
+from artistid.models.normalisation import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, make_normalisation
 
 FILTERS = (64, 128, 128, 128)
-POOLS = ((2, 2), (4, 2), (4, 2), (4, 2))  # mel x time: 128 mel bins become 1, time is divided by 16
-SHORTEST = 16  # frames
+MEL_POOLS = (2, 4, 4, 4)  # 128 mel bins become 1
 
 
-class CRNN(nn.Module):
+class CRNN(ClipNetwork):
     """Four convolutional blocks over mel and time, two GRUs over time, and a linear layer to the artists.
 
     393,364 trainable parameters for 20 artists.
@@ -31,6 +32,11 @@ class CRNN(nn.Module):
         recurrent_units: units of each GRU, the size of the bottleneck.
         conv_dropout, dropout: share of values dropped after each block, and before the linear layer; single values,
             not channels.
+        width: of the paper's number of filters in each block.
+        time_pools: frames that each block makes one of. The paper's leave a sixteenth of the frames, and it names less
+            temporal pooling as future work: smaller numbers first pool late.
+        normalisation: see :func:`artistid.models.normalisation.make_normalisation`.
+        head: see :func:`artistid.models.heads.make_head`.
     """
 
     def __init__(
@@ -40,23 +46,36 @@ class CRNN(nn.Module):
         recurrent_units: int = 32,
         conv_dropout: float = 0.1,
         dropout: float = 0.3,
+        width: float = 1.0,
+        time_pools: Sequence[int] = (2, 2, 2, 2),
+        normalisation: str = "batch",
+        head: str = "linear",
     ) -> None:
         super().__init__()
-        pooled = 1
-        for pool, _ in POOLS:
-            pooled *= pool
+        pooled = math.prod(MEL_POOLS)
         if n_features != pooled:
             raise ArtistidError(f"the CRNN pools {pooled} mel bins into one: the features have {n_features} columns")
-        self.normalise = nn.BatchNorm1d(n_features, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+        if len(time_pools) != len(FILTERS) or min(time_pools) < 1:
+            raise ArtistidError(
+                f"model.network.time_pools={list(time_pools)}: expected {len(FILTERS)} whole numbers from 1, one of "
+                "each block"
+            )
+        filters = [round(width * n) for n in FILTERS]
+        if min(filters) < 1:
+            raise ArtistidError(f"model.network.width={width} leaves a block without filters: expected more")
+        self.shortest = math.prod(time_pools)  # frames
+        self.normalise = make_normalisation(normalisation, n_features)
         self.convolutions = nn.Sequential(
             *(
                 _block(n_in, n_out, pool, conv_dropout)
-                for n_in, n_out, pool in zip((1, *FILTERS), FILTERS, POOLS, strict=False)
+                for n_in, n_out, pool in zip(
+                    (1, *filters), filters, zip(MEL_POOLS, time_pools, strict=True), strict=False
+                )
             )
         )
-        self.recurrence = nn.GRU(FILTERS[-1], recurrent_units, num_layers=2, batch_first=True)
+        self.recurrence = nn.GRU(filters[-1], recurrent_units, num_layers=2, batch_first=True)
         self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(recurrent_units, n_artists)
+        self.classify = make_head(head, recurrent_units, n_artists)
         self.apply(_initialise_like_keras)
 
     @property
@@ -67,23 +86,26 @@ class CRNN(nn.Module):
         convolutions = {f"convolution{number}": block for number, block in enumerate(blocks, start=1)}
         return {**convolutions, "recurrence": self.recurrence, "head": self.classify}
 
-    def bottleneck(self, log_mel: torch.Tensor) -> torch.Tensor:
+    def bottleneck(self, features: torch.Tensor) -> torch.Tensor:
         """The vector (batch, recurrent_units) that summarises a clip: the last state of the second GRU (paper, Fig. 3).
 
         Args:
-            log_mel: ``(batch, mel, time)`` dB, at least 16 frames.
+            features: log-mel ``(batch, mel, time)`` in dB; of the paper's network at least 16 frames.
         """
-        if log_mel.shape[-1] < SHORTEST:
-            raise ArtistidError(f"the CRNN pools time by {SHORTEST}; a clip of {log_mel.shape[-1]} frames is too short")
-        x = self.normalise(log_mel)  # (batch, mel, time)
-        x = self.convolutions(x.unsqueeze(1))  # (batch, channel, 1, time / 16)
+        if features.shape[-1] < self.shortest:
+            raise ArtistidError(
+                f"the CRNN pools time by {self.shortest}; a clip of {features.shape[-1]} frames is too short"
+            )
+        x = self.normalise(features)  # (batch, mel, time)
+        x = self.convolve(x.unsqueeze(1))  # (batch, channel, 1, time / 16)
         x = x.squeeze(2).transpose(1, 2)  # (batch, time / 16, channel)
         states, _ = self.recurrence(x)  # (batch, time / 16, recurrent_units)
         return states[:, -1]
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, artists) of clips ``(batch, mel, time)`` in dB."""
-        return self.classify(self.dropout(self.bottleneck(log_mel)))
+    def convolve(self, images: torch.Tensor) -> torch.Tensor:
+        """All blocks, from ``(batch, 1, mel, time)`` to ``(batch, channel, 1, time / 16)``."""
+        x: torch.Tensor = self.convolutions(images)
+        return x
 
 
 def _block(n_in: int, n_out: int, pool: tuple[int, int], dropout: float) -> nn.Sequential:

@@ -103,6 +103,9 @@ def test_csv_round_trip(tmp_path: Path) -> None:
     assert len(prepared) == 3
     prepared.to_csv(tmp_path / "catalog.csv")
     assert Catalog.from_csv(tmp_path / "catalog.csv") == prepared
+    earlier = (tmp_path / "catalog.csv").read_text(encoding="utf-8").replace(",production\n", "\n").replace(",\n", "\n")
+    (tmp_path / "earlier.csv").write_text(earlier, encoding="utf-8")
+    assert Catalog.from_csv(tmp_path / "earlier.csv") == prepared, "of a version that knew of no productions"
     catalog(*SMALL).to_csv(tmp_path / "bare.csv")
     assert Catalog.from_csv(tmp_path / "bare.csv") == catalog(*SMALL)
 

@@ -73,7 +73,11 @@ def command(corpus: Path) -> list[str]:
     "settings",
     [
         ("augment=[mixup,spec_augment]", "scheduler=one_cycle", "optimizer=adamw", "callbacks=ema", "loss=focal"),
-        ("scheduler=reduce_on_plateau", "scheduler.patience=0", "+scheduler.threshold=0.5", "callbacks=swa"),
+        (
+            *("scheduler=reduce_on_plateau", "scheduler.patience=0", "+scheduler.threshold=0.5", "callbacks=swa"),
+            *("sampler=across_albums", "auxiliary=[contrastive,album_adversary]", "split=song"),
+            "augment=[gain,equaliser]",
+        ),
     ],
 )
 def test_a_run_that_goes_on_is_the_same_run(command: list[str], settings: tuple[str, ...], tmp_path: Path) -> None:
@@ -113,6 +117,10 @@ def test_what_is_monitored_chooses_the_best_epoch(command: list[str], tmp_path: 
         (("scheduler=cosine", "~scheduler._target_"), ["scheduler._target_"]),
         (("loss.label_smoothing=2",), ["loss.*", "label_smoothing"]),
         (("augment=mixup", "augment.mixup.alpha=0"), ["augment.mixup.alpha=0"]),
+        (("augment=mixup", "auxiliary=contrastive"), ["auxiliary", "augment"]),
+        (("auxiliary=contrastive", "auxiliary.contrastive.temperature=0"), ["auxiliary.contrastive.temperature=0"]),
+        (("loss=angular_margin",), ["loss", "model.network.head=cosine"]),
+        (("loss=angular_margin", "loss.margin=4"), ["loss.margin=4"]),
         (("+augment.mine={_target_: builtins.dict}",), ["augment.mine", "Module"]),
         (("metrics=[nowhere.metric]",), ["metrics", "nowhere.metric"]),
         (("clip=song", "clip.crop=random"), ["clip.crop"]),

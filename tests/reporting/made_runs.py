@@ -15,9 +15,12 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.splits import Split
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, score_levels
+from artistid.old_names import BASELINE_SYSTEM
 from artistid.runs.folder import RunFolder
 
-BASELINES = tuple(path.stem for path in (config_dir() / "model").glob("*.yaml") if path.stem != "crnn")
+BASELINES = tuple(
+    path.stem for path in (config_dir() / "model").glob("*.yaml") if BASELINE_SYSTEM in path.read_text(encoding="utf-8")
+)
 SKILL = {"song": 2.0, "album": 1.2, "jackknife": 1.2}
 
 

@@ -23,8 +23,9 @@ class CatalogFile(Source):
     """Tracks by the rows of a CSV or TSV file.
 
     Args:
-        csv: the file, with the columns path and artist, and if you like album, title and track_id; others are passed
-            over. A row without an artist, or by "Various Artists", is left out and counted.
+        csv: the file, with the columns path and artist, and if you like album, title and track_id, and production,
+            or year: what the sound of tracks by several artists has in common. Others are passed over. A row without an
+            artist, or by "Various Artists", is left out and counted.
         root: the folder to which paths are relative; None: that of the file.
     """
 
@@ -131,6 +132,7 @@ def tracks_of(rows: dict[Path, CatalogRow], root: Path, where: str) -> list[Trac
                     album=clean(row.get("album", "")),
                     title=clean(row.get("title", "")) or nfc(path.stem),
                     path=path,
+                    production=clean(row.get("production") or row.get("year") or ""),
                 )
             )
     for names, why in ((nameless, "name no artist"), (various, "are on compilations, by various artists")):

@@ -35,6 +35,7 @@ def test_all_that_a_catalog_may_say(tmp_path: Path) -> None:
     table = write(tmp_path, "title,year,album,track_id,artist,path\n X  Y ,1999,One,a1,Bjo\u0308rk,A/1/x.mp3\n")
     [track] = read(table)
     assert (track.track_id, track.artist, track.album, track.title) == ("a1", "Bj\u00f6rk", "One", "X Y")
+    assert track.production == "1999", "what songs of a year may have in common"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -1,0 +1,141 @@
+"""How large the networks of ``conf/model`` are, and what a clip costs: ``python -m artistid.networks``."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from artistid.cli import run
+
+    run("networks")
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, astuple, dataclass, fields
+from typing import Any
+
+import torch
+from hydra import compose
+from omegaconf import DictConfig
+from torch.utils.flop_counter import FlopCounterMode
+
+from artistid.cli import settings_of
+from artistid.config import build
+from artistid.errors import ArtistidError
+from artistid.learning.networks import shape_of, without_memory
+from artistid.learning.system import system_of
+from artistid.models.embedding import EmbeddingNetwork
+from artistid.places import expanded
+from artistid.printing import say
+from artistid.records import Layout, RecordWriter, table_of
+from artistid.terminal import Console
+from artistid.writing import write_text
+
+TABLE = re.compile("(?<=<!-- networks -->\n).*?(?=<!-- /networks -->)", re.DOTALL)  # of a Markdown file
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """What a network is made of, and what it does for a clip.
+
+    Attributes:
+        model: as in ``model=``.
+        parameters: how many are learned.
+        units: of its bottleneck; None without one.
+        clip_seconds: of a clip that it is given by default.
+        mflop: millions of operations for such a clip, forward; a multiplication and an addition are two. Only products
+            of matrices and convolutions count.
+        mflop_per_second: of music.
+    """
+
+    model: str
+    parameters: int
+    units: int | None
+    clip_seconds: float
+    mflop: float
+    mflop_per_second: float
+
+    def cells(self) -> tuple[str, ...]:
+        """As a row for people."""
+        units = "–" if self.units is None else str(self.units)
+        return (
+            *(self.model, f"{self.parameters:,}", units, f"{self.clip_seconds:g} s"),
+            *(f"{self.mflop:,.0f}", f"{self.mflop_per_second:,.0f}"),
+        )
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """Those of several networks."""
+
+    networks: tuple[NetworkSize, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types."""
+        return asdict(self)
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """A row for each, of its numbers."""
+        yield from map(astuple, self.networks)
+
+    def show(self, console: Console) -> None:
+        """Print them as a table."""
+        rows = (each.cells() for each in self.networks)
+        console.print(table_of(rows, HEADINGS, right=range(1, len(HEADINGS))), soft_wrap=False)
+
+    def markdown(self) -> str:
+        """As a table in Markdown."""
+        rows = (HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1)), *(each.cells() for each in self.networks))
+        return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+HEADINGS = ("model=", "parameters", "bottleneck", "clip", "MFLOP a clip", "MFLOP a second")
+LAYOUT = Layout(
+    tuple(field.name for field in fields(NetworkSize)),
+    NetworkSizes.rows,
+    lambda console, found: found.show(console),
+)
+
+
+def networks(config: DictConfig) -> None:
+    """Print the networks, or write them to ``config.out``.
+
+    Raises:
+        ArtistidError: a file that has no table of networks.
+    """
+    if not config.out:
+        with closing(RecordWriter(config.format, LAYOUT, sys.stdout, single=True)) as writer:
+            writer.write(NetworkSizes(tuple(sizes(config.artists))))
+        return
+    path = expanded(config.out)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not TABLE.search(text):
+        raise ArtistidError(
+            f"out={config.out}: expected a file with the lines <!-- networks --> and <!-- /networks -->"
+        )
+    found = NetworkSizes(tuple(sizes(config.artists)))
+    write_text(path, TABLE.sub(lambda _: found.markdown(), text))
+    say(f"{config.out}: {len(found.networks)} networks")
+
+
+def sizes(n_artists: int) -> Iterator[NetworkSize]:
+    """All networks of ``model/``, ours and those of a folder that the command line names."""
+    for name in settings_of("train").choices("model"):
+        config = compose("train", [f"model={name}"])
+        if system_of(config).keeps_checkpoint:
+            yield size_of(name, config, n_artists)
+
+
+def size_of(name: str, config: DictConfig, n_artists: int) -> NetworkSize:
+    """The network of a composed configuration of ``train``, without memory for it."""
+    features, clip_spec = build(config.features, "features"), build(config.clip, "clip")
+    network = without_memory(config, features, n_artists)
+    clip = torch.empty(1, *shape_of(features, clip_spec)[1:], device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(clip)
+    with torch.no_grad():
+        units = network.bottleneck(clip).shape[1] if isinstance(network, EmbeddingNetwork) else None
+    mflop = counter.get_total_flops() / 1e6
+    seconds = clip.shape[2] * features.hop_length / features.sample_rate
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkSize(name, n_parameters, units, config.clip.seconds, mflop, mflop / seconds)
