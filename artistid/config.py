@@ -123,7 +123,7 @@ def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
         ArtistidError: ``run_by`` is neither ``seed`` nor ``time``.
     """
     config = _root_
-    condition = f"{data_name(config)}/{config.split.name}-{config.clip.name}-{config.model.name}"
+    condition = f"{data_name(config)}/{config.split.name}-{config.clip.name}-{model_name(config)}"
     if config.get("init_from"):
         condition += f"-from-{origin(config.init_from)}"
     if what == "condition":
@@ -134,5 +134,16 @@ def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
     return f"{condition}/{trial}" + ("" if fold is None else f"-fold{fold}")
 
 
-for _resolver in (_basename, _stem, _folder_with, _when, run_name):
+def _class_name(target: str) -> str:
+    """The name of a class without its package, in small letters."""
+    return target.rpartition(".")[2].lower()
+
+
+def model_name(config: DictConfig) -> str:
+    """What is studied: the model, and the back end behind it."""
+    backend = config.get("backend")
+    return f"{config.model.name}-{backend.name}" if backend else str(config.model.name)
+
+
+for _resolver in (_basename, _stem, _folder_with, _when, _class_name, run_name):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

@@ -97,7 +97,9 @@ class Count(nn.Module):
     def __init__(self, vote: str) -> None:
         super().__init__()
         if vote not in VOTES:
-            raise ArtistidError(f"vote={vote} cannot be exported: a file for ONNX counts by {', '.join((*VOTES, MEAN_EMBEDDING))}")
+            raise ArtistidError(
+                f"vote={vote} cannot be exported: a file for ONNX counts by {', '.join((*VOTES, MEAN_EMBEDDING))}"
+            )
         self.vote = vote
 
     def forward(self, probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

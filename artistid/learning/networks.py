@@ -23,7 +23,6 @@ from artistid.config import build, plain
 from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
 from artistid.data.features import Features
-from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError, require_choice
 from artistid.evaluation.open_set import OpenSetThreshold, calibrate
@@ -39,6 +38,7 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.archive import load_archive, readable
 from artistid.learning.augmentation import Augmentations
+from artistid.learning.backends import heard_of
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
@@ -100,22 +100,8 @@ class NetworkSystem:
         self.callbacks = named_parts(config, "callbacks", Callback)
         self.scheduler: dict[str, Any] = plain(config)["scheduler"] if config.get("scheduler") else {}
         pretrained = Pretrained.of(config) if config.get("init_from") else None
-        self.specification = Specification(
-            artists=list(data.artists),
-            features=data.store.features.description(),
-            clip=data.clip_spec.plain(),
-            network=with_width(plain(config.model.network), data.store.features),
-            vote=config.vote,
-            batch_size=config.batch_size,
-            precision=self.precision,
-            data=plain(config.data),
-            split={"rule": split.rule, "seed": split.seed, "subsets": dict(split.subsets)},
-            recordings=sorted({track.sha1 for track in data.subsets["train"] if track.sha1}),
-            pretrained_from=pretrained.plain() if pretrained else None,
-            fingerprints=kept_fingerprints(data.subsets["train"], data.store),
-        )
-        check_plain(self.specification.plain(), "what a checkpoint is to keep")
-        self.specification.check()
+        network = with_width(plain(config.model.network), data.store.features)
+        self.specification = specify(config, data, split, network, self.precision, pretrained)
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         augmentations = named_parts(config, "augment", nn.Module)
         self.classifier = ArtistClassifier(
@@ -231,10 +217,46 @@ class NetworkSystem:
 
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
         """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
-        open_set = calibrate(vote(validation, self.specification.vote).confidence)
-        log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
-        keep_open_set(folder / BEST, open_set, self.trust)
-        return open_set
+        return calibrate_open_set(validation, self.specification.vote, folder, self.trust)
+
+
+def specify(
+    config: DictConfig,
+    data: ClipData,
+    split: Split,
+    network: dict[str, Any],
+    precision: str,
+    pretrained: Pretrained | None = None,
+) -> Specification:
+    """What the checkpoints of a run are to carry.
+
+    Raises:
+        ArtistidError: settings that no checkpoint can keep.
+    """
+    specification = Specification(
+        artists=list(data.artists),
+        features=data.store.features.description(),
+        clip=data.clip_spec.plain(),
+        network=network,
+        vote=config.vote,
+        batch_size=config.batch_size,
+        precision=precision,
+        data=plain(config.data),
+        split={"rule": split.rule, "seed": split.seed, "subsets": dict(split.subsets)},
+        pretrained_from=pretrained.plain() if pretrained else None,
+        **heard_of(data.subsets["train"], data.store),
+    )
+    check_plain(specification.plain(), "what a checkpoint is to keep")
+    specification.check()
+    return specification
+
+
+def calibrate_open_set(validation: Predictions, method: str, folder: Path, trust: Trust) -> OpenSetThreshold:
+    """When a song is by none of the artists, by the validation's songs; kept in the run's best checkpoint."""
+    open_set = calibrate(vote(validation, method).confidence)
+    log.info("none of them: below %.3f, by %d validation songs", open_set.threshold, open_set.n_songs)
+    keep_open_set(folder / BEST, open_set, trust)
+    return open_set
 
 
 def check_takes(network: nn.Module, name: str, features: Features, clip_spec: ClipSpec) -> None:

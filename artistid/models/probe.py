@@ -1,7 +1,7 @@
-"""A probe: a front that makes a vector of a clip and has learned nothing for it, and a back end behind it.
+"""A probe: a front, which makes a vector of a clip, and behind it a back end, which was fitted and not trained.
 
-A fitted :class:`artistid.models.backends.BackEnd` is a few tensors here, so that a checkpoint holds it like any network,
-and whatever takes a network takes a probe.
+A fitted :class:`artistid.models.backends.BackEnd` is a few tensors here: a checkpoint holds it like any network, and
+whatever takes a network takes a probe.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional
 
@@ -74,8 +75,9 @@ class ArtistDensities(nn.Module):
 class Regression(nn.Linear):
     """The decision function of scikit-learn's logistic regression."""
 
-    def take(self, fitted: object) -> None:
-        columns = class_scores(fitted.decision_function(np.vstack([np.zeros(self.in_features), np.eye(self.in_features)])))
+    def take(self, fitted: LogisticRegression) -> None:
+        points = np.vstack([np.zeros(self.in_features), np.eye(self.in_features)])
+        columns = class_scores(fitted.decision_function(points))
         _set(self.bias, columns[0])
         _set(self.weight, (columns[1:] - columns[0]).T)
 

@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from artistid import __version__
-from artistid.config import data_name, jobs_at_once, origin
+from artistid.config import data_name, jobs_at_once, model_name, origin
 from artistid.learning.acceleration import device_name, threads
 
 PACKAGES = (
@@ -37,8 +37,8 @@ PACKAGES = (
 
 def condition_of(config: DictConfig) -> dict[str, Any]:
     """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote."""
-    condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
-    condition["data"] = data_name(config)
+    named = {name: config[name].name for name in ("split", "clip")}
+    condition = {"data": data_name(config), **named, "model": model_name(config)}
     if config.get("init_from"):
         condition["init_from"] = origin(config.init_from)
     fold = {"fold": config.split.fold} if "fold" in config.split else {}
