@@ -82,6 +82,7 @@ DECLARED: Mapping[str, Any] = {
     "port": Annotated[int, Range(0, 2**16 - 1)],
     "max_upload_mb": Above,
     "max_minutes": Above,
+    "temperature": Literal["validation"] | None,
     "seed": Annotated[int, Range(0, 2**32 - 1)],
     "early_stopping.patience": Count,
     "fine_tuning.thaw": Whole | dict,

@@ -51,12 +51,13 @@ class Embedded(NamedTuple):
 
     def and_also(self, other: Embedded) -> Embedded:
         """Both; albums are counted alike, songs are different ones."""
-        song = np.concatenate([self.song, other.song + self.song.max() + 1])
-        return Embedded(*(np.concatenate(pair) for pair in zip(self[:3], other[:3], strict=True)), song)
+        songs = self.song, other.song + self.song.max() + 1
+        pairs = [*zip(self[:3], other[:3], strict=True), songs]
+        return Embedded._make(np.concatenate(pair) for pair in pairs)
 
 
 class BackEndSettings(NamedTuple):
-    """``backend.*`` of the configuration: the estimator, its grid, and whether it is fitted to validation in the end."""
+    """``backend.*``: the estimator, its grid, and whether it is fitted to the validation as well in the end."""
 
     estimator: BackEnd
     grid: list[dict[str, Any]]

@@ -125,7 +125,7 @@ class ArtistClassifier(L.LightningModule):
         return {"logits": self.embedding_network.classify(vectors).float(), "vectors": vectors.float()}
 
     def name_songs(self, vectors: torch.Tensor, song: np.ndarray) -> torch.Tensor:
-        """``(clips, artists)`` of each clip the logits of its song, of the mean of whose vectors ``(clips, d)``, on the CPU.
+        """``(clips, artists)`` for each clip the logits of its song, by the mean of vectors ``(clips, d)``, on the CPU.
 
         ``song`` (clips,) counts songs from 0.
         """

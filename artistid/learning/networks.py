@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from torch import nn
 from artistid.config import build, plain
 from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData
+from artistid.data.encoder import torch_device
 from artistid.data.features import Features
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError, require_choice
 from artistid.evaluation.open_set import OpenSetThreshold, calibrate
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, find_metrics
-from artistid.evaluation.voting import vote
+from artistid.evaluation.voting import MEAN_EMBEDDING, vote
 from artistid.learning.acceleration import (
     cache_on_device,
     choose_memory_format,
@@ -38,7 +40,8 @@ from artistid.learning.acceleration import (
 )
 from artistid.learning.archive import load_archive, readable
 from artistid.learning.augmentation import Augmentations
-from artistid.learning.backends import heard_of
+from artistid.learning.backends import BackEndSettings, add_back_end, heard_of, save_classifier
+from artistid.learning.calibrating import around, calibrated
 from artistid.learning.callbacks import SongVote
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
@@ -52,7 +55,8 @@ from artistid.learning.specification import (
     named,
     with_width,
 )
-from artistid.learning.system import BEST, CHECKPOINTS, LAST
+from artistid.learning.system import BEST, CHECKPOINTS, LAST, NETWORK
+from artistid.models.embedding import ToBottleneck, require_bottleneck
 from artistid.settings import first_line
 from artistid.trust import Trust, check_plain, trusted
 
@@ -60,6 +64,7 @@ log = logging.getLogger(__name__)
 
 # A best epoch in the last tenth of all epochs allowed: training would have gone on.
 UNDERTRAINED = 0.9
+IN_FULL = "32-true"  # the precision of whatever a back end is given
 
 
 # Settings of the trainer of which 0 would leave nothing to be chosen by validation, or to be tested.
@@ -98,10 +103,13 @@ class NetworkSystem:
         self.monitor: str = config.monitor
         self.metrics = find_metrics(config.metrics)
         self.callbacks = named_parts(config, "callbacks", Callback)
+        self.back_end = BackEndSettings.of(plain(config.backend)) if config.get("backend") else None
+        self.temperature: str | None = config.temperature
+        self._validation: Predictions | None = None  # where a back end has been fitted to the validation since
         self.scheduler: dict[str, Any] = plain(config)["scheduler"] if config.get("scheduler") else {}
         pretrained = Pretrained.of(config) if config.get("init_from") else None
-        network = with_width(plain(config.model.network), data.store.features)
-        self.specification = specify(config, data, split, network, self.precision, pretrained)
+        described = with_width(plain(config.model.network), data.store.features)
+        self.specification = specify(config, data, split, described, self.precision, pretrained)
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         augmentations = named_parts(config, "augment", nn.Module)
         self.classifier = ArtistClassifier(
@@ -146,8 +154,12 @@ class NetworkSystem:
         make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
         check_learning(config)
         described = with_width(plain(config.model.network), features)
+        if config.get("backend"):
+            BackEndSettings.of(plain(config.backend))
         with torch.device("meta"):
             network: nn.Module = build(described, "model.network", n_artists=2)
+        if config.get("backend") or config.vote == MEAN_EMBEDDING:
+            require_bottleneck(network)
         check_takes(network, config.model.name, features, clip_spec)
 
     def check_unchanged(self, folder: Path) -> None:
@@ -168,8 +180,9 @@ class NetworkSystem:
             How training went, for the scores file.
         """
         mode = mode_of(self.monitor)
+        name = Path(NETWORK if self.back_end or self.temperature else BEST).stem
         best = ModelCheckpoint(
-            folder / CHECKPOINTS, filename="best", monitor=self.monitor, mode=mode, enable_version_counter=False
+            folder / CHECKPOINTS, filename=name, monitor=self.monitor, mode=mode, enable_version_counter=False
         )
         stop = EarlyStopping(self.monitor, patience=self.patience, mode=mode)
         last = LastState(folder / LAST, self.trust)
@@ -209,11 +222,39 @@ class NetworkSystem:
             "stopped_early": bool(stop.stopped_epoch),
             "resumed_at": last.resumed_at,
             **({"init_from": self.begun_with} if self.begun_with else {}),
+            **self._complete(data, folder),
         }
 
+    def _complete(self, data: ClipData, folder: Path) -> dict[str, Any]:
+        """What follows training, if anything: a back end, or a temperature, and then the best checkpoint has it too.
+
+        Returns:
+            What was chosen, for the scores file.
+        """
+        network, specification = self.classifier.network, self.specification
+        if self.back_end:
+            self.trainer_settings["precision"] = IN_FULL
+            front = replace(specification, network=around(ToBottleneck, specification), precision=IN_FULL)
+            device = torch_device("cpu" if self.trainer_settings["accelerator"] == "cpu" else "auto")
+            self.classifier, self._validation, told = add_back_end(
+                ToBottleneck(network), front, self.back_end, data, folder, device, self._test
+            )
+            return told
+        if self.temperature:
+            network, specification = calibrated(network, specification, self.predict(data, "val"))
+            self.classifier = ArtistClassifier(specification, memory_format=self.memory_format, network=network)
+            save_classifier(self.classifier, folder / BEST)
+            return {"temperature": float(network.temperature)}
+        return {}
+
+    def _test(self, classifier: ArtistClassifier, data: ClipData, subset: str) -> Predictions:
+        return predict(classifier, data, subset, self.trainer_settings, self.data_device)
+
     def predict(self, data: ClipData, subset: str) -> Predictions:
-        """The probabilities of all clips of a subset."""
-        return predict(self.classifier, data, subset, self.trainer_settings, self.data_device)
+        """The probabilities of all clips of a subset; of the validation those before a back end was fitted to it."""
+        if subset == "val" and self._validation:
+            return self._validation
+        return self._test(self.classifier, data, subset)
 
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
         """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""

@@ -27,6 +27,7 @@ from artistid.models.scoring import ScoringClassifier, as_decision
 
 Floats = NDArray[np.float64]
 Shrinkage = float | str | None
+Session = NDArray[np.integer] | None  # the number of each vector's session; None: each is one by itself
 
 SCORERS = ("cosine", "plda", "logistic")
 MOST_ITERATIONS = 1000  # of logistic regression
@@ -50,12 +51,13 @@ class Sessions(NamedTuple):
     within: Floats
 
     @classmethod
-    def of(cls, X: Floats, speaker: NDArray[np.integer], session: NDArray[np.integer]) -> Sessions:
-        """Those of vectors ``(n, d)`` whose speakers and sessions are counted from 0.
+    def of(cls, X: Floats, speaker: NDArray[np.integer], session: Session) -> Sessions:
+        """Those of vectors ``(n, d)`` whose speakers are counted from 0.
 
         Raises:
             ValueError: no speaker has two sessions, or a session is of two.
         """
+        session = np.arange(len(X)) if session is None else session
         pairs, row = np.unique(np.column_stack([session, speaker]), axis=0, return_inverse=True)
         of = pairs[:, 1]
         if len(np.unique(session)) < len(pairs):
@@ -108,8 +110,8 @@ class WCCN(TransformerMixin, BaseEstimator):
     def __init__(self, shrinkage: Shrinkage = "auto") -> None:
         self.shrinkage = shrinkage
 
-    def fit(self, X: Any, y: Any, session: NDArray[np.integer]) -> Self:
-        """Fit to vectors (n, d), their artists (n,) and albums (n,)."""
+    def fit(self, X: Any, y: Any, session: Session = None) -> Self:
+        """Fit to vectors (n, d), their artists (n,) and albums (n,); None: each is one by itself."""
         X = validate_data(self, X, dtype=np.float64)
         _, speaker = np.unique(y, return_inverse=True)
         factor = cholesky(Sessions.of(X, speaker, session).covariance(self.shrinkage), lower=True)
@@ -158,8 +160,8 @@ class AlbumPLDA(ScoringClassifier):
     def __init__(self, shrinkage: Shrinkage = "auto") -> None:
         self.shrinkage = shrinkage
 
-    def fit(self, X: Any, y: Any, session: NDArray[np.integer]) -> Self:
-        """Fit to vectors (n, d), their artists (n,) and albums (n,)."""
+    def fit(self, X: Any, y: Any, session: Session = None) -> Self:
+        """Fit to vectors (n, d), their artists (n,) and albums (n,); None: each is one by itself."""
         X, y = validate_data(self, X, y, dtype=np.float64)
         self.classes_, speaker = np.unique(y, return_inverse=True)
         sessions = Sessions.of(X, speaker, session)
@@ -253,8 +255,8 @@ class BackEnd(TransformerMixin, ScoringClassifier):
         self.scorer = scorer
         self.C = C
 
-    def fit(self, X: Any, y: Any, session: NDArray[np.integer]) -> Self:
-        """Fit to embeddings (n, columns), their artists (n,) and albums (n,)."""
+    def fit(self, X: Any, y: Any, session: Session = None) -> Self:
+        """Fit to embeddings (n, columns), their artists (n,) and albums (n,); None: each is one by itself."""
         require_choice("scorer", self.scorer, SCORERS)
         X, y = validate_data(self, X, y, dtype=np.float64)
         self.centre_ = X.mean(axis=0)

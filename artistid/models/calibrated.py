@@ -1,4 +1,4 @@
-"""A network whose probabilities are as often right as they say: its logits divided by a temperature (Guo et al. 2017)."""
+"""A network that is right as often as it says: its logits divided by a temperature (Guo et al. 2017)."""
 
 from __future__ import annotations
 

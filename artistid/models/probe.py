@@ -7,6 +7,7 @@ whatever takes a network takes a probe.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +83,11 @@ class Regression(nn.Linear):
         _set(self.weight, (columns[1:] - columns[0]).T)
 
 
-SCORERS: Mapping[str, type[nn.Module]] = {"cosine": Cosine, "plda": ArtistDensities, "logistic": Regression}
+SCORERS: Mapping[str, type[Cosine | ArtistDensities | Regression]] = {
+    "cosine": Cosine,
+    "plda": ArtistDensities,
+    "logistic": Regression,
+}
 
 
 class Probe(nn.Module):
@@ -110,11 +115,13 @@ class Probe(nn.Module):
     def of(cls, front: nn.Module, fitted: BackEnd, temperature: float) -> Probe:
         """The front and a fitted back end, whose scores are divided by a temperature."""
         centre, projection, offset = fitted.affine()
-        probe = cls(len(fitted.classes_), front, *projection.shape, fitted.scorer)
+        n_inputs, n_units = projection.shape
+        probe = cls(len(fitted.classes_), front, n_inputs, n_units, fitted.scorer)
         for name, value in (("centre", centre), ("projection", projection), ("offset", offset)):
             _set(getattr(probe, name), value)
         _set(probe.temperature, np.asarray(temperature))
-        probe.scorer.take(fitted.scorer_)
+        scorer: Any = probe.scorer
+        scorer.take(fitted.scorer_)
         return probe.eval()
 
     def bottleneck(self, features: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,35 @@
+"""The temperature of a trained network's softmax, by validation (Guo et al., ICML 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from artistid.evaluation.predictions import Predictions
+from artistid.learning.choosing import likeliest_temperature
+from artistid.learning.specification import Specification
+from artistid.models.calibrated import Calibrated, CalibratedEmbedding
+from artistid.models.embedding import EmbeddingNetwork
+
+
+def calibrated(
+    network: nn.Module, specification: Specification, validation: Predictions
+) -> tuple[Calibrated, Specification]:
+    """A network with the temperature that makes its validation's truth likeliest, and its specification."""
+    # Logits but for what all artists of a clip share, which a softmax does not see.
+    logits = np.log(np.maximum(validation.probability, np.finfo(np.float32).tiny))
+    kind = CalibratedEmbedding if isinstance(network, EmbeddingNetwork) else Calibrated
+    with_temperature = kind(len(specification.artists), network)
+    with torch.no_grad():
+        with_temperature.temperature.fill_(likeliest_temperature(logits, validation.label))
+    return with_temperature.eval(), replace(specification, network=around(kind, specification))
+
+
+def around(kind: type[nn.Module], specification: Specification) -> dict[str, Any]:
+    """The configuration of a module that has a specification's network within."""
+    within = {**specification.network, "n_artists": len(specification.artists)}
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", "network": within}
