@@ -1,0 +1,149 @@
+"""i-vectors (Dehak et al. 2011), for artists as Eghbal-zadeh, Lehner, Schedl & Widmer, ISMIR 2015, have them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.mixture import GaussianMixture
+from torch import nn
+
+from artistid.errors import ArtistidError
+
+log = logging.getLogger(__name__)
+
+LEAST_VARIANCE = 1e-3  # of a component, of standardised rows
+MOST_STEPS = 50  # of expectation and maximisation, of the mixture
+
+
+class Totals(NamedTuple):
+    """What the mixture makes of clips.
+
+    Attributes:
+        n: ``(batch, components)`` rows of each component.
+        first: ``(batch, components, columns)`` their sum of distances from the component's mean.
+    """
+
+    n: torch.Tensor
+    first: torch.Tensor
+
+
+class IVectors(nn.Module):
+    """A clip's i-vector: how far its rows move the means of a mixture of Gaussians that was fitted to all artists.
+
+    The means of a clip, one after the other, are those of the mixture plus ``T w`` with a standard normal w of few
+    units; the i-vector is the mean of w given the clip. Mixture and T are learned without the artists.
+
+    Departures: the study's T has 400 columns and its mixture 1,024 components, of whole songs; of clips and of small
+    collections fewer are enough. The mixture's covariances are diagonal.
+
+    Args:
+        n_features: columns of the rows that are given.
+        n_columns: of those, how many are used, the first ones, such as the MFCC of descriptors; None: all.
+        n_components: of the mixture.
+        n_units: of the i-vector.
+        every: every so manieth row is used: neighbours, whose windows overlap, say much the same.
+        most_rows: that the mixture is fitted to, drawn at random where there are more.
+        iterations: of expectation and maximisation, of T.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_columns: int | None = None,
+        n_components: int = 64,
+        n_units: int = 80,
+        every: int = 2,
+        most_rows: int = 50_000,
+        iterations: int = 8,
+    ) -> None:
+        super().__init__()
+        self.n_columns = n_columns or n_features
+        if self.n_columns > n_features:
+            raise ArtistidError(f"n_columns={n_columns}: the features have {n_features}")
+        self.every, self.most_rows, self.iterations = every, most_rows, iterations
+        shape = n_components, self.n_columns
+        self.centre = nn.Parameter(torch.zeros(self.n_columns))
+        self.width = nn.Parameter(torch.ones(self.n_columns))
+        self.log_weight = nn.Parameter(torch.zeros(n_components))
+        self.mean = nn.Parameter(torch.zeros(shape))
+        self.variance = nn.Parameter(torch.ones(shape))
+        self.total_variability = nn.Parameter(torch.zeros(*shape, n_units))
+        self.requires_grad_(False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, n_units)`` of clips ``(batch, n_features, time)``."""
+        return self._posterior(self.totals(features))[0]
+
+    def totals(self, features: torch.Tensor) -> Totals:
+        """What the mixture makes of clips ``(batch, n_features, time)``."""
+        rows = (features[:, : self.n_columns, :: self.every].transpose(1, 2) - self.centre) / self.width
+        precision = 1 / self.variance  # (components, columns)
+        # log N(x; m, σ²) of all components at once, from x² and x, without what they share.
+        constant = self.log_weight - 0.5 * (self.variance.log() + self.mean.square() * precision).sum(dim=1)
+        likelihood = constant + rows @ (self.mean * precision).T - 0.5 * rows.square() @ precision.T
+        belongs = likelihood.softmax(dim=2)  # (batch, time, components)
+        n = belongs.sum(dim=1)
+        return Totals(n, belongs.transpose(1, 2) @ rows - n[:, :, None] * self.mean)
+
+    def _posterior(self, totals: Totals) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean ``(batch, n_units)`` and precision ``(batch, n_units, n_units)`` of w."""
+        weighted = self.total_variability / self.variance[:, :, None]  # Σ⁻¹ T
+        each = weighted.transpose(1, 2) @ self.total_variability  # (components, units, units): Tᵀ Σ⁻¹ T
+        units = each.shape[-1]
+        precision = torch.eye(units, dtype=each.dtype, device=each.device) + torch.einsum("bc,cuv->buv", totals.n, each)
+        evidence = torch.einsum("bcd,cdu->bu", totals.first, weighted)
+        return torch.linalg.solve(precision, evidence[:, :, None])[:, :, 0], precision
+
+    def learn(self, clips: Iterable[torch.Tensor], seed: int) -> None:
+        """Fit mixture and T to batches ``(batch, n_features, time)`` of clips.
+
+        Raises:
+            ArtistidError: fewer rows than components.
+        """
+        batches = list(clips)
+        rows = torch.cat([batch[:, : self.n_columns, :: self.every].transpose(1, 2).flatten(0, 1) for batch in batches])
+        self._fit_mixture(rows.double().numpy(), seed)
+        self.double()
+        parts = [self.totals(batch.double()) for batch in batches]
+        totals = Totals(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randn(self.total_variability.shape, generator=generator, dtype=torch.float64)
+        self.total_variability.copy_(0.1 * drawn * self.variance.sqrt()[:, :, None])
+        for _ in range(self.iterations):
+            self._improve(totals)
+        self.float()
+
+    def _fit_mixture(self, rows: np.ndarray, seed: int) -> None:
+        n_components = len(self.mean)
+        if len(rows) < n_components:
+            raise ArtistidError(f"model.network.n_components={n_components}: training has {len(rows)} rows only")
+        centre, width = rows.mean(axis=0), rows.std(axis=0)
+        width = np.where(width > 0, width, 1)
+        if len(rows) > self.most_rows:
+            rows = rows[np.random.default_rng(seed).choice(len(rows), self.most_rows, replace=False)]
+        mixture = GaussianMixture(
+            n_components,
+            covariance_type="diag",
+            reg_covar=LEAST_VARIANCE,
+            max_iter=MOST_STEPS,
+            init_params="k-means++",
+            random_state=seed,
+        ).fit((rows - centre) / width)
+        values = (centre, width, np.log(mixture.weights_), mixture.means_, mixture.covariances_)
+        parameters = (self.centre, self.width, self.log_weight, self.mean, self.variance)
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(torch.from_numpy(value))
+
+    def _improve(self, totals: Totals) -> None:
+        """A step of expectation and maximisation of T (Kenny 2005), the mixture as it is."""
+        w, precision = self._posterior(totals)
+        second = torch.linalg.inv(precision) + w[:, :, None] * w[:, None, :]  # (batch, units, units): E[w wᵀ]
+        left = torch.einsum("bc,buv->cuv", totals.n, second)
+        right = torch.einsum("bcd,bu->cdu", totals.first, w)
+        # A component without rows has no say, and moves nothing.
+        left = left + 1e-6 * torch.eye(w.shape[1], dtype=w.dtype)
+        self.total_variability.copy_(torch.linalg.solve(left, right, left=False))
