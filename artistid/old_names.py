@@ -25,6 +25,7 @@ ADDED_SETTINGS: Mapping[str, Any] = {
 }
 NETWORK_SYSTEM = "artistid.learning.networks.NetworkSystem"
 BASELINE_SYSTEM = "artistid.learning.baselines.Baseline"
+FUSION_SYSTEM = "artistid.fuse"
 
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,8 @@ DECLARED: Mapping[str, Any] = {
     "only": str | list[str],
     "part": str,
     "vote": str,
+    "name": str,
+    "weights": Literal["validation", "equal"] | list[Above],
     "metrics": list[str],
     "format": str,
     "shard": Whole,

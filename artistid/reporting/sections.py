@@ -190,6 +190,27 @@ def systems(context: ReportContext) -> Iterator[Section]:
     yield Section("Table III: systems", blocks)
 
 
+def calibration(context: ReportContext) -> Iterator[Section]:
+    """Whether systems are right as often as they say."""
+    blocks: list[str | tables.Table | Picture] = [
+        "Calibration error: the samples are sorted into ten bins by the probability of whom the system names; it is how "
+        "far their mean probability and the share that is right lie apart, averaged over bins by their samples. Of few "
+        "samples it is above 0 by chance alone. Baselines and back ends have a temperature by validation, networks with "
+        "temperature=validation."
+    ]
+    for data, group in _by_data(context):
+        systems = tables.calibration_of(group)
+        table = tables.calibration_table(data, systems)
+        path = context.figures / tables.slug(data) / "reliability.png"
+        figures.reliability(systems, path)
+        caption = (
+            f"Reliability on {data}: how often a system is right against how sure it is, test, all trials together; "
+            "below the diagonal it is too sure. Large markers stand for many clips or songs."
+        )
+        blocks += [table, Picture(path, caption, table.runs)]
+    yield Section("Calibration", blocks)
+
+
 def comparisons(context: ReportContext) -> Iterator[Section]:
     """Systems tested on the same songs."""
     draws, seed = context.config.draws, context.config.seed
@@ -330,6 +351,7 @@ SECTIONS: Sequence[Callable[[ReportContext], Iterable[Section]]] = (
     studies,
     systems,
     comparisons,
+    calibration,
     spectrograms,
     maps,
     method,
