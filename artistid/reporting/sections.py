@@ -9,6 +9,7 @@ from pathlib import Path
 
 from artistid.data.splits import PROTOCOLS
 from artistid.errors import ArtistidError
+from artistid.evaluation.calibration import BINS
 from artistid.evaluation.score_table import UNITS
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Picture, ReportContext, Section
@@ -193,10 +194,9 @@ def systems(context: ReportContext) -> Iterator[Section]:
 def calibration(context: ReportContext) -> Iterator[Section]:
     """Whether systems are right as often as they say."""
     blocks: list[str | tables.Table | Picture] = [
-        "Calibration error: the samples are sorted into ten bins by the probability of whom the system names; it is how "
-        "far their mean probability and the share that is right lie apart, averaged over bins by their samples. Of few "
-        "samples it is above 0 by chance alone. Baselines and back ends have a temperature by validation, networks with "
-        "temperature=validation."
+        "Calibration error: how far the probability of whom a system names and the share that is right lie apart, in "
+        f"{BINS} bins of that probability, averaged over the samples. Of few samples it is above 0 by chance alone. "
+        "Baselines and back ends have a temperature by validation; networks have one with temperature=validation."
     ]
     for data, group in _by_data(context):
         systems = tables.calibration_of(group)

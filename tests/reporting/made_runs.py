@@ -18,7 +18,8 @@ from artistid.evaluation.scores import LEVELS, score_levels
 from artistid.runs.folder import RunFolder
 from artistid.runs.provenance import condition_of
 
-BASELINES = tuple(path.stem for path in (config_dir() / "model").glob("*.yaml") if path.stem != "crnn")
+OTHERS = ("crnn", "probe", "ivector")  # that keep a checkpoint
+BASELINES = tuple(path.stem for path in (config_dir() / "model").glob("*.yaml") if path.stem not in OTHERS)
 SKILL = {"song": 2.0, "album": 1.2, "jackknife": 1.2}
 
 
