@@ -17,12 +17,13 @@ from torch import nn
 
 from artistid.config import build
 from artistid.data.catalog import Catalog
-from artistid.data.clips import Clips, index_clips
+from artistid.data.clips import Clips
 from artistid.data.datamodule import ClipData, ClipDataset
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.store import Store
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.voting import MEAN_EMBEDDING
 from artistid.learning.choosing import Choice, Scores, choose_by_validation, grid_of
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.resuming import save_whole
@@ -101,7 +102,7 @@ def add_back_end(
     choice = choose_by_validation(
         settings.grid,
         lambda point: fit(settings.estimator, point, train, data.artists),
-        lambda fitted: scores_of(fitted, validation),
+        lambda fitted: scores_of(fitted, validation, specification.vote),
         data,
         specification.vote,
         folder,
@@ -120,9 +121,8 @@ def add_back_end(
 
 
 def embed(front: nn.Module, data: ClipData, subset: str, device: torch.device) -> Embedded:
-    """What a front makes of the clips that tile the songs of a subset."""
-    catalog = data.subsets[subset]
-    clips = index_clips(data.store.rows_of(catalog, data.artists), data.clip_spec.tiling)
+    """What a front makes of a subset's clips; random crops are where they tile their songs."""
+    clips = data.clips[subset]
     vectors = np.concatenate([front_vectors.double().numpy() for front_vectors in _vectors(front, data, clips, device)])
     if not np.isfinite(vectors).all():
         worst = clips.track_ids[clips.track[np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]]]
@@ -169,12 +169,14 @@ def fit(estimator: BackEnd, point: Mapping[str, Any], given: Embedded, artists: 
     return fitted
 
 
-def scores_of(fitted: BackEnd, given: Embedded) -> Scores:
-    """Of clips, and of their songs by the mean of the embeddings."""
+def scores_of(fitted: BackEnd, given: Embedded, vote: str) -> Scores:
+    """Of clips, and of their songs where the vote is by the mean of the embeddings."""
     vectors = fitted.transform(given.X)
+    of_clip = class_scores(fitted.score_vectors(vectors))
+    if vote != MEAN_EMBEDDING:
+        return Scores(of_clip)
     means = song_means(torch.from_numpy(vectors), given.song).numpy()
-    of_clip, of_song = (class_scores(fitted.score_vectors(each)) for each in (vectors, means))
-    return Scores(of_clip, of_song[given.song])
+    return Scores(of_clip, class_scores(fitted.score_vectors(means))[given.song])
 
 
 def _together(front: nn.Module, specification: Specification, choice: Choice, fitted: BackEnd) -> ArtistClassifier:

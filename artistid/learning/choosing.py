@@ -33,7 +33,7 @@ LOG_TEMPERATURES = (-12.0, 12.0)
 
 
 class Scores(NamedTuple):
-    """What a system says of clips: ``of_clip`` (clips, artists); ``of_song``, where it embeds, the clips' songs'."""
+    """What a system says of clips ``(clips, artists)``, and of the song of each where songs are named as a whole."""
 
     of_clip: NDArray[np.floating]
     of_song: NDArray[np.floating] | None = None
@@ -87,7 +87,7 @@ def choose_by_validation(
 
     The best has the highest weighted F1, at frame level where there is one, and of equals the lowest loss. Scores
     become probabilities by a softmax with one temperature, the one that makes the validation's truth likeliest (Guo et
-    al. 2017); which artist comes first does not depend on it.
+    al. 2017), of songs where they are named as a whole; which artist comes first does not depend on it.
 
     Args:
         grid: of :func:`grid_of`.
@@ -102,7 +102,7 @@ def choose_by_validation(
     for number, point in enumerate(grid, start=1):
         candidate = fit(point)
         scores = score(candidate)
-        temperature = likeliest_temperature(scores.of_clip, clips.label)
+        temperature = temperature_of(scores, clips.label, clips.track)
         loss, predictions = to_predictions(scores, temperature, clips, data.artists)
         of_level = score_levels(predictions, vote, levels, draws=0)
         f1 = {f"val/{level}/f1_weighted": each["f1_weighted"] for level, each in of_level.items()}
@@ -116,6 +116,22 @@ def choose_by_validation(
             choice = Choice(candidate, temperature, point, len(grid))
     write_csv(folder / GRID, pd.DataFrame(rows))
     return choice
+
+
+def temperature_of(scores: Scores, label: NDArray[np.int64], song: NDArray[np.integer]) -> float:
+    """The likeliest temperature of what is named: of songs where the system says something of these, else of clips.
+
+    The mean of a song's embeddings is surer than a clip's, and one temperature does not fit both.
+
+    Args:
+        scores: of clips, and of their songs.
+        label: ``(clips,)`` index of the artist.
+        song: ``(clips,)`` number of the song.
+    """
+    if scores.of_song is None:
+        return likeliest_temperature(scores.of_clip, label)
+    _, first = np.unique(song, return_index=True)
+    return likeliest_temperature(scores.of_song[first], label[first])
 
 
 def likeliest_temperature(scores: NDArray[np.floating], label: NDArray[np.int64]) -> float:

@@ -94,8 +94,8 @@ class IVectors(nn.Module):
         weighted = self.total_variability / self.variance[:, :, None]  # Σ⁻¹ T
         each = weighted.transpose(1, 2) @ self.total_variability  # (components, units, units): Tᵀ Σ⁻¹ T
         units = each.shape[-1]
-        precision = torch.eye(units, dtype=each.dtype, device=each.device) + torch.einsum("bc,cuv->buv", totals.n, each)
-        evidence = torch.einsum("bcd,cdu->bu", totals.first, weighted)
+        precision = torch.eye(units, dtype=each.dtype, device=each.device) + torch.einsum("bc,cij->bij", totals.n, each)
+        evidence = torch.einsum("bcd,cdi->bi", totals.first, weighted)
         return torch.linalg.solve(precision, evidence[:, :, None])[:, :, 0], precision
 
     def learn(self, clips: Iterable[torch.Tensor], seed: int) -> None:
@@ -142,8 +142,8 @@ class IVectors(nn.Module):
         """A step of expectation and maximisation of T (Kenny 2005), the mixture as it is."""
         w, precision = self._posterior(totals)
         second = torch.linalg.inv(precision) + w[:, :, None] * w[:, None, :]  # (batch, units, units): E[w wᵀ]
-        left = torch.einsum("bc,buv->cuv", totals.n, second)
-        right = torch.einsum("bcd,bu->cdu", totals.first, w)
+        left = torch.einsum("bc,bij->cij", totals.n, second)
+        right = torch.einsum("bcd,bi->cdi", totals.first, w)
         # A component without rows has no say, and moves nothing.
         left = left + 1e-6 * torch.eye(w.shape[1], dtype=w.dtype)
         self.total_variability.copy_(torch.linalg.solve(left, right, left=False))
