@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
@@ -114,7 +115,7 @@ def choose_by_validation(
         if rank > best:
             best = rank
             choice = Choice(candidate, temperature, point, len(grid))
-    write_csv(folder / GRID, pd.DataFrame(rows))
+    rank_zero_only(write_csv)(folder / GRID, pd.DataFrame(rows))
     return choice
 
 

@@ -61,9 +61,13 @@ class IVectors(nn.Module):
         iterations: int = 8,
     ) -> None:
         super().__init__()
-        self.n_columns = n_columns or n_features
+        self.n_columns = n_features if n_columns is None else n_columns
         if self.n_columns > n_features:
             raise ArtistidError(f"n_columns={n_columns}: the features have {n_features}")
+        counts = {"n_columns": self.n_columns, "n_components": n_components, "n_units": n_units, "every": every}
+        for name, count in counts.items():
+            if count < 1:
+                raise ArtistidError(f"{name}={count}: expected 1 or more")
         self.every, self.most_rows, self.iterations = every, most_rows, iterations
         shape = n_components, self.n_columns
         self.centre = nn.Parameter(torch.zeros(self.n_columns))
@@ -76,11 +80,15 @@ class IVectors(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``(batch, n_units)`` of clips ``(batch, n_features, time)``."""
-        return self._posterior(self.totals(features))[0]
+        return self._posterior(self.totals(self.rows(features)))[0]
 
-    def totals(self, features: torch.Tensor) -> Totals:
-        """What the mixture makes of clips ``(batch, n_features, time)``."""
-        rows = (features[:, : self.n_columns, :: self.every].transpose(1, 2) - self.centre) / self.width
+    def rows(self, features: torch.Tensor) -> torch.Tensor:
+        """The rows ``(batch, time, n_columns)`` that are used of clips ``(batch, n_features, time)``."""
+        return features[:, : self.n_columns, :: self.every].transpose(1, 2)
+
+    def totals(self, rows: torch.Tensor) -> Totals:
+        """What the mixture makes of the rows ``(batch, time, n_columns)`` of clips."""
+        rows = (rows - self.centre) / self.width
         precision = 1 / self.variance  # (components, columns)
         # log N(x; m, σ²) of all components at once, from x² and x, without what they share.
         constant = self.log_weight - 0.5 * (self.variance.log() + self.mean.square() * precision).sum(dim=1)
@@ -104,12 +112,10 @@ class IVectors(nn.Module):
         Raises:
             ArtistidError: fewer rows than components.
         """
-        batches = list(clips)
-        rows = torch.cat([batch[:, : self.n_columns, :: self.every].transpose(1, 2).flatten(0, 1) for batch in batches])
-        self._fit_mixture(rows.double().numpy(), seed)
+        batches = [self.rows(batch).half() for batch in clips]  # as the store has them: half the room
+        self._fit_mixture(torch.cat([batch.flatten(0, 1) for batch in batches]), seed)
         self.double()
-        parts = [self.totals(batch.double()) for batch in batches]
-        totals = Totals(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        totals = [self.totals(batch.double()) for batch in batches]
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randn(self.total_variability.shape, generator=generator, dtype=torch.float64)
         self.total_variability.copy_(0.1 * drawn * self.variance.sqrt()[:, :, None])
@@ -117,14 +123,15 @@ class IVectors(nn.Module):
             self._improve(totals)
         self.float()
 
-    def _fit_mixture(self, rows: np.ndarray, seed: int) -> None:
+    def _fit_mixture(self, every_row: torch.Tensor, seed: int) -> None:
+        """Fit to rows ``(n, n_columns)``, or some of them."""
         n_components = len(self.mean)
-        if len(rows) < n_components:
-            raise ArtistidError(f"model.network.n_components={n_components}: training has {len(rows)} rows only")
+        if len(every_row) < n_components:
+            raise ArtistidError(f"model.network.n_components={n_components}: training has {len(every_row)} rows only")
+        drawn = np.random.default_rng(seed).permutation(len(every_row))[: self.most_rows]
+        rows = every_row[torch.from_numpy(drawn)].double().numpy()
         centre, width = rows.mean(axis=0), rows.std(axis=0)
         width = np.where(width > 0, width, 1)
-        if len(rows) > self.most_rows:
-            rows = rows[np.random.default_rng(seed).choice(len(rows), self.most_rows, replace=False)]
         mixture = GaussianMixture(
             n_components,
             covariance_type="diag",
@@ -138,12 +145,15 @@ class IVectors(nn.Module):
         for parameter, value in zip(parameters, values, strict=True):
             parameter.copy_(torch.from_numpy(value))
 
-    def _improve(self, totals: Totals) -> None:
+    def _improve(self, batches: Iterable[Totals]) -> None:
         """A step of expectation and maximisation of T (Kenny 2005), the mixture as it is."""
-        w, precision = self._posterior(totals)
-        second = torch.linalg.inv(precision) + w[:, :, None] * w[:, None, :]  # (batch, units, units): E[w wᵀ]
-        left = torch.einsum("bc,bij->cij", totals.n, second)
-        right = torch.einsum("bcd,bi->cdi", totals.first, w)
+        units = self.total_variability.shape[2]
         # A component without rows has no say, and moves nothing.
-        left = left + 1e-6 * torch.eye(w.shape[1], dtype=w.dtype)
+        left = 1e-6 * torch.eye(units, dtype=torch.float64).repeat(len(self.mean), 1, 1)
+        right = torch.zeros(self.total_variability.shape, dtype=torch.float64)
+        for totals in batches:
+            w, precision = self._posterior(totals)
+            second = torch.linalg.inv(precision) + w[:, :, None] * w[:, None, :]  # (batch, units, units): E[w wᵀ]
+            left += torch.einsum("bc,bij->cij", totals.n, second)
+            right += torch.einsum("bcd,bi->cdi", totals.first, w)
         self.total_variability.copy_(torch.linalg.solve(left, right, left=False))

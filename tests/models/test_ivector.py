@@ -36,7 +36,7 @@ def test_rows_belong_to_the_components_that_find_them_likely() -> None:
         ]
     )
     share = density / density.sum(axis=0)
-    n, first = front.totals(torch.from_numpy(rows.T)[None].float())
+    n, first = front.totals(front.rows(torch.from_numpy(rows.T)[None].float()))
     assert n[0].numpy() == pytest.approx(share.sum(axis=1), abs=1e-5)
     assert first[0].numpy() == pytest.approx(share @ rows[:, :2] - share.sum(axis=1)[:, None] * mean, abs=1e-5)
 
