@@ -41,6 +41,7 @@ CHOICES = {
         ("data=fma", "model=mandel_gmm"),
         ("data=mtg_jamendo", "model=random_labels", "split=canonical"),
         ("data=artist20", "clip=song", "model=ellis_gaussian"),
+        ("data=folder", "model=ivector", "backend=logistic"),
     ),
     "prepare": ((), ("data=folder",), ("data=library", "features=descriptors")),
     "embed": ((), ("data=folder",)),
@@ -51,7 +52,7 @@ WRONG = (
     *("[a,1]", "{a: 1}", "", "'${nothing}'", "~"),
 )
 LEARNING = ("augment", "loss", "optimizer", "scheduler", "monitor", "metrics")
-BUILT = ("trainer", *LEARNING, "model", "features", "clip", "split", "data")  # as far as no song is needed
+BUILT = ("trainer", *LEARNING, "model", "backend", "features", "clip", "split", "data")  # as far as no song is needed
 SAMPLED, SAMPLED_SLOWLY = 60, 800
 
 

@@ -7,7 +7,7 @@ a speaker does on each telephone, and a song of an album that was never heard is
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,12 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from artistid.errors import require_choice
+from artistid.hints import Count, Range
 from artistid.models.scoring import ScoringClassifier, as_decision
 
 Floats = NDArray[np.float64]
-Shrinkage = float | str | None
+Share = Annotated[float, Range(0, 1)]
+Shrinkage = Share | Literal["auto"] | None
 Session = NDArray[np.integer] | None  # the number of each vector's session; None: each is one by itself
 
 SCORERS = ("cosine", "plda", "logistic")
@@ -239,13 +241,13 @@ class BackEnd(TransformerMixin, ScoringClassifier):
 
     def __init__(
         self,
-        pca: int | float | None = None,
+        pca: Count | Share | None = None,
         lda: bool = True,
         shrinkage: Shrinkage = "auto",
         wccn: bool = False,
         album_shrinkage: Shrinkage = "auto",
-        scorer: str = "cosine",
-        C: float = 1.0,
+        scorer: Literal["cosine", "plda", "logistic"] = "cosine",
+        C: Annotated[float, Range(0)] = 1.0,
     ) -> None:
         self.pca = pca
         self.lda = lda

@@ -12,6 +12,7 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 
 from artistid.errors import ArtistidError
+from artistid.hints import Count
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,12 @@ class IVectors(nn.Module):
     def __init__(
         self,
         n_features: int,
-        n_columns: int | None = None,
-        n_components: int = 64,
-        n_units: int = 80,
-        every: int = 2,
-        most_rows: int = 50_000,
-        iterations: int = 8,
+        n_columns: Count | None = None,
+        n_components: Count = 64,
+        n_units: Count = 80,
+        every: Count = 2,
+        most_rows: Count = 50_000,
+        iterations: Count = 8,
     ) -> None:
         super().__init__()
         self.n_columns = n_features if n_columns is None else n_columns
