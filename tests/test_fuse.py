@@ -59,7 +59,7 @@ def test_equal_weights_are_the_mean(runs: tuple[Path, Path], tmp_path: Path) -> 
         (["runs=[clips,nowhere]"], "runs: nowhere: not finished"),
         (["runs=[clips,other]"], "different splits"),
         (["runs=[clips,songs]", "weights=[1]"], r"weights=\[1.*2 numbers"),
-        (["runs=[clips,songs]", "weights=best"], "weights=best"),
+        (["runs=[clips,songs]", "weights=best"], "weights=.best.: expected validation, equal"),
         (["runs=[clips,songs]", "run_dir=null"], "run_dir=PATH"),
     ],
 )

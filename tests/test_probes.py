@@ -89,6 +89,7 @@ def test_refitting_takes_the_validation_and_says_so(music: Path, probe: Path, tm
     assert not torch.equal(network.projection, load_network(checkpoint(probe))[1].projection)
 
 
+@pytest.mark.slow
 def test_any_features_and_back_end(music: Path, probe: Path, tmp_path: Path) -> None:
     bottleneck = ("features=bottleneck", f"features.checkpoint={checkpoint(probe)}", "backend=logistic")
     for name, settings in {
@@ -149,19 +150,13 @@ def test_export_takes_a_probe_of_log_mel(probe: Path, tmp_path: Path) -> None:
         (["model=probe", "~backend"], "model=probe.*expected backend=lda"),
         (["model=probe", "clip=song"], "clip=song"),
         (["model=probe", "clip.crop=random"], "clip.crop=random"),
-        (["model=probe", "backend.estimator.scorer=svm"], "scorer=svm.*cosine, plda, logistic"),
+        (["model=probe", "backend.estimator.scorer=svm"], "scorer=.svm.*cosine, plda, logistic"),
         (["model=probe", "+backend.grid.nu=[1]"], "backend.grid: nu is no parameter"),
         (["model=probe", "backend.estimator.pca=1000"], "backend.* cannot be fitted.*n_components=1000"),
         (["model=probe", "init_from=x.ckpt"], "init_from"),
         (["temperature=2"], "temperature=2.*validation"),
         (
-            [
-                "model=probe",
-                "backend=plda",
-                "split=song",
-                "data.artists=[artist1,artist2]",
-                "data.exclude=[artist1/album2/,artist1/album3/,artist1/album4/,artist2/album2/,artist2/album3/,artist2/album4/]",
-            ],
+            ["model=probe", "backend=plda", "data.exclude=[artist1/album4/,artist2/album4/,artist3/album4/]"],
             "two albums",
         ),
     ],

@@ -244,7 +244,7 @@ class NetworkSystem:
             network, specification = calibrated(network, specification, self.predict(data, "val"))
             self.classifier = ArtistClassifier(specification, memory_format=self.memory_format, network=network)
             save_classifier(self.classifier, folder / BEST)
-            return {"temperature": float(network.temperature)}
+            return {"temperature": network.temperature.item()}
         return {}
 
     def _test(self, classifier: ArtistClassifier, data: ClipData, subset: str) -> Predictions:

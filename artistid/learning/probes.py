@@ -23,7 +23,7 @@ from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.predictions import Predictions
 from artistid.learning.backends import BackEndSettings, add_back_end
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.networks import calibrate_open_set, check_takes, predict, set_up, specify
+from artistid.learning.networks import IN_FULL, calibrate_open_set, check_takes, predict, set_up, specify
 from artistid.learning.specification import with_width
 from artistid.trust import trusted
 
@@ -48,7 +48,7 @@ class ProbeSystem:
 
     rejects = True
     keeps_checkpoint = True
-    precision = "32-true"
+    precision = IN_FULL
 
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         set_up()
