@@ -94,5 +94,10 @@ def check_switches(config: DictConfig) -> None:
             raise ArtistidError(f"switch=[{','.join(names)}]: expected one of them, since all are about {about}")
 
 
-for _resolver in (_basename, _stem, _folder_with, _when, _times, origin, run_name):
+def _class_name(target: str) -> str:
+    """The name of a class without its package, in small letters."""
+    return target.rpartition(".")[2].lower()
+
+
+for _resolver in (_basename, _stem, _folder_with, _when, _times, _class_name, origin, run_name):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

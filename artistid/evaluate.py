@@ -8,6 +8,7 @@ if __name__ == "__main__":
     run("evaluate")
 
 import logging
+from dataclasses import replace
 
 from omegaconf import DictConfig
 
@@ -50,6 +51,7 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     config.vote = config.vote or specification.vote
     config.subset = config.subset or ("all" if elsewhere else "test")
     find_vote(config.vote, trusted(config))
+    classifier.specification = replace(specification, vote=config.vote)  # which says what is to be heard
     set_up()
     check_trainer(plain(config.trainer))
     check_loggers(config)

@@ -39,8 +39,10 @@ WITHOUT_EFFECT = (
 
 # What a run's name begins with: the names of these choices.
 NAMED_GROUPS = ("data", "split", "clip", "model")
+# Choices of which the name tells which one it is, and nothing of their settings.
+NAMED_CHOICES = (*NAMED_GROUPS, "backend")
 # Settings that have a place of their own in the name, or say where the music lies and not which it is.
-NAMED_SETTINGS = (*NAMED_GROUPS, "switch", "seed", "split.fold", "init_from", "data.root")
+NAMED_SETTINGS = (*NAMED_CHOICES, "backend.name", "switch", "seed", "split.fold", "init_from", "data.root")
 REFERENCES = re.compile(r"\$\{(\.?[\w.]+)\}")
 
 MOST_BYTES = 150  # of one folder's name; file systems take 255, and other names are made of this one
@@ -67,8 +69,10 @@ def data_name(config: DictConfig) -> str:
 
 
 def system_name(config: DictConfig) -> str:
-    """The model's name, and the switches that are on."""
-    return "+".join([config.model.name, *(config.get("switch") or {})])
+    """The model's name, that of the back end behind it, and the switches that are on."""
+    backend = config.get("backend")
+    model = f"{config.model.name}-{backend.name}" if backend else str(config.model.name)
+    return "+".join([model, *(config.get("switch") or {})])
 
 
 def condition_name(config: DictConfig) -> str:
@@ -167,7 +171,7 @@ def _is_named(override: Override, named: set[str]) -> bool:
         return True
     if key == "experiment":
         return set(_set_by(override.value())) <= named
-    return key in named or key.partition(".")[0] in named - set(NAMED_GROUPS)
+    return key in named or key.partition(".")[0] in named - set(NAMED_CHOICES)
 
 
 def _set_by(experiments: Any) -> Iterator[str]:

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from artistid.cli import settings_of
 from artistid.config import build
 from artistid.errors import ArtistidError
-from artistid.learning.networks import shape_of, without_memory
+from artistid.learning.networks import NetworkSystem, shape_of, without_memory
 from artistid.learning.system import system_of
 from artistid.models.embedding import EmbeddingNetwork
 from artistid.places import expanded
@@ -122,7 +122,7 @@ def sizes(n_artists: int) -> Iterator[NetworkSize]:
     """All networks of ``model/``, ours and those of a folder that the command line names."""
     for name in settings_of("train").choices("model"):
         config = compose("train", [f"model={name}"])
-        if system_of(config).keeps_checkpoint:
+        if issubclass(system_of(config), NetworkSystem):
             yield size_of(name, config, n_artists)
 
 

@@ -22,9 +22,11 @@ ADDED_SETTINGS: Mapping[str, Any] = {
     "loss.label_smoothing": 0.0,
     "monitor": "val/loss",
     "metrics": [],
+    "temperature": None,
 }
 NETWORK_SYSTEM = "artistid.learning.networks.NetworkSystem"
 BASELINE_SYSTEM = "artistid.learning.baselines.Baseline"
+FUSION_SYSTEM = "artistid.fuse"
 
 
 def one_is_singular(device: str) -> str:

@@ -147,6 +147,7 @@ def check_settings(config: DictConfig) -> None:
     check_policy(config.split.duplicates)
     for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
         require_choice(name, config[name], choices)
+    require_choice("temperature", config.temperature, (None, "validation"))
     system = system_of(config)
     if system.keeps_checkpoint:
         check_foreign(config)

@@ -19,7 +19,13 @@ from artistid.runs import read_runs
 from tests.corpus import make_corpus
 from tests.verbs import read_scores, run_verb
 
-WHOLE_SONGS = ("mandel_svm", "mandel_svm_mahalanobis", "statistics_svm", "random_labels")  # by default
+WHOLE_SONGS = (
+    "mandel_svm",
+    "mandel_svm_mahalanobis",
+    "statistics_svm",
+    "statistics_lda",
+    "random_labels",
+)  # by default
 SONGS_ONLY = WHOLE_SONGS[:2]
 BY_CLIPS = ("whitman_svm", "ellis_gaussian", "mandel_gmm", "majority")
 
@@ -38,7 +44,7 @@ def fit(music: Path, run_dir: Path, model: str, *overrides: str) -> dict[str, An
 
 def test_all_models_are_tested_here() -> None:
     models = {path.stem for path in (config_dir() / "model").glob("*.yaml")}
-    assert models == {"crnn", *WHOLE_SONGS, *BY_CLIPS}
+    assert models == {"crnn", "probe", "ivector", *WHOLE_SONGS, *BY_CLIPS}
 
 
 @pytest.mark.parametrize("model", [*WHOLE_SONGS, *BY_CLIPS])
@@ -196,6 +202,7 @@ def test_jobs_at_once_share_the_threads(music: Path, tmp_path: Path, monkeypatch
         ),
         ("statistics_svm", ["model.grid.C=[-1]"], "model=statistics_svm cannot be fitted .C=-1, gamma="),
         ("mandel_svm", ["+model.estimator.nu=1"], "model.estimator: .*nu"),
+        ("mandel_svm", ["vote=mean_embedding"], "vote=mean_embedding: .* embeds no clips"),
     ],
 )
 def test_settings_that_do_not_fit_together(

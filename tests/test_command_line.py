@@ -69,10 +69,10 @@ def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_verb_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        called(capsys, "trian", "seed=0")
+        called(capsys, "trainn", "seed=0")
     assert exit_.value.code == 1
     told = capsys.readouterr().err
-    assert told.startswith("error: trian: ")
+    assert told.startswith("error: trainn: ")
     assert "did you mean train?" in told
 
 

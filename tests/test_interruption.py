@@ -32,6 +32,7 @@ VERBS = {
     "similar": ("checkpoint=best.ckpt", "collection=songs.parquet", "audio=music"),
     "export": ("checkpoint=best.ckpt", "to=model.onnx"),
     "report": ("runs=.",),
+    "fuse": ("runs=[a,b]", "run_dir=c"),
     "benchmark": ("size=tiny", "only=train"),
     "doctor": (),
     "app": ("checkpoint=best.ckpt", "port=0"),

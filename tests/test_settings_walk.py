@@ -23,7 +23,7 @@ from artistid.errors import ArtistidError
 from artistid.settings import Settings, check, composing, literal, typed
 
 VERBS = (
-    *("app", "benchmark", "choose", "doctor", "embed", "evaluate", "export"),
+    *("app", "benchmark", "choose", "doctor", "embed", "evaluate", "export", "fuse"),
     *("networks", "predict", "prepare", "report", "similar", "train"),
 )
 CHOICES = {
@@ -43,6 +43,7 @@ CHOICES = {
         ("data=fma", "model=mandel_gmm"),
         ("data=mtg_jamendo", "model=random_labels", "split=canonical"),
         ("data=artist20", "clip=song", "model=ellis_gaussian"),
+        ("data=folder", "model=ivector", "backend=logistic"),
     ),
     "prepare": ((), ("data=folder",), ("data=library", "features=descriptors")),
     "embed": ((), ("data=folder",)),
@@ -53,7 +54,7 @@ WRONG = (
     *("[a,1]", "{a: 1}", "", "'${nothing}'", "~"),
 )
 LEARNING = ("augment", "auxiliary", "loss", "optimizer", "sampler", "scheduler", "monitor", "metrics")
-BUILT = ("trainer", *LEARNING, "model", "features", "clip", "split", "data")  # as far as no song is needed
+BUILT = ("trainer", *LEARNING, "model", "backend", "features", "clip", "split", "data")  # as far as no song is needed
 SAMPLED, SAMPLED_SLOWLY = 60, 800
 
 

@@ -79,7 +79,7 @@ def compare_trials(pairs: Sequence[tuple[SongVotes, SongVotes]], *, draws: int =
     generator = np.random.default_rng(seed)
     trials, redrawn, right = [], [], []
     for pair in pairs:
-        _require_same_songs(*pair)
+        require_same_songs(*pair)
         outcomes = [song_outcome(votes) for votes in pair]
         trials.append(outcomes)
         redrawn.append(f1_draws(outcomes, draws, generator))
@@ -113,7 +113,8 @@ def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
     return np.minimum(adjusted, 1)
 
 
-def _require_same_songs(first: SongVotes, second: SongVotes) -> None:
+def require_same_songs(first: SongVotes, second: SongVotes) -> None:
+    """Raises ArtistidError for systems that were not tested on the same songs and true artists."""
     truths = [dict(zip(votes.track_id, votes.artist, strict=True)) for votes in (first, second)]
     if truths[0] == truths[1]:
         return

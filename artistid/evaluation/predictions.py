@@ -21,6 +21,7 @@ from artistid.writing import whole
 
 KEY_COLUMNS = ("track_id", "clip", "artist")
 PROBABILITY_PREFIX = "p/"
+OF_SONG_PREFIX = "song/"
 # A softmax in half precision is this far from 1 at worst; a system that forgot to normalise is much farther.
 SUM_TOLERANCE = 1e-3
 
@@ -35,6 +36,8 @@ class Predictions:
         clip: ``(n,)`` int32, place of the clip within its track, from 0.
         artist: ``(n,)`` str, the true artist of the track.
         probability: ``(n, len(artists))`` float32; every row sums to 1.
+        of_song: the same of the clip's whole song, as the mean of its clips' embeddings is named; equal in all clips of
+            a song. None: the system was not asked, or has no embeddings.
 
     The rows may be given in any order: construction sorts them by ``(track_id, clip)``.
 
@@ -54,6 +57,7 @@ class Predictions:
     clip: NDArray[np.int32]
     artist: NDArray[np.object_]
     probability: NDArray[np.float32]
+    of_song: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         self._assign(
@@ -62,14 +66,16 @@ class Predictions:
             clip=_clip_numbers(self.clip),
             artist=_strings(self.artist, "artist"),
             probability=_floats(self.probability),
+            of_song=None if self.of_song is None else _floats(self.of_song),
         )
         self._check_shapes()
         codes, _ = pd.factorize(self.track_id, sort=True)
         order = np.lexsort((self.clip, codes))
         if not np.array_equal(order, np.arange(len(order))):
-            self._assign(**{name: getattr(self, name)[order] for name in (*KEY_COLUMNS, "probability")})
+            self._assign(**{name: values[order] for name, values in self._columns.items()})
         self._check_truth()
-        self._check_probability()
+        for values in self._tables.values():
+            self._check_probability(values)
 
     def __len__(self) -> int:
         return len(self.track_id)
@@ -94,9 +100,27 @@ class Predictions:
         """``(tracks,)`` row of the first clip of each track."""
         return np.flatnonzero(self._starts_track)
 
+    @property
+    def _tables(self) -> dict[str, NDArray[np.float32]]:
+        """What there is of probabilities, by the prefix of its columns."""
+        of_song = {} if self.of_song is None else {OF_SONG_PREFIX: self.of_song}
+        return {PROBABILITY_PREFIX: self.probability, **of_song}
+
+    @property
+    def _columns(self) -> dict[str, NDArray]:
+        """All that there is, by the name of the attribute."""
+        names = (*KEY_COLUMNS, "probability", "of_song")
+        return {name: values for name in names if (values := getattr(self, name)) is not None}
+
     def to_parquet(self, path: str | Path) -> None:
-        """Write the columns ``track_id``, ``clip``, ``artist`` and one ``p/<artist>`` per artist; nothing is lost."""
-        frame = pd.DataFrame(self.probability, columns=[PROBABILITY_PREFIX + name for name in self.artists])
+        """Write ``track_id``, ``clip``, ``artist``, and ``p/<artist>`` and any ``song/<artist>`` of each artist."""
+        frame = pd.concat(
+            [
+                pd.DataFrame(values, columns=[prefix + name for name in self.artists])
+                for prefix, values in self._tables.items()
+            ],
+            axis=1,
+        )
         for index, name in enumerate(KEY_COLUMNS):
             frame.insert(index, name, getattr(self, name))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +142,10 @@ class Predictions:
             frame = pd.read_parquet(path)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise ArtistidError(f"{path}: expected a Parquet file of predictions: {error}") from error
-        probability = [name for name in frame.columns if str(name).startswith(PROBABILITY_PREFIX)]
+        probability, of_song = (
+            [name for name in frame.columns if str(name).startswith(prefix)]
+            for prefix in (PROBABILITY_PREFIX, OF_SONG_PREFIX)
+        )
         missing = [name for name in KEY_COLUMNS if name not in frame.columns]
         if not probability:
             missing.append(f"{PROBABILITY_PREFIX}<artist>")
@@ -132,6 +159,7 @@ class Predictions:
                 clip=frame["clip"].to_numpy(),
                 artist=frame["artist"].to_numpy(dtype=object),
                 probability=frame[probability].to_numpy(),
+                of_song=frame[of_song].to_numpy() if of_song else None,
             )
         except ArtistidError as error:
             raise ArtistidError(f"{path}: {error}") from error
@@ -141,14 +169,14 @@ class Predictions:
         """Predictions for different tracks as one, such as the folds of a jackknife: one test of all their tracks.
 
         Raises:
-            ArtistidError: the folds name different artists, or two of them have the same clip.
+            ArtistidError: the folds name different artists or not all have ``of_song``, or two have the same clip.
         """
         first = folds[0]
         if any(fold.artists != first.artists for fold in folds):
             raise ArtistidError("predictions are pooled where all are of the same artists, in the same order")
-        columns = {
-            name: np.concatenate([getattr(fold, name) for fold in folds]) for name in (*KEY_COLUMNS, "probability")
-        }
+        if any(fold._columns.keys() != first._columns.keys() for fold in folds):
+            raise ArtistidError(f"predictions are pooled where all, or none, have columns {OF_SONG_PREFIX}<artist>")
+        columns = {name: np.concatenate([fold._columns[name] for fold in folds]) for name in first._columns}
         return cls(first.artists, **columns)
 
     @cached_property
@@ -164,9 +192,10 @@ class Predictions:
         if repeated:
             raise ArtistidError(f"artists must differ from one another; found more than once: {', '.join(repeated)}")
         n = len(self.track_id)
-        expected = {"clip": (n,), "artist": (n,), "probability": (n, len(self.artists))}
-        for name, shape in expected.items():
-            found = getattr(self, name).shape
+        table = (n, len(self.artists))
+        expected = {"clip": (n,), "artist": (n,), "probability": table, "of_song": table}
+        for name, values in self._columns.items():
+            found, shape = values.shape, expected.get(name, (n,))
             if found != shape:
                 raise ArtistidError(f"{name} must have the shape {shape} (clips, artists), found {found}")
         if 0 in self.probability.shape:
@@ -192,9 +221,9 @@ class Predictions:
                 f"found {self.artist[row]!r} and {self.artist[row + 1]!r}"
             )
 
-    def _check_probability(self) -> None:
-        lowest = self.probability.min(axis=1)
-        total = self.probability.sum(axis=1, dtype=np.float64)
+    def _check_probability(self, values: NDArray[np.float32]) -> None:
+        lowest = values.min(axis=1)
+        total = values.sum(axis=1, dtype=np.float64)
         # Written so that NaN, for which every comparison is false, counts as bad.
         bad = ~((lowest >= 0) & (np.abs(total - 1) <= SUM_TOLERANCE))
         if bad.any():

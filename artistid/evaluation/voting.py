@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a song alone is answered without tables
     from artistid.evaluation.predictions import Predictions
 
 CONFIDENT_ABOVE = 0.5
+MEAN_EMBEDDING = "mean_embedding"
 ARTISTS_AT_ONCE = 32
 
 
@@ -36,7 +37,8 @@ class VoteCount(NamedTuple):
         votes: ``(songs, artists)`` int64, how many of the counted clips named each artist.
         ranking: ``(songs, artists)`` int64, every row a permutation: ``artists - 1`` for the artist placed first, down
             to 0 for the last. Whole numbers, so the order is exact and ``argsort`` or a top-k needs no tie rule.
-        probability: ``(songs, artists)`` float64, mean probability over the counted clips; every row sums to 1.
+        probability: ``(songs, artists)`` float64, mean probability over the counted clips, or that of the mean of
+            their embeddings; every row sums to 1.
     """
 
     votes: NDArray[np.int64]
@@ -76,6 +78,30 @@ def mean_probability(probability: NDArray[np.floating], song: NDArray[np.integer
     return place(probability, song, _sum_by_song(probability, song, np.asarray))
 
 
+def mean_embedding(
+    probability: NDArray[np.floating], song: NDArray[np.integer], of_song: NDArray[np.floating] | None = None
+) -> VoteCount:
+    """Artists are placed by what the system says of the mean of the song's embeddings.
+
+    For a linear layer on the embeddings that is the order of :func:`mean_logprob`, since the mean of its logits is the
+    logit of the mean; a cosine or a density makes another.
+
+    Args:
+        probability, song: see :data:`Vote`.
+        of_song: ``(songs, artists)`` probabilities of the mean embeddings.
+
+    Raises:
+        ArtistidError: there are none.
+    """
+    if of_song is None:
+        raise ArtistidError(
+            "vote=mean_embedding is for systems that embed clips and were asked to embed songs: these predictions have "
+            "no probabilities of whole songs"
+        )
+    return VoteCount(_votes(probability, song), _rank(of_song), of_song / of_song.sum(axis=1, keepdims=True))
+
+
+# Of clips, each by itself.
 VOTES: Mapping[str, Vote] = {
     "majority": majority,
     "mean_probability": mean_probability,
@@ -86,7 +112,7 @@ _FOUND: dict[str, Vote] = {}  # of other packages, by dotted name
 
 
 def find_vote(name: Any, trust: Trust = ()) -> Vote:
-    """The vote of a name: one of :data:`VOTES`, or by its dotted name one of a trusted package.
+    """The vote of a name: one of :data:`VOTES`, :func:`mean_embedding`, or by its dotted name a trusted package's.
 
     :func:`count_votes` then knows it by its name alone.
 
@@ -94,22 +120,33 @@ def find_vote(name: Any, trust: Trust = ()) -> Vote:
         ArtistidError: there is none, or it is of a package that is not trusted.
     """
     if isinstance(name, str) and "." not in name:
-        require_choice("vote", name, tuple(VOTES))
-        return VOTES[name]
+        require_choice("vote", name, (*VOTES, MEAN_EMBEDDING))
+        return VOTES.get(name, mean_embedding)
     if not isinstance(name, str) or not is_within(name, trust):
-        raise ArtistidError(f"vote={shown(name)}: expected one of {', '.join(VOTES)}{way_to_trust(name)}")
+        choices = ", ".join((*VOTES, MEAN_EMBEDDING))
+        raise ArtistidError(f"vote={shown(name)}: expected one of {choices}{way_to_trust(name)}")
     _FOUND[name] = find_function(name, trust, "vote")
     return _FOUND[name]
 
 
-def count_votes(probability: NDArray[np.floating], song: NDArray[np.integer], method: str = "majority") -> VoteCount:
-    """Count the votes of clips by one of :data:`VOTES`, or one that was found in another package.
+def count_votes(
+    probability: NDArray[np.floating],
+    song: NDArray[np.integer],
+    method: str = "majority",
+    of_song: NDArray[np.floating] | None = None,
+) -> VoteCount:
+    """Count the votes of clips by one of :data:`VOTES`, :func:`mean_embedding`, or one found in another package.
+
+    Args:
+        probability, song: see :data:`Vote`.
+        method: the vote's name.
+        of_song: ``(songs, artists)`` probabilities of whole songs, which :func:`mean_embedding` counts by.
 
     Raises:
-        ArtistidError: an unknown vote.
+        ArtistidError: an unknown vote, or one that needs what is not there.
     """
     rule = _FOUND.get(method) or find_vote(method)
-    return rule(probability, song)
+    return mean_embedding(probability, song, of_song) if rule is mean_embedding else rule(probability, song)
 
 
 def place(probability: NDArray[np.floating], song: NDArray[np.integer], *keys: NDArray[np.number]) -> VoteCount:
@@ -249,11 +286,12 @@ def vote(predictions: Predictions, method: str = "majority") -> SongVotes:
 
 def _vote(predictions: Predictions, method: str) -> SongVotes:
     first = predictions.track_start
+    of_song = None if predictions.of_song is None else predictions.of_song[first]
     return SongVotes(
         artists=predictions.artists,
         track_id=predictions.track_id[first],
         artist=predictions.artist[first],
         label=predictions.label[first],
         n_clips=np.diff(first, append=len(predictions)),
-        **count_votes(predictions.probability, predictions.track_index, method)._asdict(),
+        **count_votes(predictions.probability, predictions.track_index, method, of_song)._asdict(),
     )

@@ -19,8 +19,8 @@ from torch.nn import functional
 from artistid.data.clips import FRAME_MS, ClipSpec
 from artistid.data.features import FRAMES_PER_BLOCK, Features, LogMel
 from artistid.errors import ArtistidError
-from artistid.evaluation.voting import CONFIDENT_ABOVE, VOTES
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.evaluation.voting import CONFIDENT_ABOVE, MEAN_EMBEDDING, VOTES
+from artistid.models.embedding import EmbeddingNetwork, require_bottleneck
 
 Vectors = tuple[torch.Tensor, ...]
 
@@ -32,7 +32,7 @@ class SongNetwork(nn.Module):
         network: from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
         features: that it was trained with.
         clip_spec: how songs are cut for it.
-        vote: one of :data:`artistid.evaluation.voting.VOTES`.
+        vote: one of :data:`artistid.evaluation.voting.VOTES`, or ``mean_embedding``.
 
     Raises:
         ArtistidError: another vote, or features other than log-mel, which alone are written here in ONNX's operations.
@@ -45,7 +45,9 @@ class SongNetwork(nn.Module):
                 f"only networks with features=logmel can be exported: this one has features={features.name}"
             )
         self.network = network
-        self.count = Count(vote)
+        self.count = None if vote == MEAN_EMBEDDING else Count(vote)
+        if self.count is None:
+            require_bottleneck(network)
         self.log_mel = SongLogMel(features)
         self.cut = Cut(features, clip_spec)
 
@@ -53,7 +55,7 @@ class SongNetwork(nn.Module):
         """What the network says of a song ``(n,)``.
 
         Returns:
-            probability: ``(artists,)``, mean over the clips that voted.
+            probability: ``(artists,)``, mean over the clips that voted, or that of the mean of their embeddings.
             ranking: ``(artists,)``, the artists' indices, from the one that the vote places first.
             clip_probability: ``(clips, artists)``.
             embedding: ``(units,)``, mean over the clips of the network's bottleneck, of length 1; where it has one.
@@ -63,7 +65,13 @@ class SongNetwork(nn.Module):
         totals, clip_probability = scan(self._add, nothing, clips)
         # The mean of vectors has the direction of their sum.
         embedding = (functional.normalize(total, dim=0) for total in totals[1:])
-        return *self.count(clip_probability), clip_probability, *embedding
+        said = self.count(clip_probability) if self.count else self._of_song(totals[1] / clips.shape[0])
+        return *said, clip_probability, *embedding
+
+    def _of_song(self, vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The probability ``(artists,)`` of a song, and the ranking, by the mean ``(units,)`` of its embeddings."""
+        probability = require_bottleneck(self.network).classify(vector[None])[0].softmax(dim=0)
+        return probability, _best_first(probability)
 
     def _add(self, totals: Vectors, clip: torch.Tensor) -> tuple[Vectors, torch.Tensor]:
         """The sums over the clips, this one included, and its own probabilities."""
@@ -89,7 +97,8 @@ class Count(nn.Module):
     def __init__(self, vote: str) -> None:
         super().__init__()
         if vote not in VOTES:
-            raise ArtistidError(f"vote={vote} cannot be exported to ONNX: expected one of {', '.join(VOTES)}")
+            choices = ", ".join((*VOTES, MEAN_EMBEDDING))
+            raise ArtistidError(f"vote={vote} cannot be exported to ONNX: expected one of {choices}")
         self.vote = vote
 
     def forward(self, probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -99,7 +99,8 @@ def identify(
         open_set: when it is none of them, if that is known.
         top: how many artists to list.
     """
-    counted = count_votes(outputs.probability, np.zeros(len(outputs), np.int64), vote)
+    of_song = None if outputs.of_song is None else outputs.of_song[None]
+    counted = count_votes(outputs.probability, np.zeros(len(outputs), np.int64), vote, of_song)
     candidates = tuple(_candidates(counted, artists))
     score = candidates[0].probability
     nobody = outputs.silent or (open_set is not None and score < open_set.threshold)

@@ -20,6 +20,7 @@ from artistid.data.encoder import torch_device
 from artistid.data.features import Features
 from artistid.data.song import SongFeatures, SongReader
 from artistid.errors import ArtistidError
+from artistid.evaluation.voting import MEAN_EMBEDDING
 from artistid.inference.identification import Identification, identify
 from artistid.inference.outputs import ClipOutputs
 from artistid.inference.samples import Audio, features_of_samples
@@ -31,7 +32,7 @@ from artistid.learning.acceleration import (
     set_up_process,
 )
 from artistid.learning.specification import Specification, load_network, save_folder
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import EmbeddingNetwork, require_bottleneck, song_means
 from artistid.old_names import as_first_written
 from artistid.places import expanded
 from artistid.printing import printable
@@ -177,8 +178,7 @@ class Identifier:
 
     def check_embeds(self) -> None:
         """Raises ArtistidError for a network without a bottleneck."""
-        if not isinstance(self._network, EmbeddingNetwork):
-            raise ArtistidError(f"{type(self._network).__name__} has no bottleneck: it cannot embed songs")
+        require_bottleneck(self._network)
 
     def hear(self, audio: Audio, rate: int | None = None) -> ClipOutputs:
         """Probabilities and embeddings of every clip of a song, in one pass through the network.
@@ -228,6 +228,7 @@ class Identifier:
             warnings=tuple(self._warnings(sound, clips)),
             sha1=sound.sha1,
             trained_on=self._trained_on.knows(sound.sha1, sound.array),
+            of_song=self._of_song(embedding),
         )
 
     def identify(self, outputs: ClipOutputs, top: int = TOP) -> Identification:
@@ -267,6 +268,15 @@ class Identifier:
             vectors = self._network.bottleneck(features)
             return self._network.classify(vectors).float(), vectors
         return self._network(features).float(), features.new_empty(len(features), 0)
+
+    def _of_song(self, embedding: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """``(artists,)`` probabilities of the mean of the clips' embeddings, where the vote is by that."""
+        if self.specification.vote != MEAN_EMBEDDING:
+            return None
+        mean = song_means(torch.from_numpy(embedding), np.zeros(len(embedding), np.int64)).to(self.device)
+        with torch.inference_mode(), autocast(self.precision, self.device):
+            logits = require_bottleneck(self._network).classify(mean)[0]
+        return logits.double().softmax(dim=0).float().cpu().numpy()
 
     def _warnings(self, sound: SongFeatures, clips: Clips) -> Iterator[str]:
         if sound.silent:

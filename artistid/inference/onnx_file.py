@@ -18,7 +18,7 @@ from torch import nn
 from artistid import __version__
 from artistid.data.clips import FRAME_MS
 from artistid.errors import ArtistidError
-from artistid.evaluation.voting import count_votes
+from artistid.evaluation.voting import VoteCount, count_votes
 from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification
@@ -111,7 +111,7 @@ def check(network: nn.Module, specification: Specification, path: Path) -> float
     for seconds in CHECKED_SECONDS:
         samples = _notes(seconds, specification.build_features().sample_rate)
         song = dict(zip(names, session.run(None, {"samples": samples}), strict=True))
-        expected = expect(network, specification, samples, song["clip_probability"])
+        expected = expect(network, specification, samples, song["clip_probability"], song["probability"])
         for name, found in song.items():
             if found.shape != expected[name].shape:
                 raise ArtistidError(
@@ -128,6 +128,7 @@ def expect(
     specification: Specification,
     samples: npt.NDArray[np.float32],
     clip_probability: npt.NDArray[np.float32] | None = None,
+    of_song: npt.NDArray[np.float32] | None = None,
 ) -> Song:
     """What an exported network must say of a song ``(n,)``: what the package itself does, in single precision.
 
@@ -137,15 +138,23 @@ def expect(
         samples: of the song.
         clip_probability: ``(clips, artists)`` that the ranking is of; None: what the package itself makes of the clips.
             Artists may come as close as rounding.
+        of_song: ``(artists,)`` that the ranking is of where the vote is by the mean of embeddings, likewise.
     """
     identifier = Identifier(specification, network, "cpu", "32-true")
     outputs = identifier.hear(samples, identifier.sample_rate)
-    counted = count_votes(outputs.probability, np.zeros(len(outputs), np.int64), specification.vote)
-    voting = outputs.probability if clip_probability is None else clip_probability
-    ranking = count_votes(voting, np.zeros(len(voting), np.int64), specification.vote).ranking[0]
+
+    def count(clips: npt.NDArray[np.float32], of_song: npt.NDArray[np.float32] | None) -> VoteCount:
+        songs = None if outputs.of_song is None or of_song is None else of_song[None]
+        return count_votes(clips, np.zeros(len(clips), np.int64), specification.vote, songs)
+
+    counted = count(outputs.probability, outputs.of_song)
+    ranked = count(
+        outputs.probability if clip_probability is None else clip_probability,
+        outputs.of_song if of_song is None else of_song,
+    )
     song: Song = {
         "probability": counted.probability[0].astype(np.float32),
-        "ranking": np.argsort(-ranking),
+        "ranking": np.argsort(-ranked.ranking[0]),
         "clip_probability": outputs.probability,
     }
     if isinstance(network, EmbeddingNetwork):

@@ -22,6 +22,7 @@ class ClipOutputs:
         warnings: anything odd about the audio, in sentences.
         sha1: of the decoded samples, as in a catalog; empty where they were not at hand.
         trained_on: whether the network was trained on this recording, be it in another encoding.
+        of_song: ``(artists,)`` float32, probabilities of the mean of the embeddings; None where the vote is by clips.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ClipOutputs:
     warnings: tuple[str, ...]
     sha1: str = ""
     trained_on: bool = False
+    of_song: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.start_s)

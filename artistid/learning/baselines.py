@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-import torch
 from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import ParameterGrid
 
 from artistid.config import build, plain
 from artistid.data.clips import Clips, ClipSpec, index_clips
@@ -28,18 +23,13 @@ from artistid.data.splits import Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, require_choice
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.scores import levels_of, monitored_score, score_levels
-from artistid.learning.logits import predictions_from_logits
-from artistid.learning.system import GRID
+from artistid.evaluation.voting import MEAN_EMBEDDING
+from artistid.learning.choosing import Scores, choose_by_validation, grid_of, to_predictions
 from artistid.models.scoring import class_scores
-from artistid.settings import first_line
-from artistid.writing import write_csv
 
 log = logging.getLogger(__name__)
 
 WHOLE_SONGS = ClipSpec(name="song", seconds=None, frames=None)
-# Within which a temperature is looked for: e to the power of these.
-LOG_TEMPERATURES = (-12.0, 12.0)
 
 Summary = Callable[[NDArray[np.floating], Descriptors], NDArray[np.floating]]
 
@@ -54,10 +44,8 @@ class Samples(NamedTuple):
 class Baseline:
     """A scikit-learn classifier, the numbers it is given of a clip, and a grid of its parameters.
 
-    Where a clip is several samples, their scores are averaged. The grid's point is chosen by the weighted F1 of
-    validation, at frame level where there is one, and of equals by the lower loss. Scores become probabilities by a
-    softmax with one temperature, the one that makes the validation's truth likeliest (Guo et al. 2017); which artist
-    comes first does not depend on it.
+    Where a clip is several samples, their scores are averaged. The grid's point and the temperature are chosen by
+    validation, see :func:`artistid.learning.choosing.choose_by_validation`.
 
     Args:
         config: ``seed``, which is any ``random_state`` of the estimator, and ``model``: its ``estimator``; the
@@ -80,7 +68,6 @@ class Baseline:
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         self.name = config.model.name
         self.vote = config.vote
-        self.levels = levels_of(data.clip_spec.whole_songs)
         self.estimator, self.summary, self.grid = described_by(config)
         drawn = [name for name in self.estimator.get_params() if name.split("__")[-1] == "random_state"]
         self.estimator.set_params(**dict.fromkeys(drawn, config.seed))
@@ -96,6 +83,8 @@ class Baseline:
             raise ArtistidError(
                 f"model={config.model.name} is given features=descriptors, found features={features.name}"
             )
+        if config.vote == MEAN_EMBEDDING:
+            raise ArtistidError(f"vote={config.vote}: model={config.model.name} is a baseline, which embeds no clips")
         if clip_spec.crop:
             raise ArtistidError(f"clip.crop={clip_spec.crop} is drawn anew in each epoch, which a baseline has none of")
         estimator, _, _ = described_by(config)
@@ -128,30 +117,22 @@ class Baseline:
         train = self.describe(data.store, clips)
         validation = self._validation = self.describe(data.store, data.clips["val"])
         log.info("%s: fitted to %d samples of %d columns", self.name, *train.X.shape)
-        rows, best = [], (-np.inf, -np.inf)
-        for number, point in enumerate(self.grid, start=1):
-            candidate = self._fit_one(point, train, clips.label)
-            scores = clip_scores(candidate, validation, len(data.artists))
-            temperature = likeliest_temperature(scores, data.clips["val"].label)
-            loss, predictions = to_predictions(scores, temperature, data.clips["val"], data.artists)
-            levels = score_levels(predictions, self.vote, self.levels, draws=0)
-            f1 = {f"val/{level}/f1_weighted": score["f1_weighted"] for level, score in levels.items()}
-            rows.append({**point, "temperature": temperature, "val/loss": loss, **f1})
-            parameters = ", ".join(f"{name} {value}" for name, value in point.items()) or "no parameters to choose"
-            figures = ", ".join(f"{name} {value:.3f}" for name, value in {"val/loss": loss, **f1}.items())
-            log.info("grid %d/%d: %s: %s", number, len(self.grid), parameters, figures)
-            rank = monitored_score(levels), -round(loss, 6)  # beyond are rounding errors, which differ between machines
-            if rank > best:
-                best = rank
-                self.fitted, self.temperature, chosen = candidate, temperature, point
-        write_csv(folder / GRID, pd.DataFrame(rows))
+        choice = choose_by_validation(
+            self.grid,
+            lambda point: self._fit_one(point, train, clips.label),
+            lambda fitted: Scores(clip_scores(fitted, validation, len(data.artists))),
+            data,
+            self.vote,
+            folder,
+        )
+        self.fitted, self.temperature = choice.fitted, choice.temperature
         self.seconds = time.perf_counter() - start
-        return {"chosen": chosen, "temperature": self.temperature, "grid_points": len(self.grid)}
+        return choice.plain()
 
     def predict(self, data: ClipData, subset: str) -> Predictions:
         """The probabilities of all clips of a subset."""
         samples = self._validation if subset == "val" else self.describe(data.store, data.clips[subset])
-        scores = clip_scores(self.fitted, samples, len(data.artists))
+        scores = Scores(clip_scores(self.fitted, samples, len(data.artists)))
         return to_predictions(scores, self.temperature, data.clips[subset], data.artists)[1]
 
     def calibrate(self, validation: Predictions, folder: Path) -> None:
@@ -186,16 +167,7 @@ def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[
     """
     require_choice("model.fit_on", config.model.fit_on, ("clips", "songs"))
     estimator, summary = (build(config.model[part], f"model.{part}") for part in ("estimator", "summary"))
-    try:
-        grid = list(ParameterGrid(plain(config.model.grid) or {}))
-    except (TypeError, ValueError) as error:
-        raise ArtistidError(f"model.grid: {first_line(error)}") from error
-    if unknown := sorted({name for point in grid for name in point} - set(estimator.get_params())):
-        raise ArtistidError(
-            f"model.grid: {', '.join(unknown)} is no parameter of {type(estimator).__name__}; it has "
-            f"{', '.join(sorted(estimator.get_params()))}"
-        )
-    return estimator, summary, grid
+    return estimator, summary, grid_of(plain(config.model.grid), estimator, "model.grid")
 
 
 def subsample_clips(clips: Clips, most: int | None) -> Clips:
@@ -223,32 +195,3 @@ def clip_scores(classifier: Any, samples: Samples, n_artists: int) -> NDArray[np
     scores = np.full((len(first), n_artists), -np.inf)
     scores[:, classifier.classes_] = np.add.reduceat(found, first) / n_samples[:, None]
     return scores
-
-
-def likeliest_temperature(scores: NDArray[np.floating], label: NDArray[np.int64]) -> float:
-    """By which to divide scores (n, artists) so that a softmax makes the labels (n,) likeliest.
-
-    One more label than there are is taken to be another artist's (after Platt 1999): else a system without a mistake in
-    validation would be sure of everything.
-    """
-    known = np.isfinite(scores[np.arange(len(label)), label])  # whom the system can't name has no part in it
-    if not known.any():
-        return 1.0
-    nameable = np.isfinite(scores).all(axis=0)
-    doubt = 1 / (known.sum() + 2)
-    target = (np.arange(scores.shape[1]) == label[:, None])[known][:, nameable] * (1 - doubt)
-    target += doubt / nameable.sum()
-
-    def loss(log_temperature: float) -> float:
-        log_probability = log_softmax(scores[known][:, nameable] / np.exp(log_temperature), axis=1)
-        return -float((target * log_probability).sum(axis=1).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
-
-
-def to_predictions(
-    scores: NDArray[np.floating], temperature: float, clips: Clips, artists: Sequence[str]
-) -> tuple[float, Predictions]:
-    """Mean cross-entropy, and predictions, of scored clips."""
-    logits = torch.from_numpy(scores / temperature)
-    return predictions_from_logits(logits, np.arange(len(clips)), clips, tuple(artists))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-import torch
 from torch import nn
 
 from artistid.data.clips import FRAME_MS
@@ -14,7 +13,7 @@ from artistid.data.encoder import LOADED, Encoded, Frozen, check_seconds, freeze
 from artistid.data.features import Features
 from artistid.errors import ArtistidError
 from artistid.learning.specification import Specification, load_network
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import EmbeddingNetwork, ToBottleneck
 from artistid.places import expanded
 
 
@@ -70,18 +69,7 @@ class Bottleneck(Encoded):
         network = self._loaded[1]
         if not isinstance(network, EmbeddingNetwork):
             raise ArtistidError(f"features.checkpoint={self.checkpoint}: {type(network).__name__} has no bottleneck")
-        return freeze(_ToBottleneck(network), (self.base.width, self.window_rows), self.device, self.name)
-
-
-class _ToBottleneck(nn.Module):
-    """Gives a network's bottleneck."""
-
-    def __init__(self, network: EmbeddingNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.network.bottleneck(features)
+        return freeze(ToBottleneck(network), (self.base.width, self.window_rows), self.device, self.name)
 
 
 @lru_cache(maxsize=LOADED)

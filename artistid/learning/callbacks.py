@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ class SongVote(Callback):
         self.vote = vote
         self.metrics = metrics
         self.predictions: dict[str, Predictions] = {}
-        self._logits: list[torch.Tensor] = []
+        self._heard: dict[str, list[torch.Tensor]] = defaultdict(list)
         self._clip: list[torch.Tensor] = []
 
     def on_validation_batch_end(
@@ -79,22 +80,32 @@ class SongVote(Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         _, self.predictions["test"] = self._gather(module, "test")
 
-    def _collect(self, logits: torch.Tensor, batch: Batch) -> None:
-        self._logits.append(logits.detach())
+    def _collect(self, heard: Mapping[str, torch.Tensor], batch: Batch) -> None:
+        for name, values in heard.items():
+            self._heard[name].append(values.detach())
         self._clip.append(batch["clip"])
 
     def _gather(self, module: L.LightningModule, subset: str, *, fitting: bool = False) -> tuple[float, Predictions]:
         """Mean cross-entropy and predictions of all clips, those of the other processes included."""
-        logits = module.all_gather(torch.cat(self._logits)).flatten(0, -2)  # type: ignore[union-attr]  # (clips, artists)
+        assert isinstance(module, ArtistClassifier)
+        gathered = {
+            name: module.all_gather(torch.cat(values)).flatten(0, -2)  # type: ignore[union-attr]  # (clips, columns)
+            for name, values in self._heard.items()
+        }
         clip = module.all_gather(torch.cat(self._clip)).flatten()  # type: ignore[union-attr]  # (clips,)
-        self._logits.clear()
+        self._heard.clear()
         self._clip.clear()
-        if fitting and not logits.isfinite().all():
+        if fitting and not gathered["logits"].isfinite().all():
             raise ArtistidError(_divergence(module))
         rows, first = np.unique(clip.cpu().numpy(), return_index=True)
-        assert isinstance(module, ArtistClassifier)
+        heard = {name: values.cpu()[first] for name, values in gathered.items()}
+        clips = self.clips[subset]
         return predictions_from_logits(
-            logits.cpu()[first], rows, self.clips[subset], tuple(module.specification.artists)
+            heard["logits"],
+            rows,
+            clips,
+            tuple(module.specification.artists),
+            module.name_songs(heard["vectors"], clips.track[rows]) if "vectors" in heard else None,
         )
 
 

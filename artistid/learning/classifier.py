@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import lightning as L
+import numpy as np
 import torch
 from torch import nn
 
 from artistid.data.datamodule import Batch
 from artistid.errors import ArtistidError
+from artistid.evaluation.voting import MEAN_EMBEDDING
 from artistid.learning.acceleration import prepare_network
 from artistid.learning.auxiliary import Auxiliaries
 from artistid.learning.specification import CHECKPOINT_KEY, Specification, load_network
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import EmbeddingNetwork, require_bottleneck, song_means
 from artistid.settings import first_line
 from artistid.trust import Trust
 
@@ -32,7 +34,7 @@ def make_optimizer(factory: OptimizerFactory, parameters: Iterable[nn.Parameter]
 class ArtistClassifier(L.LightningModule):
     """Any network from clips ``(batch, width, time)`` to logits ``(batch, artists)``, and how it learns.
 
-    Validation and test steps give the logits to the callbacks; what is made of them is no business of the network's.
+    Validation and test steps give what was heard to the callbacks; what is made of it is no business of the network's.
 
     Args:
         specification: kept in every checkpoint.
@@ -119,11 +121,32 @@ class ArtistClassifier(L.LightningModule):
             values, on_step=False, on_epoch=True, batch_size=len(batch["label"]), prog_bar=prog_bar, sync_dist=True
         )
 
-    def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
-        return self(batch["features"])
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, torch.Tensor]:
+        return self.hear(batch["features"])
 
-    def test_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
-        return self(batch["features"])
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, torch.Tensor]:
+        return self.hear(batch["features"])
+
+    def hear(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``logits`` of clips, and their ``vectors`` where the vote is by the mean of these."""
+        if self.specification.vote != MEAN_EMBEDDING:
+            return {"logits": self(features)}
+        vectors = self.embedding_network.bottleneck(features.float())
+        return {"logits": self.embedding_network.classify(vectors).float(), "vectors": vectors.float()}
+
+    def name_songs(self, vectors: torch.Tensor, song: np.ndarray) -> torch.Tensor:
+        """``(clips, artists)`` for each clip the logits of its song, by the mean of vectors ``(clips, d)``, on the CPU.
+
+        ``song`` (clips,) counts songs from 0.
+        """
+        with torch.no_grad():
+            of_songs = self.embedding_network.classify(song_means(vectors, song).to(self.device))
+        return of_songs.float().cpu()[torch.from_numpy(song)]
+
+    @property
+    def embedding_network(self) -> EmbeddingNetwork:
+        """The network; raises ArtistidError for one that has no bottleneck."""
+        return require_bottleneck(self.network)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.optimizer is None:

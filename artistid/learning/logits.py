@@ -10,9 +10,16 @@ from artistid.evaluation.predictions import Predictions
 
 
 def predictions_from_logits(
-    logits: torch.Tensor, rows: np.ndarray, clips: Clips, artists: tuple[str, ...]
+    logits: torch.Tensor,
+    rows: np.ndarray,
+    clips: Clips,
+    artists: tuple[str, ...],
+    of_song: torch.Tensor | None = None,
 ) -> tuple[float, Predictions]:
-    """Mean cross-entropy, and predictions, of the clips ``rows`` (n,) from their logits (n, artists)."""
+    """Mean cross-entropy, and predictions, of the clips ``rows`` (n,) from their logits (n, artists).
+
+    Where there are logits of their songs' mean embeddings, these are ``of_song`` (n, artists), a row for each clip.
+    """
     label = torch.from_numpy(clips.label[rows])
     loss = torch.nn.functional.cross_entropy(logits.double(), label).item()
     names = np.array(artists, dtype=object)
@@ -21,6 +28,11 @@ def predictions_from_logits(
         track_id=np.array(clips.track_ids, dtype=object)[clips.track[rows]],
         clip=clips.clip[rows].astype(np.int32),
         artist=names[clips.label[rows]],
-        probability=logits.double().softmax(dim=1).float().numpy(),
+        probability=_softmax(logits),
+        of_song=None if of_song is None else _softmax(of_song),
     )
     return loss, predictions
+
+
+def _softmax(logits: torch.Tensor) -> np.ndarray:
+    return logits.double().softmax(dim=1).float().numpy()

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,14 @@ from torch import nn
 from artistid.config import build, plain
 from artistid.data.clips import ClipSpec
 from artistid.data.datamodule import ClipData, albums_of
+from artistid.data.encoder import torch_device
 from artistid.data.features import Features
-from artistid.data.recordings import kept_fingerprints
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.open_set import OpenSetThreshold, calibrate
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, find_metrics
-from artistid.evaluation.voting import vote
+from artistid.evaluation.voting import MEAN_EMBEDDING, vote
 from artistid.learning.acceleration import (
     cache_on_device,
     choose_memory_format,
@@ -38,6 +39,8 @@ from artistid.learning.acceleration import (
 from artistid.learning.archive import load_archive, readable
 from artistid.learning.augmentation import Augmentations
 from artistid.learning.auxiliary import Auxiliaries
+from artistid.learning.backends import BackEndSettings, add_back_end, heard_of, save_classifier
+from artistid.learning.calibrating import around, calibrated
 from artistid.learning.callbacks import SongVote, ValidatedEnd
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
 from artistid.learning.fine_tuning import Pretrained, StopOnceThawed, Thawing, stages_of, thaw_epochs
@@ -51,9 +54,9 @@ from artistid.learning.specification import (
     named,
     with_width,
 )
-from artistid.learning.system import BEST, CHECKPOINTS, LAST
+from artistid.learning.system import BEST, CHECKPOINTS, LAST, NETWORK
 from artistid.learning.trainer import check_trainer, make_trainer, sentences
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import EmbeddingNetwork, ToBottleneck, require_bottleneck
 from artistid.settings import first_line
 from artistid.trust import Trust, check_plain, trusted
 
@@ -63,6 +66,7 @@ log = logging.getLogger(__name__)
 UNDERTRAINED = 0.9
 # Of the highest learning rate what is left when a schedule is at its end.
 ANNEALED = 0.1
+IN_FULL = "32-true"  # the precision of whatever a back end is given
 
 KEPT = "what a checkpoint is to keep"
 
@@ -99,24 +103,13 @@ class NetworkSystem:
         self.monitor: str = config.monitor
         self.metrics = find_metrics(config.metrics)
         self.callbacks = list(named_parts(config, "callbacks", Callback).values())
+        self.back_end = BackEndSettings.of(plain(config.backend)) if config.get("backend") else None
+        self.temperature: str | None = config.temperature
+        self._validation: Predictions | None = None  # where a back end has been fitted to the validation since
         self.scheduler: dict[str, Any] = plain(config)["scheduler"] if config.get("scheduler") else {}
         pretrained = Pretrained.of(config) if config.get("init_from") else None
-        self.specification = Specification(
-            artists=list(data.artists),
-            features=data.store.features.description(),
-            clip=data.clip_spec.plain(),
-            network=with_width(plain(config.model.network), data.store.features),
-            vote=config.vote,
-            batch_size=config.batch_size,
-            precision=self.precision,
-            data=plain(config.data),
-            split=split.plain(),
-            recordings=sorted({track.sha1 for track in data.subsets["train"] if track.sha1}),
-            pretrained_from=pretrained.plain() if pretrained else None,
-            fingerprints=kept_fingerprints(data.subsets["train"], data.store),
-        )
-        check_plain(self.specification.plain(), KEPT)
-        self.specification.check()
+        described = with_width(plain(config.model.network), data.store.features)
+        self.specification = specify(config, data, split, described, self.precision, pretrained)
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         features = data.store.features
         augmentations = named_parts(config, "augment", nn.Module).values()
@@ -161,13 +154,17 @@ class NetworkSystem:
         check_trainer(plain(config.trainer))
         make_optimizer(build(config.optimizer, "optimizer"), [nn.Parameter(torch.zeros(1))])
         network = without_memory(config, features)
+        if config.get("backend"):
+            BackEndSettings.of(plain(config.backend))
+        if config.get("backend") or config.vote == MEAN_EMBEDDING:
+            require_bottleneck(network)
         check_takes(network, config.model.name, features, clip_spec)
         check_learning(config, features, clip_spec, network)
 
     @classmethod
     def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
         """Raises ArtistidError for names that a checkpoint could not keep, or a head to keep that is of others."""
-        check_plain({"artists": list(artists), "data": plain(config.data), "split": split.plain()}, KEPT)
+        check_names(config, artists, split)
         if config.get("init_from") and config.fine_tuning.head == "keep":
             Pretrained.of(config).require_artists(artists)
 
@@ -189,8 +186,9 @@ class NetworkSystem:
             How training went, for the scores file.
         """
         mode = mode_of(self.monitor)
+        name = Path(NETWORK if self.back_end or self.temperature else BEST).stem
         best = ModelCheckpoint(
-            folder / CHECKPOINTS, filename="best", monitor=self.monitor, mode=mode, enable_version_counter=False
+            folder / CHECKPOINTS, filename=name, monitor=self.monitor, mode=mode, enable_version_counter=False
         )
         stop = EarlyStopping(self.monitor, patience=self.patience, mode=mode)
         last = LastState(folder / LAST, self.trust)
@@ -233,19 +231,88 @@ class NetworkSystem:
             "stopped_early": bool(stop.stopped_epoch),
             "resumed_at": last.resumed_at,
             **({"init_from": self.begun_with} if self.begun_with else {}),
+            **self._complete(data, folder),
         }
 
+    def _complete(self, data: ClipData, folder: Path) -> dict[str, Any]:
+        """What follows training, if anything: a back end, or a temperature, and then the best checkpoint has it too.
+
+        Returns:
+            What was chosen, for the scores file.
+        """
+        network, specification = self.classifier.network, self.specification
+        if self.back_end:
+            self.trainer_settings["precision"] = IN_FULL
+            front = replace(specification, network=around(ToBottleneck, specification), precision=IN_FULL)
+            device = torch_device("cpu" if self.trainer_settings["accelerator"] == "cpu" else "auto")
+            self.classifier, self._validation, told = add_back_end(
+                ToBottleneck(network), front, self.back_end, data, folder, device, self._test
+            )
+            return told
+        if self.temperature:
+            network, specification = calibrated(network, specification, self.predict(data, "val"))
+            self.classifier = ArtistClassifier(specification, memory_format=self.memory_format, network=network)
+            save_classifier(self.classifier, folder / BEST)
+            return {"temperature": network.temperature.item()}
+        return {}
+
+    def _test(self, classifier: ArtistClassifier, data: ClipData, subset: str) -> Predictions:
+        return predict(classifier, data, subset, self.trainer_settings, self.data_device)
+
     def predict(self, data: ClipData, subset: str) -> Predictions:
-        """The probabilities of all clips of a subset."""
-        return predict(self.classifier, data, subset, self.trainer_settings, self.data_device)
+        """The probabilities of all clips of a subset; of the validation those before a back end was fitted to it."""
+        if subset == "val" and self._validation:
+            return self._validation
+        return self._test(self.classifier, data, subset)
 
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
         """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
-        open_set = calibrate(vote(validation, self.specification.vote).confidence)
-        songs = counted(open_set.n_songs, "validation song")
-        log.info("none of them: below %.3f, by %s", open_set.threshold, songs)
-        keep_open_set(folder / BEST, open_set, self.trust)
-        return open_set
+        return calibrate_open_set(validation, self.specification.vote, folder, self.trust)
+
+
+def specify(
+    config: DictConfig,
+    data: ClipData,
+    split: Split,
+    network: dict[str, Any],
+    precision: str,
+    pretrained: Pretrained | None = None,
+) -> Specification:
+    """What the checkpoints of a run are to carry.
+
+    Raises:
+        ArtistidError: settings that no checkpoint can keep.
+    """
+    specification = Specification(
+        artists=list(data.artists),
+        features=data.store.features.description(),
+        clip=data.clip_spec.plain(),
+        network=network,
+        vote=config.vote,
+        batch_size=config.batch_size,
+        precision=precision,
+        data=plain(config.data),
+        split=split.plain(),
+        pretrained_from=pretrained.plain() if pretrained else None,
+        **heard_of(data.subsets["train"], data.store),
+    )
+    check_plain(specification.plain(), KEPT)
+    specification.check()
+    return specification
+
+
+def check_names(config: DictConfig, artists: Sequence[str], split: Split) -> None:
+    """Raises ArtistidError for names of artists, songs or files that no checkpoint could keep."""
+    check_plain({"artists": list(artists), "data": plain(config.data), "split": split.plain()}, KEPT)
+
+
+def calibrate_open_set(validation: Predictions, method: str, folder: Path, trust: Trust) -> OpenSetThreshold:
+    """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint of the run."""
+    open_set = calibrate(vote(validation, method).confidence)
+    songs = counted(open_set.n_songs, "validation song")
+    log.info("none of them: below %.3f, by %s", open_set.threshold, songs)
+    keep_open_set(folder / BEST, open_set, trust)
+    return open_set
 
 
 def check_takes(network: nn.Module, name: str, features: Features, clip_spec: ClipSpec) -> None:

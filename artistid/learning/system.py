@@ -21,6 +21,7 @@ from artistid.evaluation.predictions import Predictions
 # Files of a system and its loggers, below its run folder.
 CHECKPOINTS = "checkpoints"
 BEST = f"{CHECKPOINTS}/best.ckpt"
+NETWORK = f"{CHECKPOINTS}/network.ckpt"  # the best as it was trained, where the former has a back end or a temperature
 LAST = f"{CHECKPOINTS}/last.ckpt"  # the state after the last epoch, from which training can go on
 METRICS = "metrics.csv"
 GRID = "grid.csv"

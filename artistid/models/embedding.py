@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
 from torch import nn
+
+from artistid.errors import ArtistidError
 
 
 @runtime_checkable
@@ -48,3 +51,31 @@ class ClipNetwork(nn.Module, ABC):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (batch, artists) of clips ``(batch, width, time)``."""
         return self.head(self.bottleneck(features))
+
+
+def require_bottleneck(network: nn.Module) -> EmbeddingNetwork:
+    """The same network; raises ArtistidError for one without a bottleneck."""
+    if isinstance(network, EmbeddingNetwork):
+        return network
+    raise ArtistidError(f"{type(network).__name__} has no bottleneck: it cannot embed songs")
+
+
+class ToBottleneck(nn.Module):
+    """Gives the bottleneck of a network that has one, in place of its logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """The vectors (batch, d) of clips ``(batch, width, time)``."""
+        return cast(EmbeddingNetwork, self.network).bottleneck(features)
+
+
+def song_means(vectors: torch.Tensor, song: np.ndarray) -> torch.Tensor:
+    """``(songs, d)`` means of vectors ``(clips, d)`` over each song's clips; ``song`` (clips,) counts songs from 0."""
+    index = torch.from_numpy(song)
+    total = torch.zeros(int(index.max()) + 1, vectors.shape[1], dtype=torch.float64)
+    total.index_add_(0, index, vectors.double())
+    n_clips = torch.bincount(index)
+    return (total / n_clips.clamp(min=1)[:, None]).to(vectors.dtype)

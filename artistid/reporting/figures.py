@@ -32,6 +32,7 @@ from artistid.evaluation.plots import (
 )
 from artistid.evaluation.scores import LEVELS, confusion
 from artistid.reporting import published
+from artistid.reporting.tables import Calibrated
 from artistid.runs.studies import Run, Study, mean_and_sd
 
 
@@ -120,6 +121,36 @@ def systems(scores: pd.DataFrame, path: Path) -> None:
     panels[0].set_yticks(range(len(index)), [shortened(system) for system in index])
     as_written(*panels[0].get_yticklabels())
     handles = [Line2D([], [], **split_style(split), linestyle="none", label=f"{split} split") for split in splits]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    save(figure, path, for_print=True)
+
+
+def reliability(systems: Sequence[Calibrated], path: Path) -> None:
+    """How often each system is right against how sure it is: a panel per system and level, a colour per split.
+
+    A marker's area grows with its share of the samples; the diagonal is a system that is right as often as it says.
+    """
+    names = list(dict.fromkeys(system.system for system in systems))
+    splits = list(dict.fromkeys(system.split for system in systems))
+    figure = Figure(figsize=(6.5, 0.6 + 2.6 * len(names)), layout="constrained")
+    panels = figure.subplots(len(names), len(LEVELS), sharex=True, sharey=True, squeeze=False)
+    for name, row in zip(names, panels, strict=True):
+        for level, axes in zip(LEVELS, row, strict=True):
+            axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, zorder=0)
+            for split in splits:
+                style = split_style(split)
+                of_split = [each for each in systems if each[:3] == (name, split, level)]
+                for said, true, n in (each.reliability for each in of_split):
+                    axes.plot(said, true, color=style["color"], linewidth=1)
+                    axes.scatter(said, true, 150 * n / n.sum() + 4, **style)
+            axes.set_xlim(-0.02, 1.02)
+            axes.set_ylim(-0.02, 1.02)
+            _plain_axes(axes)
+        as_written(row[0].set_title(f"{shortened(name)}: {LEVELS[0]}"), row[1].set_title(LEVELS[1]))
+        row[0].set_ylabel("share that is right")
+    for axes in panels[-1]:
+        axes.set_xlabel("probability of whom it names")
+    handles = [Line2D([], [], **split_style(split), label=f"{split} split") for split in splits]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     save(figure, path, for_print=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from artistid.data.splits import PROTOCOLS
 from artistid.errors import ArtistidError, counted
+from artistid.evaluation.calibration import BINS
 from artistid.evaluation.score_table import UNITS
 from artistid.reporting import figures, published, tables
 from artistid.reporting.document import Picture, ReportContext, Section
@@ -212,6 +213,26 @@ def systems(context: ReportContext) -> Iterator[Section]:
     yield Section("Table III: systems", blocks)
 
 
+def calibration(context: ReportContext) -> Iterator[Section]:
+    """Whether systems are right as often as they say."""
+    blocks: list[str | tables.Table | Picture] = [
+        "Calibration error: how far the probability of whom a system names and the share that is right lie apart, in "
+        f"{BINS} bins of that probability, averaged over the samples. Of few samples it is above 0 by chance alone. "
+        "Baselines and back ends have a temperature by validation; networks have one with temperature=validation."
+    ]
+    for data, group in _by_data(context):
+        systems = tables.calibration_of(group)
+        table = tables.calibration_table(data, systems)
+        path = context.figures / tables.slug(data) / "reliability.png"
+        figures.reliability(systems, path)
+        caption = (
+            f"Reliability on {data}: how often a system is right against how sure it is, test, all trials together; "
+            "below the diagonal it is too sure. Large markers stand for many clips or songs."
+        )
+        blocks += [table, Picture(path, caption, table.runs)]
+    yield Section("Calibration", blocks)
+
+
 def comparisons(context: ReportContext) -> Iterator[Section]:
     """Systems tested on the same songs."""
     how = (
@@ -364,6 +385,7 @@ SECTIONS: Sequence[Callable[[ReportContext], Iterable[Section]]] = (
     studies,
     systems,
     comparisons,
+    calibration,
     spectrograms,
     maps,
     method,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from artistid.errors import ArtistidError, counted
+from artistid.evaluation.calibration import Reliability
 from artistid.evaluation.comparison import Comparison, compare_trials, holm
 from artistid.evaluation.scores import mean_f1, mean_f1_interval
 from artistid.reporting import published
@@ -208,8 +209,8 @@ def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Ta
     )
 
 
-def _system_row(study: Study, split: str, level: str) -> dict[str, Any] | None:
-    """The scores of a study's best clip length by validation; None without runs."""
+def _best_by_validation(study: Study, split: str, level: str) -> tuple[float, list[Run]] | None:
+    """The clip length of a study that validation finds best, and its runs; None without runs."""
     cells = {
         seconds: [run for run in study.cell(split, seconds) if level in run.levels]
         for seconds in study.clips
@@ -222,7 +223,15 @@ def _system_row(study: Study, split: str, level: str) -> dict[str, Any] | None:
         seconds: np.mean([run.scores["val"][level]["f1_weighted"] for run in runs]) for seconds, runs in cells.items()
     }
     seconds = max(validation, key=validation.__getitem__)
-    runs = cells[seconds]
+    return seconds, cells[seconds]
+
+
+def _system_row(study: Study, split: str, level: str) -> dict[str, Any] | None:
+    """The scores of a study's best clip length by validation; None without runs."""
+    best = _best_by_validation(study, split, level)
+    if best is None:
+        return None
+    seconds, runs = best
     accuracy, accuracy_sd = mean_and_sd([run.test(level)["accuracy"] for run in runs])
     f1, f1_sd = mean_and_sd([run.test(level)["f1_weighted"] for run in runs])
     return {
@@ -238,6 +247,85 @@ def _system_row(study: Study, split: str, level: str) -> dict[str, Any] | None:
         "artists": max(len(run.scores["artists"]) for run in runs),
         "runs": RunNumbers.of(runs),
     }
+
+
+class Calibrated(NamedTuple):
+    """How far a system's probabilities are to be believed, on a split and at a level; over the trials together.
+
+    Attributes:
+        system, split, level: of which it is.
+        clip_s: clip length in seconds.
+        runs: its trials.
+    """
+
+    system: str
+    split: str
+    level: str
+    clip_s: float
+    runs: tuple[Run, ...]
+
+    @property
+    def reliability(self) -> Reliability:
+        """Of the samples of all trials."""
+        return Reliability.of(*map(np.concatenate, zip(*map(self._said, self.runs), strict=True)))
+
+    @property
+    def errors(self) -> list[float]:
+        """The expected calibration error of each trial."""
+        return [Reliability.of(*self._said(run)).error for run in self.runs]
+
+    def _said(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
+        outcome = run.outcomes[self.level]
+        return run.confidence[self.level], outcome.label == outcome.predicted
+
+
+def calibration_of(studies: Sequence[Study]) -> list[Calibrated]:
+    """Every system on every split and level that it has, in the clip length that validation finds best."""
+    return [
+        Calibrated(study.system, split, level, seconds, tuple(runs))
+        for study in studies
+        for split in study.splits
+        for level in published.TABLES
+        if (best := _best_by_validation(study, split, level))
+        for seconds, runs in [best]
+    ]
+
+
+def calibration_table(data: str, systems: Sequence[Calibrated]) -> Table:
+    """How sure systems are, how often they are right, and how far both lie apart."""
+    rows = []
+    for system in systems:
+        error, error_sd = mean_and_sd(system.errors)
+        said, true, n = system.reliability
+        rows.append(
+            {
+                **{name: getattr(system, name) for name in ("system", "split", "level", "clip_s")},
+                "confidence": float(np.average(said, weights=n)),
+                "accuracy": float(np.average(true, weights=n)),
+                "calibration_error": error,
+                "calibration_error_sd": error_sd,
+                "trials": len(system.runs),
+                "runs": RunNumbers.of(system.runs),
+            }
+        )
+    columns = (
+        Column.of("system"),
+        Column.of("split"),
+        Column.of("level"),
+        Column.of("clip_s", clip_length, "clip"),
+        Column.of("confidence", _number),
+        Column.of("accuracy", _number),
+        Column("calibration error ± sd", lambda row: _with_sd(row["calibration_error"], row["calibration_error_sd"])),
+        Column("trials", lambda row: _trials(row["trials"], row["split"])),
+        Column.of("runs", RunNumbers),
+    )
+    return Table(
+        f"calibration-{slug(data)}",
+        f"Calibration on {data}: how sure each system is of whom it names, and how often it is right, test.",
+        rows,
+        columns,
+        list(dict.fromkeys(run for system in systems for run in system.runs)),
+    )
 
 
 class SystemPair(NamedTuple):

@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from artistid.errors import ArtistidError, abbreviate, counted
+from artistid.evaluation.calibration import confidences
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Outcome, Score, outcomes, score_levels
 from artistid.evaluation.voting import SongVotes, find_vote, vote
 from artistid.naming import WITHOUT_EFFECT
-from artistid.old_names import BASELINE_SYSTEM, one_is_singular
+from artistid.old_names import BASELINE_SYSTEM, FUSION_SYSTEM, one_is_singular
 from artistid.places import expanded
 from artistid.runs.folder import RunFolder, run_folders, settings_of
 from artistid.runs.titles import data_title
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 CONDITION = ("data", "split", "clip", "model", "seed", "vote")
 SPLITS = ("song", "album")  # the paper's, in its order
 # Beginnings of the names of settings that say where a run was made.
-OF_PLACE = ("data.root", "split.lists", "trainer.accelerator")
+OF_PLACE = ("data.root", "split.lists", "trainer.accelerator", "fuse.runs")
 # Of those that may differ between the cells and the trials of one study.
 OF_CELL_OR_TRIAL = (*WITHOUT_EFFECT, *OF_PLACE, "seed", "split.", "clip.name", "clip.seconds", "clip.frames")
 FOLD = "split.fold"
@@ -51,6 +53,7 @@ class Run:
         settings: its configuration, by dotted name.
         votes: the test songs' votes.
         outcomes: of the test, by level; whole songs have no frame level.
+        confidence: ``(n,)`` of the test, by level: the probability of whom the system names.
         number: in the report's list of runs, from 1; 0 for a run that is on no list.
         folds: the runs taken together; empty for a single run.
     """
@@ -61,6 +64,7 @@ class Run:
     settings: Mapping[str, Any]
     votes: SongVotes
     outcomes: Mapping[str, Outcome]
+    confidence: Mapping[str, NDArray[np.floating]]
     number: int = 0
     folds: tuple[Run, ...] = ()
 
@@ -87,7 +91,7 @@ class Run:
     @property
     def is_baseline(self) -> bool:
         """Whether it is not a network."""
-        return bool(self.settings["model.system"] == BASELINE_SYSTEM)
+        return self.settings["model.system"] in (BASELINE_SYSTEM, FUSION_SYSTEM)
 
     @property
     def device(self) -> str:
@@ -275,7 +279,9 @@ def read_run(name: str, folder: RunFolder, trust: Trust = ()) -> Run:
     test = Predictions.from_parquet(folder.predictions / "test.parquet")
     votes = vote(test, scores["condition"]["vote"])
     named = {str(key): value for key, value in settings.items()}
-    return Run(name, folder, scores, named, votes, outcomes(test, votes, tuple(scores["test"])))
+    return Run(
+        name, folder, scores, named, votes, outcomes(test, votes, tuple(scores["test"])), confidences(test, votes)
+    )
 
 
 def _last_words(run_log: Path) -> str:
@@ -365,7 +371,8 @@ def pooled(folds: Sequence[Run]) -> Run:
     }
     settings = {name: value for name, value in first.settings.items() if name != FOLD}
     name = f"{first.name} to {folds[-1].name}"
-    return Run(name, first.folder, scores, settings, votes, outcomes(test, votes, first.levels), folds=tuple(folds))
+    of_levels = outcomes(test, votes, first.levels), confidences(test, votes)
+    return Run(name, first.folder, scores, settings, votes, *of_levels, folds=tuple(folds))
 
 
 def _setting_key(settings: Mapping[str, Any], without: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -7,13 +7,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
 from artistid.data.clips import ClipSpec, index_clips
-from artistid.learning.baselines import (
-    Samples,
-    clip_scores,
-    likeliest_temperature,
-    subsample_clips,
-    to_predictions,
-)
+from artistid.learning.baselines import Samples, clip_scores, subsample_clips
+from artistid.learning.choosing import Scores, likeliest_temperature, temperature_of, to_predictions
 from tests.data.stores import make_store
 
 TEN = ClipSpec(name="x", seconds=1, frames=10)
@@ -60,11 +55,20 @@ def test_temperature_does_without_unknown_artists() -> None:
     assert likeliest_temperature(scores[3:], label[3:]) == 1
 
 
+def test_temperature_is_of_songs_where_songs_are_named() -> None:
+    draw = np.random.default_rng(0)
+    songs, label = draw.normal(size=(40, 3)), draw.integers(3, size=40)
+    song = np.repeat(np.arange(40), 5)
+    of_clip = draw.normal(size=(200, 3))
+    assert temperature_of(Scores(of_clip, songs[song]), label[song], song) == likeliest_temperature(songs, label)
+    assert temperature_of(Scores(of_clip), label[song], song) == likeliest_temperature(of_clip, label[song])
+
+
 def test_predictions_do_not_depend_on_the_temperature() -> None:
     catalog, store = make_store({"a/1/x": 30, "b/1/y": 20})
     clips = index_clips(store.rows_of(catalog, ("a", "b")), TEN)
     scores = np.array([[3.0, 1.0], [0.0, 2.0], [1.0, 0.5], [0.0, 1.0], [5.0, 9.0]])
-    (_, cold), (_, warm) = (to_predictions(scores, temperature, clips, ("a", "b")) for temperature in (0.1, 50))
+    (_, cold), (_, warm) = (to_predictions(Scores(scores), temperature, clips, ("a", "b")) for temperature in (0.1, 50))
     assert cold.predicted.tolist() == warm.predicted.tolist() == [0, 1, 0, 1, 1]
     assert cold.probability.max() > 0.99 > 0.6 > warm.probability.max()
 

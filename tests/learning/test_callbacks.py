@@ -57,7 +57,7 @@ def test_clips_of_all_processes_count_once() -> None:
     module.all_gather = lambda *_: next(gathered)  # type: ignore[method-assign]
     votes = SongVote({"val": clips}, "majority")
     first = torch.tensor([0])
-    votes._collect(logits[:1], Batch(features=logits, label=first, clip=first, song=first))
+    votes._collect({"logits": logits[:1]}, Batch(features=logits, label=first, clip=first, song=first))
     loss, predictions = votes._gather(module, "val")
     expected_loss, expected = predictions_from_logits(logits, np.arange(4), clips, ("x", "y"))
     assert loss == expected_loss

@@ -10,11 +10,12 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from artistid.config import condition_of, config_dir
+from artistid.config import config_dir
 from artistid.data.catalog import Catalog, Track
 from artistid.data.splits import Split
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import LEVELS, score_levels
+from artistid.naming import condition_of
 from artistid.old_names import BASELINE_SYSTEM
 from artistid.runs.folder import RunFolder
 

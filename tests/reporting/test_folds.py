@@ -13,8 +13,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from sklearn.metrics import accuracy_score, f1_score
 
-from artistid.config import condition_of
 from artistid.evaluation.predictions import Predictions
+from artistid.naming import condition_of
 from artistid.reporting import tables
 from artistid.reporting.document import RunNumbers
 from artistid.runs import read_runs

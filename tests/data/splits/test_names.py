@@ -8,8 +8,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from artistid.config import condition_of, config_dir
+from artistid.config import config_dir
 from artistid.data.splits import PROTOCOLS
+from artistid.naming import condition_of
 from artistid.train import split_rule
 from tests.data.splits.test_jackknife import write_lists
 from tests.data.splits.test_split import artist20_sized

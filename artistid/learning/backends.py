@@ -1,0 +1,207 @@
+"""Back ends at work: fitted to what a front makes of clips, chosen by validation, and kept as a network of both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+from sklearn.base import clone
+from torch import nn
+
+from artistid.config import build
+from artistid.data.catalog import Catalog
+from artistid.data.datamodule import ClipData, ClipDataset
+from artistid.data.recordings import kept_fingerprints
+from artistid.data.store import Store
+from artistid.errors import ArtistidError
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.voting import MEAN_EMBEDDING
+from artistid.learning.choosing import Choice, Scores, choose_by_validation, grid_of
+from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.resuming import save_whole
+from artistid.learning.specification import CHECKPOINT_KEY, Specification
+from artistid.learning.system import BEST
+from artistid.models.backends import BackEnd
+from artistid.models.embedding import song_means
+from artistid.models.probe import Probe
+from artistid.models.scoring import class_scores
+
+log = logging.getLogger(__name__)
+
+VALUES_AT_ONCE = 2**22  # of a front's batch
+
+# The predictions that a classifier makes of a subset of some clips.
+Test = Callable[[ArtistClassifier, ClipData, str], Predictions]
+
+
+class Embedded(NamedTuple):
+    """What a front makes of clips: ``X`` (clips, columns), and of each clip the artist, the album and the song."""
+
+    X: NDArray[np.float64]
+    label: NDArray[np.int64]
+    album: NDArray[np.int64]
+    song: NDArray[np.int64]
+
+    def and_also(self, other: Embedded) -> Embedded:
+        """Both; albums are counted alike, songs are different ones."""
+        songs = self.song, other.song + self.song.max() + 1
+        pairs = [*zip(self[:3], other[:3], strict=True), songs]
+        return Embedded._make(np.concatenate(pair) for pair in pairs)
+
+
+class BackEndSettings(NamedTuple):
+    """``backend.*``: the estimator, its grid, and whether it is fitted to the validation as well in the end."""
+
+    estimator: BackEnd
+    grid: list[dict[str, Any]]
+    refit: bool
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> BackEndSettings:
+        """Raises ArtistidError for settings of which no back end can be made."""
+        estimator = build(settings["estimator"], "backend.estimator")
+        if not isinstance(estimator, BackEnd):
+            raise ArtistidError(f"backend.estimator is a {type(estimator).__name__}, expected a BackEnd")
+        return cls(estimator, grid_of(settings["grid"], estimator, "backend.grid"), settings["refit"])
+
+
+def add_back_end(
+    front: nn.Module,
+    specification: Specification,
+    settings: BackEndSettings,
+    data: ClipData,
+    folder: Path,
+    device: torch.device,
+    test: Test,
+) -> tuple[ArtistClassifier, Predictions, dict[str, Any]]:
+    """Fit a back end behind a front, and keep both in the run's best checkpoint.
+
+    Args:
+        front: from clips ``(batch, width, time)`` to vectors ``(batch, columns)``.
+        specification: of the front, as its network; of the checkpoint all else is the same.
+        settings: of the back end.
+        data: train fits, val chooses; with ``refit`` the chosen one is then fitted to both.
+        folder: of the run.
+        device: for the front.
+        test: makes the predictions of the validation, always of what was fitted to train alone.
+
+    Returns:
+        The classifier, the predictions of the validation, and for the scores file what was chosen.
+    """
+    subsets = ("train", "val")
+    train, validation = (embed(front, data, subset, device) for subset in subsets)
+    log.info("back end: fitted to %d clips of %d columns", *train.X.shape)
+    choice = choose_by_validation(
+        settings.grid,
+        lambda point: fit(settings.estimator, point, train, data.artists),
+        lambda fitted: scores_of(fitted, validation, specification.vote),
+        data,
+        specification.vote,
+        folder,
+    )
+    classifier = _together(front, specification, choice, choice.fitted)
+    predicted = test(classifier, data, "val")
+    if settings.refit:
+        both = train.and_also(validation)
+        classifier = _together(front, specification, choice, fit(settings.estimator, choice.point, both, data.artists))
+        heard = heard_of(Catalog([*data.subsets["train"], *data.subsets["val"]]), data.store)
+        classifier.specification = replace(classifier.specification, **heard)
+        log.info("back end: fitted again, to the %d clips of train and validation", len(both.X))
+    save_classifier(classifier, folder / BEST)
+    fitted_to = list(subsets if settings.refit else subsets[:1])
+    return classifier, predicted, {"backend": {**choice.plain(), "fitted_to": fitted_to}}
+
+
+def embed(front: nn.Module, data: ClipData, subset: str, device: torch.device) -> Embedded:
+    """What a front makes of a subset's clips; random crops are where they tile their songs."""
+    clips = data.clips[subset]
+    vectors = np.concatenate([each.double().numpy() for each in _vectors(front, data, subset, device)])
+    if not np.isfinite(vectors).all():
+        worst = clips.track_ids[clips.track[np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]]]
+        raise ArtistidError(f"what the back end is given of {worst} is not finite (NaN or infinite)")
+    return Embedded(vectors, clips.label, _albums(data)[subset][clips.track], clips.track)
+
+
+def _vectors(front: nn.Module, data: ClipData, subset: str, device: torch.device) -> Iterator[torch.Tensor]:
+    front, clips = front.eval().to(device), data.clips[subset]
+    dataset = ClipDataset(data.store, clips, data.subsets[subset])
+    at_once = max(1, VALUES_AT_ONCE // ((clips.rows or 1) * data.store.array.shape[1]))
+    with torch.inference_mode():
+        for first in range(0, len(clips), at_once):
+            batch = dataset.__getitems__(range(first, min(first + at_once, len(clips))))
+            yield front(batch["features"].to(device).float()).float().cpu()
+    front.cpu()
+
+
+def _albums(data: ClipData) -> dict[str, NDArray[np.int64]]:
+    """``(songs,)`` of each subset the number of each song's album; a song of no album is one by itself."""
+    numbers: dict[tuple[str, ...], int] = {}
+    return {
+        subset: np.array(
+            [
+                numbers.setdefault(track.album_key if track.album else (track.track_id,), len(numbers))
+                for track in catalog
+            ]
+        )
+        for subset, catalog in data.subsets.items()
+    }
+
+
+def fit(estimator: BackEnd, point: Mapping[str, Any], given: Embedded, artists: tuple[str, ...]) -> BackEnd:
+    """A back end with the parameters of a point, fitted; raises ArtistidError for what it cannot be fitted to."""
+    if lacking := sorted({artists[label] for label in set(range(len(artists))) - set(given.label)}):
+        raise ArtistidError(
+            f"a back end knows whom it was fitted to: without a clip in training are {', '.join(lacking)}"
+        )
+    try:
+        fitted: BackEnd = clone(estimator).set_params(**point).fit(given.X, given.label, given.album)
+    except (ValueError, TypeError, np.linalg.LinAlgError) as error:
+        parameters = ", ".join(f"{name}={value}" for name, value in point.items())
+        raise ArtistidError(f"backend.* cannot be fitted{f' ({parameters})' if point else ''}: {error}") from error
+    return fitted
+
+
+def scores_of(fitted: BackEnd, given: Embedded, vote: str) -> Scores:
+    """Of clips, and of their songs where the vote is by the mean of the embeddings."""
+    vectors = fitted.transform(given.X)
+    of_clip = class_scores(fitted.score_vectors(vectors))
+    if vote != MEAN_EMBEDDING:
+        return Scores(of_clip)
+    means = song_means(torch.from_numpy(vectors), given.song).numpy()
+    return Scores(of_clip, class_scores(fitted.score_vectors(means))[given.song])
+
+
+def _together(front: nn.Module, specification: Specification, choice: Choice, fitted: BackEnd) -> ArtistClassifier:
+    """The front and a back end as one classifier."""
+    probe = Probe.of(front, fitted, choice.temperature)
+    n_inputs, n_units = probe.projection.shape
+    network = {
+        "_target_": f"{Probe.__module__}.{Probe.__qualname__}",
+        "front": specification.network,
+        "n_inputs": n_inputs,
+        "n_units": n_units,
+        "scorer": fitted.scorer,
+    }
+    return ArtistClassifier(replace(specification, network=network), network=probe)
+
+
+def heard_of(catalog: Catalog, store: Store) -> dict[str, Any]:
+    """For a specification: which recordings were learned from."""
+    return {
+        "recordings": sorted({track.sha1 for track in catalog if track.sha1}),
+        "fingerprints": kept_fingerprints(catalog, store),
+    }
+
+
+@rank_zero_only
+def save_classifier(classifier: ArtistClassifier, path: Path) -> None:
+    """Write a checkpoint of a classifier that is not to be trained any more."""
+    weights = {f"network.{name}": value.cpu() for name, value in classifier.network.state_dict().items()}
+    save_whole({"state_dict": weights, CHECKPOINT_KEY: classifier.specification.plain()}, path)

@@ -1,0 +1,167 @@
+"""Choosing by validation: of a grid's points the best one, and the temperature that makes probabilities of scores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import ParameterGrid
+
+from artistid.data.clips import Clips
+from artistid.data.datamodule import ClipData
+from artistid.errors import ArtistidError
+from artistid.evaluation.predictions import Predictions
+from artistid.evaluation.scores import levels_of, monitored_score, score_levels
+from artistid.learning.logits import predictions_from_logits
+from artistid.learning.system import GRID
+from artistid.settings import first_line
+from artistid.writing import write_csv
+
+log = logging.getLogger(__name__)
+
+# Within which a temperature is looked for: e to the power of these.
+LOG_TEMPERATURES = (-12.0, 12.0)
+
+
+class Scores(NamedTuple):
+    """What a system says of clips ``(clips, artists)``, and of the song of each where songs are named as a whole."""
+
+    of_clip: NDArray[np.floating]
+    of_song: NDArray[np.floating] | None = None
+
+
+class Choice(NamedTuple):
+    """What validation chose: the fitted system, by what its scores are divided, and the grid's point."""
+
+    fitted: Any
+    temperature: float
+    point: dict[str, Any]
+    grid_points: int
+
+    def plain(self) -> dict[str, Any]:
+        """For the scores file."""
+        return {"chosen": self.point, "temperature": self.temperature, "grid_points": self.grid_points}
+
+
+def grid_of(settings: Any, estimator: BaseEstimator, name: str) -> list[dict[str, Any]]:
+    """The points of a grid, lists of values by an estimator's parameters.
+
+    Args:
+        settings: the grid.
+        estimator: whose parameters they are.
+        name: of the setting, for the errors.
+
+    Raises:
+        ArtistidError: what is no grid, or no parameter of the estimator.
+    """
+    try:
+        grid = list(ParameterGrid(settings or {}))
+    except (TypeError, ValueError) as error:
+        raise ArtistidError(f"{name}: {first_line(error)}") from error
+    if unknown := sorted({parameter for point in grid for parameter in point} - set(estimator.get_params())):
+        raise ArtistidError(
+            f"{name}: {', '.join(unknown)} is no parameter of {type(estimator).__name__}; it has "
+            f"{', '.join(sorted(estimator.get_params()))}"
+        )
+    return grid
+
+
+def choose_by_validation(
+    grid: Sequence[dict[str, Any]],
+    fit: Callable[[dict[str, Any]], Any],
+    score: Callable[[Any], Scores],
+    data: ClipData,
+    vote: str,
+    folder: Path,
+) -> Choice:
+    """Fit every point of a grid, and keep the best of validation; what each scored is written to ``grid.csv``.
+
+    The best has the highest weighted F1, at frame level where there is one, and of equals the lowest loss. Scores
+    become probabilities by a softmax with one temperature, the one that makes the validation's truth likeliest (Guo et
+    al. 2017), of songs where they are named as a whole; which artist comes first does not depend on it.
+
+    Args:
+        grid: of :func:`grid_of`.
+        fit: makes a system of a point.
+        score: what a system says of the validation's clips.
+        data: of which the validation is.
+        vote: of the song level.
+        folder: of the run.
+    """
+    clips, levels = data.clips["val"], levels_of(data.clip_spec.whole_songs)
+    rows, best = [], (-np.inf, -np.inf)
+    for number, point in enumerate(grid, start=1):
+        candidate = fit(point)
+        scores = score(candidate)
+        temperature = temperature_of(scores, clips.label, clips.track)
+        loss, predictions = to_predictions(scores, temperature, clips, data.artists)
+        of_level = score_levels(predictions, vote, levels, draws=0)
+        f1 = {f"val/{level}/f1_weighted": each["f1_weighted"] for level, each in of_level.items()}
+        rows.append({**point, "temperature": temperature, "val/loss": loss, **f1})
+        parameters = ", ".join(f"{name} {value}" for name, value in point.items()) or "no parameters to choose"
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in {"val/loss": loss, **f1}.items())
+        log.info("grid %d/%d: %s: %s", number, len(grid), parameters, figures)
+        rank = monitored_score(of_level), -round(loss, 6)  # beyond are rounding errors, which differ between machines
+        if rank > best:
+            best = rank
+            choice = Choice(candidate, temperature, point, len(grid))
+    rank_zero_only(write_csv)(folder / GRID, pd.DataFrame(rows))
+    return choice
+
+
+def temperature_of(scores: Scores, label: NDArray[np.int64], song: NDArray[np.integer]) -> float:
+    """The likeliest temperature of what is named: of songs where the system says something of these, else of clips.
+
+    The mean of a song's embeddings is surer than a clip's, and one temperature does not fit both.
+
+    Args:
+        scores: of clips, and of their songs.
+        label: ``(clips,)`` index of the artist.
+        song: ``(clips,)`` number of the song.
+    """
+    if scores.of_song is None:
+        return likeliest_temperature(scores.of_clip, label)
+    _, first = np.unique(song, return_index=True)
+    return likeliest_temperature(scores.of_song[first], label[first])
+
+
+def likeliest_temperature(scores: NDArray[np.floating], label: NDArray[np.int64]) -> float:
+    """By which to divide scores (n, artists) so that a softmax makes the labels (n,) likeliest.
+
+    One more label than there are is taken to be another artist's (after Platt 1999): else a system without a mistake in
+    validation would be sure of everything.
+    """
+    known = np.isfinite(scores[np.arange(len(label)), label])  # whom the system can't name has no part in it
+    if not known.any():
+        return 1.0
+    nameable = np.isfinite(scores).all(axis=0)
+    doubt = 1 / (known.sum() + 2)
+    target = (np.arange(scores.shape[1]) == label[:, None])[known][:, nameable] * (1 - doubt)
+    target += doubt / nameable.sum()
+
+    def loss(log_temperature: float) -> float:
+        log_probability = log_softmax(scores[known][:, nameable] / np.exp(log_temperature), axis=1)
+        return -float((target * log_probability).sum(axis=1).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
+
+
+def to_predictions(
+    scores: Scores, temperature: float, clips: Clips, artists: Sequence[str]
+) -> tuple[float, Predictions]:
+    """Mean cross-entropy, and predictions, of scored clips."""
+    of_clip, of_song = (
+        None if values is None else torch.from_numpy(np.asarray(values) / temperature) for values in scores
+    )
+    assert of_clip is not None
+    return predictions_from_logits(of_clip, np.arange(len(clips)), clips, tuple(artists), of_song)

@@ -1,0 +1,127 @@
+"""Probes as systems of the study: a front that is not trained, and the back end that is fitted behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+from torch import nn
+
+from artistid.config import build, plain
+from artistid.data.clips import ClipSpec
+from artistid.data.datamodule import ClipData
+from artistid.data.encoder import torch_device
+from artistid.data.features import Features
+from artistid.data.splits import Split
+from artistid.errors import ArtistidError
+from artistid.evaluation.open_set import OpenSetThreshold
+from artistid.evaluation.predictions import Predictions
+from artistid.learning.backends import BackEndSettings, add_back_end
+from artistid.learning.classifier import ArtistClassifier
+from artistid.learning.networks import (
+    IN_FULL,
+    calibrate_open_set,
+    check_names,
+    check_takes,
+    predict,
+    set_up,
+    specify,
+)
+from artistid.learning.specification import with_width
+from artistid.learning.trainer import check_trainer
+from artistid.trust import trusted
+
+
+@runtime_checkable
+class LearnedFront(Protocol):
+    """A front that is fitted to the training's clips, without their artists, such as i-vectors."""
+
+    def learn(self, clips: Iterator[torch.Tensor], seed: int) -> None:
+        """Fit to batches ``(batch, width, time)`` of clips."""
+
+
+class ProbeSystem:
+    """A front and a back end: nothing is trained by gradients.
+
+    Args:
+        config: ``model.network``, the front, from clips ``(batch, width, time)`` to vectors ``(batch, columns)``;
+            ``backend``; ``trainer.accelerator`` and the other settings of ``train``.
+        data: the clips of all subsets.
+        split: that the subsets are of.
+    """
+
+    rejects = True
+    keeps_checkpoint = True
+    precision = IN_FULL
+
+    def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
+        set_up()
+        self.seed = config.seed
+        self.settings = BackEndSettings.of(plain(config.backend))
+        self.trainer_settings = {**plain(config.trainer), "precision": self.precision}
+        self.data_device = config.data_device
+        self.trust = trusted(config)
+        described = with_width(plain(config.model.network), data.store.features)
+        self.front: nn.Module = build(described, "model.network")
+        self.specification = specify(config, data, split, described, self.precision)
+        self.device = torch_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
+        self.parameters: int | None = None
+        self.seconds = 0.0
+
+    @classmethod
+    def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
+        """Raises ArtistidError for settings of which no probe can be made, whatever the data."""
+        if not config.get("backend"):
+            raise ArtistidError(
+                f"model={config.model.name} is a front and a back end: expected backend=lda, or another"
+            )
+        if clip_spec.whole_songs:
+            raise ArtistidError(f"model={config.model.name} is given clips of one length: clip=song has whole songs")
+        if clip_spec.crop:
+            raise ArtistidError(f"clip.crop={clip_spec.crop} is drawn anew in each epoch, which a probe has none of")
+        set_up()
+        check_trainer(plain(config.trainer))
+        BackEndSettings.of(plain(config.backend))
+        with torch.device("meta"):
+            front: nn.Module = build(with_width(plain(config.model.network), features), "model.network")
+        check_takes(front, config.model.name, features, clip_spec)
+
+    @classmethod
+    def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
+        """Raises ArtistidError for names that a checkpoint could not keep."""
+        check_names(config, artists, split)
+
+    def check_unchanged(self, folder: Path) -> None:
+        """Nothing to check: a probe that was interrupted begins anew."""
+
+    def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
+        """Fit front and back end, and choose by validation.
+
+        Returns:
+            What was chosen, for the scores file; all points of the grid are in ``grid.csv``.
+        """
+        start = time.perf_counter()
+        if isinstance(self.front, LearnedFront):
+            self.front.learn((batch["features"].float() for batch in data.loader("train")), self.seed)
+        self.classifier, self._validation, told = add_back_end(
+            self.front, self.specification, self.settings, data, folder, self.device, self._test
+        )
+        self.parameters = sum(parameter.numel() for parameter in self.classifier.network.parameters())
+        self.seconds = time.perf_counter() - start
+        return told
+
+    def _test(self, classifier: ArtistClassifier, data: ClipData, subset: str) -> Predictions:
+        return predict(classifier, data, subset, self.trainer_settings, self.data_device)
+
+    def predict(self, data: ClipData, subset: str) -> Predictions:
+        """The probabilities of all clips of a subset; of the validation those before it was fitted to."""
+        return self._validation if subset == "val" else self._test(self.classifier, data, subset)
+
+    def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
+        """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
+        return calibrate_open_set(validation, self.specification.vote, folder, self.trust)

@@ -1,0 +1,310 @@
+"""Back ends: from the embeddings of clips, whatever made them, to artists, without training a network.
+
+What speaker verification does with its embeddings (Dehak et al. 2011, "Front-end factor analysis for speaker
+verification"), with the artist as the speaker and the album as the session: an artist sounds otherwise on each album as
+a speaker does on each telephone, and a song of an album that was never heard is a call from a new one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from artistid.errors import require_choice
+from artistid.hints import Count, Range
+from artistid.models.scoring import ScoringClassifier, as_decision
+
+Floats = NDArray[np.float64]
+Share = Annotated[float, Range(0, 1)]
+Shrinkage = Share | Literal["auto"] | None
+Session = NDArray[np.integer] | None  # the number of each vector's session; None: each is one by itself
+
+SCORERS = ("cosine", "plda", "logistic")
+MOST_ITERATIONS = 1000  # of logistic regression
+
+
+class Sessions(NamedTuple):
+    """Where the vectors of sessions, such as an artist's albums, lie.
+
+    Attributes:
+        mean: ``(sessions, d)`` of each session's vectors.
+        n: ``(sessions,)`` vectors of each.
+        speaker: ``(sessions,)`` index of whose each is.
+        centre: ``(speakers, d)`` mean of each speaker's sessions, in which all sessions count alike.
+        within: ``(d, d)`` covariance of vectors around their session's mean, unbiased.
+    """
+
+    mean: Floats
+    n: NDArray[np.int64]
+    speaker: NDArray[np.int64]
+    centre: Floats
+    within: Floats
+
+    @classmethod
+    def of(cls, X: Floats, speaker: NDArray[np.integer], session: Session) -> Sessions:
+        """Those of vectors ``(n, d)`` whose speakers are counted from 0.
+
+        Raises:
+            ValueError: no speaker has two sessions, or a session is of two.
+        """
+        session = np.arange(len(X)) if session is None else session
+        pairs, row = np.unique(np.column_stack([session, speaker]), axis=0, return_inverse=True)
+        of = pairs[:, 1]
+        if len(np.unique(session)) < len(pairs):
+            raise ValueError("an album is to be of one artist")
+        if len(pairs) == len(np.unique(of)):
+            raise ValueError(
+                "how albums differ is learned from artists with two albums or more to train on, and none has two"
+            )
+        mean, n = _means(X, row, len(pairs))
+        centre, _ = _means(mean, of, speaker.max() + 1)
+        aside = X - mean[row]
+        return cls(mean, n, of, centre, aside.T @ aside / max(1, len(X) - len(pairs)))
+
+    @property
+    def sessions_of(self) -> NDArray[np.int64]:
+        """``(speakers,)`` how many sessions each has."""
+        return np.bincount(self.speaker)
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of how sessions differ."""
+        return len(self.mean) - len(self.centre)
+
+    def covariance(self, shrinkage: Shrinkage) -> Floats:
+        """``(d, d)`` of sessions around their speakers' centres, unbiased, and shrunk: sessions are few."""
+        aside = self.mean - self.centre[self.speaker]
+        covariance = aside.T @ aside / self.freedom
+        share = ledoit_wolf_shrinkage(aside, assume_centered=True) if shrinkage == "auto" else shrinkage
+        return shrunk_covariance(covariance, share or 0.0)
+
+
+def _means(X: Floats, group: NDArray[np.integer], n_groups: int) -> tuple[Floats, NDArray[np.int64]]:
+    """``(groups, d)`` means of the rows of each group, and how many there are of each."""
+    n = np.bincount(group, minlength=n_groups)
+    total = np.zeros((n_groups, X.shape[1]))
+    np.add.at(total, group, X)
+    return total / np.maximum(n, 1)[:, None], n
+
+
+class WCCN(TransformerMixin, BaseEstimator):
+    """Within-class covariance normalisation (Hatch, Kajarekar & Stolcke 2006), the class an artist, its samples albums.
+
+    Directions in which an artist's albums differ are made small: afterwards the covariance of album means around their
+    artist's centre is the identity.
+
+    Args:
+        shrinkage: of that covariance, from 0 to 1; ``auto``: Ledoit & Wolf's.
+    """
+
+    def __init__(self, shrinkage: Shrinkage = "auto") -> None:
+        self.shrinkage = shrinkage
+
+    def fit(self, X: Any, y: Any, session: Session = None) -> Self:
+        """Fit to vectors (n, d), their artists (n,) and albums (n,); None: each is one by itself."""
+        X = validate_data(self, X, dtype=np.float64)
+        _, speaker = np.unique(y, return_inverse=True)
+        factor = cholesky(Sessions.of(X, speaker, session).covariance(self.shrinkage), lower=True)
+        self.projection_ = solve_triangular(factor, np.eye(len(factor)), lower=True).T
+        return self
+
+    def transform(self, X: Any) -> Floats:
+        """Vectors (n, d), normalised."""
+        check_is_fitted(self)
+        projected: Floats = validate_data(self, X, reset=False, dtype=np.float64) @ self.projection_
+        return projected
+
+
+class CosineCentroids(ScoringClassifier):
+    """The cosine of a vector and the mean of each artist's."""
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit to vectors (n, d) and their artists (n,)."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        self.classes_, artist = np.unique(y, return_inverse=True)
+        self.centroids_ = normalize(_means(X, artist, len(self.classes_))[0])
+        return self
+
+    def decision_function(self, X: Any) -> Floats:
+        """Cosines (n, artists); of two artists (n,) half of how much the second's is larger."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return as_decision(normalize(X) @ self.centroids_.T)
+
+
+class AlbumPLDA(ScoringClassifier):
+    """Probabilistic linear discriminant analysis with the album as the session.
+
+    A vector is the sum of three Gaussians: where the artist is, how the album departs from that, and the rest
+    (Prince & Elder 2007 have two; Brümmer & de Villiers 2010 call those the two-covariance model). An artist is
+    the posterior of its place given its albums, of which each counts as one with the precision that its number of
+    vectors gives it. A vector's score is its log-likelihood as that artist's on an album of its own, a new one.
+
+    The three covariances are found by moments (Henderson 1953, method 1, with every album and every artist weighted
+    alike): exact on average, and without iterations. What is negative in their spectra is taken away.
+
+    Args:
+        shrinkage: of the covariance of albums, from 0 to 1; ``auto``: Ledoit & Wolf's.
+    """
+
+    def __init__(self, shrinkage: Shrinkage = "auto") -> None:
+        self.shrinkage = shrinkage
+
+    def fit(self, X: Any, y: Any, session: Session = None) -> Self:
+        """Fit to vectors (n, d), their artists (n,) and albums (n,); None: each is one by itself."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        self.classes_, speaker = np.unique(y, return_inverse=True)
+        sessions = Sessions.of(X, speaker, session)
+        self.rest_ = sessions.within
+        self.album_, self.artist_ = self._components(sessions)
+        self.mean_, spread = self._posteriors(sessions)
+        self.covariance_ = spread + self.album_ + self.rest_  # (artists, d, d), of a vector on a new album
+        return self
+
+    def _components(self, sessions: Sessions) -> tuple[Floats, Floats]:
+        """The covariances ``(d, d)`` of albums and of artists."""
+        several = sessions.sessions_of  # albums of each artist
+        # What an album's mean has of the rest: one over its number of vectors; as many albums' centre has less of it.
+        noise = np.bincount(sessions.speaker, weights=1 / sessions.n)  # (artists,)
+        share = ((1 - 1 / several) * noise).sum() / sessions.freedom
+        album = _positive(sessions.covariance(self.shrinkage) - share * self.rest_)
+        of_centre = np.mean(1 / several) * album + np.mean(noise / several**2) * self.rest_
+        return album, _positive(np.cov(sessions.centre, rowvar=False).reshape(album.shape) - of_centre)
+
+    def _posteriors(self, sessions: Sessions) -> tuple[Floats, Floats]:
+        """Mean ``(artists, d)`` and covariance ``(artists, d, d)`` of where each artist is, given its albums."""
+        of_all = sessions.centre.mean(axis=0)
+        one = np.eye(len(of_all))
+        means, covariances = [], []
+        for speaker in range(len(sessions.centre)):
+            own = sessions.speaker == speaker
+            precision = np.linalg.inv(self.album_ + self.rest_ / sessions.n[own, None, None])  # (albums, d, d)
+            evidence = np.einsum("kij,kj->i", precision, sessions.mean[own] - of_all)
+            # (B⁻¹ + P)⁻¹ = B (1 + P B)⁻¹, which does without the inverse of B: that may have no full rank.
+            covariances.append(self.artist_ @ np.linalg.inv(one + precision.sum(axis=0) @ self.artist_))
+            means.append(of_all + covariances[-1] @ evidence)
+        return np.stack(means), np.stack(covariances)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Log-likelihoods (n, artists); of two artists (n,) half of how much the second's is higher."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        whitened = np.einsum("nad,ade->nae", X[:, None] - self.mean_, self.whitening_)
+        return as_decision(self.log_density_ - 0.5 * np.square(whitened).sum(axis=2))
+
+    @property
+    def whitening_(self) -> Floats:
+        """``(artists, d, d)``: a vector less the artist's mean, times this, has the identity for its covariance."""
+        factor = np.linalg.cholesky(self.covariance_)
+        return np.linalg.inv(factor).transpose(0, 2, 1)
+
+    @property
+    def log_density_(self) -> Floats:
+        """``(artists,)`` log-likelihood of the artist's mean."""
+        d = self.mean_.shape[1]
+        return -0.5 * (d * np.log(2 * np.pi) + np.linalg.slogdet(self.covariance_).logabsdet)
+
+
+def _positive(covariance: Floats) -> Floats:
+    """A covariance without what is negative in its spectrum."""
+    value, vector = np.linalg.eigh(covariance)
+    return (vector * np.maximum(value, 0)) @ vector.T
+
+
+class BackEnd(TransformerMixin, ScoringClassifier):
+    """Standardise → (PCA) → (shrunk LDA) → (WCCN) → score: of clips' embeddings, and of the mean of a song's.
+
+    All before the score is an affine map, so that the mean of a song's embeddings is the embedding of the mean.
+    Columns that say nothing, being constant, are left out.
+
+    Args:
+        pca: how many components to keep, a whole number, or which share of the variance, below 1; None: no PCA.
+        lda: whether to turn to the directions that tell the artists apart, as many as there are artists but one.
+        shrinkage: of LDA's covariance within artists, from 0 to 1; ``auto``: Ledoit & Wolf's.
+        wccn: whether to normalise by how an artist's albums differ, see :class:`WCCN`.
+        album_shrinkage: of what WCCN and PLDA know of albums.
+        scorer: ``cosine`` to the artists' centroids, ``plda``, see :class:`AlbumPLDA`, or ``logistic`` regression.
+        C: of logistic regression: how little it is regularised.
+    """
+
+    def __init__(
+        self,
+        pca: Count | Share | None = None,
+        lda: bool = True,
+        shrinkage: Shrinkage = "auto",
+        wccn: bool = False,
+        album_shrinkage: Shrinkage = "auto",
+        scorer: Literal["cosine", "plda", "logistic"] = "cosine",
+        C: Annotated[float, Range(0)] = 1.0,
+    ) -> None:
+        self.pca = pca
+        self.lda = lda
+        self.shrinkage = shrinkage
+        self.wccn = wccn
+        self.album_shrinkage = album_shrinkage
+        self.scorer = scorer
+        self.C = C
+
+    def fit(self, X: Any, y: Any, session: Session = None) -> Self:
+        """Fit to embeddings (n, columns), their artists (n,) and albums (n,); None: each is one by itself."""
+        require_choice("scorer", self.scorer, SCORERS)
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        self.centre_ = X.mean(axis=0)
+        self.embedding_ = self._steps()
+        needed = {"wccn__session": session} if self.wccn else {}
+        vectors = self.embedding_.fit_transform(X, y, **needed)
+        if self.scorer == "plda":
+            self.scorer_: ClassifierMixin = AlbumPLDA(self.album_shrinkage).fit(vectors, y, session)
+        elif self.scorer == "logistic":
+            self.scorer_ = LogisticRegression(C=self.C, max_iter=MOST_ITERATIONS).fit(vectors, y)
+        else:
+            self.scorer_ = CosineCentroids().fit(vectors, y)
+        self.classes_ = self.scorer_.classes_
+        return self
+
+    def _steps(self) -> Pipeline:
+        steps: list[Any] = [VarianceThreshold(), StandardScaler()]
+        if self.pca is not None:
+            steps.append(PCA(self.pca, svd_solver="full"))
+        if self.lda:
+            steps.append(LinearDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage))
+        if self.wccn:
+            steps.append(WCCN(self.album_shrinkage))
+        return make_pipeline(*steps)
+
+    def transform(self, X: Any) -> Floats:
+        """The embeddings (n, d) that are scored."""
+        check_is_fitted(self)
+        vectors: Floats = self.embedding_.transform(validate_data(self, X, reset=False, dtype=np.float64))
+        return vectors
+
+    def affine(self) -> tuple[Floats, Floats, Floats]:
+        """What :meth:`transform` comes to: ``(X - centre) @ projection + offset``.
+
+        The centre ``(columns,)`` is the training's, the projection ``(columns, d)``, the offset ``(d,)``.
+        """
+        check_is_fitted(self)
+        offset = self.transform(self.centre_[None])
+        projection = self.transform(self.centre_ + np.eye(len(self.centre_))) - offset
+        return self.centre_, projection, offset[0]
+
+    def decision_function(self, X: Any) -> Floats:
+        """Scores (n, artists), or (n,) for two."""
+        return self.score_vectors(self.transform(X))
+
+    def score_vectors(self, vectors: Floats) -> Floats:
+        """Scores (n, artists), or (n,) for two, of what :meth:`transform` gave, or of means of it."""
+        scores: Floats = self.scorer_.decision_function(vectors)
+        return scores
