@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,11 +21,16 @@ from torch import nn
 
 from artistid.data.features import Features, build_features
 from artistid.errors import ArtistidError
+from artistid.models.encoders.base import PretrainedEncoder
+from artistid.places import expanded
 from artistid.settings import first_line
+
+log = logging.getLogger(__name__)
 
 VALUES_AT_ONCE = 2**20  # of all windows of a batch: a minute of samples
 LONGEST_S = 3600.0  # of a window
 LOADED = 2  # encoders that stay in memory
+NON_COMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)  # in the name of a licence
 
 
 class Frozen(NamedTuple):
@@ -230,12 +237,14 @@ class Encoder(Encoded):
     Args:
         encoder: its ``_target_`` by a dotted name, and its arguments. It takes windows ``(batch, width, time)`` of the
             input to vectors ``(batch, d)`` or ``(batch, vectors, d)``; with samples for input the width is 1. Its
-            weights are its own affair: what it draws is drawn with seed 0.
+            weights are its own affair: what it draws is drawn with seed 0. One of
+            :mod:`artistid.models.encoders` has a ``path`` of its weights.
         input: description of the features that it is given, see :func:`artistid.data.features.build_features`.
         window: seconds of sound that it is given at once.
         hop: seconds from window to window; None: they follow one another.
         device: that it runs on: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
         sha256: of its weights, where they are known; others are refused.
+        licence: of its weights, which is said before they are used.
 
     Raises:
         ArtistidError: a setting out of its range.
@@ -249,10 +258,16 @@ class Encoder(Encoded):
     hop: float | None = None
     device: str = "auto"
     sha256: str | None = None
+    licence: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.encoder, Mapping) or not self.encoder.get("_target_"):
-            raise ArtistidError("features.encoder._target_=mymodule.MyEncoder is missing: a torch module that encodes")
+            raise ArtistidError(
+                "features.encoder._target_=mymodule.MyEncoder is missing: a torch module that encodes; or "
+                "encoder=NAME for a published one"
+            )
+        if isinstance(path := self.encoder.get("path"), str):  # whatever keeps these settings finds it from anywhere
+            object.__setattr__(self, "encoder", {**self.encoder, "path": str(expanded(path).absolute())})
         check_seconds("window", self.window)
         if self.hop is not None:
             check_seconds("hop", self.hop, self.window)
@@ -276,16 +291,28 @@ class Encoder(Encoded):
             "window": float(self.window),
             "hop": self.hop if self.hop is None else float(self.hop),
             "sha256": self.sha256 or self.frozen.sha256,
+            **({"licence": self.licence} if self.licence else {}),
         }
 
     def load(self) -> Frozen:
-        return _built(json.dumps(dict(self.encoder)), (self.base.width, self.window_rows), self.device, self.name)
+        window = self.base.width, self.window_rows
+        return _built(json.dumps(dict(self.encoder)), window, self.device, self.name, self.licence)
+
+
+def tell_licence(licence: str, whose: str) -> None:
+    """Say on what terms weights may be used; a warning where that is not for everything."""
+    if NON_COMMERCIAL.search(licence):
+        log.warning("warning: the weights of %s are for non-commercial use only: %s", whose, licence)
+    else:
+        log.info("the weights of %s: licence %s", whose, licence)
 
 
 @lru_cache(maxsize=LOADED)
-def _built(encoder: str, window: tuple[int, int], device: str, name: str) -> Frozen:
+def _built(encoder: str, window: tuple[int, int], device: str, name: str, licence: str | None) -> Frozen:
     """The encoder of settings as JSON; drawing its weights leaves others' random numbers as they are."""
     settings = json.loads(encoder)
+    if licence:
+        tell_licence(licence, str(settings["_target_"]))
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -294,4 +321,6 @@ def _built(encoder: str, window: tuple[int, int], device: str, name: str) -> Fro
         raise ArtistidError(f"features.encoder: {first_line(error.__cause__ or error)}") from error
     if not isinstance(network, nn.Module):
         raise ArtistidError(f"features.encoder._target_={settings['_target_']} is no torch module")
+    if isinstance(network, PretrainedEncoder):
+        network.load_pretrained()
     return freeze(network, window, device, name)
