@@ -111,6 +111,12 @@ def data_name(config: DictConfig) -> str:
     return f"{config.data.name}-unknown{n_unknown}" if n_unknown else str(config.data.name)
 
 
+def model_name(config: DictConfig) -> str:
+    """The model's name; given a published encoder's vectors, or a stem of the music, it is another system."""
+    given = (config.features.get(setting) for setting in ("preset", "stem"))
+    return "-".join([str(config.model.name), *(str(name) for name in given if name)])
+
+
 def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
     """What a run is called, below the folder of all runs and in dashboards.
 
@@ -123,7 +129,7 @@ def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
         ArtistidError: ``run_by`` is neither ``seed`` nor ``time``.
     """
     config = _root_
-    condition = f"{data_name(config)}/{config.split.name}-{config.clip.name}-{config.model.name}"
+    condition = f"{data_name(config)}/{config.split.name}-{config.clip.name}-{model_name(config)}"
     if config.get("init_from"):
         condition += f"-from-{origin(config.init_from)}"
     if what == "condition":

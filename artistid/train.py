@@ -18,6 +18,7 @@ from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import Leakage, check_policy, find_leakage
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
+from artistid.data.stems import features_of
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, require_choice
 from artistid.evaluation.open_set import OpenSetScores, score_open_set
@@ -63,7 +64,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
     resume = not config.overwrite and folder.interrupted(config)
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "prepare"):
-        catalog, store, left_out = prepare_data(config, build(config.features, "features"))
+        catalog, store, left_out = prepare_data(config, features_of(config))
     if len(catalog.artists) < 2:
         raise ArtistidError(
             f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
@@ -123,6 +124,9 @@ def check_settings(config: DictConfig) -> None:
     if not config.init_from:
         with open_dict(config):
             del config.init_from, config.fine_tuning
+    if not config.features.stem:
+        with open_dict(config.features):
+            del config.features.stem, config.features.separator
     find_vote(config.vote, trusted(config))
     check_policy(config.split.duplicates)
     for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
@@ -143,7 +147,8 @@ def check_settings(config: DictConfig) -> None:
                 "weights to begin with"
             )
         check_fine_tuning(config)
-    features, _, clip_spec = (build(config[group], group) for group in ("features", "data", "clip"))
+    features = features_of(config)
+    _, clip_spec = (build(config[group], group) for group in ("data", "clip"))
     split_rule(config)
     system.check_settings(config, features, clip_spec)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,16 +19,13 @@ from torch import nn
 
 from artistid.data.features import Features, build_features
 from artistid.errors import ArtistidError
-from artistid.models.encoders.base import PretrainedEncoder
+from artistid.models.published.base import Published
 from artistid.places import expanded
 from artistid.settings import first_line
-
-log = logging.getLogger(__name__)
 
 VALUES_AT_ONCE = 2**20  # of all windows of a batch: a minute of samples
 LONGEST_S = 3600.0  # of a window
 LOADED = 2  # encoders that stay in memory
-NON_COMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)  # in the name of a licence
 
 
 class Frozen(NamedTuple):
@@ -186,12 +181,17 @@ def freeze(network: nn.Module, window: tuple[int, int], device: str, name: str) 
         name: of the features, for errors.
     """
     network = network.eval().requires_grad_(False).to(torch_device(device))
+    seen = vectors_of(network, np.zeros((1, *window), np.float32), device, name)
+    return Frozen(network, digest_of(network), *seen.shape[1:])
+
+
+def digest_of(network: nn.Module) -> str:
+    """The SHA-256 of a network's weights."""
     digest = hashlib.sha256()
     for key, weights in sorted(network.state_dict().items()):
         digest.update(key.encode())
         digest.update(weights.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    seen = vectors_of(network, np.zeros((1, *window), np.float32), device, name)
-    return Frozen(network, digest.hexdigest(), *seen.shape[1:])
+    return digest.hexdigest()
 
 
 def vectors_of(network: nn.Module, windows: npt.NDArray[np.float32], device: str, name: str) -> npt.NDArray[np.float32]:
@@ -238,13 +238,13 @@ class Encoder(Encoded):
         encoder: its ``_target_`` by a dotted name, and its arguments. It takes windows ``(batch, width, time)`` of the
             input to vectors ``(batch, d)`` or ``(batch, vectors, d)``; with samples for input the width is 1. Its
             weights are its own affair: what it draws is drawn with seed 0. One of
-            :mod:`artistid.models.encoders` has a ``path`` of its weights.
+            :mod:`artistid.models.published` has a ``path`` of its weights.
         input: description of the features that it is given, see :func:`artistid.data.features.build_features`.
         window: seconds of sound that it is given at once.
         hop: seconds from window to window; None: they follow one another.
         device: that it runs on: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
         sha256: of its weights, where they are known; others are refused.
-        licence: of its weights, which is said before they are used.
+        preset: what it is called, in names of runs.
 
     Raises:
         ArtistidError: a setting out of its range.
@@ -258,7 +258,7 @@ class Encoder(Encoded):
     hop: float | None = None
     device: str = "auto"
     sha256: str | None = None
-    licence: str | None = None
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.encoder, Mapping) or not self.encoder.get("_target_"):
@@ -291,36 +291,37 @@ class Encoder(Encoded):
             "window": float(self.window),
             "hop": self.hop if self.hop is None else float(self.hop),
             "sha256": self.sha256 or self.frozen.sha256,
-            **({"licence": self.licence} if self.licence else {}),
         }
 
     def load(self) -> Frozen:
         window = self.base.width, self.window_rows
-        return _built(json.dumps(dict(self.encoder)), window, self.device, self.name, self.licence)
-
-
-def tell_licence(licence: str, whose: str) -> None:
-    """Say on what terms weights may be used; a warning where that is not for everything."""
-    if NON_COMMERCIAL.search(licence):
-        log.warning("warning: the weights of %s are for non-commercial use only: %s", whose, licence)
-    else:
-        log.info("the weights of %s: licence %s", whose, licence)
+        return _built(json.dumps(dict(self.encoder)), window, self.device, self.name)
 
 
 @lru_cache(maxsize=LOADED)
-def _built(encoder: str, window: tuple[int, int], device: str, name: str, licence: str | None) -> Frozen:
+def _built(encoder: str, window: tuple[int, int], device: str, name: str) -> Frozen:
     """The encoder of settings as JSON; drawing its weights leaves others' random numbers as they are."""
-    settings = json.loads(encoder)
-    if licence:
-        tell_licence(licence, str(settings["_target_"]))
+    return freeze(build_network(json.loads(encoder), "features.encoder"), window, device, name)
+
+
+def build_network(settings: Mapping[str, Any], name: str) -> nn.Module:
+    """A network that learns no more, with its weights.
+
+    Args:
+        settings: its ``_target_`` and its arguments.
+        name: of the setting that they are of, for errors.
+
+    Raises:
+        ArtistidError: what cannot be built, or is no torch module.
+    """
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             network: Any = instantiate(settings)
     except InstantiationException as error:
-        raise ArtistidError(f"features.encoder: {first_line(error.__cause__ or error)}") from error
+        raise ArtistidError(f"{name}: {first_line(error.__cause__ or error)}") from error
     if not isinstance(network, nn.Module):
-        raise ArtistidError(f"features.encoder._target_={settings['_target_']} is no torch module")
-    if isinstance(network, PretrainedEncoder):
-        network.load_pretrained()
-    return freeze(network, window, device, name)
+        raise ArtistidError(f"{name}._target_={settings['_target_']} is no torch module")
+    if isinstance(network, Published):
+        network.load()
+    return network

@@ -53,6 +53,7 @@ from artistid.learning.specification import (
     with_width,
 )
 from artistid.learning.system import BEST, CHECKPOINTS, LAST
+from artistid.models.published.base import Published
 from artistid.settings import first_line
 from artistid.trust import Trust, check_plain, trusted
 
@@ -126,6 +127,9 @@ class NetworkSystem:
             config.batch_norm_warm_up,
             self.memory_format,
         )
+        for part in self.classifier.network.modules():
+            if isinstance(part, Published):
+                part.load()
         self.thawing: Thawing | None = None
         self.begun_with: dict[str, Any] = {}
         if pretrained:

@@ -25,7 +25,7 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.voting import find_vote
 from artistid.learning.archive import load_archive
-from artistid.models.encoders.base import PretrainedEncoder
+from artistid.models.published.base import Published
 from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import printable
@@ -44,7 +44,7 @@ from artistid.writing import whole, write_text
 
 CHECKPOINT_KEY = "artistid"
 FEATURES_HOMES = ("artistid.data", "artistid.learning.bottleneck")  # where our classes of features are
-ENCODERS_HOME = "artistid.models.encoders"
+PUBLISHED_HOME = "artistid.models.published"
 # The files of a folder that a network is kept in for others, by the names that Hugging Face's libraries give them.
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION_KEY = "artistid_version"
@@ -294,15 +294,15 @@ def _check_features(features: Any, trust: Trust) -> None:
         raise ArtistidError(f"features is {shown(features)}, no description of features")
     check_features_class(features.get("_target_"), trust)
     for target in targets_of(list(features.values())):
-        # What is within is features again, or an encoder. Ours are as large as they were published; others are built
-        # to be as large as a file says: only a package that the user trusts has one.
+        # What is within is features again, an encoder or a separator. Ours are as large as they were published; others
+        # are built to be as large as a file says: only a package that the user trusts has one.
         trusted = isinstance(target, str) and is_within(target, trust)
-        check_features_class(target, trust, (Features, nn.Module) if trusted else (Features, PretrainedEncoder))
+        check_features_class(target, trust, (Features, nn.Module) if trusted else (Features, Published))
 
 
 def check_features_class(target: Any, trust: Trust, kinds: tuple[type, ...] = (Features,)) -> None:
     """Raises ArtistidError for a name of what is no class of features, neither ours nor a trusted package's."""
-    homes = (*FEATURES_HOMES, ENCODERS_HOME)
+    homes = (*FEATURES_HOMES, PUBLISHED_HOME)
     if not issubclass(find_class(target, homes, trust, "class of features"), kinds):
         raise ArtistidError(f"it would call {target!r}, which is no part of artistid that makes features")
 

@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from artistid import __version__
-from artistid.config import data_name, jobs_at_once, origin
+from artistid.config import data_name, jobs_at_once, model_name, origin
 from artistid.learning.acceleration import device_name, threads
 
 PACKAGES = (
@@ -38,7 +38,7 @@ PACKAGES = (
 def condition_of(config: DictConfig) -> dict[str, Any]:
     """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote."""
     condition = {name: config[name].name for name in ("data", "split", "clip", "model")}
-    condition["data"] = data_name(config)
+    condition["data"], condition["model"] = data_name(config), model_name(config)
     if config.get("init_from"):
         condition["init_from"] = origin(config.init_from)
     fold = {"fold": config.split.fold} if "fold" in config.split else {}

@@ -76,8 +76,15 @@ def _bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def converted(name: str, convert: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Weights that are converted once and then kept in :func:`encoders_folder`, where it can be written."""
+def converted(name: str | None, convert: Callable[[], Mapping[str, torch.Tensor]]) -> Mapping[str, torch.Tensor]:
+    """Weights that are converted once and then kept in :func:`encoders_folder`, where it can be written.
+
+    Args:
+        name: that they are kept under; None: they are not.
+        convert: gives them.
+    """
+    if name is None:
+        return convert()
     kept = encoders_folder() / f"{name}.safetensors"
     if kept.is_file():
         return read_tensors(kept)

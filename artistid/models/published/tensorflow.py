@@ -9,7 +9,8 @@ what it has more than the one before; its values are protocol buffers (``BundleE
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,16 @@ from artistid.errors import ArtistidError
 
 MAGIC = 0xDB4775248B80FB57  # at the end of a LevelDB table
 FOOTER_BYTES = 48
-DTYPES = {1: np.dtype("<f4"), 3: np.dtype("<i4"), 9: np.dtype("<i8")}  # by TensorFlow's numbers
+DTYPES: Mapping[int, np.dtype[Any]] = {
+    1: np.dtype("<f4"),
+    3: np.dtype("<i4"),
+    9: np.dtype("<i8"),
+}  # by TensorFlow's numbers
 # Of a field in a protocol buffer: how its value is written.
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
-def read_variables(index: bytes, data: bytes) -> dict[str, npt.NDArray[np.generic]]:
+def read_variables(index: bytes, data: bytes) -> dict[str, npt.NDArray[Any]]:
     """The variables of a checkpoint in one shard, by name; those of types that no weights have are left out.
 
     Args:
@@ -40,9 +45,10 @@ def read_variables(index: bytes, data: bytes) -> dict[str, npt.NDArray[np.generi
         raise ArtistidError(f"this is no checkpoint of TensorFlow's: {error}") from error
 
 
-def _variable(entry: dict[int, int | bytes], data: bytes) -> npt.NDArray[np.generic]:
+def _variable(entry: dict[int, int | bytes], data: bytes) -> npt.NDArray[Any]:
     """One variable; of the fields, 1 is the type, 2 the shape, 4 where it begins (0 is not written), 5 its bytes."""
-    dtype, offset = DTYPES[int(entry[1])], int(entry.get(4, 0))
+    dtype = DTYPES[int(entry[1])]
+    offset = int(entry.get(4, 0))
     dimensions = (dict(_fields(bytes(value))) for number, value in _fields(bytes(entry.get(2, b""))) if number == 2)
     shape = tuple(int(dimension.get(1, 0)) for dimension in dimensions)
     return np.frombuffer(data, dtype, math.prod(shape), offset).reshape(shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
@@ -10,30 +12,53 @@ from torch import nn
 
 from artistid.errors import ArtistidError, require_choice
 
+log = logging.getLogger(__name__)
 
-class PretrainedEncoder(nn.Module, ABC):
-    """A network that others have trained: from windows of samples ``(batch, 1, time)`` at its own rate to vectors.
+NON_COMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)  # in the name of a licence
+
+
+class Published(nn.Module, ABC):
+    """A network that others have trained.
 
     A checkpoint may name it, so its constructor reads no file and takes no more memory than the published network has;
-    the weights come with :meth:`load_pretrained`.
+    the weights come with :meth:`load`.
+
+    Attributes:
+        licence: of its weights.
     """
 
-    @abstractmethod
-    def load_pretrained(self) -> None:
-        """Read the published weights.
+    licence: str | None = None
+
+    def load(self) -> None:
+        """Say on what terms the published weights may be used, and read them.
 
         Raises:
             ArtistidError: they are not on this machine, or of another network.
         """
+        whose = type(self).__name__
+        if self.licence and NON_COMMERCIAL.search(self.licence):
+            log.warning("warning: the weights of %s are for non-commercial use only: %s", whose, self.licence)
+        elif self.licence:
+            log.info("the weights of %s: licence %s", whose, self.licence)
+        self.read_weights()
+
+    @abstractmethod
+    def read_weights(self) -> None:
+        """Read the published weights; see :meth:`load`."""
 
 
-class BlockEncoder(PretrainedEncoder):
+class PublishedEncoder(Published):
+    """From windows of samples ``(batch, 1, time)`` at the encoder's own rate to vectors."""
+
+
+class BlockEncoder(PublishedEncoder):
     """An encoder whose inner layers can be had as well, and whose last blocks can learn on.
 
     Args:
         front: what turns windows ``(batch, 1, time)`` into the first block's input.
         blocks: by name, from the input to the output; each gives vectors ``(batch, d)`` or sequences of them
             ``(batch, vectors, d)``, of which the mean counts, and takes what the one before gives.
+        widths: of each block's vectors, in their order.
         layers: the names of the blocks whose vectors are wanted.
         layer_weights: of each of these layers, all equally wide, in their weighted mean; None: they are put side by
             side.
@@ -43,6 +68,7 @@ class BlockEncoder(PretrainedEncoder):
         self,
         front: nn.Module,
         blocks: Mapping[str, nn.Module],
+        widths: Sequence[int],
         layers: Sequence[str],
         layer_weights: Sequence[float] | None = None,
     ) -> None:
@@ -56,6 +82,14 @@ class BlockEncoder(PretrainedEncoder):
                 f"features.encoder.layer_weights={list(layer_weights)}: expected one for each of "
                 f"features.encoder.layers={list(layers)}, and together more than 0"
             )
+        width_of = dict(zip(blocks, widths, strict=True))
+        wanted = [width_of[layer] for layer in layers]
+        if layer_weights is not None and len(set(wanted)) > 1:
+            raise ArtistidError(
+                f"features.encoder.layer_weights: layers of {', '.join(map(str, wanted))} values have no weighted "
+                "mean: expected layers of one width, or null"
+            )
+        self.width = wanted[0] if layer_weights is not None else sum(wanted)
         self.front = front
         self.blocks = nn.ModuleDict(blocks)
         self.layers = list(layers)
@@ -77,11 +111,6 @@ class BlockEncoder(PretrainedEncoder):
         wanted = [vectors[name] for name in self.layers]
         if self.layer_weights is None:
             return torch.cat(wanted, dim=1)
-        if len(widths := {each.shape[1] for each in wanted}) > 1:
-            raise ArtistidError(
-                f"features.encoder.layer_weights: layers of {', '.join(map(str, sorted(widths)))} values have no "
-                "weighted mean: expected layers of one width, or null"
-            )
         shares = torch.tensor(self.layer_weights, device=windows.device) / sum(self.layer_weights)
         return torch.einsum("lbd,l->bd", torch.stack(wanted), shares)
 

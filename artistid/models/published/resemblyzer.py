@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from artistid.errors import ArtistidError
-from artistid.models.encoders.base import BlockEncoder
-from artistid.models.encoders.fronts import MelPower
-from artistid.models.encoders.weights import packaged
+from artistid.models.published.base import BlockEncoder
+from artistid.models.published.fronts import MelPower
+from artistid.models.published.weights import packaged
 from artistid.settings import first_line
 
 BANDS, UNITS = 40, 256
@@ -27,9 +27,11 @@ class Resemblyzer(BlockEncoder):
     Args:
         layers: ``lstm1``, ``lstm2``, ``lstm3`` and ``embedding``, 256 values each; of the first three the mean over
             time.
-        layer_weights: see :class:`artistid.models.encoders.base.BlockEncoder`.
+        layer_weights: see :class:`artistid.models.published.base.BlockEncoder`.
         path: of the package's wheel, or of a folder that it is installed in; None: where it is found.
     """
+
+    licence = "Apache-2.0"
 
     def __init__(
         self,
@@ -37,13 +39,15 @@ class Resemblyzer(BlockEncoder):
         layer_weights: list[float] | None = None,
         path: str | None = None,
     ) -> None:
-        widths = [BANDS] + [UNITS] * (N_RECURRENT - 1)
-        blocks: dict[str, nn.Module] = {f"lstm{i}": Recurrent(width) for i, width in enumerate(widths, start=1)}
+        given = [BANDS] + [UNITS] * (N_RECURRENT - 1)
+        blocks: dict[str, nn.Module] = {f"lstm{i}": Recurrent(width) for i, width in enumerate(given, start=1)}
         front = MelPower(n_fft=400, hop_length=160, n_mels=BANDS)
-        super().__init__(front, {**blocks, "embedding": Embedding()}, layers, layer_weights)
+        super().__init__(
+            front, {**blocks, "embedding": Embedding()}, [UNITS] * (1 + N_RECURRENT), layers, layer_weights
+        )
         self.path = path
 
-    def load_pretrained(self) -> None:
+    def read_weights(self) -> None:
         where = self.path or "Resemblyzer"
         file = BytesIO(packaged("resemblyzer", VERSION, "resemblyzer/pretrained.pt", self.path))
         try:

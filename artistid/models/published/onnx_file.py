@@ -10,21 +10,22 @@ import numpy.typing as npt
 import torch
 
 from artistid.errors import ArtistidError, require_choice
-from artistid.models.encoders.base import PretrainedEncoder
-from artistid.models.encoders.fronts import Samples, SpeakersFilterBank, TaggersMel
-from artistid.models.encoders.weights import on_disk
+from artistid.models.published.base import PublishedEncoder
+from artistid.models.published.fronts import Samples, SpeakersFilterBank, TaggersMel
+from artistid.models.published.weights import on_disk
 from artistid.packages import require_extra
 from artistid.settings import first_line
 
 FRONTS = {"samples": Samples, "filter_bank": SpeakersFilterBank, "mel": TaggersMel}
 
 
-class OnnxFile(PretrainedEncoder):
+class OnnxFile(PublishedEncoder):
     """A network with one input, in a file of its own.
 
     Args:
         file: its name, where no path says where it is.
         source: where it can be had, for the error of whoever lacks it.
+        licence: of its weights.
         front: what it takes: ``samples`` ``(batch, time)``; ``filter_bank`` ``(batch, frames, 80)``, Kaldi's, as
             WeSpeaker's networks do; ``mel`` ``(batch, frames, 96)``, as musicnn and MTG's networks do.
         layers: the names of the outputs that are wanted, side by side; None: the last.
@@ -37,6 +38,7 @@ class OnnxFile(PretrainedEncoder):
         self,
         file: str = "encoder.onnx",
         source: str = "whoever trained it",
+        licence: str | None = None,
         front: Literal["samples", "filter_bank", "mel"] = "samples",
         layers: list[str] | None = None,
         path: str | None = None,
@@ -44,11 +46,11 @@ class OnnxFile(PretrainedEncoder):
         super().__init__()
         require_choice("features.encoder.front", front, tuple(FRONTS))
         self.front = FRONTS[front]()
-        self.file, self.source, self.layers, self.path = file, source, layers, path
+        self.file, self.source, self.licence, self.layers, self.path = file, source, licence, layers, path
         # Of the file, so that features know its weights, which are no tensors here.
         self.register_buffer("sha256", torch.zeros(32, dtype=torch.uint8))
 
-    def load_pretrained(self) -> None:
+    def read_weights(self) -> None:
         require_extra("encoders", "an encoder in an ONNX file")
         import onnxruntime
 

@@ -17,6 +17,9 @@ class MelPower(nn.Module):
         n_mels: bands up to 8 kHz, of samples at 16 kHz.
     """
 
+    window: torch.Tensor
+    filters: torch.Tensor
+
     def __init__(self, n_fft: int, hop_length: int, n_mels: int) -> None:
         super().__init__()
         self.n_fft, self.hop_length = n_fft, hop_length

@@ -11,8 +11,8 @@ import re
 import torch
 from torch import nn
 
-from artistid.models.encoders.base import BlockEncoder
-from artistid.models.encoders.weights import on_disk, read_tensors
+from artistid.models.published.base import BlockEncoder
+from artistid.models.published.weights import on_disk, read_tensors
 
 N_LAYERS, WIDTH = 12, 768
 LAYERS = tuple(f"layer{number}" for number in range(N_LAYERS + 1))
@@ -25,9 +25,11 @@ class Mert(BlockEncoder):
     Args:
         layers: ``layer0``, what the transformer is given, to ``layer12``, its output: 768 values each, the mean over
             time.
-        layer_weights: see :class:`artistid.models.encoders.base.BlockEncoder`.
+        layer_weights: see :class:`artistid.models.published.base.BlockEncoder`.
         path: of ``model.safetensors`` or ``pytorch_model.bin``, or of their folder; None: where they are found.
     """
+
+    licence = "CC BY-NC 4.0"
 
     def __init__(
         self,
@@ -41,15 +43,13 @@ class Mert(BlockEncoder):
         transformer = network.encoder.transformer
         rest = nn.ModuleList(transformer.layers)
         transformer.layers = nn.ModuleList()
-        blocks: dict[str, nn.Module] = {
-            name: Layer(module)
-            for name, module in zip(LAYERS[1:], rest, strict=True)
-        }
+        blocks: dict[str, nn.Module] = {name: Layer(module) for name, module in zip(LAYERS[1:], rest, strict=True)}
         first = Embedded(network.encoder.feature_projection, transformer)
-        super().__init__(Convolutions(network.feature_extractor), {LAYERS[0]: first, **blocks}, layers, layer_weights)
+        front, blocks = Convolutions(network.feature_extractor), {LAYERS[0]: first, **blocks}
+        super().__init__(front, blocks, [WIDTH] * len(blocks), layers, layer_weights)
         self.path = path
 
-    def load_pretrained(self) -> None:
+    def read_weights(self) -> None:
         path = on_disk(("model.safetensors", "pytorch_model.bin"), self.path, f"https://huggingface.co/{HUB}", HUB)
         found = {_name(key): value for key, value in read_tensors(path).items() if not OF_TRAINING.match(key)}
         self.load_weights(found, str(path))

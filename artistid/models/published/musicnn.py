@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from artistid.errors import require_choice
-from artistid.models.encoders.base import BlockEncoder
-from artistid.models.encoders.fronts import TaggersMel
-from artistid.models.encoders.tensorflow import read_variables
-from artistid.models.encoders.weights import converted, packaged
+from artistid.models.published.base import BlockEncoder
+from artistid.models.published.fronts import TaggersMel
+from artistid.models.published.tensorflow import read_variables
+from artistid.models.published.weights import converted, packaged
 
 TIMBRAL = (38, 67)  # mel bands that a filter spans: 0.4 and 0.7 of them
 TEMPORAL = (128, 64, 32)  # frames that a filter spans
@@ -27,6 +27,7 @@ POOLED = 2 * (FRONT_WIDTH + 3 * N_MIDDLE)  # 1,506
 UNITS, TAGS = 200, 50
 EPSILON = 1e-3  # of batch norm in TensorFlow
 VERSION = "0.1.0"
+MANY = 1_000_000  # batches that the running statistics are taken to be of: they are no fresh start
 
 
 class Musicnn(BlockEncoder):
@@ -37,9 +38,11 @@ class Musicnn(BlockEncoder):
         layers: ``front`` (561 values), ``cnn1``, ``cnn2``, ``cnn3`` (625, 689, 753: what came before is handed on),
             ``pool`` (1,506: of each of the 753 the largest and the mean), ``penultimate`` (200), ``tags`` (50, before
             the sigmoid).
-        layer_weights: see :class:`artistid.models.encoders.base.BlockEncoder`.
+        layer_weights: see :class:`artistid.models.published.base.BlockEncoder`.
         path: of the package's wheel, or of a folder that it is installed in; None: where it is found.
     """
+
+    licence = "ISC"
 
     def __init__(
         self,
@@ -58,15 +61,13 @@ class Musicnn(BlockEncoder):
             "penultimate": Dense(),
             "tags": nn.Linear(UNITS, TAGS),
         }
-        super().__init__(TaggersMel(), blocks, layers, layer_weights)
+        widths = [*(FRONT_WIDTH + number * N_MIDDLE for number in range(4)), POOLED, UNITS, TAGS]
+        super().__init__(TaggersMel(), blocks, widths, layers, layer_weights)
         self.model, self.path = model, path
 
-    def load_pretrained(self) -> None:
-        if self.path is None:
-            weights = converted(f"musicnn-{VERSION}-{self.model}", self._convert)
-        else:
-            weights = self._convert()
-        self.load_weights(weights, self.path or "musicnn")
+    def read_weights(self) -> None:
+        kept = f"musicnn-{VERSION}-{self.model}" if self.path is None else None
+        self.load_weights(converted(kept, self._convert), self.path or "musicnn")
 
     def _convert(self) -> dict[str, torch.Tensor]:
         """The package's variables under the names and in the order of axes that they have here."""
@@ -80,7 +81,7 @@ class Musicnn(BlockEncoder):
             key: _axes(torch.from_numpy(variables[name].astype(np.float32)), ours[key].ndim)
             for key, name in self._names()
         }
-        counts = {key: torch.tensor(0) for key in ours if key.endswith("num_batches_tracked")}
+        counts = {key: torch.tensor(MANY) for key in ours if key.endswith("num_batches_tracked")}
         return {**weights, **counts}
 
     def _names(self) -> Iterator[tuple[str, str]]:

@@ -1,1 +1,0 @@
-"""Encoders that others have trained, by the names of ``conf/encoder``: their networks, and where their weights lie."""
