@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from artistid.settings import first_line
 
 VALUES_AT_ONCE = 2**20  # of all windows of a batch: a minute of samples
 LONGEST_S = 3600.0  # of a window
+# Of a window of a published encoder, which a file may name without being trusted: 1 to 4 minutes of samples.
+LARGEST_WINDOW = 2**22
 LOADED = 2  # encoders that stay in memory
 
 
@@ -301,7 +304,13 @@ class Encoder(Encoded):
 @lru_cache(maxsize=LOADED)
 def _built(encoder: str, window: tuple[int, int], device: str, name: str) -> Frozen:
     """The encoder of settings as JSON; drawing its weights leaves others' random numbers as they are."""
-    return freeze(build_network(json.loads(encoder), "features.encoder"), window, device, name)
+    network = build_network(json.loads(encoder), "features.encoder")
+    if isinstance(network, Published) and math.prod(window) > LARGEST_WINDOW:
+        raise ArtistidError(
+            f"features.window: {math.prod(window)} values are more than a published encoder is given at once, "
+            f"{LARGEST_WINDOW}"
+        )
+    return freeze(network, window, device, name)
 
 
 def build_network(settings: Mapping[str, Any], name: str) -> nn.Module:

@@ -101,6 +101,7 @@ class Stem(Features):
 
     @property
     def width(self) -> int:
+        _ = self.network  # a separator that is not there is to be missed before the music is looked for
         return self.features.width * (2 if self.stem == "mix_and_vocals" else 1)
 
     @property

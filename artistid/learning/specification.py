@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -16,7 +17,6 @@ from torch import nn
 
 from artistid import __version__, old_names
 from artistid.data.clips import ClipSpec
-from artistid.data.encoder import Encoded
 from artistid.data.features import Features, build_features
 from artistid.data.recordings import Recordings
 from artistid.data.sources.base import check_description
@@ -159,13 +159,17 @@ class Specification:
             for name, value in settings.items():
                 if f"{part}.{name}" in BOUNDS and value is not None:
                     check_bound(f"{part}.{name}", value)
+        for name, value in _within(self.features):
+            _, most = BOUNDS.get(f"features.{name}", (0, math.inf))
+            if isinstance(value, int | float) and value > most:  # samples in rows of one are an encoder's input
+                raise ArtistidError(f"features has {name}={shown(value)} within it: expected at most {most:g}")
         features, clip_spec = self.build_features(), self.clip_spec()
         self.open_set_threshold()
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
             if name in self.features:
                 _check_whole(self.features[name], f"features.{name}")
         # What is encoded knows its width once its network is loaded, and that is not for a file to bring about.
-        dense = not isinstance(features, Encoded) and (
+        dense = features.base is features and (
             features.width * features.sample_rate > MOST_VALUES_PER_S * features.hop_length
         )
         if dense:
@@ -228,6 +232,14 @@ class Specification:
         """The network, with fresh weights."""
         network: nn.Module = instantiate(self.network, n_artists=len(self.artists))
         return network
+
+
+def _within(description: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings of what a description has within it, by name."""
+    for nested in description.values():
+        if isinstance(nested, Mapping):
+            yield from nested.items()
+            yield from _within(nested)
 
 
 def _check_texts(value: Any, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +66,13 @@ class TestStem:
     @pytest.mark.parametrize(("stem", "share"), [("vocals", 0.25), ("accompaniment", 0.75)])
     def test_which_part(self, stem: str, share: float) -> None:
         rows, _ = self.stem(stem=stem).stored([self.music])
-        np.testing.assert_allclose(rows.ravel()[:44100], share * self.music, rtol=2e-3)
+        np.testing.assert_allclose(rows.ravel()[:44100], share * self.music, rtol=2e-3, atol=1e-6)
 
     def test_side_by_side(self) -> None:
         features = self.stem(stem="mix_and_vocals")
         rows, _ = features.stored([self.music])
         assert rows.shape[1] == features.width == 2 * 441
-        np.testing.assert_allclose(rows[:, 441:], rows[:, :441] / 4, rtol=2e-3)
+        np.testing.assert_allclose(rows[:, 441:], rows[:, :441] / 4, rtol=2e-3, atol=1e-6)
 
     def test_at_the_features_own_rate(self) -> None:
         """A quarter of the amplitude is 12 dB less in every bin."""
@@ -103,17 +104,14 @@ class TestStem:
             self.stem(**settings).stored([self.music])
 
 
-@pytest.mark.skipif("demucs" in sys.modules, reason="it is installed")
-def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("importlib.util._find_spec_from_path", None, raising=False)
-    try:
-        import demucs  # noqa: F401
-    except ImportError:
-        with pytest.raises(SystemExit):
-            run_verb("train", "data.n_artists=2", "features.stem=vocals")
-        told = capsys.readouterr().err
-        assert "features.separator=demucs" in told
-        assert "pip install demucs" in told
+@pytest.mark.skipif(find_spec("demucs") is not None, reason="it is installed")
+def test_a_package_that_is_not_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said before the music is looked for."""
+    with pytest.raises(SystemExit):
+        run_verb("train", "data=folder", "data.root=nowhere", "features.stem=vocals")
+    told = capsys.readouterr().err
+    assert "features.separator=demucs" in told
+    assert "pip install demucs" in told
 
 
 def test_open_unmix(tmp_path: Path) -> None:
@@ -140,7 +138,9 @@ def test_demucs() -> None:
     apply_model = pytest.importorskip("demucs.apply").apply_model
     torch.manual_seed(0)
     ours = Demucs().eval()
-    ours.network = htdemucs.HTDemucs(["drums", "bass", "other", "vocals"], channels=4, t_layers=1, bottom_channels=0).eval()
+    ours.network = htdemucs.HTDemucs(
+        ["drums", "bass", "other", "vocals"], channels=4, t_layers=1, bottom_channels=0
+    ).eval()
     music = torch.randn(1, 1, 44100)
     with torch.inference_mode():
         scaled = (music - music.mean()) / music.std()

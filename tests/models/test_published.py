@@ -6,18 +6,22 @@ import logging
 import os
 import re
 import subprocess
-import sys
+import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch import nn
 
+from artistid.config import config_dir
 from artistid.data.audio import decode
 from artistid.data.encoder import Encoder
 from artistid.data.features import LogMel
+from artistid.data.stems import features_of
 from artistid.errors import ArtistidError
 from artistid.learning.specification import check_targets, load_checkpoint
 from artistid.models.published.base import BlockEncoder
@@ -26,6 +30,7 @@ from artistid.models.published.mert import Mert
 from artistid.models.published.musicnn import Musicnn
 from artistid.models.published.resemblyzer import Resemblyzer
 from artistid.models.published.tensorflow import read_variables
+from artistid.prepare import prepare_data
 from tests.models.published import bundle, random_musicnn, random_onnx, real
 from tests.verbs import QUICK, read_scores, run_verb
 
@@ -95,7 +100,7 @@ with tf.compat.v1.Session() as session:
 
 
 class TestMusicnn:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def musicnn(self) -> Musicnn:
         network = Musicnn(layers=["pool", "penultimate", "tags"], path=real("musicnn")).eval()
         network.read_weights()
@@ -116,8 +121,6 @@ class TestMusicnn:
     @pytest.mark.skipif("ARTISTID_TENSORFLOW" not in os.environ, reason="no Python with tensorflow and tf_keras named")
     def test_the_packages_own_graph(self, tmp_path: Path) -> None:
         """``ARTISTID_TENSORFLOW`` is a Python that has tensorflow and tf_keras."""
-        import zipfile
-
         folder = Path(real("musicnn"))
         if folder.suffix == ".whl":
             zipfile.ZipFile(folder).extractall(tmp_path)
@@ -310,25 +313,13 @@ class TestOnnx:
         self, preset: str, corpus: Path, *settings: str
     ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]]:
         """What is stored of a song, and its samples."""
-        from artistid.data.stems import features_of
-
-        run_verb(
-            "prepare",
-            "data=folder",
-            f"data.root={corpus}",
-            "workers=0",
-            "features=encoder",
-            f"encoder={preset}",
-            *settings,
-        )
-        from hydra import compose, initialize_config_dir
-
-        from artistid.config import config_dir
-
+        overrides = ["data=folder", f"data.root={corpus}", "features=encoder", f"encoder={preset}", *settings]
+        run_verb("prepare", *overrides, "workers=1")
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            config = compose("prepare", ["features=encoder", f"encoder={preset}", *settings])
-        samples = decode(next(corpus.rglob("*.flac")), 16000)
-        return features_of(config).stored([samples])[0], samples
+            config = compose("prepare", overrides)
+        catalog, store, _ = prepare_data(config, features_of(config))
+        track = next(track for track in catalog if track.path.suffix == ".flac")
+        return np.asarray(store.track(track.track_id)), decode(track.path, 16000)
 
     def test_batches_of_one_size(self, encoders: Path, corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
         """Of discogs_artist, which takes 64 spectrograms, and is for non-commercial use only."""
@@ -374,10 +365,12 @@ class TestOnnx:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *settings: str, preset: str = "onnx") -> str:
+    """What is said before the music is looked for."""
     capsys.readouterr()
     with pytest.raises(SystemExit):
-        run_verb("prepare", "data.n_artists=2", "features=encoder", f"encoder={preset}", *settings)
-    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+        data = ("data=folder", "data.root=nowhere")
+        run_verb("train", *data, "features=encoder", f"encoder={preset}", "model=layer_mix", *settings)
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line]
     return line
 
 
@@ -385,10 +378,10 @@ def refused(capsys: pytest.CaptureFixture[str], *settings: str, preset: str = "o
 def test_weights_that_are_not_there(
     preset: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("ARTISTID_CACHE", str(tmp_path))
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if "site" not in path.rpartition("/")[2]])
-    if preset == "resemblyzer" and "resemblyzer" in sys.modules:
+    for variable in ("ARTISTID_CACHE", "HF_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    if preset == "resemblyzer" and find_spec("resemblyzer"):
         pytest.skip("it is installed")
     message = refused(capsys, preset=preset)
     assert told in message

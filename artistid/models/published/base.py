@@ -25,9 +25,11 @@ class Published(nn.Module, ABC):
 
     Attributes:
         licence: of its weights.
+        title: that it is called by; None: by its class.
     """
 
     licence: str | None = None
+    title: str | None = None
 
     def load(self) -> None:
         """Say on what terms the published weights may be used, and read them.
@@ -35,7 +37,7 @@ class Published(nn.Module, ABC):
         Raises:
             ArtistidError: they are not on this machine, or of another network.
         """
-        whose = type(self).__name__
+        whose = self.title or type(self).__name__
         if self.licence and NON_COMMERCIAL.search(self.licence):
             log.warning("warning: the weights of %s are for non-commercial use only: %s", whose, self.licence)
         elif self.licence:

@@ -47,6 +47,7 @@ class OnnxFile(PublishedEncoder):
         require_choice("features.encoder.front", front, tuple(FRONTS))
         self.front = FRONTS[front]()
         self.file, self.source, self.licence, self.layers, self.path = file, source, licence, layers, path
+        self.title = file if path is None else path
         # Of the file, so that features know its weights, which are no tensors here.
         self.register_buffer("sha256", torch.zeros(32, dtype=torch.uint8))
 
