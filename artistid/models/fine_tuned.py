@@ -48,6 +48,7 @@ class FineTuned(nn.Module):
         self.norm = nn.BatchNorm1d(encoder.width)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.width, n_artists)
+        self.train()  # Lightning takes modules in the mode that it finds them in
 
     def train(self, mode: bool = True) -> Self:
         """Learn, or not; what is frozen stays as at work."""
