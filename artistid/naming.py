@@ -39,10 +39,13 @@ WITHOUT_EFFECT = (
 
 # What a run's name begins with: the names of these choices.
 NAMED_GROUPS = ("data", "split", "clip", "model")
-# Choices of which the name tells which one it is, and nothing of their settings.
-NAMED_CHOICES = (*NAMED_GROUPS, "backend")
+# Choices of which the name may tell which one it is, and nothing of their settings.
+NAMED_CHOICES = (*NAMED_GROUPS, "backend", "features", "encoder")
 # Settings that have a place of their own in the name, or say where the music lies and not which it is.
-NAMED_SETTINGS = (*NAMED_CHOICES, "backend.name", "switch", "seed", "split.fold", "init_from", "data.root")
+NAMED_SETTINGS = (
+    *(*NAMED_GROUPS, "backend", "backend.name", "features.preset", "features.stem"),
+    *("switch", "seed", "split.fold", "init_from", "data.root"),
+)
 REFERENCES = re.compile(r"\$\{(\.?[\w.]+)\}")
 
 MOST_BYTES = 150  # of one folder's name; file systems take 255, and other names are made of this one
@@ -69,9 +72,12 @@ def data_name(config: DictConfig) -> str:
 
 
 def system_name(config: DictConfig) -> str:
-    """The model's name, that of the back end behind it, and the switches that are on."""
-    backend = config.get("backend")
-    model = f"{config.model.name}-{backend.name}" if backend else str(config.model.name)
+    """The model's name, those of what it is given and of the back end behind it, and the switches that are on.
+
+    Given a published encoder's vectors, or a stem of the music, it is another system.
+    """
+    given = (OmegaConf.select(config, setting) for setting in ("features.preset", "features.stem", "backend.name"))
+    model = "-".join([config.model.name, *(str(name) for name in given if name)])
     return "+".join([model, *(config.get("switch") or {})])
 
 
@@ -146,6 +152,8 @@ def variant(config: DictConfig) -> str:
     named = set(_named(config))
     if not config.get("init_from"):
         named.add("fine_tuning")  # which then says nothing of the run
+    if not OmegaConf.select(config, "features.stem"):
+        named.add("features.separator")  # likewise
     given = {_key(override): _value(override, config) for override in overrides if not _is_named(override, named)}
     return "-".join(f"{key}={value}" if value is not None else key for key, value in sorted(given.items()))
 
@@ -155,6 +163,10 @@ def _named(config: DictConfig) -> Iterator[str]:
     yield from NAMED_SETTINGS
     if isinstance(config.get("unknown_artists"), int):
         yield "unknown_artists"
+    if OmegaConf.select(config, "features.preset"):
+        yield from ("features", "encoder")
+    elif HydraConfig.get().runtime.choices.get("features") in config.model.name.split("-"):
+        yield "features"  # as of probes
     for group in NAMED_GROUPS:
         yield f"{group}.name"
         written = config[group]._get_node("name")._value()

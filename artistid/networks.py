@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from artistid.cli import settings_of
 from artistid.config import build
+from artistid.data.stems import features_of
 from artistid.errors import ArtistidError
 from artistid.learning.networks import NetworkSystem, shape_of, without_memory
 from artistid.learning.system import system_of
@@ -128,7 +129,7 @@ def sizes(n_artists: int) -> Iterator[NetworkSize]:
 
 def size_of(name: str, config: DictConfig, n_artists: int) -> NetworkSize:
     """The network of a composed configuration of ``train``, without memory for it."""
-    features, clip_spec = build(config.features, "features"), build(config.clip, "clip")
+    features, clip_spec = features_of(config), build(config.clip, "clip")
     network = without_memory(config, features, n_artists)
     clip = torch.empty(1, *shape_of(features, clip_spec)[1:], device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

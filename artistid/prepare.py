@@ -20,6 +20,7 @@ from artistid.data.features import Features
 from artistid.data.shards import Shard
 from artistid.data.song import Limits
 from artistid.data.sources.base import opened, redirected
+from artistid.data.stems import features_of
 from artistid.data.store import Store, fill_store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.places import below, expanded
@@ -50,7 +51,7 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
     """
     require_choice("verify", config.verify, (False, True, "repair"))
     shard = None if config.shard is None else Shard(config.shard, config.shards)
-    features: Features = build(config.features, "features")
+    features: Features = features_of(config)
     catalog, store, _ = prepare_data(config, features, shard)
     if not config.verify:
         return catalog, store

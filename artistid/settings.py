@@ -89,6 +89,8 @@ DECLARED: Mapping[str, Any] = {
     "seed": Annotated[int, Range(0, 2**32 - 1)],
     "early_stopping.patience": Count,
     "fine_tuning.thaw": Whole | dict,
+    "features.stem": str,
+    "features.separator": str | dict,
     "fine_tuning.lr_factor": Above,
     "trainer.precision": str | Literal[16, 32, 64],
     "model.most_clips_per_song": Count,

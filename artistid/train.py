@@ -19,6 +19,7 @@ from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import check_policy, find_leakage
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
+from artistid.data.stems import features_of
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.open_set import OpenSetScores, score_open_set
@@ -71,7 +72,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         found, place = find_songs(config)
         known, split = draw_split(config, found)  # before hours of decoding, since much is refused here
         system_of(config).check_songs(config, known.artists, split)
-        catalog, store, left_out = make_features(config, found, build(config.features, "features"), place)
+        catalog, store, left_out = make_features(config, found, features_of(config), place)
         if left_out:
             _, split = draw_split(config, catalog)
     catalog, unknown = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
@@ -142,6 +143,9 @@ def check_settings(config: DictConfig) -> None:
     if not config.init_from:
         with open_dict(config):
             del config.init_from, config.fine_tuning
+    if not config.features.stem:
+        with open_dict(config.features):
+            del config.features.stem, config.features.separator
     check_switches(config)
     find_vote(config.vote, trusted(config))
     check_policy(config.split.duplicates)
@@ -164,7 +168,8 @@ def check_settings(config: DictConfig) -> None:
                 "weights to begin with"
             )
         check_fine_tuning(config)
-    features, _, clip_spec = (build(config[group], group) for group in ("features", "data", "clip"))
+    features = features_of(config)
+    _, clip_spec = (build(config[group], group) for group in ("data", "clip"))
     split_rule(config)
     system.check_settings(config, features, clip_spec)
 

@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from artistid.config import build, config_dir
+from artistid.data.stems import features_of
 from artistid.errors import ArtistidError
 from artistid.learning.system import system_of
-from artistid.old_names import NETWORK_SYSTEM
 from artistid.settings import Settings, check
 from artistid.train import check_settings, split_rule
 
@@ -33,8 +33,8 @@ def composed(*overrides: str) -> DictConfig:
 def test_each_model_with_each_clip_and_split(model: str) -> None:
     """What makes no sense is refused in a sentence that names the clips; all else is made."""
     names = set()
-    is_network = composed(f"model={model}").model.system == NETWORK_SYSTEM
-    clips = ("3s", "song") if is_network and model != "crnn" else CLIPS
+    of_clips = "network" in composed(f"model={model}").model
+    clips = ("3s", "song") if of_clips and model != "crnn" else CLIPS
     for clip, split in product(clips, SPLITS):
         config = composed(f"model={model}").copy()
         config.clip = composed(f"clip={clip}").clip
@@ -43,8 +43,8 @@ def test_each_model_with_each_clip_and_split(model: str) -> None:
         split_rule(config)
         if split != SPLITS[0]:  # of which no system knows anything before there are songs
             continue
-        features, spec = build(config.features, "features"), build(config.clip, "clip")
-        if (is_network and clip == "song") or (model in OF_SONGS and clip != "song"):
+        features, spec = features_of(config), build(config.clip, "clip")
+        if (of_clips and clip == "song") or (model in OF_SONGS and clip != "song"):
             with pytest.raises(ArtistidError, match=f"clip={clip}"):
                 system_of(config).check_settings(config, features, spec)
         else:

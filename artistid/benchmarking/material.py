@@ -13,6 +13,7 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.datamodule import ClipData
 from artistid.data.features import Features
 from artistid.data.splits import SUBSETS, Split
+from artistid.data.stems import features_of
 from artistid.data.store import Entry, Store
 from artistid.inference.collection import SONG_COLUMNS, Collection, Origin
 from artistid.train import split_rule
@@ -45,7 +46,7 @@ def random_store(folder: Path, songs: int, frames: int, features: Features) -> t
 
 def random_clips(config: DictConfig, folder: Path) -> tuple[ClipData, Split]:
     """Clips of all subsets of a random store of ``config.size``, split and cut as the other settings say."""
-    catalog, store = random_store(folder, config.size.songs, config.size.frames, instantiate(config.features))
+    catalog, store = random_store(folder, config.size.songs, config.size.frames, features_of(config))
     split = split_rule(config).draw(catalog, config.seed)
     subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
     return ClipData(subsets, store, catalog.artists, instantiate(config.clip), config.batch_size), split

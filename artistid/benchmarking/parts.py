@@ -32,6 +32,7 @@ from artistid.data.catalog import Catalog, Track
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.features import Features
 from artistid.data.splits import Split
+from artistid.data.stems import features_of
 from artistid.data.store import fill_store
 from artistid.errors import ArtistidError
 from artistid.inference.identifier import Identifier
@@ -48,7 +49,7 @@ Part = Callable[[DictConfig, Path], list[Figure]]
 
 def measure_features(config: DictConfig, folder: Path) -> list[Figure]:
     """Songs to features, in one process; beside librosa."""
-    features: Features = instantiate(config.features)
+    features: Features = features_of(config)
     tracks = list(_long_songs(config, folder, features.sample_rate))
     number = itertools.count()
 
@@ -64,7 +65,7 @@ def measure_features(config: DictConfig, folder: Path) -> list[Figure]:
 
 def measure_store(config: DictConfig, folder: Path) -> list[Figure]:
     """Opening the store of a collection, and reading random clips of another by the loader alone."""
-    features: Features = instantiate(config.features)
+    features: Features = features_of(config)
     catalog = instantiate(config.data).catalog()
     fill_store(catalog, features, folder / "songs")
     data, _ = random_clips(config, folder)

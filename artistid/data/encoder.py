@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,14 @@ from torch import nn
 
 from artistid.data.features import Features, build_features
 from artistid.errors import ArtistidError
+from artistid.models.published.base import Published
+from artistid.places import expanded
 from artistid.settings import first_line
 
 VALUES_AT_ONCE = 2**20  # of all windows of a batch: a minute of samples
 LONGEST_S = 3600.0  # of a window
+# Of a window of a published encoder, which a file may name without being trusted: 1 to 4 minutes of samples.
+LARGEST_WINDOW = 2**22
 LOADED = 2  # encoders that stay in memory
 
 
@@ -179,12 +184,17 @@ def freeze(network: nn.Module, window: tuple[int, int], device: str, name: str) 
         name: of the features, for errors.
     """
     network = network.eval().requires_grad_(False).to(torch_device(device))
+    seen = vectors_of(network, np.zeros((1, *window), np.float32), device, name)
+    return Frozen(network, digest_of(network), *seen.shape[1:])
+
+
+def digest_of(network: nn.Module) -> str:
+    """The SHA-256 of a network's weights."""
     digest = hashlib.sha256()
     for key, weights in sorted(network.state_dict().items()):
         digest.update(key.encode())
         digest.update(weights.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    seen = vectors_of(network, np.zeros((1, *window), np.float32), device, name)
-    return Frozen(network, digest.hexdigest(), *seen.shape[1:])
+    return digest.hexdigest()
 
 
 def vectors_of(network: nn.Module, windows: npt.NDArray[np.float32], device: str, name: str) -> npt.NDArray[np.float32]:
@@ -230,12 +240,14 @@ class Encoder(Encoded):
     Args:
         encoder: its ``_target_`` by a dotted name, and its arguments. It takes windows ``(batch, width, time)`` of the
             input to vectors ``(batch, d)`` or ``(batch, vectors, d)``; with samples for input the width is 1. Its
-            weights are its own affair: what it draws is drawn with seed 0.
+            weights are its own affair: what it draws is drawn with seed 0. One of
+            :mod:`artistid.models.published` has a ``path`` of its weights.
         input: description of the features that it is given, see :func:`artistid.data.features.build_features`.
         window: seconds of sound that it is given at once.
         hop: seconds from window to window; None: they follow one another.
         device: that it runs on: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
         sha256: of its weights, where they are known; others are refused.
+        preset: what it is called, in names of runs.
 
     Raises:
         ArtistidError: a setting out of its range.
@@ -249,10 +261,16 @@ class Encoder(Encoded):
     hop: float | None = None
     device: str = "auto"
     sha256: str | None = None
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.encoder, Mapping) or not self.encoder.get("_target_"):
-            raise ArtistidError("features.encoder._target_=mymodule.MyEncoder is missing: a torch module that encodes")
+            raise ArtistidError(
+                "features.encoder._target_=mymodule.MyEncoder is missing: a torch module that encodes; or "
+                "encoder=NAME for a published one"
+            )
+        if isinstance(path := self.encoder.get("path"), str):  # whatever keeps these settings finds it from anywhere
+            object.__setattr__(self, "encoder", {**self.encoder, "path": str(expanded(path).absolute())})
         check_seconds("window", self.window)
         if self.hop is not None:
             check_seconds("hop", self.hop, self.window)
@@ -279,19 +297,40 @@ class Encoder(Encoded):
         }
 
     def load(self) -> Frozen:
-        return _built(json.dumps(dict(self.encoder)), (self.base.width, self.window_rows), self.device, self.name)
+        window = self.base.width, self.window_rows
+        return _built(json.dumps(dict(self.encoder)), window, self.device, self.name)
 
 
 @lru_cache(maxsize=LOADED)
 def _built(encoder: str, window: tuple[int, int], device: str, name: str) -> Frozen:
     """The encoder of settings as JSON; drawing its weights leaves others' random numbers as they are."""
-    settings = json.loads(encoder)
+    network = build_network(json.loads(encoder), "features.encoder")
+    if isinstance(network, Published) and math.prod(window) > LARGEST_WINDOW:
+        raise ArtistidError(
+            f"features.window: {math.prod(window)} values are more than a published encoder is given at once, "
+            f"{LARGEST_WINDOW}"
+        )
+    return freeze(network, window, device, name)
+
+
+def build_network(settings: Mapping[str, Any], name: str) -> nn.Module:
+    """A network that learns no more, with its weights.
+
+    Args:
+        settings: its ``_target_`` and its arguments.
+        name: of the setting that they are of, for errors.
+
+    Raises:
+        ArtistidError: what cannot be built, or is no torch module.
+    """
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             network: Any = instantiate(settings)
     except InstantiationException as error:
-        raise ArtistidError(f"features.encoder: {first_line(error.__cause__ or error)}") from error
+        raise ArtistidError(f"{name}: {first_line(error.__cause__ or error)}") from error
     if not isinstance(network, nn.Module):
-        raise ArtistidError(f"features.encoder._target_={settings['_target_']} is no torch module")
-    return freeze(network, window, device, name)
+        raise ArtistidError(f"{name}._target_={settings['_target_']} is no torch module")
+    if isinstance(network, Published):
+        network.load()
+    return network

@@ -30,7 +30,7 @@ def features_of_samples(samples: npt.ArrayLike, rate: int | None, features: Feat
     """
     mono, rate = _mono(samples), _checked_rate(rate)
     blocks = (mono[first : first + BLOCK_VALUES] for first in range(0, len(mono), BLOCK_VALUES))
-    resampled = resample_blocks(blocks, rate, features.sample_rate)
+    resampled = resample_blocks(blocks, rate, features.base.sample_rate)
     return SongFeatures.of_blocks("samples", resampled, features.base).encoded(features)
 
 

@@ -24,6 +24,7 @@ from artistid.config import build, plain
 from artistid.data.catalog import Catalog
 from artistid.data.features import Features
 from artistid.data.recordings import Recordings
+from artistid.data.stems import features_of
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.learning.classifier import ArtistClassifier
@@ -104,7 +105,7 @@ class Pretrained:
                 f"init_from={path} is a network {there.get('_target_')}, but model={config.model.name} is "
                 f"{here.get('_target_', 'no network')}"
             )
-        features: Features = build(config.features, "features")
+        features: Features = features_of(config)
         if different := differences(specification.build_features().description(), features.description()):
             raise ArtistidError(f"init_from={path} has learned from other features: {_in_words('features', different)}")
         try:
@@ -262,7 +263,7 @@ def check_fine_tuning(config: DictConfig) -> None:
     pretrained = Pretrained.of(config)
     n_artists = len(pretrained.specification.artists)
     # Without memory first: how many artists there are is a file's word.
-    described = with_width(plain(config.model.network), build(config.features, "features"))
+    described = with_width(plain(config.model.network), features_of(config))
     if fault := misfit(described, n_artists, pretrained.weights, trusted(config)):
         raise pretrained.unfit(described, fault)
     network: nn.Module = build(described, "model.network", n_artists=n_artists)

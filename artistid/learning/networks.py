@@ -57,6 +57,7 @@ from artistid.learning.specification import (
 from artistid.learning.system import BEST, CHECKPOINTS, LAST, NETWORK
 from artistid.learning.trainer import check_trainer, make_trainer, sentences
 from artistid.models.embedding import EmbeddingNetwork, ToBottleneck, require_bottleneck
+from artistid.models.published.base import Published
 from artistid.settings import first_line
 from artistid.trust import Trust, check_plain, trusted
 
@@ -125,6 +126,9 @@ class NetworkSystem:
             self.memory_format,
             network,
         )
+        for part in self.classifier.network.modules():
+            if isinstance(part, Published):
+                part.load()
         self.thawing: Thawing | None = None
         self.begun_with: dict[str, Any] = {}
         if pretrained:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -16,7 +17,6 @@ from torch import nn
 
 from artistid import __version__, old_names
 from artistid.data.clips import ClipSpec
-from artistid.data.encoder import Encoded
 from artistid.data.features import Features, build_features
 from artistid.data.recordings import Recordings
 from artistid.data.sources.base import check_description
@@ -25,6 +25,7 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.voting import find_vote
 from artistid.learning.archive import load_archive
+from artistid.models.published.base import Published
 from artistid.old_names import renamed
 from artistid.places import expanded
 from artistid.printing import printable
@@ -43,6 +44,7 @@ from artistid.writing import whole, write_text
 
 CHECKPOINT_KEY = "artistid"
 FEATURES_HOMES = ("artistid.data", "artistid.learning.bottleneck")  # where our classes of features are
+PUBLISHED_HOME = "artistid.models.published"
 # The files of a folder that a network is kept in for others, by the names that Hugging Face's libraries give them.
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION_KEY = "artistid_version"
@@ -157,13 +159,17 @@ class Specification:
             for name, value in settings.items():
                 if f"{part}.{name}" in BOUNDS and value is not None:
                     check_bound(f"{part}.{name}", value)
+        for name, value in _within(self.features):
+            _, most = BOUNDS.get(f"features.{name}", (0, math.inf))
+            if isinstance(value, int | float) and value > most:  # samples in rows of one are an encoder's input
+                raise ArtistidError(f"features has {name}={shown(value)} within it: expected at most {most:g}")
         features, clip_spec = self.build_features(), self.clip_spec()
         self.open_set_threshold()
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
             if name in self.features:
                 _check_whole(self.features[name], f"features.{name}")
         # What is encoded knows its width once its network is loaded, and that is not for a file to bring about.
-        dense = not isinstance(features, Encoded) and (
+        dense = features.base is features and (
             features.width * features.sample_rate > MOST_VALUES_PER_S * features.hop_length
         )
         if dense:
@@ -224,6 +230,14 @@ class Specification:
         """The network, with fresh weights."""
         network: nn.Module = instantiate(self.network, n_artists=len(self.artists))
         return network
+
+
+def _within(description: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings of what a description has within it, by name."""
+    for nested in description.values():
+        if isinstance(nested, Mapping):
+            yield from nested.items()
+            yield from _within(nested)
 
 
 def _check_texts(value: Any, name: str) -> None:
@@ -290,15 +304,16 @@ def _check_features(features: Any, trust: Trust) -> None:
         raise ArtistidError(f"features is {shown(features)}, no description of features")
     check_features_class(features.get("_target_"), trust)
     for target in targets_of(list(features.values())):
-        # What is within is features again, or an encoder. That is built to be as large as a file says: only a package
-        # that the user trusts has one.
+        # What is within is features again, an encoder or a separator. Ours are as large as they were published; others
+        # are built to be as large as a file says: only a package that the user trusts has one.
         trusted = isinstance(target, str) and is_within(target, trust)
-        check_features_class(target, trust, (Features, nn.Module) if trusted else (Features,))
+        check_features_class(target, trust, (Features, nn.Module) if trusted else (Features, Published))
 
 
 def check_features_class(target: Any, trust: Trust, kinds: tuple[type, ...] = (Features,)) -> None:
     """Raises ArtistidError where a name is not that of a class of features, of ours or of a trusted package."""
-    if not issubclass(find_class(target, FEATURES_HOMES, trust, "class of features"), kinds):
+    homes = (*FEATURES_HOMES, PUBLISHED_HOME)
+    if not issubclass(find_class(target, homes, trust, "class of features"), kinds):
         raise ArtistidError(f"it would call {target!r}, which is no part of artistid that makes features")
 
 

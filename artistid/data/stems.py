@@ -1,0 +1,182 @@
+"""Features of a part of the music, such as its singing, which a separator takes out of it first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from artistid.config import build, plain
+from artistid.data.audio import resample_blocks
+from artistid.data.encoder import LOADED, build_network, digest_of, torch_device
+from artistid.data.features import Features, build_features
+from artistid.data.raw_samples import RawSamples
+from artistid.errors import ArtistidError, require_choice
+from artistid.models.published.separators import SEPARATORS
+from artistid.settings import first_line
+
+STEMS = ("vocals", "accompaniment", "mix_and_vocals")
+RATE = 44_100  # Hz, of separators
+
+
+def features_of(config: DictConfig) -> Features:
+    """The features that a command's ``features`` describes, of the music or of a stem of it.
+
+    Raises:
+        ArtistidError: they can't be made of these settings.
+    """
+    settings = plain(config.features)
+    stem, separator = settings.pop("stem", None), settings.pop("separator", None)
+    features: Features = build(settings, "features")
+    return features if stem is None else Stem(of=features.description(), stem=stem, separator=described(separator))
+
+
+def described(separator: Any) -> Mapping[str, Any]:
+    """A separator's ``_target_`` and arguments, where it may be one of ours by its name."""
+    if isinstance(separator, Mapping):
+        return separator
+    require_choice("features.separator", separator, tuple(SEPARATORS))
+    kind = SEPARATORS[separator]
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stem(Features):
+    """Other features, of a stem of each track.
+
+    Decoders' processes make samples, and this process separates them on its device. Recordings are decoded to one
+    channel, so a separator hears the middle of the stereo image.
+
+    Args:
+        of: description of the features, see :func:`artistid.data.features.build_features`.
+        stem: ``vocals``; ``accompaniment``, the rest; or ``mix_and_vocals``: the features of the music and of its
+            vocals side by side.
+        separator: its ``_target_`` and arguments: one of :mod:`artistid.models.published.separators`, or any torch
+            module that takes music ``(1, 1, time)`` at 44.1 kHz to its vocals.
+        device: that it runs on, see :func:`artistid.data.encoder.torch_device`.
+        sha256: of its weights, where they are known; others are refused.
+
+    Raises:
+        ArtistidError: a setting out of its range.
+    """
+
+    of: Mapping[str, Any] = field(default_factory=lambda: {"_target_": "artistid.data.features.LogMel"})
+    stem: str = "vocals"
+    separator: Mapping[str, Any] = field(default_factory=lambda: described("demucs"))
+    device: str = "auto"
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        require_choice("features.stem", self.stem, STEMS)
+        if not isinstance(self.separator, Mapping) or not self.separator.get("_target_"):
+            raise ArtistidError("features.separator: expected demucs, openunmix, or {_target_: mymodule.Separator}")
+
+    @cached_property
+    def features(self) -> Features:
+        """Those that the stem is described by; raises ArtistidError where they are of a stem themselves."""
+        found = build_features(self.of).on(self.device)
+        if isinstance(found, Stem):
+            raise ArtistidError("features.stem would be of features that are of a stem themselves")
+        return found
+
+    @property
+    def name(self) -> str:
+        return f"{self.features.name}-{self.stem}"
+
+    @property
+    def sample_rate(self) -> int:
+        return self.features.sample_rate
+
+    @property
+    def hop_length(self) -> float:
+        return self.features.hop_length
+
+    @property
+    def width(self) -> int:
+        _ = self.network  # a separator that is not there is to be missed before the music is looked for
+        return self.features.width * (2 if self.stem == "mix_and_vocals" else 1)
+
+    @property
+    def f_max(self) -> float:
+        return self.features.f_max
+
+    @property
+    def frequencies(self) -> npt.NDArray[np.float64] | None:
+        return None if self.stem == "mix_and_vocals" else self.features.frequencies
+
+    @cached_property
+    def base(self) -> Features:
+        return RawSamples(sample_rate=RATE, hop_length=1)
+
+    def on(self, device: str) -> Self:
+        return replace(self, device=device)
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "of": self.features.description(),
+            "stem": self.stem,
+            "separator": dict(self.separator),
+            "sha256": self.sha256 or self.network[1],
+        }
+
+    @cached_property
+    def network(self) -> tuple[nn.Module, str]:
+        """The separator and the SHA-256 of its weights; raises ArtistidError where they are not those expected."""
+        network, sha256 = _separator(json.dumps(dict(self.separator)), self.device)
+        if self.sha256 not in (None, sha256):
+            raise ArtistidError(
+                f"features.separator: its weights are other ones (SHA-256 {sha256[:12]}…) than those that were "
+                f"learned from ({str(self.sha256)[:12]}…)"
+            )
+        return network, sha256
+
+    def get_ready(self) -> None:
+        """Load the networks, before any song is decoded for them."""
+        _ = self.network
+        self.features.get_ready()
+
+    def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
+        return self.encode(*self.base.stored(blocks))
+
+    def encode(self, rows: npt.NDArray[np.float16], pad_value: float) -> tuple[npt.NDArray[np.float16], float]:
+        """See :meth:`artistid.data.features.Features.encode`; raises ArtistidError for a separator that fails."""
+        music = rows[:, 0].astype(np.float32)
+        vocals = self._vocals(music)
+        if self.stem == "mix_and_vocals":
+            (of_music, pad), (of_vocals, _) = self._described(music), self._described(vocals)
+            return np.hstack([of_music, of_vocals]), pad
+        return self._described(vocals if self.stem == "vocals" else music - vocals)
+
+    def _vocals(self, music: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The singing ``(n,)`` of samples ``(n,)``."""
+        given = torch.from_numpy(music)[None, None].to(torch_device(self.device))
+        try:
+            with torch.inference_mode():
+                found: torch.Tensor = self.network[0](given)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise ArtistidError(
+                f"features.separator: it cannot separate {len(music)} samples: {first_line(error)}"
+            ) from error
+        if not isinstance(found, torch.Tensor) or found.shape != given.shape:
+            shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise ArtistidError(f"features.separator gives {shape}: expected what it was given, {tuple(given.shape)}")
+        return found[0, 0].float().cpu().numpy()
+
+    def _described(self, samples: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float16], float]:
+        return self.features.stored(resample_blocks([samples], RATE, self.features.base.sample_rate))
+
+
+@lru_cache(maxsize=LOADED)
+def _separator(settings: str, device: str) -> tuple[nn.Module, str]:
+    """The separator of settings as JSON, and the SHA-256 of its weights."""
+    network = build_network(json.loads(settings), "features.separator")
+    network = network.eval().requires_grad_(False).to(torch_device(device))
+    return network, digest_of(network)
