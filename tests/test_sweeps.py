@@ -69,6 +69,21 @@ def test_the_papers_runs_are_called_as_ever() -> None:
     assert names == [f"artist20/{split}-1s-crnn/21" for split in ("album", "song")]
 
 
+@pytest.mark.parametrize(
+    ("settings", "system"),
+    [
+        (("backend=plda", "backend.refit=true"), "crnn-plda-backend.refit=true"),
+        (("model=probe", "features=descriptors"), "probe-descriptors-lda"),
+        (("model=layer_mix", "features=encoder", "encoder=musicnn"), "layer_mix-musicnn"),
+        (("model=layer_mix", "features=encoder", "encoder=onnx"), "layer_mix-encoder=onnx-features=encoder"),
+        (("features.stem=vocals", "switch=[equaliser]", "backend=lda"), "crnn-vocals-lda+equaliser"),
+        (("features.separator=openunmix",), "crnn"),  # without a stem it separates nothing
+    ],
+)
+def test_what_a_system_is_made_of_is_told_once(settings: tuple[str, ...], system: str) -> None:
+    assert run_dirs(*settings) == [f"{DEFAULT}/album-3s-{system}/0"]
+
+
 def test_jobs_that_the_time_tells_apart() -> None:
     names = run_dirs("-m", "seed=0,0", "run_by=time")
     assert [re.fullmatch(rf"{DEFAULT}/album-3s-crnn/[\d_-]+-job(\d)-seed0", name)[1] for name in names] == ["0", "1"]  # type: ignore[index]

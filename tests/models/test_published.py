@@ -419,7 +419,7 @@ class TestVerbs:
                 *layers,
                 "model=layer_mix",
             )
-        [run_dir] = folder.glob("runs/*/album-3s-layer_mix-musicnn/0")
+        [run_dir] = folder.glob("runs/*/album-3s-layer_mix-musicnn-*/0")
         return run_dir / "checkpoints" / "best.ckpt"
 
     def test_evaluate_and_predict(self, checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
