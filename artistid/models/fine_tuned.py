@@ -47,7 +47,7 @@ class FineTuned(nn.Module):
             block.requires_grad_(True)
         self.norm = nn.BatchNorm1d(encoder.width)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(encoder.width, n_artists)
+        self.output = nn.Linear(encoder.width, n_artists)
         self.train()  # Lightning takes modules in the mode that it finds them in
 
     def train(self, mode: bool = True) -> Self:
@@ -68,7 +68,7 @@ class FineTuned(nn.Module):
 
     def classify(self, vectors: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, artists)`` of vectors ``(batch, d)``."""
-        return self.head(self.dropout(self.norm(vectors)))
+        return self.output(self.dropout(self.norm(vectors)))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         return self.classify(self.bottleneck(rows))

@@ -39,7 +39,7 @@ class LayerMix(nn.Module):
         self.norm = nn.BatchNorm1d(width)
         self.hidden = nn.Linear(width, units)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(units, n_artists)
+        self.output = nn.Linear(units, n_artists)
 
     def bottleneck(self, rows: torch.Tensor) -> torch.Tensor:
         """``(batch, units)`` of rows ``(batch, n_features, time)``."""
@@ -49,7 +49,7 @@ class LayerMix(nn.Module):
 
     def classify(self, vectors: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, artists)`` of vectors ``(batch, units)``."""
-        return self.head(self.dropout(vectors))
+        return self.output(self.dropout(vectors))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         return self.classify(self.bottleneck(rows))
