@@ -270,7 +270,7 @@ class TestInBrowser:
         assert opened.shown() == {f"artist{number}": "true frame" for number in (1, 2, 3)}
         assert opened.page.locator(".scatterlayer .point").count() == 18
         assert opened.page.locator("#scores").text_content() == f"n = 18: {with_genres.map.scores['frame']['artist']}"
-        assert "split=album clip=1s model=crnn seed=0" in opened.page.title()
+        assert "split=album clip=1s model=crnn variant=optimizer.lr=0.001-" in opened.page.title()
         tools = opened.page.evaluate("[...document.querySelectorAll('.modebar-btn')].map(each => each.dataset.title)")
         assert "Reset axes" in tools
         assert not [tool for tool in tools if "Share" in tool or "Chart Studio" in tool or "Select" in tool]
