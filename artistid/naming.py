@@ -110,9 +110,9 @@ def variant(config: DictConfig) -> str:
         return ""
     overrides = OverridesParser.create().parse_overrides(task_overrides())
     named = set(_named(config))
-    if not config.get("init_from"):
-        named.add("fine_tuning")  # which then says nothing of the run
-    given = {_key(override): _value(override, config) for override in overrides if not _is_named(override, named)}
+    without_effect = WITHOUT_EFFECT if config.get("init_from") else (*WITHOUT_EFFECT, "fine_tuning")
+    telling = (each for each in overrides if not _key(each).startswith(without_effect) and not _is_named(each, named))
+    given = {_key(override): _value(override, config) for override in telling}
     return "-".join(f"{key}={value}" if value is not None else key for key, value in sorted(given.items()))
 
 
@@ -133,11 +133,9 @@ def _named(config: DictConfig) -> Iterator[str]:
 
 def _is_named(override: Override, named: set[str]) -> bool:
     key = _key(override)
-    if key.startswith(WITHOUT_EFFECT):
-        return True
     if key == "experiment":
         return set(_set_by(override.value())) <= named
-    return key in named or key.partition(".")[0] in named - set(NAMED_GROUPS)
+    return key in named
 
 
 def _set_by(experiments: Any) -> Iterator[str]:
