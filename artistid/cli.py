@@ -92,7 +92,8 @@ def command(name: str, module: str | None = None) -> None:
     job.__module__ = f"artistid.{name}"  # after which Hydra names the job
     try:
         with interruptible():
-            sys.argv[1:] = prepared(typed(sys.argv[1:], settings_of(name)), settings_of(name))
+            settings = settings_of(name)
+            sys.argv[1:] = prepared(typed(sys.argv[1:], settings), settings)
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(job)()
     except Interrupted as interrupted:
         print_interruption(VERBS[name])

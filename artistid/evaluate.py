@@ -105,8 +105,8 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
         trainer_settings["precision"] = specification.precision
     device = device_name(config.trainer.accelerator)
     parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
-    told = open_loggers(config, precision=trainer_settings["precision"], device=device, parameters=parameters)
-    with told as loggers:
+    opened = open_loggers(config, precision=trainer_settings["precision"], device=device, parameters=parameters)
+    with opened as loggers:
         with stopwatch(seconds, "test"):
             predictions = predict(classifier, data, subset, trainer_settings)
         scores = score_levels(predictions, config.vote, metrics=find_metrics(config.metrics))

@@ -39,8 +39,6 @@ WITHOUT_EFFECT = (
 
 # What a run's name begins with: the names of these choices.
 NAMED_GROUPS = ("data", "split", "clip", "model")
-# Choices of which the name may tell which one it is, and nothing of their settings.
-NAMED_CHOICES = (*NAMED_GROUPS, "backend", "features", "encoder")
 # Settings that have a place of their own in the name, or say where the music lies and not which it is.
 NAMED_SETTINGS = (
     *(*NAMED_GROUPS, "backend", "backend.name", "features.preset", "features.stem"),
@@ -109,10 +107,10 @@ def condition_of(config: DictConfig) -> dict[str, Any]:
 def introduction(config: DictConfig) -> str | None:
     """What a run is, in a line; None where its settings, which are not checked yet, do not say it."""
     try:
-        told = {**condition_of(config), "folder": config.run_dir}
+        distinguishing = {**condition_of(config), "folder": config.run_dir}
     except (ArtistidError, AttributeError, TypeError, OmegaConfBaseException):
         return None
-    return " ".join(f"{name}={value}" for name, value in told.items() if name not in ("variant", "vote"))
+    return " ".join(f"{name}={value}" for name, value in distinguishing.items() if name not in ("variant", "vote"))
 
 
 def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
@@ -150,12 +148,19 @@ def variant(config: DictConfig) -> str:
         return ""
     overrides = OverridesParser.create().parse_overrides(task_overrides())
     named = set(_named(config))
-    if not config.get("init_from"):
-        named.add("fine_tuning")  # which then says nothing of the run
-    if not OmegaConf.select(config, "features.stem"):
-        named.add("features.separator")  # likewise
-    given = {_key(override): _value(override, config) for override in overrides if not _is_named(override, named)}
+    without_effect = tuple(_without_effect(config))
+    telling = (each for each in overrides if not _key(each).startswith(without_effect) and not _is_named(each, named))
+    given = {_key(override): _value(override, config) for override in telling}
     return "-".join(f"{key}={value}" if value is not None else key for key, value in sorted(given.items()))
+
+
+def _without_effect(config: DictConfig) -> Iterator[str]:
+    """How the settings begin that say nothing of this run."""
+    yield from WITHOUT_EFFECT
+    if not config.get("init_from"):
+        yield "fine_tuning"
+    if not OmegaConf.select(config, "features.stem"):
+        yield "features.separator"
 
 
 def _named(config: DictConfig) -> Iterator[str]:
@@ -179,11 +184,9 @@ def _named(config: DictConfig) -> Iterator[str]:
 
 def _is_named(override: Override, named: set[str]) -> bool:
     key = _key(override)
-    if key.startswith(WITHOUT_EFFECT):
-        return True
     if key == "experiment":
         return set(_set_by(override.value())) <= named
-    return key in named or key.partition(".")[0] in named - set(NAMED_CHOICES)
+    return key in named
 
 
 def _set_by(experiments: Any) -> Iterator[str]:

@@ -130,21 +130,21 @@ def _telling_parts(places: Iterable[Any]) -> int:
     return next((n for n in range(1, 100) if len({each[:n] for each in parts}) == len(parts)), 1)
 
 
-def record(outcome: str, **told: Any) -> None:
+def record(outcome: str, **details: Any) -> None:
     """Keep what became of the job that runs here, if it is one of a sweep.
 
     A job may run in another process or on another machine, so it is kept as a file in the sweep's folder.
 
     Args:
         outcome: one of :data:`OUTCOMES`.
-        told: ``message`` of a failure; ``run``, ``condition`` and ``scores`` of a run.
+        details: ``message`` of a failure; ``run``, ``condition`` and ``scores`` of a run.
     """
     if not in_sweep():
         return
     hydra = HydraConfig.get()
     folder = _folder(hydra)
     folder.mkdir(parents=True, exist_ok=True)
-    job = {"settings": " ".join(task_overrides()), "outcome": outcome, **told}
+    job = {"settings": " ".join(task_overrides()), "outcome": outcome, **details}
     write_text(folder / f"{hydra.job.num:05d}.json", json.dumps(job, ensure_ascii=False, indent=1) + "\n")
 
 

@@ -91,8 +91,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         system.check_unchanged(folder.path)
     folder.write_setup(config, catalog, split, leakage, resume=resume)
     device = device_name(config.trainer.accelerator)
-    told = open_loggers(config, resume, precision=system.precision, device=device, parameters=system.parameters)
-    with told as loggers:
+    opened = open_loggers(config, resume, precision=system.precision, device=device, parameters=system.parameters)
+    with opened as loggers:
         training = system.fit(data, folder.path, loggers, resume)
         seconds["fit"] = system.seconds
         with stopwatch(seconds, "test"):

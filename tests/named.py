@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import PurePath
 
-import pytest
 from omegaconf import DictConfig
 
-from artistid.cli import command
+from tests.verbs import run_verb
 
 _runs: list[str] = []
 
@@ -22,7 +20,5 @@ def train(config: DictConfig) -> float:
 def run_dirs(*arguments: str) -> list[str]:
     """The folders, below ``runs/``, that ``python -m artistid.train`` would give these runs."""
     _runs.clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["artistid/train.py", *arguments])
-        command("train", __name__)
+    run_verb("train", *arguments, module=__name__)
     return [PurePath(path).relative_to("runs").as_posix() for path in _runs]

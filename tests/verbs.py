@@ -15,11 +15,16 @@ from artistid.cli import command
 QUICK = ("clip=1s", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "workers=0", "figures=false")
 
 
-def run_verb(verb: str, *overrides: str) -> None:
-    """``python -m artistid.<verb> <overrides>``; SystemExit where the shell would see an exit code other than 0."""
+def run_verb(verb: str, *overrides: str, module: str | None = None) -> None:
+    """``python -m artistid.<verb> <overrides>``; SystemExit where the shell would see an exit code other than 0.
+
+    Args:
+        verb, overrides: of the command line.
+        module: whose function of that name stands in for the verb's; None: the verb's own.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [f"artistid/{verb}.py", *overrides])
-        command(verb)
+        command(verb, module)
 
 
 def train(root: Path, run_dir: Path, *overrides: str) -> dict[str, Any]:

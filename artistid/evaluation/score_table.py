@@ -61,6 +61,6 @@ def print_scores(scores: Mapping[str, Score], condition: Mapping[str, Any], path
     console = Console()
     if "fold" in condition:
         console.print("one fold of a jackknife; python -m artistid.report scores its folds together")
-    told = " ".join(f"{name}={value}" for name, value in condition.items() if name != "variant")  # the folder has it
-    console.print(scores_table(scores, told))
+    title = " ".join(f"{name}={value}" for name, value in condition.items() if name != "variant")  # the folder has it
+    console.print(scores_table(scores, title))
     say(f"everything behind these numbers: {path}")

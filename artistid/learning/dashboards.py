@@ -130,14 +130,14 @@ def log_tables(loggers: Sequence[Logger], tables: Mapping[str, pd.DataFrame]) ->
                 logger.show_table(name, frame)
 
 
-def told_settings(config: DictConfig) -> dict[str, Any]:
+def settings_to_log(config: DictConfig) -> dict[str, Any]:
     """The settings of a job as dashboards list and filter by them: what is made of a class goes by the class's name.
 
     Those of the dashboards themselves are left out.
     """
     settings = {name: value for name, value in plain(config).items() if name not in ("logger", "dashboard")}
-    told: dict[str, Any] = sayable(_by_name(settings))
-    return told
+    logged: dict[str, Any] = sayable(_by_name(settings))
+    return logged
 
 
 def _by_name(value: Any) -> Any:

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from artistid.config import build, plain
-from artistid.learning.dashboards import RunLogger, told_settings
+from artistid.learning.dashboards import RunLogger, settings_to_log
 from artistid.learning.system import METRICS
 from artistid.learning.wandb import WandbLogger, accepted_settings, possible_mode, wanted_mode
 from artistid.places import expanded
@@ -34,13 +34,13 @@ def open_loggers(config: DictConfig, resume: bool = False, **resolved: Any) -> I
         settings["wandb"] = accepted_settings(settings["wandb"], resume)
     warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # our run folder, of course
     loggers: list[Logger] = [build(logger, f"logger.{name}") for name, logger in settings.items()]
-    told = told_settings(config) | ({"resolved": resolved} if resolved else {})
+    logged = settings_to_log(config) | ({"resolved": resolved} if resolved else {})
     status = "failed"
     try:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
                 logger.begin()
-            logger.log_hyperparams(told)
+            logger.log_hyperparams(logged)
         yield loggers
         status = "success"
     finally:

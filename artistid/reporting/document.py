@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -240,11 +240,10 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
     (out / TABLE_FOLDER).mkdir(exist_ok=True)
     environment = _environment(out)
     made = provenance({})
-    blocks = [block for section in _walk(sections) for block in section.blocks]
     for table in tables_in(sections):
         write_csv(out / TABLE_FOLDER / f"{table.name}.csv", table.data)
         write_text(out / TABLE_FOLDER / f"{table.name}.tex", _latex(table, made["command"]))
-    moves = any(isinstance(block, Picture) and block.interactive for block in blocks)
+    moves = any(isinstance(block, Picture) and block.interactive for block in _blocks(sections))
     for name in (MARKDOWN, PAGE):
         text = environment.get_template(f"{name}.jinja").render(
             title=TITLE, generator=GENERATOR, sections=sections, made=made, plotly_js=get_plotlyjs() if moves else ""
@@ -255,7 +254,7 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
 
 def tables_in(sections: Sequence[Section]) -> list[Table]:
     """All tables, in their order."""
-    return [block for section in _walk(sections) for block in section.blocks if isinstance(block, Table)]
+    return [block for block in _blocks(sections) if isinstance(block, Table)]
 
 
 def _latex(table: Table, command: str) -> str:
@@ -264,6 +263,12 @@ def _latex(table: Table, command: str) -> str:
     shown = cells[[column for column in cells if not any(isinstance(cell, RunNumbers) for cell in cells[column])]]
     numbers = [column for column in shown if all(map(is_number, shown[column]))]
     return as_latex(table.name, table.caption, shown, table.notes, numbers, f"Made by {command}")
+
+
+def _blocks(sections: Sequence[Section]) -> Iterator[str | Table | Picture]:
+    """All that the sections hold, in its order."""
+    for section in _walk(sections):
+        yield from section.blocks
 
 
 def _walk(sections: Sequence[Section]) -> list[Section]:
