@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-SAMPLE_RATE = 22050  # Hz; not that of the features, so that resampling takes subset
+SAMPLE_RATE = 22050  # Hz; not that of the features, so that songs are resampled, too
 NOTE_SECONDS = 0.25
 ENDINGS = ("wav", "flac", "mp3", "ogg")
 

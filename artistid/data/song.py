@@ -96,6 +96,8 @@ class SongFeatures:
                     raise ArtistidError(f"{name}: samples as large as {peak:.0e} are no sound: expected [-1, 1]")
                 sha1.update(np.ascontiguousarray(block).data)
                 yield block
+            if not n_samples:
+                raise ArtistidError(f"{name}: too short for one sample at {features.sample_rate} Hz")
 
         array, pad_value = features.stored(measured())
         if not np.isfinite(array).all():
@@ -165,8 +167,7 @@ class SongReader:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        # torchaudio resamples, which most songs need, and takes seconds to import.
-        self._worker = Worker(ONE_THREAD, preload=("artistid.data.song", "torchaudio"), quiet=True)
+        self._worker = Worker(ONE_THREAD, preload=("artistid.data.song",), quiet=True)
 
     def __enter__(self) -> Self:
         return self

@@ -50,7 +50,7 @@ from artistid.writing import whole, write_text
 log = logging.getLogger(__name__)
 
 # Part of a store's key: raise it when decoding or features change what they give for the same settings.
-STORE_VERSION = 4
+STORE_VERSION = 5
 
 # Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
 WINDOW = 4
