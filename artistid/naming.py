@@ -186,15 +186,20 @@ def _is_named(override: Override, named: set[str]) -> bool:
     key = _key(override)
     if key == "experiment":
         return set(_set_by(override.value())) <= named
+    if override.value() == [] and _settings().groups.get(key, key) is None:
+        return True  # nothing is chosen, as by default
     return key in named
 
 
 def _set_by(experiments: Any) -> Iterator[str]:
     """The settings of a run that experiments set, and the choices that they make; those of Hydra's are none."""
-    sources = HydraConfig.get().runtime.config_sources
-    settings = Settings("train", [Path(source.path) for source in sources if source.schema == "file"])
     for experiment in experiments if isinstance(experiments, list) else [experiments]:
-        yield from settings.set_by("experiment", str(experiment))
+        yield from _settings().set_by("experiment", str(experiment))
+
+
+def _settings() -> Settings:
+    sources = HydraConfig.get().runtime.config_sources
+    return Settings("train", [Path(source.path) for source in sources if source.schema == "file"])
 
 
 def _key(override: Override) -> str:
@@ -205,6 +210,8 @@ def _value(override: Override, config: DictConfig) -> str | None:
     """The value in a name; None where a setting was taken away."""
     if override.is_delete():
         return None
+    if override.value() == []:
+        return as_word(None)
     composed = OmegaConf.select(config, _key(override))
     return as_word(override.value() if composed is None or OmegaConf.is_config(composed) else composed)
 

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from artistid.cli import settings_of
 from artistid.config import build
-from artistid.data.stems import features_of
+from artistid.data.features import features_of
 from artistid.errors import ArtistidError
 from artistid.learning.networks import NetworkSystem, shape_of, without_memory
 from artistid.learning.system import system_of

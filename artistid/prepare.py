@@ -16,11 +16,10 @@ from omegaconf import DictConfig, open_dict
 
 from artistid.config import build, plain
 from artistid.data.catalog import Catalog
-from artistid.data.features import Features
+from artistid.data.features import Features, features_of
 from artistid.data.shards import Shard
 from artistid.data.song import Limits
 from artistid.data.sources.base import opened, redirected
-from artistid.data.stems import features_of
 from artistid.data.store import Store, fill_store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.places import below, expanded

@@ -107,6 +107,7 @@ DISPENSABLE = ("logger", "hydra")
 
 OPENING = re.compile(r"(?<!\\)(?:\\\\)*\$\{\s*([^{}\s]*)")
 SWEEPS = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)", re.DOTALL)
+NULL = re.compile(r"(?<![^,(\s])null(?![^,)\s])")  # among the choices of a sweep, or alone
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
 
@@ -269,8 +270,9 @@ def _names(document: Mapping[str, Any], above: str, leaves_only: bool = False) -
 
 
 def _groups(default: Any) -> list[str]:
-    """The groups that an entry of a list of defaults chooses from."""
-    return [name.split()[-1].lstrip("/") for name in default] if isinstance(default, Mapping) else []
+    """The groups that an entry of a list of defaults chooses from; null takes a choice away, and makes none."""
+    entries = default.items() if isinstance(default, Mapping) else ()
+    return [name.split()[-1].lstrip("/") for name, choice in entries if choice is not None]
 
 
 def _at(document: Any, path: list[str]) -> Known | None:
@@ -349,17 +351,17 @@ def quoted(argument: str, settings: Settings, sweeping: bool = False) -> str:
     if not equals or not value or argument.startswith("~"):
         return argument
     if settings.is_group(plain_name):
-        return _chosen(name, value, settings, sweeping)
+        return _chosen(name, value, settings)
     hint = settings.hint(plain_name)
     if hint is None or not (is_text(hint) or text_items(hint) is not None):
         return argument
     return f"{name}={_Quoting(settings, sweeping)(value, hint)}"
 
 
-def _chosen(group: str, choice: str, settings: Settings, sweeping: bool) -> str:
-    """A choice of a group, which is a file's name whatever it looks like; null takes away what is chosen by default."""
-    if choice == "null" and not sweeping and group in settings.choosable:
-        return f"~{group}" if settings.choosable[group] is not None else ""
+def _chosen(group: str, choice: str, settings: Settings) -> str:
+    """A choice of a group, which is a file's name whatever it looks like; null, also one of a sweep's, is none."""
+    if group in settings.choosable:
+        choice = NULL.sub("[]", choice)  # a list of none: Hydra itself takes no null
     number = isinstance(_read(choice), int | float)
     return f"{group}='{choice}'" if number else f"{group}={choice}"
 

@@ -17,9 +17,9 @@ from artistid.config import build, check_switches, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import check_policy, find_leakage
+from artistid.data.features import features_of
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.splits.drawing import hold_out_artists
-from artistid.data.stems import features_of
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.open_set import OpenSetScores, score_open_set

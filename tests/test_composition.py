@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from artistid.config import build, config_dir
-from artistid.data.stems import features_of
+from artistid.data.features import features_of
 from artistid.errors import ArtistidError
 from artistid.learning.system import system_of
 from artistid.settings import Settings, check

@@ -52,6 +52,15 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ("-m", "+notes='a b',a-b", "split=album", "split.validation=song"),
             [f"{DEFAULT}/album-songval-3s-crnn-notes={word}/0" for word in ("a-b-7dbde9", "a-b")],
         ),
+        (
+            ("-m", "augment=null,mixup", "scheduler=null", "logger=csv,null"),
+            [f"{DEFAULT}/album-3s-crnn-{given}scheduler=null/0" for given in ("", "", *2 * ["augment=mixup-"])],
+        ),
+        (
+            ("-m", "scheduler=choice(null,cosine)"),
+            [f"{DEFAULT}/album-3s-crnn-scheduler={name}/0" for name in ("null", "cosine")],
+        ),
+        (("augment=null", "scheduler=null"), [f"{DEFAULT}/album-3s-crnn-scheduler=null/0"]),
         (("-m", "data=folder", "data.root=a/music,b/music"), ["a-music/album-3s-crnn/0", "b-music/album-3s-crnn/0"]),
         (("-m", "data=folder,library", "data.root=b"), ["b-folder/album-3s-crnn/0", "b-library/album-3s-crnn/0"]),
         (

@@ -11,9 +11,8 @@ from omegaconf import DictConfig
 
 from artistid.data.catalog import Catalog, Track
 from artistid.data.datamodule import ClipData
-from artistid.data.features import Features
+from artistid.data.features import Features, features_of
 from artistid.data.splits import SUBSETS, Split
-from artistid.data.stems import features_of
 from artistid.data.store import Entry, Store
 from artistid.inference.collection import SONG_COLUMNS, Collection, Origin
 from artistid.train import split_rule

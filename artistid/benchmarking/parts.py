@@ -30,9 +30,8 @@ from artistid.benchmarking.variants import measure_variants
 from artistid.data.audio import decode
 from artistid.data.catalog import Catalog, Track
 from artistid.data.datamodule import Batch, ClipData
-from artistid.data.features import Features
+from artistid.data.features import Features, features_of
 from artistid.data.splits import Split
-from artistid.data.stems import features_of
 from artistid.data.store import fill_store
 from artistid.errors import ArtistidError
 from artistid.inference.identifier import Identifier

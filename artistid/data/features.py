@@ -13,7 +13,9 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.sparse
 from hydra.utils import get_object
+from omegaconf import DictConfig
 
+from artistid.config import build, plain
 from artistid.errors import ArtistidError, require_choice
 
 # Frames per Fourier transform: small enough for a processor's cache, and the memory stays that of the samples.
@@ -105,6 +107,22 @@ class Features(ABC):
     def description(self) -> dict[str, Any]:
         """What :func:`build_features` makes the same features of."""
         return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.plain()}
+
+
+def features_of(config: DictConfig) -> Features:
+    """The features that a command's ``features`` describes, of the music or of a stem of it.
+
+    Raises:
+        ArtistidError: they can't be made of these settings.
+    """
+    settings = plain(config.features)
+    stem, separator = settings.pop("stem", None), settings.pop("separator", None)
+    features: Features = build(settings, "features")
+    if stem is None:
+        return features
+    from artistid.data.stems import of_stem  # imports torch, which commands that prepare log-mel can do without
+
+    return of_stem(features, stem, separator)
 
 
 def build_features(description: Mapping[str, Any]) -> Features:

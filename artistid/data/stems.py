@@ -11,10 +11,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
-from artistid.config import build, plain
 from artistid.data.audio import resample_blocks
 from artistid.data.encoder import LOADED, build_network, digest_of, torch_device
 from artistid.data.features import Features, build_features
@@ -27,16 +25,9 @@ STEMS = ("vocals", "accompaniment", "mix_and_vocals")
 RATE = 44_100  # Hz, of separators
 
 
-def features_of(config: DictConfig) -> Features:
-    """The features that a command's ``features`` describes, of the music or of a stem of it.
-
-    Raises:
-        ArtistidError: they can't be made of these settings.
-    """
-    settings = plain(config.features)
-    stem, separator = settings.pop("stem", None), settings.pop("separator", None)
-    features: Features = build(settings, "features")
-    return features if stem is None else Stem(of=features.description(), stem=stem, separator=described(separator))
+def of_stem(features: Features, stem: str, separator: Any) -> Stem:
+    """The features of a stem of the music in place of all of it, by settings as they are typed."""
+    return Stem(of=features.description(), stem=stem, separator=described(separator))
 
 
 def described(separator: Any) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -72,6 +73,16 @@ class Bottleneck(Encoded):
         return freeze(ToBottleneck(network), (self.base.width, self.window_rows), self.device, self.name)
 
 
+_opening: ContextVar[frozenset[str]] = ContextVar("_opening", default=frozenset())
+
+
 @lru_cache(maxsize=LOADED)
 def _load(path: str, mtime_ns: int) -> tuple[Specification, nn.Module]:
-    return load_network(path)
+    """Raises ArtistidError for a network that would be needed to open itself."""
+    if path in (opening := _opening.get()):
+        raise ArtistidError(f"features.checkpoint={path}: its network is given features=bottleneck of itself")
+    token = _opening.set(opening | {path})
+    try:
+        return load_network(path)
+    finally:
+        _opening.reset(token)

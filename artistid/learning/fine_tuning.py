@@ -22,9 +22,8 @@ from torch import nn
 
 from artistid.config import build, plain
 from artistid.data.catalog import Catalog
-from artistid.data.features import Features
+from artistid.data.features import Features, features_of
 from artistid.data.recordings import Recordings
-from artistid.data.stems import features_of
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.learning.classifier import ArtistClassifier

@@ -446,7 +446,7 @@ def test_a_run_does_not_write_over_what_it_begins_with(
 def test_several_processes_are_refused(
     corpus: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parallel = ("trainer.devices=2", "trainer.strategy=ddp_spawn", "trainer.accelerator=cpu")
+    parallel = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
     with pytest.raises(SystemExit):
         train(corpus, tmp_path / "run", f"init_from={checkpoint}", *parallel)
     assert "fine-tuned in one process, but trainer.devices=2 and trainer.num_nodes=1 make 2" in capsys.readouterr().err

@@ -19,8 +19,7 @@ from torch import nn
 from artistid.config import config_dir
 from artistid.data.audio import decode
 from artistid.data.encoder import Encoder
-from artistid.data.features import LogMel
-from artistid.data.stems import features_of
+from artistid.data.features import LogMel, features_of
 from artistid.errors import ArtistidError
 from artistid.learning.specification import check_targets, load_checkpoint
 from artistid.models.published.base import BlockEncoder

@@ -145,7 +145,7 @@ class TestOpenRun:
     def test_a_collection_that_lost_a_track(self, run: Path, tmp_path: Path) -> None:
         shutil.copytree(run, tmp_path / "run")
         with (tmp_path / "run" / "catalog.csv").open("a", encoding="utf-8") as file:
-            file.write("artist1/lost/song,artist1,lost,song,/lost/song.mp3,4.0,0\n")
+            file.write("artist1/lost/song,artist1,lost,song,/lost/song.mp3,4.0,0,\n")
         with pytest.raises(ArtistidError, match=r"no longer has 1 of the run's 19 tracks: artist1/lost/song$"):
             open_run(tmp_path / "run")
 
