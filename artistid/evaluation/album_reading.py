@@ -20,7 +20,7 @@ class AlbumReading(NamedTuple):
     Attributes:
         score: mean over the artists of the clips' balanced accuracy, rescaled: 1 where the album is always read, 0 at
             chance, below it by accident.
-        artists: those with two albums or more of two songs or more.
+        artists: those with two albums or more of two songs or more, and more clips to learn from than albums.
     """
 
     score: float
@@ -40,7 +40,7 @@ def read_albums(
         artist, album, song: ``(n,)`` of each.
 
     Returns:
-        None where no artist has two albums of two songs.
+        None where there is no such artist.
     """
     artist, album, song = (np.asarray(each) for each in (artist, album, song))
     scores = []
@@ -48,7 +48,8 @@ def read_albums(
         chosen = artist == name
         fold = _folds(album[chosen], song[chosen])
         usable = fold >= 0
-        if len(np.unique(album[chosen][usable])) > 1:
+        n_albums = len(np.unique(album[chosen][usable]))
+        if n_albums > 1 and all((fold[usable] != held_out).sum() > n_albums for held_out in range(FOLDS)):
             scores.append(_score(vectors[chosen][usable], album[chosen][usable], fold[usable]))
     return AlbumReading(float(np.mean(scores)), len(scores)) if scores else None
 

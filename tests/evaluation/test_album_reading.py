@@ -60,3 +60,8 @@ def test_artists_of_one_album_and_albums_of_one_song_do_not_count() -> None:
     assert reading == (pytest.approx(1), ARTISTS - 1)
     first = song == 0
     assert read_albums(vectors_of(artist, album)[first], artist[first], album[first], names[first]) is None
+
+
+def test_a_clip_a_song_is_too_little_to_learn_from() -> None:
+    artist, album, song = (index.ravel() for index in np.indices((1, 2, 2)))
+    assert read_albums(vectors_of(artist, album), artist, album, track_ids(artist, album, song)) is None

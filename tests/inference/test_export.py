@@ -117,7 +117,7 @@ class Wavering(Loudness):
 
 @pytest.mark.slow
 def test_rounding_that_a_network_makes_much_of_is_no_disagreement(tmp_path: Path) -> None:
-    """A value of log-mel that falls on the other side of a step of float16 moves this one's answer by more than 1e-4."""
+    """A value of log-mel that is rounded to the other step of float16 moves this one's answer by more than 1e-4."""
     network, specification = Wavering().eval(), specification_of(frames=32)
     write(network, specification, tmp_path / "x.onnx")
     assert TOLERANCE < check(network, specification, tmp_path / "x.onnx") < 0.01
