@@ -41,7 +41,7 @@ class NetworkSize:
 
     Attributes:
         model: as in ``model=``.
-        parameters: how many are learned.
+        parameters: all of its weights, frozen ones as well.
         units: of its bottleneck; None without one.
         clip_seconds: of a clip that it is given by default.
         mflop: millions of operations for such a clip, forward; a multiplication and an addition are two. Only products
@@ -61,7 +61,7 @@ class NetworkSize:
         units = "–" if self.units is None else str(self.units)
         return (
             *(self.model, f"{self.parameters:,}", units, f"{self.clip_seconds:g} s"),
-            *(f"{self.mflop:,.0f}", f"{self.mflop_per_second:,.0f}"),
+            *("< 1" if value < 1 else f"{value:,.0f}" for value in (self.mflop, self.mflop_per_second)),
         )
 
 

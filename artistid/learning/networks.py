@@ -477,6 +477,7 @@ def set_up() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # what trainer.profiler was asked for
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the loaders need none, see ClipData
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen blocks are meant to be
     warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # a cluster's login node, see make_trainer
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")

@@ -32,7 +32,7 @@ from artistid.evaluation.plots import (
 )
 from artistid.evaluation.scores import LEVELS, confusion
 from artistid.reporting import published
-from artistid.reporting.tables import Calibrated
+from artistid.reporting.tables import AlbumsRead, Calibrated
 from artistid.runs.studies import Run, Study, mean_and_sd
 
 
@@ -151,6 +151,33 @@ def reliability(systems: Sequence[Calibrated], path: Path) -> None:
     for axes in panels[-1]:
         axes.set_xlabel("probability of whom it names")
     handles = [Line2D([], [], **split_style(split), label=f"{split} split") for split in splits]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    save(figure, path, for_print=True)
+
+
+def albums(found: Sequence[AlbumsRead], path: Path) -> None:
+    """How well artists are told apart, and beside it albums of one artist: a row per system, a marker per run."""
+    order = sorted({each.system for each in found}, key=lambda name: max(e.f1 for e in found if e.system == name))
+    splits = list(dict.fromkeys(each.split for each in found))
+    figure = Figure(figsize=(9, 1.6 + 0.36 * len(order)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, value in zip(panels, ("f1", "album"), strict=True):
+        for split in splits:
+            of_split = [each for each in found if each.split == split]
+            rows = [order.index(each.system) for each in of_split]
+            axes.plot([getattr(each, value) for each in of_split], rows, **split_style(split), linestyle="none")
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        _plain_axes(axes)
+    panels[0].set_xlim(0, 1.02)
+    panels[0].set_xlabel("weighted F1, song level, test")
+    panels[0].set_title("artists")
+    panels[1].set_xlim(min(-0.05, *(each.album - 0.05 for each in found)), 1.02)
+    panels[1].set_xlabel("read by a linear probe (0: chance, 1: always)")
+    panels[1].set_title("albums of an artist")
+    panels[1].axvline(0, color="0.6", linewidth=1, zorder=0)
+    panels[0].set_yticks(range(len(order)), [shortened(system) for system in order])
+    as_written(*panels[0].get_yticklabels())
+    handles = [Line2D([], [], **split_style(split), linestyle="none", label=f"{split} split") for split in splits]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     save(figure, path, for_print=True)
 

@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from artistid.data.catalog import Catalog, nfc, read_rows
+from artistid.data.catalog import Catalog, folded, nfc, read_rows
 from artistid.data.splits import Split
 from artistid.errors import ArtistidError
+from artistid.evaluation.album_reading import AlbumReading, read_albums
 from artistid.evaluation.plots import ARTIST_COLOURS, as_written, save, shortened
 from artistid.evaluation.score_table import UNITS
 from artistid.reporting.projection import NEIGHBOURS, Clustering, Embedding, embed, open_run
@@ -76,12 +78,15 @@ class Map:
             labels are what can be coloured by.
         catalog: the tracks, for where their audio is.
         title: what run it is of.
+        albums: how well the album can be read within an artist, of the songs that were not trained on; None where no
+            artist has two albums among them.
     """
 
     levels: Mapping[str, Embedding]
     scores: Mapping[str, Mapping[str, Clustering]]
     catalog: Catalog
     title: str
+    albums: AlbumReading | None = None
 
     def write(self, folder: Path) -> Path:
         """Write ``map.png``, for print as well, ``map_frame.parquet`` and ``map_song.parquet``; returns the first."""
@@ -116,15 +121,28 @@ def make_map(
             also for a song without a genre where ``genres`` are given.
     """
     classifier, catalog, store = open_run(run_folder, cache_dir, workers, trust)
-    tested = Split(**classifier.specification.split).select(catalog, "test")
+    split = Split(**classifier.specification.split)
+    validated, tested = (split.select(catalog, subset) for subset in ("val", "test"))
     clips = embed(classifier, tested, store)
+    albums = album_reading(clips, embed(classifier, validated, store))
     if genres is not None:
         clips = Embedding(clips.points.assign(genre=_genre_of_each(clips.points, genres)), clips.vectors)
     levels = {"frame": clips.placed(seed), "song": clips.by_song().placed(seed)}
     labels = ("artist",) if genres is None else ("artist", "genre")
     scores = {level: {label: points.clustering(label, k) for label in labels} for level, points in levels.items()}
     condition = json.loads(RunFolder(run_folder).scores.read_text(encoding="utf-8"))["condition"]
-    return Map(levels, scores, tested, " ".join(f"{name}={value}" for name, value in condition.items()))
+    title = " ".join(f"{name}={value}" for name, value in condition.items())
+    return Map(levels, scores, tested, title, albums)
+
+
+def album_reading(*parts: Embedding) -> AlbumReading | None:
+    """How well the album can be read within an artist from clips, those of no album left out."""
+    points = pd.concat([part.points for part in parts])
+    vectors = np.concatenate([part.vectors for part in parts])
+    on_album = (points["album"] != "").to_numpy()
+    points = points[on_album]
+    album = points["album"].map(folded)  # one album is often spelled in several ways
+    return read_albums(vectors[on_album], points["artist"], album, points["track_id"])
 
 
 def read_genres(path: str | Path) -> dict[str, str]:

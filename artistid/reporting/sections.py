@@ -349,6 +349,8 @@ def maps(context: ReportContext) -> Iterator[Section]:
         return
     genres = read_genres(context.config.genres) if context.config.genres else None
     blocks: list[str | Picture] = []
+    systems = {run: study.system for study in context.results.studies for each in study.runs for run in each.members}
+    albums: list[tables.AlbumsRead] = []
     for run in _mapped(context):
         try:
             drawn = make_map(run.folder.path, context.config.seed, genres=genres, **context.opening)
@@ -364,7 +366,28 @@ def maps(context: ReportContext) -> Iterator[Section]:
         )
         png = drawn.write(context.figures / f"map-run{run.number}")
         blocks.append(Picture(png, caption, [run], interactive=map_page(drawn, context.page)))
+        if drawn.albums:
+            albums.append(tables.AlbumsRead(systems[run], run, drawn.albums))
     yield Section("Maps", blocks)
+    if albums:
+        yield Section("Albums in the embedding", list(_albums(context, albums)))
+
+
+def _albums(context: ReportContext, found: Sequence[tables.AlbumsRead]) -> Iterator[str | tables.Table | Picture]:
+    """Of mapped runs how well artists are told apart, and the albums of one."""
+    yield (
+        "A linear probe (LDA) reads the album of a clip from the network's vector, among the albums of its artist: in "
+        "songs of validation and test, by what it learned from other songs of these. It can read what an album's songs "
+        "share and the artist's other albums lack, such as a production. Of a network that hears artists and not "
+        "productions little is read."
+    )
+    for data, of_data in groupby(found, key=lambda each: each.run.condition["data"]):
+        group = list(of_data)
+        table = tables.album_table(data, group)
+        path = context.figures / tables.slug(data) / "albums.png"
+        figures.albums(group, path)
+        yield Picture(path, table.caption, table.runs)
+        yield table
 
 
 def _mapped(context: ReportContext) -> list[Run]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from artistid.errors import ArtistidError, counted
+from artistid.evaluation.album_reading import AlbumReading
 from artistid.evaluation.calibration import Reliability
 from artistid.evaluation.comparison import Comparison, compare_trials, holm
 from artistid.evaluation.scores import mean_f1, mean_f1_interval
@@ -476,6 +477,67 @@ def run_table(runs: Sequence[Run]) -> Table:
         Column.of("command", _or_dash),
     )
     return Table("runs", "The runs behind this report.", rows, columns)
+
+
+class AlbumsRead(NamedTuple):
+    """How well a run tells artists apart, and what is left of albums in its vectors.
+
+    Attributes:
+        system: its study's.
+        run: of a network.
+        reading: of the albums, within each artist.
+    """
+
+    system: str
+    run: Run
+    reading: AlbumReading
+
+    @property
+    def split(self) -> str:
+        split: str = self.run.condition["split"]
+        return split
+
+    @property
+    def f1(self) -> float:
+        """Weighted, of the artists at song level, test."""
+        return self.run.test("song")["f1_weighted"]
+
+    @property
+    def album(self) -> float:
+        return self.reading.score
+
+
+def album_table(data: str, found: Sequence[AlbumsRead]) -> Table:
+    """How well runs tell artists apart, and how well the album can be read within an artist."""
+    rows = [
+        {
+            "system": each.system,
+            "split": each.split,
+            "clip_s": each.run.clip_seconds,
+            "f1_weighted": each.f1,
+            "album": each.album,
+            "artists": each.reading.artists,
+            "runs": RunNumbers.of([each.run]),
+        }
+        for each in found
+    ]
+    columns = (
+        Column.of("system"),
+        Column.of("split"),
+        Column.of("clip_s", clip_length, "clip"),
+        Column.of("f1_weighted", _number, "artists: weighted F1"),
+        Column.of("album", _number, "albums of an artist"),
+        Column.of("artists", _whole, "artists with two albums"),
+        Column.of("runs", RunNumbers),
+    )
+    return Table(
+        f"albums-{slug(data)}",
+        f"Artists and albums in what networks make of {data_title(data)}: weighted F1 at song level, test; and how "
+        "well a linear probe reads the album within an artist (0: chance, 1: always).",
+        rows,
+        columns,
+        [each.run for each in found],
+    )
 
 
 def left_out_table(left_out: Sequence[LeftOut]) -> Table:

@@ -106,3 +106,22 @@ def test_a_file_that_disagrees_is_refused(without_bottleneck: tuple[nn.Module, P
     another = Loudness().eval()
     with pytest.raises(ArtistidError, match=r"ONNX Runtime and PyTorch differ by .*, more than 1e-04"):
         check(another, specification_of(frames=32), path)
+
+
+class Wavering(Loudness):
+    """A network that is thrown by a hundredth of a dB."""
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        return self.classify((20 * log_mel.mean(dim=2)).sin())
+
+
+@pytest.mark.slow
+def test_rounding_that_a_network_makes_much_of_is_no_disagreement(tmp_path: Path) -> None:
+    """A value of log-mel that is rounded to the other step of float16 moves this one's answer by more than 1e-4."""
+    network, specification = Wavering().eval(), specification_of(frames=32)
+    write(network, specification, tmp_path / "x.onnx")
+    assert TOLERANCE < check(network, specification, tmp_path / "x.onnx") < 0.01
+    with torch.no_grad():
+        network.classify.bias.add_(torch.tensor([1.0, 0.0, 0.0]))
+    with pytest.raises(ArtistidError, match=r"ONNX Runtime and PyTorch differ by .*, more than"):
+        check(network, specification, tmp_path / "x.onnx")

@@ -20,6 +20,7 @@ from artistid.reporting.document import Picture, Section, write_report
 from artistid.reporting.maps import Map, audio_uri, draw_map, make_map, map_page, read_genres, styles
 from artistid.reporting.projection import Embedding
 from tests.browser import chromium
+from tests.verbs import run_verb
 
 GENRES = {"artist1": "rock", "artist2": "rock", "artist3": "pop"}
 
@@ -114,6 +115,16 @@ class TestFiles:
         np.fill_diagonal(distance, np.inf)
         nearest = distance.argsort(axis=1)[:, :5]
         assert files.map.scores["song"]["artist"].purity == pytest.approx((artist[nearest] == artist[:, None]).mean())
+
+    def test_albums_are_read_of_what_was_not_trained_on(self, run: Path, files: Written, tmp_path: Path) -> None:
+        """Of each artist one album of two songs validates, and one tests."""
+        assert files.map.albums is not None
+        assert files.map.albums.artists == 3
+        assert -1 <= files.map.albums.score <= 1
+        run_verb("report", f"runs={run.parent}", f"out={tmp_path / 'report'}", "draws=10", "workers=0")
+        [path] = (tmp_path / "report" / "tables").glob("albums-*.csv")
+        assert pd.read_csv(path)["album"].tolist() == pytest.approx([files.map.albums.score])
+        assert len(list((tmp_path / "report" / "figures").glob("*/albums.png"))) == 1
 
     def test_same_seed_same_map(self, run: Path, files: Written, tmp_path: Path) -> None:
         again = in_report(make_map(run), tmp_path)
