@@ -138,7 +138,7 @@ def test_folders_say_what_tags_do_not(
         Path(stray): ("", ""),
         Path(single): ("", ""),
     }
-    assert "2 files are named by their tags, 4 by their folders" in said
+    assert "2 files named by tags, 4 by folders" in said
     assert re.search(f"4 files have no artist in their tags .* below {music}; artists: 2, artist1, artist2", said)
     assert re.search(f"2 of 8 files have no artist.*: {stray}", said)
 
@@ -181,7 +181,7 @@ def test_what_fails_is_told_and_the_rest_is_done(
 def test_nothing_is_written_of_nothing(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "no music.mp3").write_text("text")
     error = fails(capsys, checkpoint, tmp_path / "c.parquet", f"audio={tmp_path}/no music.mp3")
-    assert "none of 1 songs could be embedded" in error
+    assert "none of 1 song could be embedded" in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["no music.mp3"]
 
 
@@ -208,7 +208,7 @@ def test_update_embeds_what_is_new_or_changed(
     shutil.copytree(corpus / "artist3", music / "new")
     capsys.readouterr()
     after = embed(checkpoint, out, f"audio={music}", "update=true")
-    assert "4 of 11 songs are embedded already" in capsys.readouterr().out
+    assert "embedded already: 4 of 11 songs" in capsys.readouterr().out
     afresh = embed(checkpoint, tmp_path / "afresh.parquet", f"audio={music}")
     assert sorted(after.songs["path"]) == sorted(afresh.songs["path"])
     rows = [afresh.songs["path"].tolist().index(path) for path in after.songs["path"]]
@@ -233,7 +233,7 @@ def test_an_interrupted_run_goes_on(
         interrupted()
     assert not out.exists()
     collection = embed(checkpoint, out, f"audio={corpus}/artist1")
-    assert "4 of 6 songs are embedded already" in capsys.readouterr().out
+    assert "embedded already: 4 of 6 songs" in capsys.readouterr().out
     assert list(collection.songs["path"]) == [str(path) for path in paths]
     assert [path.name for path in tmp_path.iterdir()] == ["c.parquet"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from artistid.data import catalog
 from artistid.data.tags import Tags
-from artistid.errors import abbreviate
+from artistid.errors import abbreviate, counted
 
 log = logging.getLogger(__name__)
 
@@ -100,18 +100,22 @@ class Credits:
                 )
         if self.doubtful:
             log.warning(
-                "%d names begin with another artist's, and may name guests; they are taken for artists of their own "
-                "(data.csv=… changes them): %s",
+                "names that begin with another artist's, and may name guests, are taken for artists of their own "
+                "(data.csv=… changes them): %d: %s",
                 *(len(self.doubtful), abbreviate([f'"{name}"' for name in self.doubtful])),
             )
         if self.spellings:
             log.info(
-                "%d artists have several names, and one MusicBrainz identifier: %s",
-                *(len(self.spellings), abbreviate([" = ".join(names) for names in self.spellings])),
+                "%s several names, and one MusicBrainz identifier: %s",
+                *(
+                    counted(len(self.spellings), "artist has", "artists have"),
+                    abbreviate([" = ".join(names) for names in self.spellings]),
+                ),
             )
         if self.namesakes:
             log.warning(
-                "%d names are several artists' by MusicBrainz' identifiers, whose first letters tell them apart: %s",
+                "names that are several artists' by MusicBrainz' identifiers, whose first letters tell them apart: "
+                "%d: %s",
                 *(len(self.namesakes), abbreviate(self.namesakes)),
             )
 
@@ -127,7 +131,9 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
             compilations |= dict.fromkeys(marked, "marked as a compilation")
         elif album.is_by_many():
             guessed |= album.tags.keys()
-            why = f"{len(album.tags)} tracks by {len(album.leaders)} artists, none of whom has most"
+            why = (
+                f"{counted(len(album.tags), 'track')} by {counted(len(album.leaders), 'artist')}, none of whom has most"
+            )
             compilations |= dict.fromkeys(album.tags, why)
     hosts, doubtful = _hosts(tags, chosen)
     named = {path: hosts.get(name, name) for path, name in chosen.items()}

@@ -272,7 +272,7 @@ def method(context: ReportContext) -> Iterator[Section]:
             *_protocols(context),
             "Average, best and standard deviation (of the sample) are over trials, which differ in the seed: it draws "
             "the split and the initialisation. The best of some trials grows with their number.",
-            f"The 95 % intervals are of the mean over trials ({context.config.draws:,} bootstrap draws, seed "
+            f"The 95 % intervals are of the mean over trials ({counted(context.config.draws, 'bootstrap draw')}, seed "
             f"{context.config.seed}): songs are redrawn within each trial, with all their clips, and the interval "
             "is Wilson's for as many independent songs as would spread as much. They speak of the choice of test "
             "songs, not of the spread between trainings.",

@@ -34,7 +34,7 @@ def make_bad_files(folder: Path) -> dict[str, BadFile]:
         "not finite": (
             "broken.wav",
             422,
-            ": 2 of 44100 samples are not finite (NaN, infinite, too loud).",
+            ": not finite (NaN, infinite, too loud): 2 of 44,100 samples.",
         ),
         "no samples": ("none.wav", 422, ": holds no audio samples."),
         "cut short": ("half.wav", 422, ": cut short: its header promises 88200 bytes, 44078 are there."),

@@ -64,12 +64,16 @@ def test_a_library_s_table_that_is_there_is_read(corpus: Path, tmp_path: Path) -
 def test_little_music_is_composed_in_the_user_s_cache(tmp_path: Path) -> None:
     small = {"n_artists": 1, "n_albums": 1, "n_songs": 1, "seconds": 5}
     description = {"_target_": SYNTHETIC, "name": "x", "cache_dir": "/theirs", **small}
-    assert len(opened(redirected(description, str(tmp_path), 0)).catalog()) == 1
+    source = opened(redirected(description, str(tmp_path), 0))
+    source.provide()
+    (track,) = source.catalog()
+    assert tmp_path in track.path.parents
+    assert track.path.is_file()
 
 
 def test_much_music_is_composed_on_purpose_only(tmp_path: Path) -> None:
     description = {"_target_": SYNTHETIC, "name": "x", "cache_dir": str(tmp_path), "n_artists": 100, "n_songs": 50}
-    with pytest.raises(ArtistidError, match=r"30000 .* songs, 167 hours .* data=synthetic data\.n_artists=100"):
+    with pytest.raises(ArtistidError, match=r"30,000 .* songs, 167 hours .* data=synthetic data\.n_artists=100"):
         opened(description).catalog()
     assert not list(tmp_path.iterdir())
 

@@ -95,7 +95,7 @@ def test_lists_that_are_not_as_expected(tmp_path: Path, how: str, message: str) 
 
 def test_lists_of_other_music(tmp_path: Path) -> None:
     lists = write_lists(tmp_path)
-    with pytest.raises(ArtistidError, match=r"name none of the collection's 1 tracks: they have .*, it has queen/"):
+    with pytest.raises(ArtistidError, match=r"name none of the collection's 1 track: they have .*, it has queen/"):
         CanonicalSplit(lists=lists).draw(discography({"queen": [1]}), 0)
 
 
