@@ -91,12 +91,12 @@ class Credits:
     def log_decisions(self) -> None:
         """Log which songs are credited to another artist than their tags literally name."""
         for went, what in (
-            (self.guests, "joint names of artists are taken for one of them with guests"),
-            (self.several, "tags name several artists, and the album's artist, or else the first, is taken"),
+            (self.guests, "joint names of artists, taken for one of them with guests"),
+            (self.several, "tags of several artists, of whom the album's, or else the first, is taken"),
         ):
             if went:
                 log.info(
-                    "%d %s: %s", len(went), what, abbreviate([f'"{name}" → {host}' for name, host in went.items()])
+                    "%s: %d: %s", what, len(went), abbreviate([f'"{name}" → {host}' for name, host in went.items()])
                 )
         if self.doubtful:
             log.warning(

@@ -226,7 +226,7 @@ def calibration(context: ReportContext) -> Iterator[Section]:
         path = context.figures / tables.slug(data) / "reliability.png"
         figures.reliability(systems, path)
         caption = (
-            f"Reliability on {data}: how often a system is right against how sure it is, test, all trials together; "
+            f"Reliability on {data_title(data)}: how often a system is right against how sure it is, test, all trials together; "
             "below the diagonal it is too sure. Large markers stand for many clips or songs."
         )
         blocks += [table, Picture(path, caption, table.runs)]
@@ -358,7 +358,7 @@ def maps(context: ReportContext) -> Iterator[Section]:
         clusters = "; ".join(f"{UNITS[level]}: {scores['artist']}" for level, scores in drawn.scores.items())
         caption = (
             f"Where {run.condition['model']} puts the test clips of {data_title(run.condition['data'])}, "
-            f"{run.condition['split']} split, {run.condition['clip']}, and their averages per song: t-SNE of its "
+            f"{run.condition['split']} split, {tables.clip_length(run.clip_seconds)}, and their averages per song: t-SNE of its "
             "bottleneck (paper, Fig. 3). "
             f"Between the vectors themselves, by artist: {clusters}."
         )

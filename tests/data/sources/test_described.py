@@ -28,6 +28,7 @@ def test_every_source_that_data_may_name_is_one() -> None:
 def test_what_each_is_configured_with_describes_it(name: str) -> None:
     raw = OmegaConf.to_container(OmegaConf.load(config_dir() / "data" / f"{name}.yaml"))
     assert isinstance(raw, dict)
+    raw.pop("defaults", None)
     settings = {key: value for key, value in raw.items() if not (isinstance(value, str) and "${" in value)}
     check_description({"cache_dir": "x"} | settings | {"name": "x"} if "cache_dir" in raw else settings | {"name": "x"})
 

@@ -70,7 +70,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 def test_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path, "A/1/x.mp3")
     (tmp_path / "A" / "1" / "y.mp3").symlink_to(tmp_path / "gone.mp3")
-    with pytest.raises(ArtistidError, match=r"lead nowhere.*y\.mp3"):
+    with pytest.raises(ArtistidError, match=r"1 link leads nowhere.*y\.mp3"):
         ids(tmp_path)
 
 

@@ -83,7 +83,7 @@ def test_a_long_list_of_absent_tracks_is_shown_in_full_on_request(root: Path, ca
     with caplog.at_level("DEBUG"):
         catalog(root)
     warning, everything = (record.getMessage() for record in caplog.records)
-    assert warning.startswith("99 of the 100 tracks")
+    assert warning.startswith("not on disk: 99 of 100 tracks")
     assert warning.endswith("track_0000020, … (hydra.verbose=artistid lists all)")
     assert everything.count("track_") == 99
 

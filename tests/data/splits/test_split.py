@@ -157,7 +157,7 @@ def test_artists_with_too_few_songs_are_named() -> None:
 
 def test_loose_tracks_are_for_the_song_split() -> None:
     loose = Catalog([*SMALL, Track("a/stray", "a", "", "stray", Path("a/stray"))])
-    with pytest.raises(ArtistidError, match=r"split=album.*1 lie .*: a/stray; split=song takes them"):
+    with pytest.raises(ArtistidError, match=r"split=album.*1 track lies .*: a/stray; split=song takes them"):
         AlbumSplit().draw(loose, 0)
     assert "a/stray" in SongSplit().draw(loose, 0).subsets
 
