@@ -65,8 +65,7 @@ def _show(network: nn.Module, specification: Specification, to: Path, difference
         f"{to}: {size_in_words(to.stat().st_size)}",
         f"input: samples at {rate} Hz",
         f"outputs: the probability of {counted(len(specification.artists), 'artist')} for the song and for each clip "
-        "of "
-        f"{specification.clip['name']}, "
+        f"of {specification.clip['name']}, "
         + ("the song's embedding" if embeds else f"no embedding, since {name} has no bottleneck"),
         f"ONNX Runtime and PyTorch differ by {difference:.1e} at most, for songs of "
         + ", ".join(f"{seconds:g} s" for seconds in CHECKED_SECONDS),

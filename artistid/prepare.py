@@ -69,8 +69,7 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
         listing = "\n  ".join(damaged)
         raise ArtistidError(
             f"damaged: {len(damaged)} of {counted(len(catalog), 'song')} in {store.folder}, whose features are not "
-            "those that "
-            f"were written\n  {listing}\n{remedy}"
+            f"those that were written\n  {listing}\n{remedy}"
         )
     log.info("verified, as it was written: what there is of %s", counted(len(catalog), "song"))
     return catalog, store

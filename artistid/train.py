@@ -209,8 +209,8 @@ def score_unknown_artists(
     assert open_set is not None, "a network is calibrated before it is tested"
     found: OpenSetScores = score_open_set(vote(known, config.vote).confidence, scores, open_set)
     log.info(
-        "unknown artists: AUROC %.3f of %s against %s; at the threshold %.3f, %.0f %% of the unknown "
-        "and %.0f %% of the known are accepted",
+        "unknown artists: AUROC %.3f of %s against %s; at the threshold %.3f, %.0f %% of the unknown and %.0f %% of "
+        "the known are accepted",
         found["auroc"],
         counted(found["unknown"], "song"),
         counted(found["known"], "test song"),

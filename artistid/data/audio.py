@@ -369,8 +369,7 @@ def _in_blocks(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) ->
             if n_changes > MOST_CHANGES + decoded.seconds:
                 raise DecodingError(
                     f"{path}: changes its rate or its channels {counted(n_changes, 'time')} in {decoded.seconds:.1f} "
-                    "s: no music "
-                    "does"
+                    "s: no music does"
                 )
         decoded.seconds += frame.samples / frame.sample_rate
         frame.pts = None  # of some formats they have gaps, which the queue would refuse

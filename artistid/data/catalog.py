@@ -158,8 +158,7 @@ class Catalog(Sequence[Track]):
             raise ArtistidError(
                 f"no artist is left of {len(self.artists)} with {minimum}, {len(wanted)} wanted by data.artists and "
                 f"{counted(len(excluded), 'track')} left out by data.exclude; the most that one of them has: "
-                f"{most_albums}, "
-                f"{most_songs}"
+                f"{most_albums}, {most_songs}"
             )
         if few := sorted(set(albums) - kept):
             log.info("left out %d of %s (%s): %s", len(few), counted(len(albums), "artist"), minimum, ", ".join(few))
@@ -302,8 +301,8 @@ def _rows(
                     continue
                 if len(cells) != len(columns):
                     raise ArtistidError(
-                        f"{path}, line {reader.line_num}: expected {counted(len(columns), 'cell')} ({columns}), "
-                        f"found {len(cells)}"
+                        f"{path}, line {reader.line_num}: expected {counted(len(columns), 'cell')} ({columns}), found "
+                        f"{len(cells)}"
                     )
                 rows.append(dict(zip(columns, cells, strict=True)))
             return rows

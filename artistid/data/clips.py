@@ -210,10 +210,8 @@ def index_clips(tracks: TrackRows, clip_spec: ClipSpec) -> Clips:
     if not n_clips.sum():
         raise ArtistidError(
             f"none of {counted(len(n_frames), 'track')} gives a clip of clip={clip_spec.name} "
-            f"({counted(clip_spec.frames or 0, 'frame')}): "
-            f"the longest has {counted(n_frames.max(initial=0), 'frame')} of {FRAME_MS} ms "
-            f"(clip.keep_last={clip_spec.keep_last}, "
-            f"clip.pad_short={clip_spec.pad_short})"
+            f"({counted(clip_spec.frames or 0, 'frame')}): the longest has {counted(n_frames.max(initial=0), 'frame')} "
+            f"of {FRAME_MS} ms (clip.keep_last={clip_spec.keep_last}, clip.pad_short={clip_spec.pad_short})"
         )
     track = np.repeat(np.arange(len(n_frames)), n_clips)
     clip = np.arange(len(track)) - np.repeat(np.cumsum(n_clips) - n_clips, n_clips)

@@ -338,8 +338,8 @@ def require_known_artists(catalog: Catalog, artists: Sequence[str], subset: str)
     """Raises ArtistidError where tracks are by artists that a model does not know."""
     if unknown := sorted(set(catalog.artists) - set(artists)):
         raise ArtistidError(
-            f"{subset}: the tracks are by artists that the model does not know: {', '.join(unknown)}; "
-            f"it knows {', '.join(artists)}"
+            f"{subset}: the tracks are by artists that the model does not know: {', '.join(unknown)}; it knows "
+            f"{', '.join(artists)}"
         )
 
 

@@ -211,8 +211,7 @@ def vectors_of(network: nn.Module, windows: npt.NDArray[np.float32], device: str
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise ArtistidError(
             f"features={name}: {type(network).__name__} gives {shape} of {counted(len(windows), 'window')}: expected "
-            "vectors "
-            "(batch, d) or (batch, vectors, d)"
+            "vectors (batch, d) or (batch, vectors, d)"
         )
     vectors: npt.NDArray[np.float32] = (found if found.ndim == 3 else found.unsqueeze(1)).float().cpu().numpy()
     return vectors

@@ -103,8 +103,8 @@ class Recordings:
             unsupported = not can_be_fingerprinted(self._features)
             why = f"since features={self._features.name} have none" if unsupported else "by an earlier version"
             log.warning(
-                "%s keeps no fingerprints of %d of the %s that it was trained on, %s: "
-                "only equal samples of these are recognised, not re-encoded copies",
+                "%s keeps no fingerprints of %d of the %s that it was trained on, %s: only equal samples of these are "
+                "recognised, not re-encoded copies",
                 *(whose, self.without_sound, counted(len(self.sha1), "recording"), why),
             )
 

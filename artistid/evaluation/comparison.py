@@ -121,7 +121,6 @@ def require_same_songs(first: SongVotes, second: SongVotes) -> None:
     differing = sorted(truths[0].items() ^ truths[1].items())
     raise ArtistidError(
         f"two systems are compared on the same test songs and true artists; of {len(first)} and "
-        f"{counted(len(second), 'song')}, "
-        f"these are of one only: {', '.join(f'{song} ({artist})' for song, artist in differing[:5])}"
-        f"{', …' if len(differing) > 5 else ''}"
+        f"{counted(len(second), 'song')}, these are of one only: "
+        f"{', '.join(f'{song} ({artist})' for song, artist in differing[:5])}{', …' if len(differing) > 5 else ''}"
     )

@@ -116,8 +116,8 @@ class Identifier:
     def __repr__(self) -> str:
         network, n_artists = type(self._network).__name__, len(self.artists)
         return (
-            f"<{type(self).__name__}: {network} of {counted(n_artists, 'artist')}, "
-            f"clips of {self.clip_seconds:.3g} s, {self.sample_rate} Hz, {self.device}, {self.precision}>"
+            f"<{type(self).__name__}: {network} of {counted(n_artists, 'artist')}, clips of {self.clip_seconds:.3g} s, "
+            f"{self.sample_rate} Hz, {self.device}, {self.precision}>"
         )
 
     @property

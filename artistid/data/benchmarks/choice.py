@@ -61,8 +61,7 @@ def choose(table: Iterable[JamendoRow]) -> Choice:
     if len(artists) < max(SIZES.values()):
         raise ArtistidError(
             f"the rules leave {counted(len(artists), 'artist')} of {counted(len(choice.table), 'track')}, "
-            f"{max(SIZES.values())} are needed: "
-            "expected the whole table of MTG-Jamendo"
+            f"{max(SIZES.values())} are needed: expected the whole table of MTG-Jamendo"
         )
     by_artist = _grouped(rows, _artist)
     albums = {album for tracks in by_artist.values() for album in _drawn(map(_album, tracks))[:ALBUMS_PER_ARTIST]}

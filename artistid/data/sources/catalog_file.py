@@ -70,8 +70,8 @@ class CatalogFile(Source):
         if absent := [str(path) for path in rows if not path.exists()]:
             if len(absent) == len(rows):
                 raise ArtistidError(
-                    f"of {counted(len(rows), 'file')} that {table} names none exists: {abbreviate(absent, 3)}; "
-                    f"paths are relative to data.root={root}"
+                    f"of {counted(len(rows), 'file')} that {table} names none exists: {abbreviate(absent, 3)}; paths "
+                    f"are relative to data.root={root}"
                 )
             log.warning(
                 "of %s that %s names, %d cannot be found: %s",

@@ -165,8 +165,8 @@ class AudioSearch:
         cues = (path for path, suffix in self.others.items() if suffix == CUE)
         if albums := sorted({str(album) for cue in cues for album in albums_in_one_file(cue)}):
             log.warning(
-                "albums in one file, by the cue sheets beside them, each taken for one song: %s: "
-                "%s; shnsplit -f ALBUM.cue -o flac ALBUM.flac makes files of the tracks",
+                "albums in one file, by the cue sheets beside them, each taken for one song: %s: %s; shnsplit -f "
+                "ALBUM.cue -o flac ALBUM.flac makes files of the tracks",
                 *(counted(len(albums), "file"), abbreviate(albums)),
             )
 

@@ -63,8 +63,7 @@ def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: f
     if single := sorted(artist for artist, tracks in songs.items() if len(tracks) < 2):
         raise ArtistidError(
             "validation is of songs of the training albums, so each artist needs two of them; "
-            f"{counted(len(single), 'artist has', 'artists have')} "
-            f"only one: {abbreviate(single, 5)}"
+            f"{counted(len(single), 'artist has', 'artists have')} only one: {abbreviate(single, 5)}"
         )
     n_val = allocate(np.array([len(tracks) for tracks in songs.values()]), share, generator_of(seed), leave=1)
     drawn = (
@@ -85,9 +84,8 @@ def require_albums(tracks: Iterable[Track], rule: str) -> None:
     """Raises ArtistidError where tracks have no album, which the rule wants; all are counted."""
     if loose := [track.track_id for track in tracks if not track.album]:
         raise ArtistidError(
-            f"{rule} needs an album for every track; {counted(len(loose), 'track lies', 'tracks lie')} directly "
-            "under an artist: "
-            f"{abbreviate(loose, 5)}; split=song takes them, data.albums_only=true leaves them out"
+            f"{rule} needs an album for every track; {counted(len(loose), 'track lies', 'tracks lie')} directly under "
+            f"an artist: {abbreviate(loose, 5)}; split=song takes them, data.albums_only=true leaves them out"
         )
 
 
@@ -140,8 +138,7 @@ def hold_out_artists(catalog: Catalog, unknown: int | Sequence[str], seed: int) 
     if len(catalog.artists) - len(names) < 2:
         raise ArtistidError(
             f"unknown_artists={unknown} leaves {len(catalog.artists) - len(names)} of "
-            f"{counted(len(catalog.artists), 'artist')}: "
-            "telling artists apart needs two or more"
+            f"{counted(len(catalog.artists), 'artist')}: telling artists apart needs two or more"
         )
     stay, leave = (Catalog(track for track in catalog if (track.artist in names) == out) for out in (False, True))
     return stay, leave

@@ -151,8 +151,7 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
     if not known & named.keys():
         raise ArtistidError(
             f"the lists in split.lists={folder} name none of the collection's {counted(len(known), 'track')}: they "
-            "have "
-            f"{abbreviate(sorted(named), 2)}, it has {abbreviate(sorted(known), 2)}"
+            f"have {abbreviate(sorted(named), 2)}, it has {abbreviate(sorted(known), 2)}"
         )
     if unnamed := sorted(known - named.keys()):
         left_out = counted(len(unnamed), "track")
@@ -237,8 +236,7 @@ class JackknifeSplit:
         if len(lists) > self.n_folds:
             raise ArtistidError(
                 f"split.lists={folder} has {counted(len(lists), 'fold')} ({lists[0]} to {lists[-1]}), "
-                f"split.n_folds={self.n_folds}"
-                "; split.lists=null draws the folds by the seed"
+                f"split.n_folds={self.n_folds}; split.lists=null draws the folds by the seed"
             )
         return by_lists(catalog, {fold: folder / f"a20-cut{fold}-tracks.list" for fold in range(self.n_folds)})
 
@@ -251,9 +249,8 @@ class JackknifeSplit:
         most = max(map(len, albums.values()))
         if self.n_folds > most:
             raise ArtistidError(
-                f"split.n_folds={self.n_folds}, but no artist has more than {counted(most, 'album')}: a fold could "
-                "be empty; "
-                f"split.n_folds={most} fits"
+                f"split.n_folds={self.n_folds}, but no artist has more than {counted(most, 'album')}: a fold could be "
+                f"empty; split.n_folds={most} fits"
             )
         fold_of: dict[tuple[str, str], int] = {}
         for artist, names in albums.items():
