@@ -178,7 +178,7 @@ def test_what_can_be_refused_is_refused_before_decoding(
 @pytest.mark.parametrize(
     ("verb", "settings", "told"),
     [
-        ("train", ("data.n_albums=2",), "data.min_albums=3"),
+        ("train", ("data.n_albums=2",), "data.n_albums=3"),
         ("train", ("unknown_artists=7",), "unknown_artists"),
         ("train", ("data.exclude=[no/such]",), "no/such"),
         ("train", ("metrics=[no.such]",), "no.such"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -26,9 +27,9 @@ def test_every_source_that_data_may_name_is_one() -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (config_dir() / "data").glob("*.yaml")))
 def test_what_each_is_configured_with_describes_it(name: str) -> None:
-    raw = OmegaConf.to_container(OmegaConf.load(config_dir() / "data" / f"{name}.yaml"))
-    assert isinstance(raw, dict)
-    raw.pop("defaults", None)
+    raw: dict[str, Any] = yaml.safe_load((config_dir() / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    for base in raw.pop("defaults", ["_self_"])[:-1]:
+        raw = yaml.safe_load((config_dir() / "data" / f"{base}.yaml").read_text(encoding="utf-8")) | raw
     settings = {key: value for key, value in raw.items() if not (isinstance(value, str) and "${" in value)}
     check_description({"cache_dir": "x"} | settings | {"name": "x"} if "cache_dir" in raw else settings | {"name": "x"})
 
