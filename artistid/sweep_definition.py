@@ -132,7 +132,7 @@ def _problems_of_space(space: Any) -> Iterator[str]:
         if not isinstance(space["values"], list) or not space["values"]:
             yield f"values: expected a list, found {_shown(space['values'])}"
     elif "value" not in space and _kind(space) in BETWEEN:
-        ends = [space.get(name) for name in ("min", "max")]
+        ends: list[Any] = [space.get(name) for name in ("min", "max")]
         for name, end in zip(("min", "max"), ends, strict=True):
             if not _is_number(end):
                 how = " (YAML reads 1e-5 as text: write 1.0e-5)" if isinstance(end, str) else ""
