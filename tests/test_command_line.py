@@ -19,8 +19,9 @@ from hydra import compose, initialize_config_dir
 import artistid
 from artistid.__main__ import main
 from artistid.cli import VERBS
-from artistid.config import config_dir, introduction
+from artistid.config import config_dir
 from artistid.interruption import started_module
+from artistid.naming import introduction
 from artistid.printing import fitted
 from artistid.settings import Settings
 from tests.terminal import COLOUR, COLUMNS, in_terminal, lines
