@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +36,7 @@ from artistid.errors import ArtistidError, counted
 from artistid.packages import extras, module_of, required
 from artistid.places import expanded
 from artistid.settings import Settings, check, composing, typed
+from artistid.sweep_definition import SweepDefinition
 from artistid.terminal import Console
 
 # What an extra is for.
@@ -271,38 +272,39 @@ def data_sources(data: Any) -> Iterator[Finding]:
     yield Finding("data", f"{data.name}, here", "works", found)
 
 
-def wandb_sweep(definition: str | None) -> Iterator[Finding]:
+def wandb_sweep(path: str | None) -> Iterator[Finding]:
     """Whether wandb's agents would be given commands that can be run, and a score of the validation to go by.
 
     Commands are composed until each setting has had each of its values, or its least and its most. Nobody is asked.
     """
-    if definition is None:
+    if path is None:
         return
-    written: Any = OmegaConf.to_container(OmegaConf.load(expanded(definition)), resolve=False)
-    metric, goal = written["metric"]["name"], written["metric"]["goal"]
-    right = metric.startswith("val/") and goal == ("minimize" if metric.endswith("loss") else "maximize")
-    expected = "" if right else ": expected val/…, of the validation, and goal: maximize, or minimize of a loss"
-    yield Finding("sweep", "metric", "works" if right else "broken", f"{goal} {metric}{expected}")
-    verb = str(written["program"]).removeprefix("artistid.")
-    fixed = [argument for argument in written["command"] if "=" in argument]
-    spaces = {name: space.get("values") or list(_ends(space)) for name, space in written["parameters"].items()}
-    for number in range(max(map(len, spaces.values()))):
-        chosen = [f"{name}={values[number % len(values)]}" for name, values in spaces.items()]
-        problem = _composition_problem(verb, [*fixed, *chosen], metric)
-        yield Finding("sweep", " ".join(chosen), "broken" if problem else "works", problem or "composes")
-
-
-def _ends(space: Mapping[str, Any]) -> Iterator[Any]:
-    yield from (space[name] for name in ("value", "min", "max") if name in space)
-
-
-def _composition_problem(verb: str, arguments: Sequence[str], monitor: str) -> str:
-    """Why settings, and what is monitored, make no run; empty if they do."""
-    settings = Settings(verb, [config_dir()])
     try:
-        config = compose(verb, typed([*arguments, f"monitor={monitor}"], settings))  # by the Hydra that runs this verb
+        sweep = SweepDefinition.read(path)
+    except ArtistidError as error:
+        yield from (Finding("sweep", "definition", "broken", line) for line in str(error).splitlines())
+        return
+    yield Finding(
+        "sweep", "metric", "works", f"{sweep.goal} {sweep.metric}" if sweep.metric else "none, as none is needed"
+    )
+    told: set[str] = set()  # what is wrong with all commands is said once
+    monitored = [f"monitor={sweep.metric}"] if sweep.metric else []
+    for chosen in sweep.choices:
+        problem = _composition_problem([*sweep.fixed, *chosen, *monitored])
+        if problem not in told:
+            yield Finding("sweep", " ".join(chosen), "broken" if problem else "works", problem or "composes")
+        told |= {problem} - {""}
+
+
+def _composition_problem(arguments: Sequence[str]) -> str:
+    """Why settings make no training run; empty if they do."""
+    from artistid.train import check_settings
+
+    settings = Settings("train", [config_dir()])
+    try:
+        config = compose("train", typed([*arguments], settings))  # by the Hydra that runs this verb
         check(config, settings)
-        import_module(f"artistid.{verb}").check_settings(config)
+        check_settings(config)
     except (HydraException, OmegaConfBaseException) as error:
         return composing(error, settings)
     except ArtistidError as error:

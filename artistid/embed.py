@@ -48,7 +48,7 @@ def embed(config: DictConfig) -> Path:
     with drafting(out, Origin.of(identifier), source.paths, keep) as draft:
         new = [path for path in source.paths if not draft.has(path)]
         if there := len(source.paths) - len(new):
-            log.info("%d of %d songs are embedded already", there, len(source.paths))
+            log.info("embedded already: %d of %s", there, counted(len(source.paths), "song"))
 
         def embedded(path: Path, sound: SongFeatures) -> EmbeddedSong:
             return embed_song(identifier, path, sound)
@@ -59,11 +59,14 @@ def embed(config: DictConfig) -> Path:
         n_songs = draft.finish({absolute(path): source.track(path) for path in source.paths})
     source.log_names()
     if not n_songs:
-        raise ArtistidError(f"none of {failed} songs could be embedded, see above, so {printable(out)} was not written")
+        raise ArtistidError(
+            f"none of {counted(failed, 'song')} could be embedded, see above, so {printable(out)} was not written"
+        )
     log.info("%s: %s", printable(out), counted(n_songs, "song"))
     if failed:
         raise ArtistidError(
-            f"{failed} of {failed + n_songs} songs could not be embedded, see above; the others are in {printable(out)}"
+            f"{failed} of {counted(failed + n_songs, 'song')} could not be embedded, see above; {printable(out)} has "
+            "the others"
         )
     return out
 

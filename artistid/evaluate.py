@@ -13,9 +13,10 @@ from dataclasses import replace
 from omegaconf import DictConfig
 
 from artistid.config import plain
-from artistid.data.datamodule import ClipData
+from artistid.data.catalog import Catalog
+from artistid.data.datamodule import ClipData, require_known_artists
 from artistid.data.splits import SUBSETS, Split
-from artistid.errors import ArtistidError, require_choice, require_path
+from artistid.errors import ArtistidError, counted, require_choice, require_path
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.score_table import print_scores
 from artistid.evaluation.scores import Score, find_metrics, score_levels
@@ -25,10 +26,11 @@ from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.dashboards import Results, log_results
 from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.learning.networks import predict, set_up
+from artistid.learning.specification import Specification
 from artistid.learning.system import CHECKPOINTS
 from artistid.learning.trainer import check_trainer
 from artistid.places import below, expanded
-from artistid.prepare import limits_of, prepare_described
+from artistid.prepare import find_described, limits_of, make_features
 from artistid.runs.folder import RunFolder
 from artistid.runs.provenance import provenance, stopwatch
 from artistid.settings import literal
@@ -51,6 +53,7 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     config.vote = config.vote or specification.vote
     config.subset = config.subset or ("all" if elsewhere else "test")
     find_vote(config.vote, trusted(config))
+    find_metrics(config.metrics)
     classifier.specification = replace(specification, vote=config.vote)  # which says what is to be heard
     set_up()
     check_trainer(plain(config.trainer))
@@ -70,29 +73,25 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     specification, subset = classifier.specification, config.subset
     seconds: dict[str, float] = {}
     features, trust = specification.build_features(), trusted(config)
-    catalog, store, left_out = prepare_described(config, specification.data, features, trust)
-    if subset != "all":
-        if not specification.split:
-            raise ArtistidError("the checkpoint does not say how its data was split: only subset=all is possible")
-        catalog = Split(**specification.split).select(catalog, subset)
-        if not len(catalog):
-            raise ArtistidError(
-                f"none of the tracks of data={config.data.name} is in subset={subset} of the network's split"
-            )
+    found = find_described(config, specification.data, trust)
+    _tested(found.catalog, config, specification)  # before hours of decoding, since much is refused here
+    prepared, store, left_out = make_features(config, found, features)
+    catalog = _tested(prepared, config, specification)
     trained_on, before = specification.trained_on(), specification.pretraining_recordings()
     for recordings, whose in ((trained_on, "the checkpoint"), (before, "what the checkpoint grew from")):
         recordings.warn_if_deaf(whose)
     seen = trained_on.among(catalog, store)
     if seen and subset != "train":
         log.warning(
-            "the network was trained on %d of these %d recordings: %s", len(seen), len(catalog), ", ".join(seen)
+            "the network was trained on %d of %s tested: %s",
+            *(len(seen), counted(len(catalog), "recording"), ", ".join(seen)),
         )
     seen_before = before.among(catalog, store)
     if seen_before:
         log.warning(
-            "before fine-tuning, under other labels, it was trained on %d of these %d recordings: %s",
+            "before fine-tuning, under other labels, it was trained on %d of %s tested: %s",
             len(seen_before),
-            len(catalog),
+            counted(len(catalog), "recording"),
             ", ".join(seen_before),
         )
     data = ClipData(
@@ -132,3 +131,18 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     )
     print_scores(scores, condition, folder.path)
     return scores
+
+
+def _tested(catalog: Catalog, config: DictConfig, specification: Specification) -> Catalog:
+    """The tracks of a catalog that are tested; raises ArtistidError where there are none, or by unknown artists."""
+    subset = config.subset
+    if subset != "all":
+        if not specification.split:
+            raise ArtistidError("the checkpoint does not say how its data was split: only subset=all is possible")
+        catalog = Split(**specification.split).select(catalog, subset)
+        if not len(catalog):
+            raise ArtistidError(
+                f"none of the tracks of data={config.data.name} is in subset={subset} of the network's split"
+            )
+    require_known_artists(catalog, specification.artists, subset)
+    return catalog

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.filesize import decimal as size_in_words
 from torch import nn
 
-from artistid.errors import ArtistidError, require_path
+from artistid.errors import ArtistidError, counted, require_path
 from artistid.inference.onnx_file import CHECKED_SECONDS, check, write
 from artistid.learning.specification import Specification, load_network
 from artistid.models.embedding import EmbeddingNetwork
@@ -64,8 +64,8 @@ def _show(network: nn.Module, specification: Specification, to: Path, difference
     lines = (
         f"{to}: {size_in_words(to.stat().st_size)}",
         f"input: samples at {rate} Hz",
-        f"outputs: the probability of {len(specification.artists)} artists for the song and for each clip of "
-        f"{specification.clip['name']}, "
+        f"outputs: the probability of {counted(len(specification.artists), 'artist')} for the song and for each clip "
+        f"of {specification.clip['name']}, "
         + ("the song's embedding" if embeds else f"no embedding, since {name} has no bottleneck"),
         f"ONNX Runtime and PyTorch differ by {difference:.1e} at most, for songs of "
         + ", ".join(f"{seconds:g} s" for seconds in CHECKED_SECONDS),

@@ -19,7 +19,7 @@ from artistid.config import plain
 from artistid.data.catalog import Catalog
 from artistid.data.clips import ClipSpec
 from artistid.data.splits import Split
-from artistid.errors import ArtistidError, require_choice, require_path
+from artistid.errors import ArtistidError, counted, require_choice, require_path
 from artistid.evaluation.fusion import fuse as fuse_votes
 from artistid.evaluation.fusion import likeliest_weights
 from artistid.evaluation.plots import draw_results
@@ -108,7 +108,7 @@ def checked(config: DictConfig) -> tuple[list[Run], NDArray[np.float64] | None]:
     weights = list(config.weights)
     if len(weights) != len(runs) or min(weights) < 0 or not sum(weights):
         raise ArtistidError(
-            f"weights={weights}: expected validation, equal, or {len(runs)} numbers from 0, one of each run"
+            f"weights={weights}: expected validation, equal, or {counted(len(runs), 'number')} from 0, one of each run"
         )
     return runs, np.array(weights, np.float64)
 

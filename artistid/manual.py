@@ -93,15 +93,22 @@ def _leaves(name: str, value: Any, words: Mapping[str, str]) -> Iterator[str]:
 
 def _entry(name: str, says: str, width: int = NAMES) -> list[str]:
     """What is called so, in a column of this width, and what is said of it in a second one."""
-    lines = textwrap.wrap(says, COLUMNS - width - 2, break_long_words=False, break_on_hyphens=False)
+    lines = _filled(says, COLUMNS - width - 2)
+    *parts, name = _filled(name, COLUMNS - 4)
+    if parts:
+        name = f"  {name}"
     if len(name) >= width:
         lines = ["", *lines]
     first, *others = lines or [""]
-    return [f"  {name:{width}}{first}".rstrip(), *(" " * (width + 2) + line for line in others)]
+    return [
+        *(f"  {'  ' if number else ''}{part}" for number, part in enumerate(parts)),
+        f"  {name:{width}}{first}".rstrip(),
+        *(" " * (width + 2) + line for line in others),
+    ]
 
 
-def _filled(text: str) -> list[str]:
-    return textwrap.wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False)
+def _filled(text: str, width: int = COLUMNS) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _words(settings: Settings, chosen: Mapping[str, Any]) -> dict[str, str]:

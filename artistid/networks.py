@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from artistid.cli import settings_of
 from artistid.config import build
 from artistid.data.features import features_of
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.learning.networks import NetworkSystem, shape_of, without_memory
 from artistid.learning.system import system_of
 from artistid.models.embedding import EmbeddingNetwork
@@ -116,7 +116,7 @@ def networks(config: DictConfig) -> None:
         )
     found = NetworkSizes(tuple(sizes(config.artists)))
     write_text(path, TABLE.sub(lambda _: found.markdown(), text))
-    say(f"{config.out}: {len(found.networks)} networks")
+    say(f"{config.out}: {counted(len(found.networks), 'network')}")
 
 
 def sizes(n_artists: int) -> Iterator[NetworkSize]:

@@ -9,6 +9,7 @@ if __name__ == "__main__":
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from artistid.data.catalog import Catalog
 from artistid.data.features import Features, features_of
 from artistid.data.shards import Shard
 from artistid.data.song import Limits
-from artistid.data.sources.base import opened, redirected
-from artistid.data.store import Store, fill_store
+from artistid.data.sources.base import opened, provide, redirected
+from artistid.data.store import Store, check_filling, fill_store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.places import below, expanded
 from artistid.printing import say
@@ -51,24 +52,25 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
     require_choice("verify", config.verify, (False, True, "repair"))
     shard = None if config.shard is None else Shard(config.shard, config.shards)
     features: Features = features_of(config)
-    catalog, store, _ = prepare_data(config, features, shard)
+    catalog, store, _ = make_features(config, find_songs(config), features, shard)
     if not config.verify:
         return catalog, store
     remedy = "verify=repair makes these songs again, and nothing else"
     damaged = store.damaged()
     if damaged and config.verify == "repair":
-        log.warning("damaged, made again: %d of %d songs: %s", len(damaged), len(catalog), ", ".join(damaged))
+        n_songs = counted(len(catalog), "song")
+        log.warning("damaged, made again: %d of %s: %s", len(damaged), n_songs, ", ".join(damaged))
         store.forget(damaged)
-        catalog, store, _ = prepare_data(config, features, shard)
+        catalog, store, _ = make_features(config, find_songs(config), features, shard)
         remedy = "they were made again just now: the disk under cache_dir cannot be relied on"
         damaged = store.damaged()
     if damaged:
         listing = "\n  ".join(damaged)
         raise ArtistidError(
-            f"{len(damaged)} of {len(catalog)} songs in {store.folder} are damaged: their features are not those that "
-            f"were written\n  {listing}\n{remedy}"
+            f"damaged: {len(damaged)} of {counted(len(catalog), 'song')} in {store.folder}, whose features are not "
+            f"those that were written\n  {listing}\n{remedy}"
         )
-    log.info("verified: the features of all %d songs are as they were written", len(catalog))
+    log.info("verified, as it was written: what there is of %s", counted(len(catalog), "song"))
     return catalog, store
 
 
@@ -77,64 +79,59 @@ def limits_of(config: DictConfig) -> Limits:
     return Limits(**plain(config.limits)) if "limits" in config else Limits()
 
 
-def prepare_described(
-    config: DictConfig, description: Mapping[str, Any], features: Features, trust: Trust
-) -> tuple[Catalog, Store, list[str]]:
-    """As :func:`prepare_data`; where ``config.data`` is null, of the data that a checkpoint describes.
+@dataclass(frozen=True)
+class Found:
+    """Songs before any of them is composed or decoded: what can be refused is refused now.
+
+    Attributes:
+        source: that has them.
+        catalog: the tracks.
+        place: the folder that their features are kept in.
+    """
+
+    source: Any
+    catalog: Catalog
+    place: Path
+
+
+def find_songs(config: DictConfig, source: Any = None) -> Found:
+    """The songs of a source; None: of what ``config.data`` says."""
+    if source is None:
+        source = build(config.data, "data")
+    place = below(expanded(config.cache_dir), source.name, "data.name")
+    catalog = source.catalog()
+    log.info("%s: %s by %s", source.name, counted(len(catalog), "song"), counted(len(catalog.artists), "artist"))
+    return Found(source, catalog, place)
+
+
+def find_described(config: DictConfig, description: Mapping[str, Any], trust: Trust) -> Found:
+    """As :func:`find_songs`; where ``config.data`` is null, of the data that a checkpoint describes.
 
     ``config.data`` is then set to it, with the places that are written to as this command has them.
 
     Args:
         config: of a verb.
         description: what the checkpoint says of its data.
-        features: to be made.
         trust: packages whose sources a checkpoint may name.
     """
     if config.get("data") is not None:
-        return prepare_data(config, features)
+        return find_songs(config)
     settings = redirected(description, config.cache_dir, config.workers)
     source = opened(settings, trust)
     with open_dict(config):
         config.data = literal(settings)
-    return prepare_data(config, features, source=source)
-
-
-def prepare_data(
-    config: DictConfig, features: Features, shard: Shard | None = None, source: Any = None
-) -> tuple[Catalog, Store, list[str]]:
-    """The songs of a source and their features: :func:`find_songs`, then :func:`make_features`."""
-    found, place = find_songs(config, source)
-    return make_features(config, found, features, place, shard)
-
-
-def find_songs(config: DictConfig, source: Any = None) -> tuple[Catalog, Path]:
-    """The catalog of a source, before any song is decoded.
-
-    Args:
-        config: of a verb.
-        source: None: what ``config.data`` says.
-
-    Returns:
-        The tracks, and the folder that their features are kept in.
-    """
-    if source is None:
-        source = build(config.data, "data")
-    place = below(expanded(config.cache_dir), source.name, "data.name")
-    found = source.catalog()
-    log.info("%s: %s by %s", source.name, counted(len(found), "song"), counted(len(found.artists), "artist"))
-    return found, place
+    return find_songs(config, source)
 
 
 def make_features(
-    config: DictConfig, found: Catalog, features: Features, place: Path, shard: Shard | None = None
+    config: DictConfig, found: Found, features: Features, shard: Shard | None = None
 ) -> tuple[Catalog, Store, list[str]]:
-    """The features of songs, or of one shard of them, made where they are missing.
+    """The features of songs, or of one shard of them, made where they are missing; so are the songs themselves.
 
     Args:
         config: of a verb.
         found: the songs.
         features: to be made.
-        place: the folder that keeps them.
         shard: None: all.
 
     Returns:
@@ -142,9 +139,12 @@ def make_features(
         store: their features.
         left_out: track ids that could not be decoded (``on_error=skip``).
     """
+    wanted, limits = found.catalog, limits_of(config)
+    check_filling(config.workers, config.on_error)
     if shard:
-        found = shard.select(found)
-        log.info("shard %d of %d: %s", shard.number, shard.of, counted(len(found), "song"))
-    catalog, store = fill_store(found, features, place, config.workers, config.on_error, shard, limits_of(config))
-    left_out = {track.track_id for track in found} - {track.track_id for track in catalog}
+        wanted = shard.select(wanted)
+        log.info("shard %d of %d: %s", shard.number, shard.of, counted(len(wanted), "song"))
+    provide(found.source)
+    catalog, store = fill_store(wanted, features, found.place, config.workers, config.on_error, shard, limits)
+    left_out = {track.track_id for track in wanted} - {track.track_id for track in catalog}
     return catalog, store, sorted(left_out)

@@ -69,10 +69,10 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
     resume = not config.overwrite and folder.interrupted(config)
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "prepare"):
-        found, place = find_songs(config)
-        known, split = draw_split(config, found)  # before hours of decoding, since much is refused here
+        found = find_songs(config)
+        known, split = draw_split(config, found.catalog)  # before hours of decoding, since much is refused here
         system_of(config).check_songs(config, known.artists, split)
-        catalog, store, left_out = make_features(config, found, features_of(config), place)
+        catalog, store, left_out = make_features(config, found, features_of(config))
         if left_out:
             _, split = draw_split(config, catalog)
     catalog, unknown = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
@@ -148,6 +148,7 @@ def check_settings(config: DictConfig) -> None:
             del config.features.stem, config.features.separator
     check_switches(config)
     find_vote(config.vote, trusted(config))
+    find_metrics(config.metrics)
     check_policy(config.split.duplicates)
     for name, choices in (("data_device", PLACES), ("memory_format", ("auto", *MEMORY_FORMATS))):
         require_choice(name, config[name], choices)
@@ -208,11 +209,11 @@ def score_unknown_artists(
     assert open_set is not None, "a network is calibrated before it is tested"
     found: OpenSetScores = score_open_set(vote(known, config.vote).confidence, scores, open_set)
     log.info(
-        "unknown artists: AUROC %.3f of %d songs against %d test songs; at the threshold %.3f, %.0f %% of the unknown "
-        "and %.0f %% of the known are accepted",
+        "unknown artists: AUROC %.3f of %s against %s; at the threshold %.3f, %.0f %% of the unknown and %.0f %% of "
+        "the known are accepted",
         found["auroc"],
-        found["unknown"],
-        found["known"],
+        counted(found["unknown"], "song"),
+        counted(found["known"], "test song"),
         open_set.threshold,
         100 * found["unknown_accepted"],
         100 * found["known_accepted"],

@@ -186,7 +186,7 @@ def test_what_a_folder_holds_beside_music_is_told_and_nothing_waited_for(
     out, err = capsys.readouterr()
     assert names(json.loads(out), music) == ["a.flac", "b.mp3", "more [live]/c.ogg"]
     told = " ".join(err.split())
-    assert f"left out 1 files of audio={music}, of formats that are not searched for: .mid 1" in told
+    assert f"left out 1 file of audio={music}, of formats that are not searched for: .mid 1" in told
     assert f"what is not a readable file: 1: {music}/pipe.mp3 (a pipe)" in told
     assert f"folders that a system keeps for itself: 1: {music}/@eaDir" in told
     with pytest.raises(SystemExit):
@@ -217,7 +217,7 @@ def test_what_fails_is_told_and_the_rest_is_done(
     for name, message in (
         ("text.mp3", "cannot be decoded"),
         ("empty.mp3", "the file is empty"),
-        ("nan.wav", "8000 of 16000 samples are not finite"),
+        ("nan.wav", "8,000 of 16,000 samples"),
         ("film.mp4", "cannot be decoded"),
     ):
         [line] = [line for line in err.splitlines() if name in line]

@@ -184,6 +184,30 @@ def test_what_can_be_refused_is_refused_before_decoding(
     assert not Path("cache").exists(), "a song was decoded"
 
 
+@pytest.mark.parametrize(
+    ("verb", "settings", "told"),
+    [
+        ("train", ("data.n_albums=2",), "data.n_albums=3"),
+        ("train", ("unknown_artists=7",), "unknown_artists"),
+        ("train", ("data.exclude=[no/such]",), "no/such"),
+        ("train", ("metrics=[no.such]",), "no.such"),
+        ("train", ("workers=-1",), "workers=-1"),
+        ("train", ("limits.hours=0",), "limits.hours"),
+        ("train", ("on_error=ask",), "on_error"),
+        ("prepare", ("shard=1", "shards=1"), "shard"),
+        ("prepare", ("data.min_songs=999",), "data.min_songs"),
+        ("doctor", ("data.min_songs=999",), "data.min_songs"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_composing(
+    verb: str, settings: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_verb(verb, "data=synthetic", "cache_dir=cache", *settings)
+    assert told in capsys.readouterr().err
+    assert not list(Path().glob("cache/**/*.mp3")), "a song was composed"
+
+
 def test_a_split_without_songs_that_fail_is_of_the_others(corpus: Path, tmp_path: Path) -> None:
     music = make_corpus(tmp_path / "music", artists=2, seconds=1, endings=("wav",))
     (music / "artist1" / "album1" / "song1.wav").write_bytes(b"no sound")

@@ -31,6 +31,7 @@ from artistid.data.audio import decode
 from artistid.data.catalog import Catalog, Track
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.features import Features, features_of
+from artistid.data.sources.base import provide
 from artistid.data.splits import Split
 from artistid.data.store import fill_store
 from artistid.errors import ArtistidError
@@ -65,7 +66,7 @@ def measure_features(config: DictConfig, folder: Path) -> list[Figure]:
 def measure_store(config: DictConfig, folder: Path) -> list[Figure]:
     """Opening the store of a collection, and reading random clips of another by the loader alone."""
     features: Features = features_of(config)
-    catalog = instantiate(config.data).catalog()
+    catalog = collection(config)
     fill_store(catalog, features, folder / "songs")
     data, _ = random_clips(config, folder)
     wanted = config.size.steps * config.batch_size
@@ -160,9 +161,17 @@ def measure_similar(config: DictConfig, folder: Path) -> list[Figure]:
     return [Figure(f"nearest_{name}_ms", tuple(ms)) for name, ms in zip(nearest, taken, strict=True)]
 
 
+def collection(config: DictConfig) -> Catalog:
+    """The tracks that are measured on, whose files are there."""
+    source = instantiate(config.data)
+    provide(source)
+    catalog: Catalog = source.catalog()
+    return catalog
+
+
 def stereo_song(config: DictConfig, path: Path, seconds: float) -> Path:
     """Write an MP3 as people have them, at 44.1 kHz in stereo: the collection's first track, over and over."""
-    first = next(iter(instantiate(config.data).catalog()))
+    first = collection(config)[0]
     samples = np.resize(decode(first.path, CD_RATE), round(seconds * CD_RATE))
     soundfile.write(path, np.stack([samples, np.roll(samples, 1)], axis=1), CD_RATE)
     return path
@@ -170,7 +179,7 @@ def stereo_song(config: DictConfig, path: Path, seconds: float) -> Path:
 
 def _long_songs(config: DictConfig, folder: Path, rate: int) -> Iterator[Track]:
     """Songs of ``size.song_seconds``, MP3 at a rate in mono as artist20 has them: each a track, over and over."""
-    tracks = itertools.islice(instantiate(config.data).catalog(), config.size.files)
+    tracks = collection(config)[: config.size.files]
     for number, track in enumerate(tracks):
         path = folder / f"{number}.mp3"
         soundfile.write(path, np.resize(decode(track.path, rate), round(config.size.song_seconds * rate)), rate)

@@ -24,7 +24,7 @@ from torch import multiprocessing, nn
 from artistid.benchmarking.material import random_clips
 from artistid.benchmarking.measuring import Figure, bandwidth, flops_and_bytes, in_turn, peak
 from artistid.data.datamodule import ClipData, ClipDataset
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.learning.acceleration import choose_precision, prepare_network, set_up_process
 
 WARM_UP = 3  # steps before the clock starts, and before a graph is captured
@@ -285,7 +285,7 @@ def _at_once(form: Variant, config: DictConfig, device: torch.device) -> list[Fi
         for process in processes:
             process.join()
         if any(process.exitcode for process in processes):
-            raise ArtistidError(f"{trials} trials at once: one of them failed; its message is above")
+            raise ArtistidError(f"{counted(trials, 'trial')} at once: one of them failed; its message is above")
         rounds = zip(*(results.get() for _ in processes), strict=True)
         figures.append(Figure(f"trials_{trials}_together_clips_per_s", tuple(map(sum, rounds))))
     return figures

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import soxr
 
 from artistid.data.promised import Decoded, corrected_sizes, missing
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.places import no_file
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
         raise DecodingError(f"{path}: too short for one sample at {sample_rate} Hz")
     if tally.n_bad:
         raise DecodingError(
-            f"{path}: {tally.n_bad} of {tally.n_samples} samples are not finite (NaN, infinite, too loud)"
+            f"{path}: not finite (NaN, infinite, too loud): {tally.n_bad:,} of {counted(tally.n_samples, 'sample')}"
         )
 
 
@@ -155,7 +155,7 @@ class _Tally:
         self.n_bad += mono.size - int(np.isfinite(mono).sum())
         self.seconds += mono.size / rate
         if self.seconds > self.most_hours * 3600:
-            raise TooLongError(f"{self.path}: lasts more than the {self.most_hours:g} hours that are taken")
+            raise TooLongError(f"{self.path}: lasts more than {self.most_hours:g} hours")
 
 
 def _mono_blocks(
@@ -309,7 +309,8 @@ def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded:
         yield from frames
     tolerated = TOLERATED_JUNK if container.format.name in WITHOUT_CONTAINER else TOLERATED_LOSS
     if n_bad > max(1, tolerated * decoded.n_packets):
-        raise DecodingError(f"{path}: damaged: {n_bad} of its {n_bad + decoded.n_packets} packets cannot be decoded")
+        n_packets = counted(n_bad + decoded.n_packets, "packet")
+        raise DecodingError(f"{path}: damaged: {n_bad:,} of its {n_packets} cannot be decoded")
 
 
 def _packets(container: InputContainer, stream: AudioStream, decoded: Decoded) -> Iterator[av.Packet[AudioStream]]:
@@ -336,8 +337,8 @@ def _in_blocks(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) ->
             held, n_changes = av.AudioFifo(), n_changes + 1
             if n_changes > MOST_CHANGES + decoded.seconds:
                 raise DecodingError(
-                    f"{path}: changes its rate or its channels {n_changes} times in {decoded.seconds:.1f} s: no music "
-                    "does"
+                    f"{path}: changes its rate or its channels {counted(n_changes, 'time')} in {decoded.seconds:.1f} "
+                    "s: no music does"
                 )
         decoded.seconds += frame.samples / frame.sample_rate
         frame.pts = None  # of some formats they have gaps, which the queue would refuse

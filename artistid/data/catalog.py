@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import overload
 
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.writing import whole
 
 log = logging.getLogger(__name__)
@@ -153,19 +153,24 @@ class Catalog(Sequence[Track]):
         kept = {name for name in albums if len(albums[name]) >= min_albums and songs[name] >= min_songs}
         minimum = f"data.min_albums={min_albums}, data.min_songs={min_songs}"
         if not kept:
-            most = f"{max(map(len, albums.values()), default=0)} albums, {max(songs.values(), default=0)} songs"
+            most_albums = counted(max(map(len, albums.values()), default=0), "album")
+            most_songs = counted(max(songs.values(), default=0), "song")
             raise ArtistidError(
                 f"no artist is left of {len(self.artists)} with {minimum}, {len(wanted)} wanted by data.artists and "
-                f"{len(excluded)} tracks left out by data.exclude; the most that one of them has are {most}"
+                f"{counted(len(excluded), 'track')} left out by data.exclude; the most that one of them has: "
+                f"{most_albums}, {most_songs}"
             )
         if few := sorted(set(albums) - kept):
-            log.info("left out %d of %d artists (%s): %s", len(few), len(albums), minimum, ", ".join(few))
+            log.info("left out %d of %s (%s): %s", len(few), counted(len(albums), "artist"), minimum, ", ".join(few))
         return Catalog(track for track in remaining if track.artist in kept)
 
     def _without_loose_tracks(self) -> Catalog:
         loose = [track.track_id for track in self if not track.album]
         if loose:
-            log.info("left out %d tracks without an album (data.albums_only=true): %s", len(loose), abbreviate(loose))
+            log.info(
+                "left out %s without an album (data.albums_only=true): %s",
+                *(counted(len(loose), "track"), abbreviate(loose)),
+            )
         return Catalog(track for track in self if track.album)
 
     def with_facts(self, facts: Mapping[str, tuple[float, str]]) -> Catalog:
@@ -296,7 +301,8 @@ def _rows(
                     continue
                 if len(cells) != len(columns):
                     raise ArtistidError(
-                        f"{path}, line {reader.line_num}: expected {len(columns)} cells ({columns}), found {len(cells)}"
+                        f"{path}, line {reader.line_num}: expected {counted(len(columns), 'cell')} ({columns}), found "
+                        f"{len(cells)}"
                     )
                 rows.append(dict(zip(columns, cells, strict=True)))
             return rows

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from artistid.data.features import Features
 from artistid.data.shards import Rows
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 
 # A frame of the paper's log-mel, 512 samples at 16 kHz: what lengths of clips are counted in, whatever the features.
 FRAME_MS = 32
@@ -209,9 +209,9 @@ def index_clips(tracks: TrackRows, clip_spec: ClipSpec) -> Clips:
     n_clips = clip_spec.count(n_frames)
     if not n_clips.sum():
         raise ArtistidError(
-            f"none of {len(n_frames)} tracks gives a clip of clip={clip_spec.name} ({clip_spec.frames} frames): "
-            f"the longest has {n_frames.max(initial=0)} frames of {FRAME_MS} ms (clip.keep_last={clip_spec.keep_last}, "
-            f"clip.pad_short={clip_spec.pad_short})"
+            f"none of {counted(len(n_frames), 'track')} gives a clip of clip={clip_spec.name} "
+            f"({counted(clip_spec.frames or 0, 'frame')}): the longest has {counted(n_frames.max(initial=0), 'frame')} "
+            f"of {FRAME_MS} ms (clip.keep_last={clip_spec.keep_last}, clip.pad_short={clip_spec.pad_short})"
         )
     track = np.repeat(np.arange(len(n_frames)), n_clips)
     clip = np.arange(len(track)) - np.repeat(np.cumsum(n_clips) - n_clips, n_clips)

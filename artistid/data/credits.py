@@ -18,7 +18,7 @@ from pathlib import Path
 
 from artistid.data import catalog
 from artistid.data.tags import Tags
-from artistid.errors import abbreviate
+from artistid.errors import abbreviate, counted
 
 log = logging.getLogger(__name__)
 
@@ -91,27 +91,31 @@ class Credits:
     def log_decisions(self) -> None:
         """Log which songs are credited to another artist than their tags literally name."""
         for went, what in (
-            (self.guests, "joint names of artists are taken for one of them with guests"),
-            (self.several, "tags name several artists, and the album's artist, or else the first, is taken"),
+            (self.guests, "joint names of artists, taken for one of them with guests"),
+            (self.several, "tags of several artists, of whom the album's, or else the first, is taken"),
         ):
             if went:
                 log.info(
-                    "%d %s: %s", len(went), what, abbreviate([f'"{name}" → {host}' for name, host in went.items()])
+                    "%s: %d: %s", what, len(went), abbreviate([f'"{name}" → {host}' for name, host in went.items()])
                 )
         if self.doubtful:
             log.warning(
-                "%d names begin with another artist's, and may name guests; they are taken for artists of their own "
-                "(data.csv=… changes them): %s",
+                "names that begin with another artist's, and may name guests, are taken for artists of their own "
+                "(data.csv=… changes them): %d: %s",
                 *(len(self.doubtful), abbreviate([f'"{name}"' for name in self.doubtful])),
             )
         if self.spellings:
             log.info(
-                "%d artists have several names, and one MusicBrainz identifier: %s",
-                *(len(self.spellings), abbreviate([" = ".join(names) for names in self.spellings])),
+                "%s several names, and one MusicBrainz identifier: %s",
+                *(
+                    counted(len(self.spellings), "artist has", "artists have"),
+                    abbreviate([" = ".join(names) for names in self.spellings]),
+                ),
             )
         if self.namesakes:
             log.warning(
-                "%d names are several artists' by MusicBrainz' identifiers, whose first letters tell them apart: %s",
+                "names that are several artists' by MusicBrainz' identifiers, whose first letters tell them apart: "
+                "%d: %s",
                 *(len(self.namesakes), abbreviate(self.namesakes)),
             )
 
@@ -127,7 +131,9 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
             compilations |= dict.fromkeys(marked, "marked as a compilation")
         elif album.is_by_many():
             guessed |= album.tags.keys()
-            why = f"{len(album.tags)} tracks by {len(album.leaders)} artists, none of whom has most"
+            why = (
+                f"{counted(len(album.tags), 'track')} by {counted(len(album.leaders), 'artist')}, none of whom has most"
+            )
             compilations |= dict.fromkeys(album.tags, why)
     hosts, doubtful = _hosts(tags, chosen)
     named = {path: hosts.get(name, name) for path, name in chosen.items()}

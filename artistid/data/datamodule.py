@@ -256,11 +256,7 @@ class ClipData(L.LightningDataModule):
         self.batch_size = batch_size
         self.sampler = sampler
         for subset, catalog in subsets.items():
-            if unknown := sorted(set(catalog.artists) - set(artists)):
-                raise ArtistidError(
-                    f"the {subset} tracks are by artists that the model does not know: {', '.join(unknown)}; "
-                    f"it knows {', '.join(self.artists)}"
-                )
+            require_known_artists(catalog, self.artists, subset)
         self.clips = {
             subset: index_clips(
                 store.rows_of(catalog, self.artists), clip_spec if subset == "train" else clip_spec.tiling
@@ -336,6 +332,15 @@ class ClipData(L.LightningDataModule):
         if dropped := clips.dropped:
             n_dropped = counted(len(dropped), "song")
             log.warning("%s: left out, as they give no clip, %s: %s", subset, n_dropped, ", ".join(dropped))
+
+
+def require_known_artists(catalog: Catalog, artists: Sequence[str], subset: str) -> None:
+    """Raises ArtistidError where tracks are by artists that a model does not know."""
+    if unknown := sorted(set(catalog.artists) - set(artists)):
+        raise ArtistidError(
+            f"{subset}: the tracks are by artists that the model does not know: {', '.join(unknown)}; it knows "
+            f"{', '.join(artists)}"
+        )
 
 
 def _as_it_is(batch: Any) -> Any:

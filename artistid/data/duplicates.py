@@ -306,7 +306,8 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
         log.warning("left out of what trains or validates, %s: %s", n_dropped, ", ".join(leakage.dropped))
     if searched and not pairs:
         log.info(
-            "no recording is in two subsets of the split, as far as the fingerprints of %d tracks tell", len(subsets)
+            "no recording is in two subsets of the split, as far as the fingerprints of %s tell",
+            counted(len(subsets), "track"),
         )
     return replace(
         split, subsets={name: subset for name, subset in split.subsets.items() if name not in dropped}
@@ -379,7 +380,7 @@ def is_one_recording(match: RecordingMatch, sounding: int, frame_s: float) -> bo
 
 
 def _counted(pairs: Sequence[DuplicatePair]) -> str:
-    number = f"{len(pairs)} pair{'s' * (len(pairs) > 1)}"
+    number = counted(len(pairs), "pair")
     return f"{number} of near-identical recordings in two subsets (split.duplicates=drop keeps the tested ones)"
 
 

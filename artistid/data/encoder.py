@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from artistid.data.features import Features, build_features
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.models.published.base import Published
 from artistid.places import expanded
 from artistid.settings import first_line
@@ -210,8 +210,8 @@ def vectors_of(network: nn.Module, windows: npt.NDArray[np.float32], device: str
     if not isinstance(found, torch.Tensor) or found.ndim not in (2, 3) or len(found) != len(windows):
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise ArtistidError(
-            f"features={name}: {type(network).__name__} gives {shape} of {len(windows)} windows: expected vectors "
-            "(batch, d) or (batch, vectors, d)"
+            f"features={name}: {type(network).__name__} gives {shape} of {counted(len(windows), 'window')}: expected "
+            "vectors (batch, d) or (batch, vectors, d)"
         )
     vectors: npt.NDArray[np.float32] = (found if found.ndim == 3 else found.unsqueeze(1)).float().cpu().numpy()
     return vectors
@@ -307,8 +307,8 @@ def _built(encoder: str, window: tuple[int, int], device: str, name: str) -> Fro
     network = build_network(json.loads(encoder), "features.encoder")
     if isinstance(network, Published) and math.prod(window) > LARGEST_WINDOW:
         raise ArtistidError(
-            f"features.window: {math.prod(window)} values are more than a published encoder is given at once, "
-            f"{LARGEST_WINDOW}"
+            f"features.window: expected at most {LARGEST_WINDOW:,} values, which a published encoder is given at once, "
+            f"found {math.prod(window):,}"
         )
     return freeze(network, window, device, name)
 

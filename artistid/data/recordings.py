@@ -33,7 +33,7 @@ from artistid.data.duplicates import (
 )
 from artistid.data.features import Features
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +103,9 @@ class Recordings:
             unsupported = not can_be_fingerprinted(self._features)
             why = f"since features={self._features.name} have none" if unsupported else "by an earlier version"
             log.warning(
-                "%s keeps no fingerprints of %d of the %d recordings that it was trained on, %s: "
-                "only equal samples of these are recognised, not re-encoded copies",
-                *(whose, self.without_sound, len(self.sha1), why),
+                "%s keeps no fingerprints of %d of the %s that it was trained on, %s: only equal samples of these are "
+                "recognised, not re-encoded copies",
+                *(whose, self.without_sound, counted(len(self.sha1), "recording"), why),
             )
 
     def knows(self, sha1: str | None, rows: npt.NDArray[np.floating]) -> bool:

@@ -17,7 +17,7 @@ from artistid.data.audio import resample_blocks
 from artistid.data.encoder import LOADED, build_network, digest_of, torch_device
 from artistid.data.features import Features, build_features
 from artistid.data.raw_samples import RawSamples
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.models.published.separators import SEPARATORS
 from artistid.settings import first_line
 
@@ -154,7 +154,7 @@ class Stem(Features):
                 found: torch.Tensor = self.network[0](given)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ArtistidError(
-                f"features.separator: it cannot separate {len(music)} samples: {first_line(error)}"
+                f"features.separator: it cannot separate {counted(len(music), 'sample')}: {first_line(error)}"
             ) from error
         if not isinstance(found, torch.Tensor) or found.shape != given.shape:
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__

@@ -40,7 +40,7 @@ from artistid.data.clips import TrackRows
 from artistid.data.features import Features
 from artistid.data.shards import FeatureArray, Rows, Shard, concatenated
 from artistid.data.song import Limits, SongFeatures, crashed, read_song, start_decoders
-from artistid.errors import ArtistidError, abbreviate, require_choice
+from artistid.errors import ArtistidError, abbreviate, counted, require_choice
 from artistid.old_names import STORE_ENTRY, renamed
 from artistid.places import no_file
 from artistid.processes import WorkerDiedError, lock
@@ -195,9 +195,7 @@ def fill_store(
         DecodingError: a file that can't be decoded.
         ArtistidError: a folder that can't be written, or nothing that could be decoded.
     """
-    require_choice("on_error", on_error, ("raise", "skip"))
-    if workers is not None and workers < 0:
-        raise ArtistidError(f"workers={workers} is not a number of processes: expected 0 or more")
+    check_filling(workers, on_error)
     settings = {"version": STORE_VERSION, "features": features.plain()}
     key = hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = folder / f"{features.name}-{key}"
@@ -215,6 +213,13 @@ def fill_store(
                     _fill(index, part, tracks, features, workers, on_error, limits or Limits())
                     index = _Index(folder, features.width, catalog)
         return index.open(features, of_shard=shard is not None)
+
+
+def check_filling(workers: int | None, on_error: str) -> None:
+    """Raises ArtistidError unless a store can be filled so."""
+    require_choice("on_error", on_error, ("raise", "skip"))
+    if workers is not None and workers < 0:
+        raise ArtistidError(f"workers={workers} is not a number of processes: expected 0 or more")
 
 
 @contextmanager
@@ -239,7 +244,7 @@ def _fill(
     limits: Limits,
 ) -> None:
     """Make the features of ``tracks`` and write each to a part of the store as soon as it is ready."""
-    log.info("decoding %d tracks into %s", len(tracks), part)
+    log.info("decoding %s into %s", counted(len(tracks), "track"), part)
     made = _make_all([track.path for track in tracks], features, frozenset(index.by_content), workers, limits)
     with closing(made), _appender(index.journal(part), frozenset(index.by_content)) as appender:
         for entry, array in progress(made, features.name, total=len(tracks)):
@@ -328,12 +333,13 @@ class _Index:
             )
         if failed := len(self.found) - len(entries):
             lists = ", ".join(str(journal.failed_path) for journal in self.journals if journal.failed)
-            sentence = f"{failed} of {len(self.found)} tracks cannot be decoded, see {lists}"
+            sentence = f"{failed} of {counted(len(self.found), 'track')} cannot be decoded, see {lists}"
             if not entries and not of_shard:  # which may be as small as one track
                 raise ArtistidError(sentence)
             log.warning("left out: %s", sentence)
         if odd := [f"{entry.path} ({entry.remark})" for entry in entries.values() if entry.remark]:
-            log.warning("warning: %d of %d songs are odd, though decoded: %s", len(odd), len(entries), abbreviate(odd))
+            n_songs = counted(len(entries), "song")
+            log.warning("warning: odd, though decoded: %d of %s: %s", len(odd), n_songs, abbreviate(odd))
         arrays = [journal.array() for journal in self.journals if journal.frames]
         array = concatenated(arrays or [np.empty((0, self.width), np.float16)])
         facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in entries.items()}
@@ -370,7 +376,8 @@ class _Journal:
         for line in lines:
             entry = _parse(line)
             if entry is None or (entry.frames and self.offset(entry.stop) > array_bytes):
-                log.warning("%s is not sound after %d bytes: what follows is redone", self.index_path, self.sound_bytes)
+                sound = counted(self.sound_bytes, "byte")
+                log.warning("%s is not sound after %s: what follows is redone", self.index_path, sound)
                 break
             self.remember(entry)
             self.sound_bytes += len(line)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import DRAWS, estimate_of, f1_draws, song_outcome
 from artistid.evaluation.voting import SongVotes, vote
@@ -120,7 +120,7 @@ def require_same_songs(first: SongVotes, second: SongVotes) -> None:
         return
     differing = sorted(truths[0].items() ^ truths[1].items())
     raise ArtistidError(
-        f"two systems are compared on the same test songs and true artists; of {len(first)} and {len(second)} songs, "
-        f"these are of one only: {', '.join(f'{song} ({artist})' for song, artist in differing[:5])}"
-        f"{', …' if len(differing) > 5 else ''}"
+        f"two systems are compared on the same test songs and true artists; of {len(first)} and "
+        f"{counted(len(second), 'song')}, these are of one only: "
+        f"{', '.join(f'{song} ({artist})' for song, artist in differing[:5])}{', …' if len(differing) > 5 else ''}"
     )

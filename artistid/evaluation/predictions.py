@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.writing import whole
 
 KEY_COLUMNS = ("track_id", "clip", "artist")
@@ -206,8 +206,8 @@ class Predictions:
         if unknown.any():
             row = unknown.argmax()
             raise ArtistidError(
-                f"{self._where(row)}: the true artist {self.artist[row]!r} is not among the {len(self.artists)} "
-                f"artists of these predictions ({abbreviate(self.artists, 5)})"
+                f"{self._where(row)}: the true artist {self.artist[row]!r} is not among these predictions' "
+                f"{counted(len(self.artists), 'artist')} ({abbreviate(self.artists, 5)})"
             )
         same_track = ~self._starts_track[1:]
         twice = same_track & (self.clip[1:] == self.clip[:-1])

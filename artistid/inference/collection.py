@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from artistid import __version__
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.inference.identifier import Identifier
 from artistid.places import expanded
 from artistid.printing import printable
@@ -217,7 +217,8 @@ class Collection:
             near = [name for name in self.songs["track_id"] if track_id.casefold() in name.casefold()]
             hint = f"; similar ones are {abbreviate(near, 5)}" if near else ""
             raise ArtistidError(
-                f"track={track_id} is not in collection={printable(self.path)}, which has {len(self)} songs{hint}"
+                f"track={track_id} is not in collection={printable(self.path)}, which has "
+                f"{counted(len(self), 'song')}{hint}"
             )
         return int(rows[0])
 
@@ -347,7 +348,7 @@ def _fault_of(file: pq.ParquetFile, n_bytes: int) -> str:
         for column in range(file.metadata.num_columns)
     )
     if max(values, file.metadata.num_rows * units.list_size) > MOST_VALUES_PER_BYTE * n_bytes:
-        return f"it claims to hold {values} values, in {n_bytes} bytes"
+        return f"it claims to hold {counted(values, 'value')}, in {counted(n_bytes, 'byte')}"
     return ""
 
 

@@ -19,7 +19,7 @@ from artistid.data.clips import FRAME_MS, Clips, TrackRows, index_clips
 from artistid.data.encoder import torch_device
 from artistid.data.features import Features
 from artistid.data.song import SongFeatures, SongReader
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.voting import MEAN_EMBEDDING
 from artistid.inference.identification import Identification, identify
 from artistid.inference.outputs import ClipOutputs
@@ -116,8 +116,8 @@ class Identifier:
     def __repr__(self) -> str:
         network, n_artists = type(self._network).__name__, len(self.artists)
         return (
-            f"<{type(self).__name__}: {network} of {n_artists} artist{'' if n_artists == 1 else 's'}, "
-            f"clips of {self.clip_seconds:.3g} s, {self.sample_rate} Hz, {self.device}, {self.precision}>"
+            f"<{type(self).__name__}: {network} of {counted(n_artists, 'artist')}, clips of {self.clip_seconds:.3g} s, "
+            f"{self.sample_rate} Hz, {self.device}, {self.precision}>"
         )
 
     @property

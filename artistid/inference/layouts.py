@@ -147,8 +147,9 @@ def _show_retrieval(console: Console, answer: RetrievalScores) -> None:
         ]
         console.print(Text(title, style="bold"))
         console.print(
-            f"  {scores.n} queries by {scores.artists} artists, among {scores.gallery} songs; {scores.without_answer} "
-            "more have no song by their artist on another album"
+            f"  {counted(scores.n, 'query', 'queries')} by {counted(scores.artists, 'artist')}, among "
+            f"{counted(scores.gallery, 'song')}; {counted(scores.without_answer, 'more has', 'more have')} no song by "
+            "the artist on another album"
         )
         console.print(table_of(rows, ("", "value", "95 % interval", "chance"), right=(1, 2, 3)), soft_wrap=False)
         console.print()

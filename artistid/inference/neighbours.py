@@ -121,5 +121,5 @@ def songs_to_leave_out(collection: Collection, query: Query, same_artist: bool) 
     elif not same_artist:
         warnings.append("its artist is unknown, so songs by the same artist could not be left out")
     if len(without) == len(collection):
-        raise ArtistidError(f"the collection, of {len(collection)} songs, has no other to compare it with")
+        raise ArtistidError(f"the collection, of {counted(len(collection), 'song')}, has no other to compare it with")
     return without, warnings

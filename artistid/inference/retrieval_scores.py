@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from artistid.data.catalog import folded
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.retrieval import Gallery, Retrieval, retrieval
 from artistid.inference.collection import Collection
 from artistid.learning.specification import Specification
@@ -56,10 +56,10 @@ def evaluate_retrieval(collection: Collection, specification: Specification) -> 
     test, unknown = (retrieval(gallery, np.flatnonzero(held_out & kind)) for kind in (known & tested, ~known))
     if test is None and unknown is None:
         raise ArtistidError(
-            f"collection={printable(collection.path)}: none of its {len(collection)} songs can be a query: expected "
-            "songs of the network's test subset, on albums that it was not trained on, whose artists have another "
-            "album here; a network trained with split=album has them in its own data, which python -m artistid.embed "
-            "without audio and data embeds"
+            f"collection={printable(collection.path)}: none of its {counted(len(collection), 'song')} can be a query: "
+            "expected songs of the network's test subset, on albums that it was not trained on, whose artists have "
+            "another album here; a network trained with split=album has them in its own data, which python -m "
+            "artistid.embed without audio and data embeds"
         )
     return RetrievalScores(test, unknown, int((~named).sum()))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from artistid.data.audio import BLOCK_VALUES, resample_blocks
 from artistid.data.features import Features
 from artistid.data.song import SongFeatures
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 
 Audio = str | os.PathLike[str] | npt.ArrayLike
 
@@ -58,5 +58,5 @@ def _mono(audio: npt.ArrayLike) -> npt.NDArray[np.float32]:
         scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
         samples = (samples - (scale if samples.dtype.kind == "u" else 0)) / scale
     if bad := samples.size - int(np.isfinite(samples).sum()):
-        raise ArtistidError(f"{bad} of {samples.size} samples are not finite (NaN or infinite)")
+        raise ArtistidError(f"not finite (NaN or infinite): {bad:,} of {counted(samples.size, 'sample')}")
     return (samples if samples.ndim == 1 else samples.mean(axis=1)).astype(np.float32)

@@ -17,7 +17,7 @@ from artistid.data.credits import credits_of
 from artistid.data.song import SongFeatures, SongReader
 from artistid.data.sources.base import track_from_path
 from artistid.data.tags import Tags, log_unread, read_tags
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.inference.batch import Songs, read_ahead
 from artistid.inference.collection import as_text
 from artistid.inference.collection_writer import EmbeddedSong
@@ -25,7 +25,7 @@ from artistid.inference.files import find_audio
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.outputs import ClipOutputs
 from artistid.places import expanded
-from artistid.prepare import limits_of, prepare_described
+from artistid.prepare import find_described, limits_of, make_features
 from artistid.printing import printable, say
 from artistid.trust import trusted
 
@@ -122,18 +122,21 @@ class Files:
 
     def log_names(self) -> None:
         counts = {by: len(artists) for by, artists in self._artists.items()}
-        log.info("artists: %d files are named by their tags, %d by their folders", counts["tags"], counts["folders"])
+        log.info("artists: %s named by tags, %d by folders", counted(counts["tags"], "file"), counts["folders"])
         if named := sorted(set(self._artists["folders"].values())):
             log.warning(
-                "%d files have no artist in their tags and are named by their folders, artist/album/track below %s; "
-                "artists: %d, %s",
-                *(counts["folders"], abbreviate([printable(folder) for folder in self._folders]), len(named)),
+                "without an artist in the tags, named by the folders, artist/album/track below %s: %s; artists: %d, %s",
+                *(
+                    abbreviate([printable(folder) for folder in self._folders]),
+                    counted(counts["folders"], "file"),
+                    len(named),
+                ),
                 abbreviate(named),
             )
         if nameless := self._artists["nothing"]:
             log.warning(
-                "%d of %d files have no artist, neither in their tags nor as a folder below one of audio: %s",
-                *(len(nameless), len(self.paths), abbreviate([printable(path) for path in nameless])),
+                "without an artist, in tags or as a folder below one of audio: %d of %s: %s",
+                *(len(nameless), counted(len(self.paths), "file"), abbreviate([printable(path) for path in nameless])),
             )
 
     def _placed(self, path: Path) -> Track:
@@ -149,7 +152,8 @@ class Prepared:
 
     def __init__(self, config: DictConfig, identifier: Identifier) -> None:
         specification = identifier.specification
-        catalog, self._store, lost = prepare_described(config, specification.data, identifier.features, trusted(config))
+        found = find_described(config, specification.data, trusted(config))
+        catalog, self._store, lost = make_features(config, found, identifier.features)
         for track_id in lost:
             say(f"error: {printable(track_id)}: it cannot be decoded", to=sys.stderr)
         self.n_lost = len(lost)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import torch
 from hydra.utils import get_object
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.trust import Trust, is_within, shown, way_to_trust
 
 # All that a pickle of weights and plain values names, as its second protocol writes it.
@@ -101,7 +101,7 @@ def _pickle(file: BinaryIO) -> bytes:
             if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
                 raise ValueError("it is compressed, which torch.save does not do")
         if (claimed := sum(entry.file_size for entry in entries)) > size:
-            raise ValueError(f"it claims {claimed} bytes, and has {size}")
+            raise ValueError(f"it claims {counted(claimed, 'byte')}, and has {size:,}")
         roots = {entry.filename.partition("/")[0] for entry in entries}
         if len(roots) != 1 or len({entry.filename for entry in entries}) != len(entries):
             raise ValueError("its entries lie in several folders, or are there twice")

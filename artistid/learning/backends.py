@@ -20,7 +20,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData, ClipDataset
 from artistid.data.recordings import kept_fingerprints
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import MEAN_EMBEDDING
 from artistid.learning.choosing import Choice, Scores, choose_by_validation, grid_of
@@ -97,7 +97,7 @@ def add_back_end(
     """
     subsets = ("train", "val")
     train, validation = (embed(front, data, subset, device) for subset in subsets)
-    log.info("back end: fitted to %d clips of %d columns", *train.X.shape)
+    log.info("back end: fitted to %s of %s", counted(len(train.X), "clip"), counted(train.X.shape[1], "column"))
     choice = choose_by_validation(
         settings.grid,
         lambda point: fit(settings.estimator, point, train, data.artists),
@@ -113,7 +113,7 @@ def add_back_end(
         classifier = _together(front, specification, choice, fit(settings.estimator, choice.point, both, data.artists))
         heard = heard_of(Catalog([*data.subsets["train"], *data.subsets["val"]]), data.store)
         classifier.specification = replace(classifier.specification, **heard)
-        log.info("back end: fitted again, to the %d clips of train and validation", len(both.X))
+        log.info("back end: fitted again, to %s of train and validation", counted(len(both.X), "clip"))
     save_classifier(classifier, folder / BEST)
     fitted_to = list(subsets if settings.refit else subsets[:1])
     return classifier, predicted, {"backend": {**choice.plain(), "fitted_to": fitted_to}}

@@ -21,7 +21,7 @@ from artistid.data.descriptors import Descriptors
 from artistid.data.features import Features
 from artistid.data.splits import Split
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import MEAN_EMBEDDING
 from artistid.learning.choosing import Scores, choose_by_validation, grid_of, to_predictions
@@ -116,7 +116,8 @@ class Baseline:
         clips = subsample_clips(clips, self.most_clips_per_song)
         train = self.describe(data.store, clips)
         validation = self._validation = self.describe(data.store, data.clips["val"])
-        log.info("%s: fitted to %d samples of %d columns", self.name, *train.X.shape)
+        samples, columns = counted(len(train.X), "sample"), counted(train.X.shape[1], "column")
+        log.info("%s: fitted to %s of %s", self.name, samples, columns)
         choice = choose_by_validation(
             self.grid,
             lambda point: self._fit_one(point, train, clips.label),

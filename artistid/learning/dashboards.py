@@ -21,6 +21,7 @@ from artistid.data.song import Limits
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, per_artist
 from artistid.evaluation.voting import SongVotes
+from artistid.naming import WITHOUT_EFFECT
 from artistid.printing import shown
 
 LONGEST_EXCERPT = 10.0  # seconds
@@ -133,11 +134,22 @@ def log_tables(loggers: Sequence[Logger], tables: Mapping[str, pd.DataFrame]) ->
 def settings_to_log(config: DictConfig) -> dict[str, Any]:
     """The settings of a job as dashboards list and filter by them: what is made of a class goes by the class's name.
 
-    Those of the dashboards themselves are left out.
+    Those that change nothing in a job's numbers are left out, such as the machine's folders and the dashboards' own.
     """
-    settings = {name: value for name, value in plain(config).items() if name not in ("logger", "dashboard")}
-    logged: dict[str, Any] = sayable(_by_name(settings))
+    logged: dict[str, Any] = sayable(_by_name(_with_effect(plain(config))))
     return logged
+
+
+def _with_effect(value: Any, above: str = "") -> Any:
+    """Settings below a name, with its dot, but for those without effect."""
+    if not isinstance(value, Mapping):
+        return value
+    names = {name: f"{above}{name}" for name in value}
+    return {
+        name: _with_effect(value[name], f"{full}.")
+        for name, full in names.items()
+        if not full.startswith(WITHOUT_EFFECT)
+    }
 
 
 def _by_name(value: Any) -> Any:

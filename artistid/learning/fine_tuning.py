@@ -25,7 +25,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.features import Features, features_of
 from artistid.data.recordings import Recordings
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, abbreviate, require_choice
+from artistid.errors import ArtistidError, abbreviate, counted, require_choice
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.specification import (
     WEIGHTS_FILE,
@@ -133,10 +133,10 @@ class Pretrained:
         for subset, track_ids in seen.items():
             if track_ids:
                 log.warning(
-                    "%s: init_from was trained on %d of these %d recordings, so that scores flatter it: %s",
+                    "%s: init_from was trained on %d of %s tested, so that scores flatter it: %s",
                     subset,
                     len(track_ids),
-                    len(subsets[subset]),
+                    counted(len(subsets[subset]), "recording"),
                     ", ".join(track_ids),
                 )
         return seen
@@ -165,9 +165,9 @@ class Pretrained:
             self.require_artists(now.artists)
         self.load_into(network, now.network, _head_weights(network) if head == "fresh" else {})
         log.info(
-            "begins with %s, trained on %d labels of %s; head: %s",
+            "begins with %s, trained on %s of %s; head: %s",
             self.path,
-            len(self.specification.artists),
+            counted(len(self.specification.artists), "label"),
             self.specification.data.get("name"),
             head,
         )

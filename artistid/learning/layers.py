@@ -59,10 +59,12 @@ class PooledBlock(nn.Sequential):
 
     def _of_all_values(self, x: torch.Tensor, others: list[nn.Module]) -> tuple[torch.Tensor, list[nn.Module]]:
         """The block in training, and what is left of the layers that follow."""
-        from artistid.learning import kernels  # here, so that answers are given without their compiler
-
         convolution, elu, norm, pool, *_ = cast(Iterable[Any], self)
         x = convolution(x)
+        if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
+            return pool(norm(elu(x))), others  # and no kernels are compiled for it
+        from artistid.learning import kernels  # here, so that answers are given without their compiler
+
         drops = len(others) > 0 and type(others[0]) is nn.Dropout
         p = cast(nn.Dropout, others[0]).p if drops and others[0].training else 0.0
         if not kernels.can_take(x, elu, norm, pool, p):

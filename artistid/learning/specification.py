@@ -21,7 +21,7 @@ from artistid.data.features import Features, build_features
 from artistid.data.recordings import Recordings
 from artistid.data.sources.base import check_description
 from artistid.data.splits import SUBSETS
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.voting import find_vote
 from artistid.learning.archive import load_archive
@@ -430,7 +430,7 @@ def misfit(network: Mapping[str, Any], n_artists: int, weights: Mapping[str, tor
     needed = {id(tensor): tensor.nbytes for tensor in (*built.parameters(), *built.buffers())}
     there = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in weights.values()}
     if (asked := sum(needed.values())) > sum(there.values()) + MOST_BESIDE_WEIGHTS:
-        return f"it takes {asked} bytes, and the weights have {sum(there.values())}"
+        return f"it takes {counted(asked, 'byte')}, and the weights have {sum(there.values()):,}"
     return ""
 
 

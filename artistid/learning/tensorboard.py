@@ -38,6 +38,11 @@ class TensorBoardLogger(RunLogger, loggers.TensorBoardLogger):
             self.log_metrics({name: metrics[name] for name in metrics if name != "step"}, int(metrics["step"]))
 
     @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """All charts are over steps; one of the epochs' numbers, which Lightning adds, would tell nothing."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+    @rank_zero_only
     def show(self, results: Results) -> None:
         self.log_hyperparams(self.hparams, results.metrics)
         for path in sorted(results.folder.glob("*.png")):

@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.learning.progress import bars
 from artistid.learning.resuming import WholeCheckpoints
 from artistid.settings import first_line
@@ -91,7 +91,9 @@ def _check_processes(trainer: L.Trainer) -> None:
     """Raises ArtistidError for processes that are too many, that never meet, or that keep what they learn."""
     cores = os.cpu_count() or 1
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
-        raise ArtistidError(f"trainer.devices={trainer.num_devices}: each is a process, and there are {cores} cores")
+        raise ArtistidError(
+            f"trainer.devices={trainer.num_devices}: each is a process, and here: {counted(cores, 'core')}"
+        )
     strategy = trainer.strategy
     if isinstance(strategy.launcher, _MultiProcessingLauncher):
         raise ArtistidError(

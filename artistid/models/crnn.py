@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.models.embedding import ClipNetwork
 from artistid.models.heads import make_head
 from artistid.models.normalisation import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, make_normalisation
@@ -54,7 +54,9 @@ class CRNN(ClipNetwork):
         super().__init__()
         pooled = math.prod(MEL_POOLS)
         if n_features != pooled:
-            raise ArtistidError(f"the CRNN pools {pooled} mel bins into one: the features have {n_features} columns")
+            raise ArtistidError(
+                f"the CRNN pools {pooled} mel bins into one: the features have {counted(n_features, 'column')}"
+            )
         if len(time_pools) != len(FILTERS) or min(time_pools) < 1:
             raise ArtistidError(
                 f"model.network.time_pools={list(time_pools)}: expected {len(FILTERS)} whole numbers from 1, one of "
@@ -94,7 +96,7 @@ class CRNN(ClipNetwork):
         """
         if features.shape[-1] < self.shortest:
             raise ArtistidError(
-                f"the CRNN pools time by {self.shortest}; a clip of {features.shape[-1]} frames is too short"
+                f"the CRNN pools time by {self.shortest}; a clip of {counted(features.shape[-1], 'frame')} is too short"
             )
         x = self.normalise(features)  # (batch, mel, time)
         x = self.convolve(x.unsqueeze(1))  # (batch, channel, 1, time / 16)

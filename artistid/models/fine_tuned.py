@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.models.published.base import BlockEncoder
 
 
@@ -37,8 +37,8 @@ class FineTuned(nn.Module):
         learning = [block for block in encoder.used_blocks if any(True for _ in block.parameters())]
         if not 0 <= n_learned <= len(learning) or window < 1:
             raise ArtistidError(
-                f"model.network.n_learned={n_learned}, window={window}: expected 0 to {len(learning)} blocks, and "
-                "samples above 0"
+                f"model.network.n_learned={n_learned}, window={window}: expected n_learned, of "
+                f"{counted(len(learning), 'block')}, from 0, and window, in samples, above 0"
             )
         self.encoder, self.window = encoder, window
         self.encoder.requires_grad_(False)

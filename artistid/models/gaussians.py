@@ -53,7 +53,7 @@ def dimensions(width: int) -> int:
     """
     d = (int(np.sqrt(8 * width + 1)) - 3) // 2
     if d < 1 or packed_width(d) != width:
-        raise ValueError(f"moments of d dimensions have 1 + d + d (d + 1) / 2 columns: {width} columns are none")
+        raise ValueError(f"moments of d dimensions have 1 + d + d (d + 1) / 2 columns: {width} is no such number")
     return d
 
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import nn
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.hints import Count
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,9 @@ class IVectors(nn.Module):
         """Fit to rows ``(n, n_columns)``, or some of them."""
         n_components = len(self.mean)
         if len(every_row) < n_components:
-            raise ArtistidError(f"model.network.n_components={n_components}: training has {len(every_row)} rows only")
+            raise ArtistidError(
+                f"model.network.n_components={n_components}: training has {counted(len(every_row), 'row')} only"
+            )
         drawn = np.random.default_rng(seed).permutation(len(every_row))[: self.most_rows]
         rows = every_row[torch.from_numpy(drawn)].double().numpy()
         centre, width = rows.mean(axis=0), rows.std(axis=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 
 
 class LayerMix(nn.Module):
@@ -31,8 +31,8 @@ class LayerMix(nn.Module):
         super().__init__()
         if n_layers < 1 or n_features % n_layers:
             raise ArtistidError(
-                f"model.network.n_layers={n_layers}: the features' {n_features} columns are not so many layers of one "
-                "width"
+                f"model.network.n_layers={n_layers}: the features' {counted(n_features, 'column')} cannot be so many "
+                "layers of one width"
             )
         width = n_features // n_layers
         self.layer_logits = nn.Parameter(torch.zeros(n_layers))

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from artistid.data.descriptors import Descriptors
+from artistid.errors import counted
 from artistid.models.gaussians import Gaussians, Scale, dimensions, pack, symmetric_divergence, unpack
 from artistid.models.scoring import ScoringClassifier, StandardisedSVC, as_decision
 
@@ -83,10 +84,10 @@ class FrameMixtures(ScoringClassifier):
         self.n_iter_ = max(mixture.n_iter_ for mixture in self.mixtures_)
         if unfinished := sum(not mixture.converged_ for mixture in self.mixtures_):
             log.warning(
-                "%d of %d mixtures have not converged after max_iter=%d",
-                unfinished,
-                len(self.mixtures_),
+                "not converged after max_iter=%d: %d of %s",
                 self.max_iter,
+                unfinished,
+                counted(len(self.mixtures_), "mixture"),
             )
         return self
 

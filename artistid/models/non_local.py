@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.models.crnn import CRNN
 
 REDUCTION = 16  # of channels in the squeeze-excitation
@@ -67,7 +67,7 @@ class NonLocalBlock(nn.Module):
         if len(channels) > MOST_LAYERS:
             raise ArtistidError(f"a non-local block relates at most {MOST_LAYERS} layers, found {len(channels)}")
         if not 1 <= groups <= width or width % groups:
-            raise ArtistidError(f"model.network.groups={groups}: expected a divisor of {width} channels")
+            raise ArtistidError(f"model.network.groups={groups}: expected a divisor of {counted(width, 'channel')}")
         self.groups = groups
         self.query = nn.Conv2d(width, width, 1, bias=False)
         self.keys = nn.ModuleList(nn.Conv2d(each, width, 1, bias=False) for each in channels)

@@ -53,7 +53,7 @@ def _highest(split: str, best: str, of: int, runs: Sequence[Run], draws: int, se
     f1, sd = mean_and_sd([run.test("song")["f1_weighted"] for run in runs])
     spread = "" if math.isnan(sd) else f" ± {sd:.3f}"
     low, high = mean_f1_interval([run.outcomes["song"] for run in runs], draws=draws, seed=seed)
-    which = f"the best of {of} conditions is “{best}”" if of > 1 else f"the one condition is “{best}”"
+    which = f"the best of {counted(of, 'condition')} is “{best}”" if of > 1 else f"the one condition is “{best}”"
     return (
         f"On the {split} split {which}, with a weighted F1 of {f1:.3f}{spread} at song level "
         f"({counted(len(runs), 'trial')}, {_interval(low, high)})."

@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 
 from artistid.data.catalog import Catalog, folded, nfc, read_rows
 from artistid.data.splits import Split
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.album_reading import AlbumReading, read_albums
 from artistid.evaluation.plots import ARTIST_COLOURS, as_written, save, shortened
 from artistid.evaluation.score_table import UNITS
@@ -168,9 +168,8 @@ def _genre_of_each(points: pd.DataFrame, genres: Mapping[str, str]) -> pd.Series
     assigned = points["track_id"].map(genres).fillna(points["artist"].map(genres))
     if missing := sorted(set(points["artist"][assigned.isna()])):
         raise ArtistidError(
-            f"{points['track_id'][assigned.isna()].nunique()} of {points['track_id'].nunique()} test songs have no "
-            "genre, "
-            f"under their track id or their artist; these are by {', '.join(missing)}"
+            f"without a genre, by track id or by artist: {points['track_id'][assigned.isna()].nunique()} of "
+            f"{counted(points['track_id'].nunique(), 'test song')}, by {', '.join(missing)}"
         )
     return assigned
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,13 @@ from artistid.data.catalog import Catalog
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch, ClipData
 from artistid.data.store import Store
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import set_up
 from artistid.learning.trainer import make_trainer
 from artistid.models.embedding import EmbeddingNetwork
 from artistid.places import user_cache
-from artistid.prepare import prepare_described
+from artistid.prepare import find_described, make_features
 from artistid.runs.folder import RunFolder
 from artistid.trust import Trust
 from artistid.writing import whole
@@ -139,14 +139,20 @@ def open_run(
             "on_error": OmegaConf.load(run.config).on_error,
         }
     )
-    prepared, store, _ = prepare_described(config, specification.data, specification.build_features(), trust)
+    found = find_described(config, specification.data, trust)
     recorded = {track.track_id for track in Catalog.from_csv(run.catalog)}
-    if gone := sorted(recorded - {track.track_id for track in prepared}):
-        raise ArtistidError(
-            f"{run.path}: data={config.data.name} no longer has {len(gone)} of the run's {len(recorded)} tracks: "
-            + abbreviate(gone, 5)
-        )
+    _require_tracks(found.catalog, recorded, f"{run.path}: data={config.data.name}")
+    prepared, store, _ = make_features(config, found, specification.build_features())
+    _require_tracks(prepared, recorded, f"{run.path}: data={config.data.name}")  # some may not be decodable now
     return classifier, Catalog(track for track in prepared if track.track_id in recorded), store
+
+
+def _require_tracks(catalog: Catalog, recorded: Collection[str], where: str) -> None:
+    """Raises ArtistidError where a catalog lacks tracks of a run."""
+    if gone := sorted(set(recorded) - {track.track_id for track in catalog}):
+        raise ArtistidError(
+            f"{where} no longer has {len(gone)} of the run's {counted(len(recorded), 'track')}: {abbreviate(gone, 5)}"
+        )
 
 
 def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embedding:

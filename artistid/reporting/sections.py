@@ -226,8 +226,8 @@ def calibration(context: ReportContext) -> Iterator[Section]:
         path = context.figures / tables.slug(data) / "reliability.png"
         figures.reliability(systems, path)
         caption = (
-            f"Reliability on {data}: how often a system is right against how sure it is, test, all trials together; "
-            "below the diagonal it is too sure. Large markers stand for many clips or songs."
+            f"Reliability on {data_title(data)}: how often a system is right against how sure it is, test, all trials "
+            "together; below the diagonal it is too sure. Large markers stand for many clips or songs."
         )
         blocks += [table, Picture(path, caption, table.runs)]
     yield Section("Calibration", blocks)
@@ -272,10 +272,10 @@ def method(context: ReportContext) -> Iterator[Section]:
             *_protocols(context),
             "Average, best and standard deviation (of the sample) are over trials, which differ in the seed: it draws "
             "the split and the initialisation. The best of some trials grows with their number.",
-            f"The 95 % intervals are of the mean over trials ({context.config.draws:,} bootstrap draws, seed "
-            f"{context.config.seed}): songs are redrawn within each trial, with all their clips, and the interval "
-            "is Wilson's for as many independent songs as would spread as much. They speak of the choice of test "
-            "songs, not of the spread between trainings.",
+            f"The 95 % intervals are of the mean over trials ({counted(context.config.draws, 'bootstrap draw')}, seed "
+            f"{context.config.seed}): songs are redrawn within each trial, with all their clips, and the interval is "
+            "Wilson's for as many independent songs as would spread as much. They speak of the choice of test songs, "
+            "not of the spread between trainings.",
             f"The published figures are worked out from the single trials that the authors of the paper released; "
             f"{tables.MISPRINT_MARK.strip()} marks where the printed tables differ from them.",
         ],
@@ -360,9 +360,8 @@ def maps(context: ReportContext) -> Iterator[Section]:
         clusters = "; ".join(f"{UNITS[level]}: {scores['artist']}" for level, scores in drawn.scores.items())
         caption = (
             f"Where {run.condition['model']} puts the test clips of {data_title(run.condition['data'])}, "
-            f"{run.condition['split']} split, {run.condition['clip']}, and their averages per song: t-SNE of its "
-            "bottleneck (paper, Fig. 3). "
-            f"Between the vectors themselves, by artist: {clusters}."
+            f"{run.condition['split']} split, {tables.clip_length(run.clip_seconds)}, and their averages per song: "
+            f"t-SNE of its bottleneck (paper, Fig. 3). Between the vectors themselves, by artist: {clusters}."
         )
         png = drawn.write(context.figures / f"map-run{run.number}")
         blocks.append(Picture(png, caption, [run], interactive=map_page(drawn, context.page)))

@@ -322,7 +322,8 @@ def calibration_table(data: str, systems: Sequence[Calibrated]) -> Table:
     )
     return Table(
         f"calibration-{slug(data)}",
-        f"Calibration on {data}: how sure each system is of whom it names, and how often it is right, test.",
+        f"Calibration on {data_title(data)}: how sure each system is of whom it names, and how often it is right, "
+        "test.",
         rows,
         columns,
         list(dict.fromkeys(run for system in systems for run in system.runs)),

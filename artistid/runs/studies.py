@@ -236,7 +236,7 @@ def collect(roots: Sequence[str | Path], trust: Trust = ()) -> Results:
     left_out += [*repeated, *partial]
     runs = [replace(run, number=number) for number, run in enumerate(runs, start=1)]
     if not runs:
-        found = f"; of {len(left_out)} others, {left_out[0].name}: {left_out[0].reason}" if left_out else ""
+        found = f"; of {counted(len(left_out), 'other')}, {left_out[0].name}: {left_out[0].reason}" if left_out else ""
         raise ArtistidError(f"no finished run is in runs={', '.join(map(str, roots))}{found}")
     log.info("%s, %s left out", counted(len(runs), "finished run"), counted(len(left_out), "folder"))
     return Results(tuple(runs), tuple(left_out), tuple(_studies(_with_folds_pooled(runs))))

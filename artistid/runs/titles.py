@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from artistid.errors import counted
+
 SYNTHETIC = re.compile(
     r"synthetic-(?P<artists>\d+)x(?P<albums>\d+)x(?P<songs>\d+)x(?P<seconds>[\d.]+)s"
     r"-style(?P<style>[\d.]+)-producer(?P<producer>[\d.]+)-seed(?P<seed>\d+)"
@@ -30,7 +32,7 @@ def data_title(name: str) -> str:
     """
     if not (made := SYNTHETIC.fullmatch(name)):
         return COLLECTIONS.get(name, name)
-    words = [f"{made['artists']} artists × {made['albums']} albums × {made['songs']} songs"]
+    words = [" × ".join(counted(int(made[f"{noun}s"]), noun) for noun in ("artist", "album", "song"))]
     unusual = {setting: made[setting] for setting, usual in USUAL.items() if made[setting] != usual}
     words += [f"{value} s" if setting == "seconds" else f"{setting} {value}" for setting, value in unusual.items()]
     return f"synthetic music ({', '.join(words)})"

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from artistid.errors import counted
 from artistid.web.uploads import MEGABYTE, RETRY_SECONDS, RefusedError
 
 MOST_SENDING = 128
@@ -249,4 +250,4 @@ def client_address(host: str | None) -> str:
 
 
 def _too_many(n_songs: int, doing: str, own: bool = False) -> str:
-    return f"{n_songs} songs{' from your address' if own else ''} are already {doing}. {AGAIN}"
+    return f"{counted(n_songs, 'song')}{' from your address' if own else ''} already {doing}. {AGAIN}"

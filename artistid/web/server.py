@@ -28,6 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artistid import __version__
+from artistid.errors import counted
 from artistid.evaluation.plots import ARTIST_COLOURS
 from artistid.inference.identification import columns
 from artistid.printing import printable
@@ -42,6 +43,7 @@ def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
     identifier, specification = service.identifier, service.identifier.specification
     open_set = specification.open_set_threshold()
     return {
+        "counted": counted,
         "artists": sorted(map(printable, identifier.artists), key=str.casefold),
         "network": str(specification.network["_target_"]).rsplit(".", 1)[-1],
         "data": printable(specification.data.get("name", "unnamed")),

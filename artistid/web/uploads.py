@@ -101,7 +101,7 @@ def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> 
             f"{name} is not an audio file that can be read here. Expected mp3, m4a, flac, ogg, opus, wav or aiff.",
         )
     if isinstance(error, TooLongError):
-        return RefusedError(413, f"{name} is too long: this page accepts songs of up to {max_minutes:g} minutes.")
+        return RefusedError(413, f"{name} is too long: this page accepts songs of up to {max_minutes:g} min.")
     message = str(error).removeprefix(f"{path}: ").replace(str(path), name)
     return RefusedError(422, f"{name}: {message}.")
 

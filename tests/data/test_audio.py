@@ -113,7 +113,7 @@ def test_a_header_that_lies_of_the_length(tmp_path: Path) -> None:
     content[at : at + 8] = struct.pack(">d", 1000.0)
     path.write_bytes(content)
     assert len(decode(path, RATE)) == pytest.approx(20 * RATE, abs=0.1 * RATE)
-    with pytest.raises(TooLongError, match=r"lasts more than the 0\.005 hours that are taken"):
+    with pytest.raises(TooLongError, match=r"lasts more than 0\.005 hours"):
         list(decode_blocks(path, RATE, most_hours=0.005))
 
 
@@ -147,7 +147,7 @@ def test_frames_of_other_channels_than_those_before(tmp_path: Path) -> None:
 def test_loud_samples_that_have_no_mean(tmp_path: Path) -> None:
     loud = np.full((RATE, 2), 3e38, np.float32)
     soundfile.write(tmp_path / "x.wav", loud, RATE, "FLOAT")
-    with pytest.raises(DecodingError, match=r"x\.wav: 16000 of 16000 samples are not finite .*too loud"):
+    with pytest.raises(DecodingError, match=r"x\.wav: not finite .*too loud.*16,000 of 16,000 samples"):
         decode(tmp_path / "x.wav", RATE)
 
 
@@ -199,7 +199,7 @@ def test_samples_that_are_no_numbers(tmp_path: Path, value: float) -> None:
     samples = tone(RATE)
     samples[100:103] = value
     soundfile.write(tmp_path / "x.wav", samples, RATE, "FLOAT")
-    with pytest.raises(DecodingError, match=r"x\.wav: 3 of 16000 samples are not finite"):
+    with pytest.raises(DecodingError, match=r"x\.wav: not finite.*3 of 16,000 samples"):
         decode(tmp_path / "x.wav", RATE)
 
 

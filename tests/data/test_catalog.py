@@ -64,7 +64,7 @@ def test_select_leaves_out_single_tracks() -> None:
 def test_tracks_without_an_album_can_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         assert catalog(*SMALL).select(albums_only=True).by_artist()["b"] == (track("b/1/x"),)
-    assert "left out 1 tracks without an album (data.albums_only=true): b/loose" in caplog.text
+    assert "left out 1 track without an album (data.albums_only=true): b/loose" in caplog.text
 
 
 def test_select_says_whom_it_leaves_out(caplog: pytest.LogCaptureFixture) -> None:

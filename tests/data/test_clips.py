@@ -24,7 +24,7 @@ AUTHORS = ClipSpec(name="x", seconds=1, frames=10, keep_last=False, pad_short=Fa
 def test_configurations_have_the_papers_frames() -> None:
     clippings = {path.stem: instantiate(OmegaConf.load(path)) for path in CONF.glob("*.yaml")}
     assert clippings.pop("song").whole_songs
-    assert {name: clip_spec.frames for name, clip_spec in clippings.items()} == PAPER | {"15s": 469}
+    assert {name: clip_spec.frames for name, clip_spec in clippings.items()} == {**PAPER, "15s": 469}
     for name, clip_spec in clippings.items():
         assert clip_spec.name == f"{clip_spec.seconds:g}s" == name
         assert clip_spec.keep_last

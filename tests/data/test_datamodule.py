@@ -165,7 +165,7 @@ def test_counts_and_what_is_left_out_are_reported(caplog: pytest.LogCaptureFixtu
 
 
 def test_artists_that_are_not_known() -> None:
-    with pytest.raises(ArtistidError, match=r"train tracks are by artists .*: b; it knows a, c"):
+    with pytest.raises(ArtistidError, match=r"train: .*artists .*: b; it knows a, c"):
         make_data(artists=("a", "c"))
 
 

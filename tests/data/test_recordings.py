@@ -90,7 +90,7 @@ def test_without_fingerprints_only_equal_samples_are_known(
     assert old.knows("one", heard(songs[0]))
     assert not old.knows("two", heard(songs[0]))
     old.warn_if_deaf("the checkpoint")
-    assert "the checkpoint keeps no fingerprints of 1 of the 1 recordings that it was trained on" in caplog.text
+    assert "the checkpoint keeps no fingerprints of 1 of the 1 recording that it was trained on" in caplog.text
     Recordings([], None, LOG_MEL).warn_if_deaf("nothing")
     assert "nothing" not in caplog.text
 
@@ -142,7 +142,7 @@ def test_evaluate_names_training_songs_that_were_encoded_again(
     assert read_scores(tmp_path / "run")["seen_in_training"] == names
     assert len(names) == 4
     said = " ".join(capsys.readouterr().out.split())
-    assert f"the network was trained on 4 of these 12 recordings: {', '.join(names)}" in said
+    assert f"the network was trained on 4 of 12 recordings tested: {', '.join(names)}" in said
 
 
 def test_predict_says_so_of_a_copy_and_of_a_saved_network(

@@ -298,7 +298,7 @@ def test_a_file_that_vanishes_is_named(music: Path, cache: Path) -> None:
 def test_nothing_that_can_be_decoded_is_an_error(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "music" / "A" / "1").mkdir(parents=True)
     song(tmp_path / "music", 0).write_text("no music")
-    with pytest.raises(ArtistidError, match=r"1 of 1 tracks cannot be decoded, see .*failed\.csv"):
+    with pytest.raises(ArtistidError, match=r"1 of 1 track cannot be decoded, see .*failed\.csv"):
         open_store(tmp_path / "music", cache, "skip")
 
 
@@ -311,7 +311,7 @@ def test_what_is_odd_is_listed_each_time(tmp_path: Path, caplog: pytest.LogCaptu
         caplog.clear()
         open_store(tmp_path / "music", tmp_path / "cache")
         assert [record.message for record in caplog.records if "odd" in record.message] == [
-            f"warning: 1 of 2 songs are odd, though decoded: {tmp_path}/music/large/album/song.wav "
+            f"warning: odd, though decoded: 1 of 2 songs: {tmp_path}/music/large/album/song.wav "
             "(its samples reach 1.64e+04, not 1, as if at another scale: other levels are heard)"
         ]
 

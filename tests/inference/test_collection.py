@@ -208,7 +208,9 @@ def test_a_small_file_that_claims_a_large_collection(path: Path, tmp_path: Path)
     bomb = tmp_path / "bomb.parquet"
     pq.write_table(pa.concat_tables([table] * 100_000).combine_chunks(), bomb, compression="zstd")
     assert bomb.stat().st_size < 500_000
-    with pytest.raises(ArtistidError, match=r"bomb\.parquet is damaged.*it claims to hold \d+ values, in \d+ bytes"):
+    with pytest.raises(
+        ArtistidError, match=r"bomb\.parquet is damaged.*it claims to hold [\d,]+ values, in [\d,]+ bytes"
+    ):
         Collection.read(bomb)
 
 

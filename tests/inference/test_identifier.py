@@ -199,7 +199,7 @@ class TestSamples:
             (np.zeros((2, 2, 100)), RATE, r"found \(2, 2, 100\)"),
             (np.zeros((100, 100)), RATE, "which axis is the channels"),
             (np.zeros(100, complex), RATE, "real numbers, found complex128"),
-            (np.array([0, np.nan, np.inf]), RATE, "2 of 3 samples are not finite"),
+            (np.array([0, np.nan, np.inf]), RATE, "not finite.*2 of 3 samples"),
         ],
     )
     def test_samples_that_are_no_sound(

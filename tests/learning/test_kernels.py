@@ -212,7 +212,6 @@ class TestCanTake:
     @pytest.mark.parametrize(
         "images",
         [
-            images_of(2, 8, 8).contiguous(memory_format=torch.contiguous_format),
             images_of(2, 8, 8).double(),
             images_of(2, 8, 8).half(),
             images_of(2, 3, 8),  # lower than a pool

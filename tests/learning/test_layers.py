@@ -78,6 +78,11 @@ class TestPooledBlock:
         shares.append((block(x) == 0).float().mean().item())
         assert shares == pytest.approx([1 - 0.7 * 0.5] * 2, abs=0.01)
 
+    def test_no_kernels_are_looked_for_where_images_lie_otherwise(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """To import them is to have them compiled, for half a minute."""
+        monkeypatch.setattr(kernels, "can_take", lambda *_: pytest.fail("they were"))
+        use_fast_layers(CRNN(5)).train()(torch.randn(2, 128, 32))
+
     def test_frozen_statistics_in_training(self) -> None:
         """As in fine-tuning, where batch norm alone is in eval mode."""
         torch.manual_seed(0)

@@ -28,7 +28,7 @@ from artistid.models.published.mert import Mert
 from artistid.models.published.musicnn import Musicnn
 from artistid.models.published.resemblyzer import Resemblyzer
 from artistid.models.published.tensorflow import read_variables
-from artistid.prepare import prepare_data
+from artistid.prepare import find_songs, make_features
 from tests.models.published import bundle, random_musicnn, random_onnx, real
 from tests.verbs import QUICK, read_scores, run_verb
 
@@ -315,7 +315,7 @@ class TestOnnx:
         run_verb("prepare", *overrides, "workers=1")
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = compose("prepare", overrides)
-        catalog, store, _ = prepare_data(config, features_of(config))
+        catalog, store, _ = make_features(config, find_songs(config), features_of(config))
         track = next(track for track in catalog if track.path.suffix == ".flac")
         return np.asarray(store.track(track.track_id)), decode(track.path, 16000)
 

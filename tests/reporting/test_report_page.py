@@ -74,6 +74,10 @@ def test_print(browser: Any, report: Path, tmp_path: Path) -> None:
     page.emulate_media(media="print")
     assert page.evaluate(CUT_OFF, True) == []
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    ends = (
+        "[...document.querySelectorAll('figcaption:not(:first-child)')].map(each => getComputedStyle(each).breakAfter)"
+    )
+    assert set(page.evaluate(ends)) == {"auto"}, "what follows a picture may begin a page, heading first"
     page.pdf(path=tmp_path / "report.pdf", format="A4")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     page.close()

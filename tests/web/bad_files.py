@@ -30,11 +30,11 @@ def make_bad_files(folder: Path) -> dict[str, BadFile]:
         "text": ("lyrics.mp3", 415, f" {NO_AUDIO}"),
         "empty": ("empty.wav", 422, " is empty: it has no audio."),
         "large": ("large.wav", 413, " is larger than the 1 MB that this page accepts."),
-        "long": ("mix.flac", 413, " is too long: this page accepts songs of up to 0.5 minutes."),
+        "long": ("mix.flac", 413, " is too long: this page accepts songs of up to 0.5 min."),
         "not finite": (
             "broken.wav",
             422,
-            ": 2 of 44100 samples are not finite (NaN, infinite, too loud).",
+            ": not finite (NaN, infinite, too loud): 2 of 44,100 samples.",
         ),
         "no samples": ("none.wav", 422, ": holds no audio samples."),
         "cut short": ("half.wav", 422, ": cut short: its header promises 88200 bytes, 44078 are there."),

@@ -417,7 +417,7 @@ class TestRefusals:
                 0,
                 "Songs from your address take up all the disk space that one address may have. Try again in a minute.",
             ),
-            ("MOST_SENDING", 2, "2 songs are already being sent. Try again in a minute."),
+            ("MOST_SENDING", 2, "2 songs already being sent. Try again in a minute."),
         ],
         ids=["408", "429", "503"],
     )

@@ -189,7 +189,7 @@ class TestPage:
         for artist in identifier.artists:
             assert f"<li>{artist}</li>" in page
         assert f"{len(identifier.specification.recordings)} recordings of “{corpus.name}”, album split" in page
-        assert "up to 0.5 minutes, 1 MB" in page
+        assert "up to 0.5 min, 1 MB" in page
         assert str(corpus) not in page
 
     def test_names_are_text(self, identifier: Identifier) -> None:

@@ -19,7 +19,7 @@ from typing import TypeVar
 from artistid.data.benchmarks.lists import SPLIT_SEEDS, Benchmark
 from artistid.data.sources.mtg_jamendo import JamendoRow
 from artistid.data.splits import SUBSETS
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 
 SEED = 0
 SIZES = {"jamendo20": 20, "jamendo200": 200}  # artists
@@ -60,8 +60,8 @@ def choose(table: Iterable[JamendoRow]) -> Choice:
     artists = _drawn(map(_artist, rows))
     if len(artists) < max(SIZES.values()):
         raise ArtistidError(
-            f"the rules leave {len(artists)} artists of {len(choice.table)} tracks, {max(SIZES.values())} are needed: "
-            "expected the whole table of MTG-Jamendo"
+            f"the rules leave {counted(len(artists), 'artist')} of {counted(len(choice.table), 'track')}, "
+            f"{max(SIZES.values())} are needed: expected the whole table of MTG-Jamendo"
         )
     by_artist = _grouped(rows, _artist)
     albums = {album for tracks in by_artist.values() for album in _drawn(map(_album, tracks))[:ALBUMS_PER_ARTIST]}
@@ -221,7 +221,7 @@ def of_splits(choice: Choice) -> str:
             seconds = {
                 part: [lengths[name] for name in split.subsets if split.subsets[name] == part] for part in SUBSETS
             }
-            cells = (f"{len(seconds[part])} tracks, {_hours(seconds[part])} h" for part in SUBSETS)
+            cells = (f"{counted(len(seconds[part]), 'track')}, {_hours(seconds[part])} h" for part in SUBSETS)
             rows.append((benchmark.name, seed, *cells))
     return _table(("", "seed", *SUBSETS), rows)
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from artistid.data.catalog import Catalog, Track, nfc
 from artistid.data.sources.base import DatasetCard, Source, describe, track_from_path
 from artistid.data.sources.folder import audio_files
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +76,11 @@ def _as_listed(tracks: list[Track], listed: set[str], folder: Path) -> list[Trac
     on_disk = {track.track_id for track in tracks}
     if absent := sorted(listed - on_disk):
         raise ArtistidError(
-            f"{len(absent)} of the {len(listed)} tracks in {folder}/*.list are not on disk: {abbreviate(absent, 5)}"
+            f"{folder}/*.list names {counted(len(listed), 'track')}, of which {len(absent)} cannot be found on disk: "
+            f"{abbreviate(absent, 5)}"
         )
     if extra := sorted(on_disk - listed):
-        log.warning("left out %d tracks that no file in %s names: %s", len(extra), folder, ", ".join(extra))
+        log.warning("left out %s that no file in %s names: %s", counted(len(extra), "track"), folder, ", ".join(extra))
     return [track for track in tracks if track.track_id in listed]
 
 
@@ -88,7 +89,7 @@ def _compare_with_published(tracks: list[Track]) -> None:
     counts = (len(catalog.artists), sum(map(len, catalog.albums.values())), len(catalog))
     if tracks and counts != (N_ARTISTS, N_ALBUMS, N_TRACKS):
         log.warning(
-            "artist20 has %d artists, %d albums and %d tracks; this copy has %d, %d and %d",
-            *(N_ARTISTS, N_ALBUMS, N_TRACKS),
+            "artist20 has %s, %s and %s; this copy has %d, %d and %d",
+            *(counted(N_ARTISTS, "artist"), counted(N_ALBUMS, "album"), counted(N_TRACKS, "track")),
             *counts,
         )

@@ -87,12 +87,7 @@ class Source(ABC):
             ArtistidError: no root, nothing in it, a folder that can't be read, or a selection that leaves nothing; the
                 message says what tree was expected and what was found.
         """
-        if self.root is None:
-            raise ArtistidError(f"data.root is not set: say where {self.card.title} is\n{self.expected()}")
-        root = expanded(self.root)
-        if not root.is_dir():
-            found = "is a file" if root.exists() else f"does not exist (seen from {Path.cwd()})"
-            raise ArtistidError(f"data.root={root} {found}\n{self.expected()}")
+        root = self.root_folder()
         try:
             tracks = self.scan(root)
         except OSError as error:
@@ -104,6 +99,16 @@ class Source(ABC):
         selected = catalog.select(self.artists, self.min_albums, self.min_songs, exclude, self.albums_only)
         _warn_of_spellings(catalog, selected)
         return selected
+
+    def root_folder(self) -> Path:
+        """The folder that holds the collection; raises ArtistidError where there is none."""
+        if self.root is None:
+            raise ArtistidError(f"data.root is not set: say where {self.card.title} is\n{self.expected()}")
+        root = expanded(self.root)
+        if not root.is_dir():
+            found = "is a file" if root.exists() else f"does not exist (seen from {Path.cwd()})"
+            raise ArtistidError(f"data.root={root} {found}\n{self.expected()}")
+        return root
 
     def _without_excluded(self, tracks: Iterable[Track], root: Path) -> tuple[list[Track], list[str]]:
         """The tracks without those whose files or folders are left out, and what else ``exclude`` names."""
@@ -151,6 +156,16 @@ class Source(ABC):
         )
 
 
+def provide(source: Any) -> None:
+    """Have the files be where the catalog of a source says they are: a source that makes them has a method for it.
+
+    Raises:
+        ArtistidError: they cannot be made.
+    """
+    if make := getattr(source, "provide", None):
+        make()
+
+
 def _warn_of_spellings(catalog: Catalog, used: Catalog) -> None:
     """Say which names of the artists that are used may be one artist's, or one album's.
 
@@ -163,13 +178,13 @@ def _warn_of_spellings(catalog: Catalog, used: Catalog) -> None:
         for group in spellings(track.album for track in tracks if track.album)
     ]
     for alike, what, taken in (
-        (artists, "artists", "different artists"),
-        (albums, "albums", "one album, which no split takes apart"),
+        (artists, "artist", "different artists"),
+        (albums, "album", "one album, which no split takes apart"),
     ):
         if alike:
             log.warning(
-                "%d names of %s differ only in case, accents or blanks, and are taken for %s: %s",
-                *(len(alike), what, taken, abbreviate(alike)),
+                "%s in spellings that differ only in case, accents or blanks, taken for %s: %s",
+                *(counted(len(alike), f"{what}'s name", f"{what}s' names"), taken, abbreviate(alike)),
             )
 
 

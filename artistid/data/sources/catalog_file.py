@@ -10,7 +10,7 @@ from typing import ClassVar
 from artistid.data.catalog import Catalog, Track, clean, folded, nfc, read_rows
 from artistid.data.credits import VARIOUS
 from artistid.data.sources.base import DatasetCard, Source, absolute, path_below
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.places import expanded
 
 log = logging.getLogger(__name__)
@@ -70,12 +70,12 @@ class CatalogFile(Source):
         if absent := [str(path) for path in rows if not path.exists()]:
             if len(absent) == len(rows):
                 raise ArtistidError(
-                    f"none of the {len(rows)} files that {table} names exists: {abbreviate(absent, 3)}; "
-                    f"paths are relative to data.root={root}"
+                    f"of {counted(len(rows), 'file')} that {table} names none exists: {abbreviate(absent, 3)}; paths "
+                    f"are relative to data.root={root}"
                 )
             log.warning(
-                "%d of the %d files that %s names are not there: %s",
-                *(len(absent), len(rows), table, abbreviate(absent)),
+                "of %s that %s names, %d cannot be found: %s",
+                *(counted(len(rows), "file"), table, len(absent), abbreviate(absent)),
             )
         return rows
 
@@ -135,11 +135,11 @@ def tracks_of(rows: dict[Path, CatalogRow], root: Path, where: str) -> list[Trac
                     production=clean(row.get("production") or row.get("year") or ""),
                 )
             )
-    for names, why in ((nameless, "name no artist"), (various, "are on compilations, by various artists")):
+    for names, why in ((nameless, "without an artist"), (various, "on compilations, by various artists")):
         if names:
             log.warning(
-                "%s: left out %d of %d tracks that %s: %s", where, len(names), len(rows), why, abbreviate(names)
+                "%s: left out %d of %s, %s: %s", where, len(names), counted(len(rows), "track"), why, abbreviate(names)
             )
     if not tracks:
-        raise ArtistidError(f"{where}: none of {len(rows)} tracks names an artist of its own")
+        raise ArtistidError(f"{where}: none of {counted(len(rows), 'track')} names an artist of its own")
     return tracks

@@ -14,7 +14,7 @@ import pandas as pd
 
 from artistid.data.catalog import Track, clean
 from artistid.data.sources.base import DatasetCard, Source, describe
-from artistid.errors import ArtistidError, abbreviate, require_choice
+from artistid.errors import ArtistidError, abbreviate, counted, require_choice
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Fma(Source):
         subsets = FMA_SUBSETS[: FMA_SUBSETS.index(self.subset) + 1]
         wanted = [row for row in rows if row.subset in subsets or self.subset == "full"]
         if nameless := [row.track_id for row in wanted if not row.artist]:
-            log.warning("left out %d tracks without an artist: %s", len(nameless), abbreviate(nameless))
+            log.warning("left out %s without an artist: %s", counted(len(nameless), "track"), abbreviate(nameless))
         return [row for row in wanted if row.artist]
 
 
@@ -174,7 +174,7 @@ def read_tracks(path: Path) -> list[FmaRow]:
     cells = zip(*(table[index] for index in indices), strict=True)
     rows = [_row(path, *texts) for texts in cells if texts[0] != "track_id"]  # a third row names the first column
     if len(rows) != FMA_TRACKS:
-        log.warning("%s has %d tracks; the published one has %d", path, len(rows), FMA_TRACKS)
+        log.warning("%s has %s; the published one has %s", path, counted(len(rows), "track"), f"{FMA_TRACKS:,}")
     return rows
 
 
@@ -210,11 +210,12 @@ def _named_apart(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], 
 def _report_absent(wanted: list[FmaRow], rows: list[FmaRow], on_disk: Collection[str], audio: Path) -> None:
     if absent := [row.track_id for row in wanted if row.track_id not in on_disk]:
         log.warning(
-            "left out %d of %d tracks that are not in %s: %s", len(absent), len(wanted), audio, abbreviate(absent)
+            "not in %s, left out: %d of %s: %s", audio, len(absent), counted(len(wanted), "track"), abbreviate(absent)
         )
     if unknown := sorted(set(on_disk) - {row.track_id for row in rows}):
         log.warning(
-            "left out %d files of %s that tracks.csv does not name: %s", len(unknown), audio, abbreviate(unknown)
+            "left out %s of %s that tracks.csv does not name: %s",
+            *(counted(len(unknown), "file"), audio, abbreviate(unknown)),
         )
 
 
@@ -224,12 +225,12 @@ def _without_silent(clips: list[FmaRow]) -> list[FmaRow]:
         [row.track_id for row in clips if int(row.track_id) in ids] for ids in (SILENT, SHORT, FRAGILE)
     )
     if silent:
-        log.warning("left out %d clips that are known to hold no sound: %s", len(silent), ", ".join(silent))
+        log.warning("known to hold no sound, left out: %s: %s", counted(len(silent), "clip"), ", ".join(silent))
     if short:
-        log.warning("%d clips are known to be shorter than 30 s: %s", len(short), ", ".join(short))
+        log.warning("known to be shorter than 30 s: %s: %s", counted(len(short), "clip"), ", ".join(short))
     if fragile:
         log.info(
-            "%d clips are known to trouble some decoders; on_error=skip leaves out those that cannot be read: %s",
-            *(len(fragile), abbreviate(fragile)),
+            "known to trouble some decoders; on_error=skip leaves out what cannot be read: %s: %s",
+            *(counted(len(fragile), "clip"), abbreviate(fragile)),
         )
     return [row for row in clips if int(row.track_id) not in SILENT]

@@ -14,7 +14,7 @@ from typing import ClassVar
 from artistid.data.audio import AUDIO_SUFFIXES
 from artistid.data.catalog import Track
 from artistid.data.sources.base import DatasetCard, Source, track_from_path
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.places import no_file
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class AudioSearch:
             else:
                 audio.append(path)
         if broken:
-            raise ArtistidError(f"{len(broken)} links lead nowhere: {abbreviate(broken, 5)}")
+            raise ArtistidError(f"{counted(len(broken), 'link leads', 'links lead')} nowhere: {abbreviate(broken, 5)}")
         return sorted(audio)
 
     def takes(self, path: Path, is_file: bool = False) -> bool:
@@ -145,13 +145,13 @@ class AudioSearch:
         """
         if self.others:
             log.info(
-                "left out %d files of %s that are not audio: %s",
-                *(len(self.others), where, _by_ending(self.others.values())),
+                "not audio, left out: %s of %s: %s",
+                *(counted(len(self.others), "file"), where, _by_ending(self.others.values())),
             )
         if self.sounds:
             log.warning(
-                "left out %d files of %s, of formats that are not searched for: %s; as FLAC they would be found",
-                *(len(self.sounds), where, _by_ending(self.sounds.values())),
+                "left out %s of %s, of formats that are not searched for: %s; FLAC would be found",
+                *(counted(len(self.sounds), "file"), where, _by_ending(self.sounds.values())),
             )
         for places, what in (
             (self.no_files, "what is not a readable file"),
@@ -165,9 +165,9 @@ class AudioSearch:
         cues = (path for path, suffix in self.others.items() if suffix == CUE)
         if albums := sorted({str(album) for cue in cues for album in albums_in_one_file(cue)}):
             log.warning(
-                "%d files hold several tracks each, by the cue sheets beside them, and are taken for one song each: "
-                "%s; shnsplit -f ALBUM.cue -o flac ALBUM.flac makes files of the tracks",
-                *(len(albums), abbreviate(albums)),
+                "albums in one file, by the cue sheets beside them, each taken for one song: %s: %s; shnsplit -f "
+                "ALBUM.cue -o flac ALBUM.flac makes files of the tracks",
+                *(counted(len(albums), "file"), abbreviate(albums)),
             )
 
     def _entries(self, folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[os.DirEntry[str]]:

@@ -101,9 +101,11 @@ class Library(CatalogFile):
         groups = versions(tracks)
         if groups:
             log.warning(
-                "%d songs exist more than once (live, remastered, on another album); parts of a split may share "
-                "them: %s",
-                *(len(groups), abbreviate([" = ".join(map(_described, group)) for group in groups])),
+                "%s more than once (live, remastered, on another album), which parts of a split may share: %s",
+                *(
+                    counted(len(groups), "song exists", "songs exist"),
+                    abbreviate([" = ".join(map(_described, group)) for group in groups]),
+                ),
             )
         if table is not None and not correct:
             _write_table(table, rows, groups, root)
@@ -123,7 +125,9 @@ class Library(CatalogFile):
             for path, each in tags.items()
         }
         if joined := {(row["artist"], row["album"]) for path, row in rows.items() if tags[path].album != row["album"]}:
-            log.info("joined the discs of %d albums: %s", len(joined), abbreviate(sorted(map(" – ".join, joined))))
+            log.info(
+                "joined the discs of %s: %s", counted(len(joined), "album"), abbreviate(sorted(map(" – ".join, joined)))
+            )
         return rows
 
     def _why_left_out(self, credits: Credits, path: Path, tags: Tags) -> str:
@@ -140,8 +144,8 @@ def _report(tags: Mapping[Path, Tags], root: Path) -> None:
     if doubtful := sorted({read.artist or read.title for read in tags.values() if read.doubtful}):
         log.warning(
             "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "
-            "them), of %d artists: %s",
-            *(len(doubtful), abbreviate(doubtful)),
+            "them), of %s: %s",
+            *(counted(len(doubtful), "artist"), abbreviate(doubtful)),
         )
 
 
@@ -153,9 +157,9 @@ def _report_guesses(credits: Credits, tags: Mapping[Path, Tags], root: Path) -> 
     }
     if albums:
         log.warning(
-            "%d tracks of %d albums that name no album artist are taken to be on compilations, and left out "
+            "taken to be on compilations, since no album artist is named, and left out: %s of %s "
             "(data.keep_compilations=true keeps all such tracks, data.csv=… or an album artist's tag these): %s",
-            *(len(credits.guessed), len(albums), abbreviate(sorted(albums))),
+            *(counted(len(credits.guessed), "track"), counted(len(albums), "album"), abbreviate(sorted(albums))),
         )
 
 

@@ -113,7 +113,7 @@ class MtgJamendo(Source):
             what = " or ".join(f"NN/<track>{ENDINGS[kind]}" for kind in ENDINGS if self.audio in (None, kind))
             raise ArtistidError(f"data.root={root} holds no {what}: found {describe(root)}\n{self.expected()}")
         if len(kinds) > 1:
-            sizes = " and ".join(f"{len(files)} files of {kind}" for kind, files in kinds.items())
+            sizes = " and ".join(f"{counted(len(files), 'file')} of {kind}" for kind, files in kinds.items())
             raise ArtistidError(f"data.root={root} holds {sizes}: choose with data.audio={' or '.join(kinds)}")
         return next(iter(kinds.values()))
 
@@ -123,8 +123,8 @@ class MtgJamendo(Source):
         if absent := sorted(track_id for location, track_id in wanted.items() if location not in files):
             folders = sorted({location[:2] for location in wanted} - {location[:2] for location in files})
             log.warning(
-                "%d of the %d tracks of %s are not on disk%s: %s%s%s",
-                *(len(absent), len(wanted), what),
+                "not on disk: %d of %s of %s%s: %s%s%s",
+                *(len(absent), counted(len(wanted), "track"), what),
                 f" (nothing in the folders {', '.join(folders)})" if folders else "",
                 ", ".join(absent[:MENTIONED]),
                 ", … (hydra.verbose=artistid lists all)" if len(absent) > MENTIONED else "",

@@ -1,4 +1,4 @@
-"""The synthetic discography: the default data, composed and rendered when it is first asked for."""
+"""The synthetic discography: the default data, listed by its settings alone, and composed when it is first decoded."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from artistid.data.catalog import Catalog
-from artistid.data.sources.base import DatasetCard
-from artistid.data.sources.folder import Folder
-from artistid.errors import ArtistidError
+from artistid.data.catalog import Track
+from artistid.data.sources.base import DatasetCard, Source, track_from_path
+from artistid.errors import ArtistidError, counted
 from artistid.places import expanded
 
 # The composer is imported where it composes: its filters (scipy.signal) take a second to import, and a checkpoint that
@@ -25,7 +24,7 @@ MOST_SONGS = 100_000  # that are looked for at a file's request: some seconds
 
 
 @dataclass(kw_only=True)
-class Synthetic(Folder):
+class Synthetic(Source):
     """A discography that this package composes; how much artist and producer matter in it are its two dials.
 
     Args:
@@ -68,19 +67,30 @@ class Synthetic(Folder):
 
         return Discography(**{setting.name: getattr(self, setting.name) for setting in fields(Discography)})
 
-    def catalog(self) -> Catalog:
-        """The tracks to work on; those that are not there yet are composed first.
+    def scan(self, root: Path) -> list[Track]:
+        """All tracks, whether they are composed yet or not.
 
         Raises:
-            ArtistidError: the cache cannot be written to, a selection leaves nothing, or a checkpoint asks for more
-                music than is composed at a file's request.
+            ArtistidError: a checkpoint asks for more music than is composed at a file's request.
         """
-        from artistid.synthesis.discography import write_discography
+        from artistid.synthesis.discography import recordings
 
         if self.read_only:
             self._check_amount()
+        return [track_from_path(root / recording.path, root) for recording in recordings(self.discography)]
+
+    def provide(self) -> None:
+        """Compose the songs that are not there yet.
+
+        Raises:
+            ArtistidError: the cache cannot be written to, or a process that composes died.
+        """
+        from artistid.synthesis.discography import write_discography
+
         write_discography(self.discography, Path(str(self.root)), self.workers)
-        return super().catalog()
+
+    def root_folder(self) -> Path:
+        return Path(str(self.root))
 
     def _check_amount(self) -> None:
         """Raises ArtistidError where very much music would be composed that only a file has asked for."""
@@ -93,7 +103,7 @@ class Synthetic(Folder):
             return
         command = " ".join(["data=synthetic", *(f"data.{name}={value}" for name, value in settings.items())])
         raise ArtistidError(
-            f"the checkpoint was trained on {n_songs} composed songs, {hours:,.0f} hours and more: more "
+            f"the checkpoint was trained on {counted(n_songs, 'composed song')}, {hours:,.0f} hours and more: more "
             f"than {MOST_HOURS:g} are composed on purpose only, with {command} (and subset=test for its test songs)"
         )
 

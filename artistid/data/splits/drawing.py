@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog, Track, nfc
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, counted
 
 T = TypeVar("T")
 Counts = npt.NDArray[np.int64]
@@ -62,8 +62,8 @@ def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: f
     songs = Catalog(track for track in catalog if subsets.get(track.track_id) == "train").by_artist()
     if single := sorted(artist for artist, tracks in songs.items() if len(tracks) < 2):
         raise ArtistidError(
-            f"validation is of songs of the training albums, so each artist needs two of them; {len(single)} artists "
-            f"have only one: {abbreviate(single, 5)}"
+            "validation is of songs of the training albums, so each artist needs two of them; "
+            f"{counted(len(single), 'artist has', 'artists have')} only one: {abbreviate(single, 5)}"
         )
     n_val = allocate(np.array([len(tracks) for tracks in songs.values()]), share, generator_of(seed), leave=1)
     drawn = (
@@ -84,8 +84,8 @@ def require_albums(tracks: Iterable[Track], rule: str) -> None:
     """Raises ArtistidError where tracks have no album, which the rule wants; all are counted."""
     if loose := [track.track_id for track in tracks if not track.album]:
         raise ArtistidError(
-            f"{rule} needs an album for every track; {len(loose)} lie directly under their artist: "
-            f"{abbreviate(loose, 5)}; split=song takes them, data.albums_only=true leaves them out"
+            f"{rule} needs an album for every track; {counted(len(loose), 'track lies', 'tracks lie')} directly under "
+            f"an artist: {abbreviate(loose, 5)}; split=song takes them, data.albums_only=true leaves them out"
         )
 
 
@@ -110,7 +110,7 @@ def require_enough(counts: Mapping[str, int], needed: int, what: str, rule: str,
     if len(short) == len(counts):
         advice = [f"data=synthetic makes as many with data.n_{what}s={needed}"]
     raise ArtistidError(
-        f"{rule}; {len(short)} of {len(counts)} artists have fewer: {found}\n"
+        f"{rule}; fewer: {len(short)} of {counted(len(counts), 'artist')}: {found}\n"
         + "; ".join([*advice, *([otherwise] if otherwise else [])])
     )
 
@@ -137,8 +137,8 @@ def hold_out_artists(catalog: Catalog, unknown: int | Sequence[str], seed: int) 
         )
     if len(catalog.artists) - len(names) < 2:
         raise ArtistidError(
-            f"unknown_artists={unknown} leaves {len(catalog.artists) - len(names)} of {len(catalog.artists)} artists: "
-            "telling artists apart needs two or more"
+            f"unknown_artists={unknown} leaves {len(catalog.artists) - len(names)} of "
+            f"{counted(len(catalog.artists), 'artist')}: telling artists apart needs two or more"
         )
     stay, leave = (Catalog(track for track in catalog if (track.artist in names) == out) for out in (False, True))
     return stay, leave

@@ -144,19 +144,23 @@ def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
     if twice:
         names = ", ".join(path.name for path in lists.values())
         raise ArtistidError(
-            f"{folder}: {len(twice)} tracks are in more than one of {names}: {abbreviate(sorted(twice), 5)}"
+            f"{folder}: {counted(len(twice), 'track is', 'tracks are')} in more than one of {names}: "
+            f"{abbreviate(sorted(twice), 5)}"
         )
     known = {track.track_id for track in catalog}
     if not known & named.keys():
         raise ArtistidError(
-            f"the lists in split.lists={folder} name none of the collection's {len(known)} tracks: they have "
-            f"{abbreviate(sorted(named), 2)}, it has {abbreviate(sorted(known), 2)}"
+            f"the lists in split.lists={folder} name none of the collection's {counted(len(known), 'track')}: they "
+            f"have {abbreviate(sorted(named), 2)}, it has {abbreviate(sorted(known), 2)}"
         )
     if unnamed := sorted(known - named.keys()):
         left_out = counted(len(unnamed), "track")
         log.warning("left out %s that no list in %s names: %s", left_out, folder, ", ".join(unnamed))
     if absent := sorted(named.keys() - known):
-        log.info("%d tracks of the lists in %s are not used: %s", len(absent), folder, abbreviate(absent, 5))
+        not_used = counted(len(absent), "track")
+        log.info(
+            "the lists in %s name %s that the collection does not have: %s", folder, not_used, abbreviate(absent, 5)
+        )
     return {name: key for name, key in named.items() if name in known}
 
 
@@ -231,8 +235,8 @@ class JackknifeSplit:
         lists = sorted(path.name for path in folder.glob("a20-cut*-tracks.list"))
         if len(lists) > self.n_folds:
             raise ArtistidError(
-                f"split.lists={folder} has {len(lists)} folds ({lists[0]} to {lists[-1]}), split.n_folds={self.n_folds}"
-                "; split.lists=null draws the folds by the seed"
+                f"split.lists={folder} has {counted(len(lists), 'fold')} ({lists[0]} to {lists[-1]}), "
+                f"split.n_folds={self.n_folds}; split.lists=null draws the folds by the seed"
             )
         return by_lists(catalog, {fold: folder / f"a20-cut{fold}-tracks.list" for fold in range(self.n_folds)})
 
@@ -245,8 +249,8 @@ class JackknifeSplit:
         most = max(map(len, albums.values()))
         if self.n_folds > most:
             raise ArtistidError(
-                f"split.n_folds={self.n_folds}, but no artist has more than {most} albums: a fold could be empty; "
-                f"split.n_folds={most} fits"
+                f"split.n_folds={self.n_folds}, but no artist has more than {counted(most, 'album')}: a fold could be "
+                f"empty; split.n_folds={most} fits"
             )
         fold_of: dict[tuple[str, str], int] = {}
         for artist, names in albums.items():

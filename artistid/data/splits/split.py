@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from artistid import old_names
 from artistid.data.catalog import Catalog, Track, nfc, read_rows
-from artistid.errors import ArtistidError, abbreviate, require_choice
+from artistid.errors import ArtistidError, abbreviate, counted, require_choice
 from artistid.writing import whole
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Split:
                 ", ".join(f"{name} ({self.subsets[name]})" for name in names[:4]) for names in leaking[:5]
             )
             raise ArtistidError(
-                f"{len(leaking)} {what}{'s are' if len(leaking) > 1 else ' is'} in more than one subset of the split: "
+                f"{counted(len(leaking), f'{what} is', f'{what}s are')} in more than one subset of the split: "
                 + listed
                 + ("; …" if len(leaking) > 5 else "")
                 + (f"\nto leave all but one of each out: {_setting(remedy, leaking)}" if remedy else "")
@@ -140,9 +140,8 @@ class Split:
         ]
         if parted:
             log.warning(
-                "%d albums, whose names differ only in case, accents or blanks, are in more than one subset of the "
-                "split: %s",
-                *(len(parted), abbreviate(parted)),
+                "in more than one subset of the split, since its spellings differ in case, accents or blanks: %s: %s",
+                *(counted(len(parted), "album"), abbreviate(parted)),
             )
 
     def to_csv(self, path: Path) -> None:

@@ -88,7 +88,7 @@ class BlockEncoder(PublishedEncoder):
         wanted = [width_of[layer] for layer in layers]
         if layer_weights is not None and len(set(wanted)) > 1:
             raise ArtistidError(
-                f"features.encoder.layer_weights: layers of {', '.join(map(str, wanted))} values have no weighted "
+                f"features.encoder.layer_weights: layers of the widths {', '.join(map(str, wanted))} have no weighted "
                 "mean: expected layers of one width, or null"
             )
         self.width = wanted[0] if layer_weights is not None else sum(wanted)

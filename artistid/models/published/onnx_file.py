@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from artistid.errors import ArtistidError, require_choice
+from artistid.errors import ArtistidError, counted, require_choice
 from artistid.models.published.base import PublishedEncoder
 from artistid.models.published.fronts import Samples, SpeakersFilterBank, TaggersMel
 from artistid.models.published.weights import on_disk
@@ -69,7 +69,7 @@ class OnnxFile(PublishedEncoder):
         except Exception as error:  # ONNX Runtime has errors of its own
             raise ArtistidError(f"{path} is no ONNX file that can be used: {first_line(error)}") from error
         if len(inputs := self.session.get_inputs()) != 1:
-            raise ArtistidError(f"{path} has {len(inputs)} inputs: expected one")
+            raise ArtistidError(f"{path} has {counted(len(inputs), 'input')}: expected one")
         names = [output.name for output in self.session.get_outputs()]
         for layer in self.layers or ():
             require_choice("features.encoder.layers", layer, names)

@@ -1,6 +1,6 @@
 // What a collection has that is like this song: the nearest songs, and a map of all.
 
-import {bar, element, percent} from "./words.js";
+import {bar, counted, element, percent} from "./words.js";
 
 const part = id => document.getElementById(id);
 const symbols = document.body.dataset.symbols.split(" ");
@@ -38,7 +38,7 @@ async function showMap({place, songs}, coloured, palette) {
   part("map-part").hidden = all === null;
   if (all === null) return;
   const shown = all.x.length, ink = colour("ink"), paper = colour("paper");
-  part("map-help").textContent = (shown < all.n_songs ? `${shown.toLocaleString("en")} songs of the collection, drawn at random` : "The songs of the collection")
+  part("map-help").textContent = (shown < all.n_songs ? `${counted(shown, "song")} of the collection, drawn at random` : "The songs of the collection")
     + ", coloured by the artists that this song resembles. The map shows the two directions in which the embeddings vary most"
     + ` (${percent(all.explained)} of the variance), so songs that are close on it may still be far apart; the list above uses all dimensions.`;
   const groups = [...coloured, null].map(artist => all.artist.flatMap((name, at) =>

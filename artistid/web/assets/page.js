@@ -4,7 +4,7 @@ import {showAnswer} from "./answer.js";
 import {Recording, canRecord} from "./recording.js";
 import {ask} from "./sending.js";
 import {unload} from "./timeline.js";
-import {clock} from "./words.js";
+import {clock, counted} from "./words.js";
 
 const part = id => document.getElementById(id);
 const maxMegabytes = Number(document.body.dataset.maxMb);
@@ -80,7 +80,7 @@ addEventListener("drop", event => {
   part("drop").classList.remove("over");
   const {files} = event.dataTransfer;
   if (files.length === 1) identify(files[0]);
-  else complain(files.length === 0 ? "That was not a file." : `One song at a time: those were ${files.length} files.`);
+  else complain(files.length === 0 ? "That was not a file." : `One song at a time: those were ${counted(files.length, "file")}.`);
 });
 
 function showRecording(on) {

@@ -12,6 +12,11 @@ export function percent(share) {
   return `${Math.round(100 * share)} %`;
 }
 
+// A number of things, as people say it: 1 song, 1,200 songs.
+export function counted(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 // An element with text, which is never read as HTML.
 export function element(tag, text = "", properties = {}) {
   const made = Object.assign(document.createElement(tag), properties);

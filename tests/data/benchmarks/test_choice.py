@@ -82,7 +82,7 @@ def test_the_order_of_the_rows_does_not_matter(chosen: choice.Choice) -> None:
 
 
 def test_too_small_a_table() -> None:
-    with pytest.raises(ArtistidError, match="leave 199 artists of 3582 tracks, 200 are needed"):
+    with pytest.raises(ArtistidError, match="leave 199 artists of 3,582 tracks, 200 are needed"):
         choice.choose(collection(artists=199))
 
 

@@ -39,7 +39,7 @@ def test_other_and_hidden_files_are_left_out(tmp_path: Path, caplog: pytest.LogC
     touch(tmp_path, ".DS_Store", "A/1/._x.mp3", "A/.hidden/y.mp3", ".git/z/y.mp3")
     with caplog.at_level("INFO"):
         assert ids(tmp_path) == ["A/1/x"]
-    assert "left out 3 files" in caplog.text
+    assert "left out: 3 files" in caplog.text
     assert ".jpg 2, no ending 1" in caplog.text
 
 
@@ -70,7 +70,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 def test_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path, "A/1/x.mp3")
     (tmp_path / "A" / "1" / "y.mp3").symlink_to(tmp_path / "gone.mp3")
-    with pytest.raises(ArtistidError, match=r"lead nowhere.*y\.mp3"):
+    with pytest.raises(ArtistidError, match=r"1 link leads nowhere.*y\.mp3"):
         ids(tmp_path)
 
 
@@ -115,11 +115,13 @@ def test_names_spelled_almost_alike_are_warned_of(tmp_path: Path, caplog: pytest
     touch(tmp_path, "A/Días/x.mp3", "A/dias/y.mp3", "A/2/x.mp3", "a/Días/z.mp3", "B/dias/x.mp3", "Ç/1/x.mp3")
     assert len(ids(tmp_path)) == 6
     artists, albums = (record.getMessage() for record in caplog.records)
-    assert artists.startswith("1 names of artists differ only in case, accents or blanks, and are taken for different")
+    assert artists.startswith(
+        "1 artist's name in spellings that differ only in case, accents or blanks, taken for different"
+    )
     assert artists.endswith("artists: A = a")
     assert albums == (
-        "1 names of albums differ only in case, accents or blanks, and are taken for one album, which no split takes "
-        "apart: A: Días = dias"
+        "1 album's name in spellings that differ only in case, accents or blanks, taken for one album, which no split "
+        "takes apart: A: Días = dias"
     )
     caplog.clear()
     ids(tmp_path, artists=["B", "Ç"])

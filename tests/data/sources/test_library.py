@@ -72,7 +72,7 @@ def test_compilations_are_left_out(root: Path, caplog: pytest.LogCaptureFixture,
     tagged(root / "x.mp3", artist="Anna", album="Own")
     tagged(root / "y.mp3", artist="Anna", album="Hits of 1999", **tags)
     assert [track.track_id for track in read(root)] == ["x"]
-    assert "left out 1 of 2 tracks that are on compilations, by various artists: y" in caplog.text
+    assert "left out 1 of 2 tracks, on compilations, by various artists: y" in caplog.text
 
 
 def test_a_compilation_that_is_not_marked_is_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -84,7 +84,7 @@ def test_a_compilation_that_is_not_marked_is_left_out(root: Path, caplog: pytest
     tagged(root / "pair" / "1.mp3", artist="Bert", album="Split")
     tagged(root / "mended" / "0.mp3", artist="Carl", album_artist="Carl", album="Hits")
     assert read(root).albums == {"Anna": ("Own", "Split"), "Bert": ("Split",), "Carl": ("Hits",), "Dora": ("Own",)}
-    assert "left out 4 of 11 tracks that are on compilations" in caplog.text
+    assert "left out 4 of 11 tracks, on compilations" in caplog.text
 
 
 def flat(root: Path, title: str, artists: list[str], **fields: str) -> None:
@@ -107,7 +107,7 @@ def test_albums_with_guests_are_the_artists_own(root: Path, caplog: pytest.LogCa
     flat(root / "3", "Three", ["Simon"] * 3)
     with caplog.at_level("INFO"):
         assert read(root).albums == {"Anna": ("One",), "Simon": ("Three",), "Simon & Garfunkel": ("Two",)}
-    assert '6 joint names of artists are taken for one of them with guests: "Anna & Bert" → Anna' in caplog.text
+    assert 'one of them with guests: 6: "Anna & Bert" → Anna' in caplog.text
 
 
 def test_what_is_left_out_by_a_guess_is_listed_with_why_and_what_keeps_it(
@@ -117,7 +117,7 @@ def test_what_is_left_out_by_a_guess_is_listed_with_why_and_what_keeps_it(
     flat(root / "own", "Own", ["Anna"] * 2)
     table = root.parent / "music.csv"
     assert len(read(root, csv=table)) == 2
-    assert "4 tracks of 1 albums that name no album artist are taken to be on compilations, and left out" in caplog.text
+    assert "left out: 4 tracks of 1 album (data.keep_compilations=true" in caplog.text
     assert "(data.keep_compilations=true keeps all such tracks, data.csv=…" in caplog.text
     assert "Hits (party: 4 tracks by 4 artists, none of whom has most)" in caplog.text
     assert rows(table)["party/Hits 00 Anna.mp3"]["note"] == (
@@ -147,15 +147,13 @@ def test_several_artists_in_one_tag(root: Path, caplog: pytest.LogCaptureFixture
     tagged(root / "3.mp3", artist="Anna")
     with caplog.at_level("INFO"):
         assert read(root).artists == ("Anna",)
-    assert '1 tags name several artists, and the album\'s artist, or else the first, is taken: "Anna; Bert" → Anna' in (
-        caplog.text
-    )
+    assert 'of whom the album\'s, or else the first, is taken: 1: "Anna; Bert" → Anna' in (caplog.text)
 
 
 def test_a_placeholder_is_no_artist(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     flat(root, "Unknown Album", ["Unknown Artist", "Anna"])
     assert read(root).albums == {"Anna": ("Unknown Album",)}
-    assert "left out 1 of 2 tracks that name no artist: Unknown Album 00 Unknown Artist" in caplog.text
+    assert "left out 1 of 2 tracks, without an artist: Unknown Album 00 Unknown Artist" in caplog.text
 
 
 def test_a_damaged_tag_costs_one_file(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -215,7 +213,7 @@ def test_the_discs_of_a_set_are_one_album(
         tagged(root / f"cd{number}" / "01.mp3", artist="Can", album=disc, title=f"Song {number}")
     with caplog.at_level("INFO"):
         assert read(root).albums == {"Can": (album,)}
-    assert f"joined the discs of 1 albums: Can \u2013 {album}" in caplog.text
+    assert f"joined the discs of 1 album: Can \u2013 {album}" in caplog.text
 
 
 @pytest.mark.parametrize("album", ["Volume 2", "CD 1", "Disco 2000", "Discovery", "Live 2", "The CD", "Vivid 3"])
@@ -243,7 +241,7 @@ def test_versions_of_a_song_are_reported(root: Path, caplog: pytest.LogCaptureFi
         tagged(root / f"{name}.mp3", artist="Can", album=f"Album {name}", title=title)
     tagged(root / "7.mp3", artist="Another", album="One", title="Vitamin C")
     assert len(read(root)) == 7
-    assert "1 songs exist more than once" in caplog.text
+    assert "1 song exists more than once" in caplog.text
     listed = " = ".join(f"Can \u2013 {titles[name]} (Album {name})" for name in "1234")
     assert listed in caplog.text
 
@@ -260,7 +258,7 @@ def test_a_file_that_names_no_artist_is_counted(root: Path, caplog: pytest.LogCa
     tagged(root / "y.mp3", title="Untitled")
     (root / "broken.flac").write_bytes(b"fLaC" + b"\x00\x00\x00\x22")
     assert [track.track_id for track in read(root)] == ["x"]
-    assert "left out 2 of 3 tracks that name no artist: broken, y" in caplog.text
+    assert "left out 2 of 3 tracks, without an artist: broken, y" in caplog.text
     assert "the tags of 1 file cannot be read: broken.flac" in caplog.text
     (root / "x.mp3").unlink()
     with pytest.raises(ArtistidError, match="none of 2 tracks names an artist of its own"):
@@ -329,14 +327,14 @@ def test_what_is_corrected_in_the_table_counts(root: Path, caplog: pytest.LogCap
     caplog.clear()
     assert read(root, csv=table).albums == {"Can": ("Ege Bamyasi",), "Kraan": ("Krautrock",)}
     assert f"left out 1 file that {table} does not name: 4.mp3" in caplog.text
-    assert "left out 1 of 3 tracks that name no artist: 2" in caplog.text
+    assert "left out 1 of 3 tracks, without an artist: 2" in caplog.text
     assert table.read_bytes() == before
 
 
 def test_music_without_tags_is_named_in_the_table(root: Path, tmp_path: Path) -> None:
     tagged(root / "x.mp3")
     table = tmp_path / "music.csv"
-    with pytest.raises(ArtistidError, match=r"none of 1 tracks names an artist of its own\n.*music\.csv lists them"):
+    with pytest.raises(ArtistidError, match=r"none of 1 track names an artist of its own\n.*music\.csv lists them"):
         read(root, csv=table)
     table.write_text(table.read_text(encoding="utf-8-sig").replace("x.mp3,", "x.mp3,Anna", 1), encoding="utf-8")
     assert read(root, csv=table).artists == ("Anna",)

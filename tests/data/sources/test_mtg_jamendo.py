@@ -70,7 +70,7 @@ def test_what_is_absent_or_not_listed_is_counted(root: Path, caplog: pytest.LogC
     (root / "56" / "notes.mp3").touch()
     with caplog.at_level("DEBUG"):
         assert [track.track_id for track in catalog(root)] == [IDS[1]]
-    assert "2 of the 3 tracks of autotagging.tsv are not on disk (nothing in the folders 14): " in caplog.text
+    assert "not on disk: 2 of 3 tracks of autotagging.tsv (nothing in the folders 14): " in caplog.text
     assert f"not on disk: {IDS[0]}, {IDS[2]}" in caplog.text
     assert "left out 1 file that autotagging.tsv does not name" in caplog.text
     assert "not named: 99/999" in caplog.text
@@ -83,7 +83,7 @@ def test_a_long_list_of_absent_tracks_is_shown_in_full_on_request(root: Path, ca
     with caplog.at_level("DEBUG"):
         catalog(root)
     warning, everything = (record.getMessage() for record in caplog.records)
-    assert warning.startswith("99 of the 100 tracks")
+    assert warning.startswith("not on disk: 99 of 100 tracks")
     assert warning.endswith("track_0000020, … (hydra.verbose=artistid lists all)")
     assert everything.count("track_") == 99
 
@@ -186,7 +186,7 @@ def test_a_part_of_a_benchmark_is_said_to_be_one(tmp_path: Path, caplog: pytest.
     entries = Benchmark.load("jamendo20").entries
     tree(tmp_path, [entry.track_id for entry in entries[1:]])
     assert len(catalog(tmp_path, benchmark="jamendo20")) == len(entries) - 1
-    assert f"1 of the {len(entries)} tracks of jamendo20 are not on disk: {entries[0].track_id}" in caplog.text
+    assert f"not on disk: 1 of {len(entries)} tracks of jamendo20: {entries[0].track_id}" in caplog.text
     assert "can't be compared" in caplog.text
     with pytest.raises(ArtistidError, match=r"data\.benchmark=jamendo2: expected one of jamendo20, jamendo200"):
         catalog(tmp_path, benchmark="jamendo2")

@@ -9,6 +9,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from artistid.data.audio import decode
+from artistid.data.catalog import Track
+from artistid.data.sources.folder import Folder
 from artistid.data.sources.synthetic import Synthetic, folder_name
 from artistid.errors import ArtistidError
 from artistid.synthesis.discography import Discography
@@ -17,27 +19,37 @@ TINY: dict[str, Any] = {"n_artists": 2, "n_albums": 1, "n_songs": 2, "seconds": 
 CONF = Path(__file__).parents[3] / "conf" / "data" / "synthetic.yaml"
 
 
+def composed(cache_dir: Path) -> list[Track]:
+    source = Synthetic(**TINY, cache_dir=cache_dir)
+    source.provide()
+    return list(source.catalog())
+
+
 def test_it_composes_what_its_catalog_lists(tmp_path: Path) -> None:
-    catalog = Synthetic(**TINY, cache_dir=tmp_path).catalog()
+    source = Synthetic(**TINY, cache_dir=tmp_path)
+    catalog = source.catalog()
     assert len(catalog) == 4
     assert [len(albums) for albums in catalog.albums.values()] == [1, 1]
+    assert not list(tmp_path.iterdir()), "nothing is composed to be listed"
+    source.provide()
+    assert list(catalog) == list(Folder(name="music", root=source.root).catalog())
     for track in catalog:
         assert tmp_path / "synthetic" in track.path.parents
         assert len(decode(track.path, 16_000)) >= 5 * 16_000
 
 
-def test_a_second_catalog_composes_nothing(tmp_path: Path) -> None:
-    tracks = list(Synthetic(**TINY, cache_dir=tmp_path).catalog())
+def test_composing_again_composes_nothing(tmp_path: Path) -> None:
+    tracks = composed(tmp_path)
     times = [track.path.stat().st_mtime_ns for track in tracks]
-    assert list(Synthetic(**TINY, cache_dir=tmp_path).catalog()) == tracks
+    assert composed(tmp_path) == tracks
     assert [track.path.stat().st_mtime_ns for track in tracks] == times
 
 
 def test_an_interrupted_composing_is_completed(tmp_path: Path) -> None:
-    tracks = list(Synthetic(**TINY, cache_dir=tmp_path).catalog())
+    tracks = composed(tmp_path)
     before = tracks[2].path.read_bytes()
     tracks[2].path.replace(tracks[2].path.with_name(".half.part"))
-    assert list(Synthetic(**TINY, cache_dir=tmp_path).catalog()) == tracks
+    assert composed(tmp_path) == tracks
     assert tracks[2].path.read_bytes() == before
 
 
@@ -80,4 +92,4 @@ def test_a_bad_setting_is_refused_before_anything_is_written(tmp_path: Path, bad
 def test_an_unwritable_cache_is_named(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(ArtistidError, match=r"cannot write .*cache.*another cache_dir"):
-        Synthetic(**TINY, cache_dir=tmp_path / "cache").catalog()
+        composed(tmp_path / "cache")

@@ -50,7 +50,7 @@ MIXED = (
     "A/2/z.mid",
     "A/1/q.m4p",
 )
-NO_AUDIO = "that are not audio: .jpg 1, .txt 1, no ending 1"
+NO_AUDIO = ": .jpg 1, .txt 1, no ending 1"
 OTHER_SOUND = "of formats that are not searched for: .m4p 1, .mid 2, .ofr 1"
 
 
@@ -58,7 +58,7 @@ def test_endings_are_counted_by_kind(tmp_path: Path, caplog: pytest.LogCaptureFi
     touch(tmp_path, *MIXED)
     with caplog.at_level("INFO"):
         assert ids(tmp_path) == ["A/1/x"]
-    assert f"left out 3 files of {tmp_path} {NO_AUDIO}" in caplog.text
+    assert f"not audio, left out: 3 files of {tmp_path}{NO_AUDIO}" in caplog.text
     assert f"left out 4 files of {tmp_path}, {OTHER_SOUND}" in caplog.text
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
 
@@ -291,8 +291,8 @@ def test_an_album_in_one_file_is_told(
         caplog.clear()
         assert len(look()) == 2
         [message] = warnings(caplog)
-        assert message.startswith("1 files hold several tracks each, by the cue sheets beside them")
-        assert f"one song each: {tmp_path}/A/1/Album.flac; shnsplit -f" in message
+        assert message.startswith("albums in one file, by the cue sheets beside them")
+        assert f"one song: 1 file: {tmp_path}/A/1/Album.flac; shnsplit -f" in message
 
 
 def test_a_sheet_of_an_albums_own_files_is_nothing_to_tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -58,7 +58,7 @@ def test_check_lets_validation_share_albums_but_not_the_test() -> None:
 def test_single_albums_and_single_songs_are_named() -> None:
     with pytest.raises(ArtistidError, match=r"needs 2 albums of every artist.*b \(1\)\ndata\.min_albums=2.*split=song"):
         BY_SONGS.draw(discography({"a": [2, 2], "b": [9]}), 0)
-    with pytest.raises(ArtistidError, match=r"two of them; 1 artists have only one: b"):
+    with pytest.raises(ArtistidError, match=r"two of them; 1 artist has only one: b"):
         BY_SONGS.draw(discography({"a": [2, 2], "b": [1, 1]}), 0)
 
 

@@ -41,7 +41,7 @@ def test_a_selection_of_artists_takes_its_share_of_the_lists(tmp_path: Path, cap
     few = CATALOG.select(artists=["u2", "björk"])
     split = CanonicalSplit(lists=write_lists(tmp_path)).draw(few, 0)
     assert split.subsets.keys() == {track.track_id for track in few}
-    assert "13 tracks of the lists" in caplog.text
+    assert "name 13 tracks that the collection does not have" in caplog.text
 
 
 def test_a_track_that_no_list_names_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -84,7 +84,7 @@ def spoil(lists: Path, how: str) -> None:
     [
         ("missing", r"split\.lists=.* lacks a20-val-tracks\.list; found a20-trn-tracks\.list, a20-tst-tracks\.list"),
         ("empty", r"a20-val-tracks\.list names no track: expected lines artist/album/NN-Title"),
-        ("twice", r"1 tracks are in more than one of a20-trn-tracks\.list, .*: u2/album 0/song 0"),
+        ("twice", r"1 track is in more than one of a20-trn-tracks\.list, .*: u2/album 0/song 0"),
     ],
 )
 def test_lists_that_are_not_as_expected(tmp_path: Path, how: str, message: str) -> None:
@@ -95,7 +95,7 @@ def test_lists_that_are_not_as_expected(tmp_path: Path, how: str, message: str) 
 
 def test_lists_of_other_music(tmp_path: Path) -> None:
     lists = write_lists(tmp_path)
-    with pytest.raises(ArtistidError, match=r"name none of the collection's 1 tracks: they have .*, it has queen/"):
+    with pytest.raises(ArtistidError, match=r"name none of the collection's 1 track: they have .*, it has queen/"):
         CanonicalSplit(lists=lists).draw(discography({"queen": [1]}), 0)
 
 
