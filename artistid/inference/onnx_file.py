@@ -134,7 +134,7 @@ def check(network: nn.Module, specification: Specification, path: Path) -> float
 
 def _difference(one: Song, other: Song) -> float:
     """The largest between any values of two answers."""
-    return max(float(np.abs(values - other[name]).max()) for name, values in one.items())
+    return max(float(np.abs(np.subtract(values, other[name])).max()) for name, values in one.items())
 
 
 def expect(

@@ -117,7 +117,7 @@ class TestLearningCurves:
             """How far right in the left panel the line is; nothing else is as long in such a grey."""
             learning_curves(csv_logger_metrics(20), tmp_path / "curves.png", monitor)
             image = pixels(tmp_path / "curves.png")
-            grey = (np.abs(image - 0.45) < 0.07).all(axis=2)[:, : image.shape[1] // 2]
+            grey = (np.abs(image - 0.6) < 0.06).all(axis=2)[:, : image.shape[1] // 2]
             return float(grey.sum(axis=0).argmax() / image.shape[1])
 
         assert 0.15 < line("val/loss") < 0.25
