@@ -149,6 +149,9 @@ def test_export_takes_a_probe_of_log_mel(probe: Path, tmp_path: Path) -> None:
     [
         (["model=probe", "~backend"], "model=probe.*expected backend=lda"),
         (["model=probe", "clip=song"], "clip=song"),
+        (["model=probe", "switch=[equaliser]"], r"switch=\[equaliser\] has no effect on model=probe"),
+        (["model=mandel_svm", "backend=lda"], "backend=.* has no effect on model=mandel_svm"),
+        (["model=statistics_svm", "augment=mixup"], "augment=.* has no effect"),
         (["model=probe", "clip.crop=random"], "clip.crop=random"),
         (["model=probe", "backend.estimator.scorer=svm"], "scorer=.svm.*cosine, plda, logistic"),
         (["model=probe", "+backend.grid.nu=[1]"], "backend.grid: nu is no parameter"),

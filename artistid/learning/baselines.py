@@ -25,6 +25,7 @@ from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import MEAN_EMBEDDING
 from artistid.learning.choosing import Scores, choose_by_validation, grid_of, to_predictions
+from artistid.learning.system import check_without_effect
 from artistid.models.scoring import class_scores
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Baseline:
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
         """Raises ArtistidError for settings of which no baseline can be made, whatever the data."""
+        check_without_effect(config, "backend")
         if not isinstance(features, Descriptors):
             raise ArtistidError(
                 f"model={config.model.name} is given features=descriptors, found features={features.name}"

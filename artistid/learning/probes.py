@@ -33,6 +33,7 @@ from artistid.learning.networks import (
     specify,
 )
 from artistid.learning.specification import with_width
+from artistid.learning.system import check_without_effect
 from artistid.learning.trainer import check_trainer
 from artistid.trust import trusted
 
@@ -76,6 +77,7 @@ class ProbeSystem:
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
         """Raises ArtistidError for settings of which no probe can be made, whatever the data."""
+        check_without_effect(config)
         if not config.get("backend"):
             raise ArtistidError(
                 f"model={config.model.name} is a front and a back end: expected backend=lda, or another"

@@ -86,3 +86,24 @@ def system_of(config: DictConfig) -> type[System]:
     if not isinstance(found, type):
         raise ArtistidError(f"model.system={name}: expected the dotted name of a class that is a system")
     return found
+
+
+# Groups that only what is trained by gradients has a use for; without a choice but where one is asked for.
+OF_TRAINING = ("augment", "auxiliary", "sampler", "callbacks")
+
+
+def check_without_effect(config: DictConfig, *others: str) -> None:
+    """Refuse choices that would name a run and do nothing in it.
+
+    Args:
+        config: of a system that is not trained by gradients.
+        others: groups that it has no use for either.
+
+    Raises:
+        ArtistidError: there is such a choice.
+    """
+    switches = [name for name, about in (config.get("switch") or {}).items() if about.partition(".")[0] != "clip"]
+    groups = [group for group in (*OF_TRAINING, *others) if config.get(group)]
+    found = f"switch=[{','.join(switches)}]" if switches else f"{groups[0]}=…" if groups else ""
+    if found:
+        raise ArtistidError(f"{found} has no effect on model={config.model.name}, which is not trained by gradients")
