@@ -92,7 +92,7 @@ def test_verify_names_damaged_songs_and_repair_makes_them_again(
     run_prepare(corpus, cache, "verify=repair")
     out = capsys.readouterr().out
     assert "damaged, made again: 1 of 18 songs: artist1/album1/song1" in out
-    assert "decoding 1 tracks" in out
+    assert "decoding 1 track " in out
     run_prepare(corpus, cache, "verify=true")
 
 

@@ -42,8 +42,17 @@ class VectorNorm(nn.BatchNorm1d):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """The same vectors, normalised."""
-        if len(vectors) > 1:
-            return super().forward(vectors)
-        return nn.functional.batch_norm(
-            vectors, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-        )
+        return super().forward(vectors) if len(vectors) > 1 else _by_running_statistics(self, vectors)
+
+
+class MapNorm(nn.BatchNorm2d):
+    """The same for maps ``(batch, channels, mel, time)``, of which one value a channel may be left in all."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """The same maps, normalised."""
+        several = maps.numel() > maps.shape[1]
+        return super().forward(maps) if several else _by_running_statistics(self, maps)
+
+
+def _by_running_statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d, values: torch.Tensor) -> torch.Tensor:
+    return nn.functional.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)

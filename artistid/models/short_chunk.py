@@ -10,7 +10,7 @@ from torch import nn
 
 from artistid.models.embedding import ClipNetwork
 from artistid.models.heads import make_head
-from artistid.models.normalisation import VectorNorm, make_normalisation
+from artistid.models.normalisation import MapNorm, VectorNorm, make_normalisation
 
 GROWTH = (1, 1, 2, 2, 2, 2, 4)  # channels of each block, as multiples of the first one's
 
@@ -74,12 +74,12 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.Conv2d(n_in, n_out, 3, stride=2, padding=1),
-            nn.BatchNorm2d(n_out),
+            MapNorm(n_out),
             nn.ReLU(),
             nn.Conv2d(n_out, n_out, 3, padding=1),
-            nn.BatchNorm2d(n_out),
+            MapNorm(n_out),
         )
-        self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 3, stride=2, padding=1), nn.BatchNorm2d(n_out))
+        self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 3, stride=2, padding=1), MapNorm(n_out))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """From ``(batch, n_in, mel, time)`` to ``(batch, n_out, mel / 2, time / 2)``, both rounded up."""
