@@ -237,7 +237,7 @@ def test_smoke_in_a_terminal(tmp_path: Path) -> None:
     [shown] = told
     assert not COLOUR.search(shown)
     said = lines(shown)
-    assert max(map(len, said)) <= COLUMNS
+    assert all(len(line) <= COLUMNS or len(line.split()) == 1 for line in said), "but for a path that is longer"
     assert said[0].startswith("data=synthetic-2x3x2x5s")
     for bar in ("Epoch 1/2", "Epoch 2/2", "validation part", "test part"):
         assert any(line.startswith(bar) for line in said), bar
