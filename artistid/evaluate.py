@@ -28,7 +28,7 @@ from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.learning.networks import predict, set_up
 from artistid.learning.specification import Specification
 from artistid.learning.system import CHECKPOINTS
-from artistid.learning.trainer import check_trainer
+from artistid.learning.trainer import check_trainer, trainer_settings
 from artistid.places import below, expanded
 from artistid.prepare import find_described, limits_of, make_features
 from artistid.runs.folder import RunFolder
@@ -99,15 +99,14 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
     )
     folder.write_setup(config, catalog)
 
-    trainer_settings = plain(config.trainer)
-    if trainer_settings["precision"] == "auto":
-        trainer_settings["precision"] = specification.precision
+    asked = config.trainer.precision
+    settings = trainer_settings(config, specification.precision if asked == "auto" else asked)
     device = device_name(config.trainer.accelerator)
     parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
-    opened = open_loggers(config, precision=trainer_settings["precision"], device=device, parameters=parameters)
+    opened = open_loggers(config, precision=settings["precision"], device=device, parameters=parameters)
     with opened as loggers:
         with stopwatch(seconds, "test"):
-            predictions = predict(classifier, data, subset, trainer_settings)
+            predictions = predict(classifier, data, subset, settings)
         scores = score_levels(predictions, config.vote, metrics=find_metrics(config.metrics))
         folder.write_results({"test": predictions}, config.vote, {"test": scores})
         songs = vote(predictions, config.vote)
@@ -125,7 +124,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
             "left_out": left_out,
             "seen_in_training": seen,
             "seen_in_pretraining": seen_before,
-            "precision": trainer_settings["precision"],
+            "precision": settings["precision"],
             **provenance(seconds),
         }
     )

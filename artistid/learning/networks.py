@@ -55,7 +55,7 @@ from artistid.learning.specification import (
     with_width,
 )
 from artistid.learning.system import BEST, CHECKPOINTS, LAST, NETWORK
-from artistid.learning.trainer import check_trainer, make_trainer, sentences
+from artistid.learning.trainer import check_trainer, make_trainer, sentences, trainer_settings
 from artistid.models.embedding import EmbeddingNetwork, ToBottleneck, require_bottleneck
 from artistid.models.published.base import Published
 from artistid.settings import first_line
@@ -95,9 +95,8 @@ class NetworkSystem:
     def __init__(self, config: DictConfig, data: ClipData, split: Split) -> None:
         set_up()
         L.seed_everything(config.seed, workers=True, verbose=False)
-        self.trainer_settings = plain(config.trainer)
         self.precision: str = choose_precision(config.trainer.precision, config.trainer.accelerator)
-        self.trainer_settings["precision"] = self.precision
+        self.trainer_settings = trainer_settings(config, self.precision)
         self.trust = trusted(config)
         self.data_device = config.data_device
         self.patience = config.early_stopping.patience

@@ -34,7 +34,7 @@ from artistid.learning.networks import (
 )
 from artistid.learning.specification import with_width
 from artistid.learning.system import check_without_effect
-from artistid.learning.trainer import check_trainer
+from artistid.learning.trainer import check_trainer, trainer_settings
 from artistid.trust import trusted
 
 
@@ -64,7 +64,7 @@ class ProbeSystem:
         set_up()
         self.seed = config.seed
         self.settings = BackEndSettings.of(plain(config.backend))
-        self.trainer_settings = {**plain(config.trainer), "precision": self.precision}
+        self.trainer_settings = trainer_settings(config, self.precision)
         self.data_device = config.data_device
         self.trust = trusted(config)
         described = with_width(plain(config.model.network), data.store.features)

@@ -14,10 +14,13 @@ from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEn
 from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
 
+from artistid.config import plain
 from artistid.errors import ArtistidError, counted
 from artistid.learning.progress import bars
 from artistid.learning.resuming import WholeCheckpoints
+from artistid.places import expanded
 from artistid.settings import first_line
 
 # Of which 0 would leave nothing to be chosen by validation, or to be tested.
@@ -49,6 +52,14 @@ def fast_dev_run(settings: Mapping[str, Any]) -> dict[str, Any]:
     once = {"fast_dev_run": False, "max_epochs": 1, "max_steps": -1, "max_time": None, "overfit_batches": 0.0}
     once |= {"num_sanity_val_steps": 0, "check_val_every_n_epoch": 1}
     return {**settings, **once, **{f"limit_{part}_batches": batches for part in ("train", "val", "test")}}
+
+
+def trainer_settings(config: DictConfig, precision: str) -> dict[str, Any]:
+    """The settings of a run's Trainer: ``trainer.*``, with its precision, and Lightning's own files in the run folder.
+
+    Else a profiler's traces would lie in whatever folder a test was begun from.
+    """
+    return {**plain(config.trainer), "precision": precision, "default_root_dir": str(expanded(config.run_dir))}
 
 
 def check_trainer(settings: Mapping[str, Any]) -> None:

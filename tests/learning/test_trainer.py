@@ -129,6 +129,17 @@ def test_it_is_refused(
     assert named in told
 
 
+@pytest.mark.slow
+def test_traces_of_a_profiler_lie_in_the_run_folder(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    train(corpus, tmp_path / "run", *SMALL, "trainer.max_epochs=1", "trainer.profiler=pytorch")
+    assert list((tmp_path / "run").glob("*test_step*.json"))
+    assert not list((tmp_path / "here").iterdir())
+
+
 def test_a_fast_run_is_of_so_many_batches(corpus: Path, tmp_path: Path) -> None:
     scores = train(corpus, tmp_path / "run", *SMALL, "trainer.fast_dev_run=1", "trainer.max_epochs=5")
     assert scores["training"]["epochs"] == 1
