@@ -51,8 +51,28 @@ class ScoringClassifier(ClassifierMixin, BaseEstimator, ABC):
         return probability
 
 
-class StandardisedSVC(ScoringClassifier):
-    """Columns to mean 0 and variance 1 on the training data, then a support vector machine with a Gaussian kernel.
+class StandardisedClassifier(ScoringClassifier):
+    """Columns to mean 0 and variance 1 on the training data, then a classifier of scikit-learn's."""
+
+    @abstractmethod
+    def _classifier(self) -> BaseEstimator:
+        """The classifier that is fitted to the standardised columns; raises ValueError for settings of none."""
+
+    def fit(self, X: Any, y: Any) -> Self:
+        classifier = self._classifier()
+        X, y = validate_data(self, X, y)
+        self.pipeline_ = make_pipeline(StandardScaler(), classifier).fit(X, y)
+        self.classes_ = self.pipeline_.classes_
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        decision: NDArray[np.float64] = self.pipeline_.decision_function(validate_data(self, X, reset=False))
+        return decision
+
+
+class StandardisedSVC(StandardisedClassifier):
+    """A support vector machine with a Gaussian kernel; its scores are how far a sample is on the side of each class.
 
     Args:
         C: what a training sample on the wrong side costs.
@@ -65,20 +85,8 @@ class StandardisedSVC(ScoringClassifier):
         self.gamma = gamma
         self.strategy = strategy
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit to samples (n, columns) and their classes (n,)."""
+    def _classifier(self) -> BaseEstimator:
         if self.strategy not in ("pairs", "rest"):
             raise ValueError(f"strategy={self.strategy!r}: expected one of pairs, rest")
-        X, y = validate_data(self, X, y)
         machine = SVC(C=self.C, gamma=self.gamma)
-        self.pipeline_ = make_pipeline(
-            StandardScaler(), machine if self.strategy == "pairs" else OneVsRestClassifier(machine)
-        ).fit(X, y)
-        self.classes_ = self.pipeline_.classes_
-        return self
-
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """How far on the side of each class; (n, classes), or (n,) for two."""
-        check_is_fitted(self)
-        decision: NDArray[np.float64] = self.pipeline_.decision_function(validate_data(self, X, reset=False))
-        return decision
+        return machine if self.strategy == "pairs" else OneVsRestClassifier(machine)

@@ -6,17 +6,13 @@ No study fixes what it is given, so it is fitted on what it will name: songs, or
 
 from __future__ import annotations
 
-from typing import Any, Self
-
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from artistid.data.descriptors import Descriptors, load_librosa
-from artistid.models.scoring import ScoringClassifier, StandardisedSVC
+from artistid.models.scoring import StandardisedClassifier, StandardisedSVC
 
 
 def song_statistics(rows: NDArray[np.floating], descriptors: Descriptors) -> NDArray[np.floating]:
@@ -35,8 +31,10 @@ class SongStatisticsSVM(StandardisedSVC):
     """A support vector machine with a Gaussian kernel on :func:`song_statistics`, its cost and width by validation."""
 
 
-class SongStatisticsLDA(ScoringClassifier):
+class SongStatisticsLDA(StandardisedClassifier):
     """Linear discriminant analysis with a shrunk covariance on :func:`song_statistics`.
+
+    Its scores are log-posteriors but for what the classes share.
 
     Args:
         shrinkage: of the covariance within artists, from 0 to 1; ``auto``: Ledoit & Wolf's.
@@ -45,16 +43,5 @@ class SongStatisticsLDA(ScoringClassifier):
     def __init__(self, shrinkage: float | str = "auto") -> None:
         self.shrinkage = shrinkage
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit to samples (n, columns) and their classes (n,)."""
-        X, y = validate_data(self, X, y)
-        shrunk = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage)
-        self.pipeline_ = make_pipeline(StandardScaler(), shrunk).fit(X, y)
-        self.classes_ = self.pipeline_.classes_
-        return self
-
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Log-posteriors but for what the classes share; (n, classes), or (n,) for two."""
-        check_is_fitted(self)
-        decision: NDArray[np.float64] = self.pipeline_.decision_function(validate_data(self, X, reset=False))
-        return decision
+    def _classifier(self) -> BaseEstimator:
+        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage)
