@@ -14,7 +14,7 @@ from artistid.data.encoder import LOADED, Encoded, Frozen, check_seconds, freeze
 from artistid.data.features import Features
 from artistid.errors import ArtistidError
 from artistid.learning.specification import Specification, load_network
-from artistid.models.embedding import EmbeddingNetwork, ToBottleneck
+from artistid.models.embedding import ToBottleneck, require_bottleneck
 from artistid.places import expanded
 
 
@@ -68,8 +68,7 @@ class Bottleneck(Encoded):
 
     def load(self) -> Frozen:
         network = self._loaded[1]
-        if not isinstance(network, EmbeddingNetwork):
-            raise ArtistidError(f"features.checkpoint={self.checkpoint}: {type(network).__name__} has no bottleneck")
+        require_bottleneck(network, f"features.checkpoint={self.checkpoint}")
         return freeze(ToBottleneck(network), (self.base.width, self.window_rows), self.device, self.name)
 
 

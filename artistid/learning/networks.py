@@ -56,7 +56,7 @@ from artistid.learning.specification import (
 )
 from artistid.learning.system import BEST, CHECKPOINTS, LAST, NETWORK
 from artistid.learning.trainer import check_trainer, make_trainer, sentences, trainer_settings
-from artistid.models.embedding import EmbeddingNetwork, ToBottleneck, require_bottleneck
+from artistid.models.embedding import ToBottleneck, require_bottleneck
 from artistid.models.published.base import Published
 from artistid.settings import first_line
 from artistid.trust import Trust, check_plain, trusted
@@ -388,9 +388,7 @@ def make_auxiliaries(
     """
     if not config.get("auxiliary"):
         return None
-    network = without_memory(config, features)
-    if not isinstance(network, EmbeddingNetwork):
-        raise ArtistidError(f"auxiliary: {type(network).__name__} has no bottleneck, whose vectors these losses are of")
+    network = require_bottleneck(without_memory(config, features), "auxiliary")
     with torch.no_grad():
         units = network.bottleneck(torch.empty(shape_of(features, clip_spec), device="meta")).shape[1]
     albums = torch.tensor(artist_of_album, dtype=torch.int64)

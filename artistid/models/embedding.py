@@ -53,11 +53,12 @@ class ClipNetwork(nn.Module, ABC):
         return self.head(self.bottleneck(features))
 
 
-def require_bottleneck(network: nn.Module) -> EmbeddingNetwork:
-    """The same network; raises ArtistidError for one without a bottleneck."""
+def require_bottleneck(network: nn.Module, setting: str = "") -> EmbeddingNetwork:
+    """The same network; raises ArtistidError, which names the setting that asked, for one without a bottleneck."""
     if isinstance(network, EmbeddingNetwork):
         return network
-    raise ArtistidError(f"{type(network).__name__} has no bottleneck: it cannot embed songs")
+    where = f"{setting}: " if setting else ""
+    raise ArtistidError(f"{where}{type(network).__name__} has no bottleneck: it cannot embed songs")
 
 
 class ToBottleneck(nn.Module):
