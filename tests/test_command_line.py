@@ -179,7 +179,7 @@ def test_a_run_introduces_itself_before_it_imports_torch() -> None:
         import io, os, sys
         class FirstLine(io.StringIO):
             def write(self, text):
-                sys.stderr.write(text)
+                print(text, file=sys.stderr, flush=True)
                 os._exit(3 if "torch" in sys.modules else 0)
         sys.argv, sys.stdout = ["train", "seed=3", "run_dir=here"], FirstLine()
         from artistid.cli import command

@@ -153,6 +153,15 @@ def test_ctrl_c_does_not_reach_it(worker: Worker) -> None:
     assert worker.call(UNLIMITED, session) != os.getsid(0)
 
 
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """SIGINT is answered as in a shell's foreground; what a shell begins in its background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 def test_an_interrupted_call_does_not_answer_the_next(worker: Worker) -> None:
     threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
