@@ -28,7 +28,7 @@ def settings(corpus: Path, run_dir: Path) -> list[str]:
 
 
 def kill_after(epoch: int, run_dir: Path, command: list[str]) -> None:
-    """Starts the command and kills it in the epoch after ``epoch``."""
+    """Starts the command and kills it in the epoch after ``epoch``, which is counted from 1."""
     process = subprocess.Popen([sys.executable, "-m", "artistid.train", *command], stdout=subprocess.DEVNULL)
     log, deadline = run_dir / "run.log", time.monotonic() + 120.0
     while not (log.exists() and f"epoch {epoch}:" in log.read_text()) and time.monotonic() < deadline:
@@ -63,7 +63,7 @@ def assert_equal_runs(run_dir: Path, undisturbed: Path) -> None:
 @pytest.mark.slow
 def test_killed_twice_it_ends_like_an_undisturbed_run(corpus: Path, tmp_path: Path, undisturbed: Path) -> None:
     command = settings(corpus, tmp_path / "run")
-    for epoch in (0, 2):
+    for epoch in (1, 3):
         kill_after(epoch, tmp_path / "run", command)
         assert not (tmp_path / "run" / "scores.json").exists()
     run_verb("train", *command)
@@ -72,7 +72,7 @@ def test_killed_twice_it_ends_like_an_undisturbed_run(corpus: Path, tmp_path: Pa
     assert resumed_at[-1] >= 2, "a kill costs at most one epoch"
     assert_equal_runs(tmp_path / "run", undisturbed)
     log = (tmp_path / "run" / "run.log").read_text()
-    assert all(f"epoch {epoch}:" in log for epoch in range(read_scores(undisturbed)["training"]["epochs"]))
+    assert all(f"epoch {epoch + 1}:" in log for epoch in range(read_scores(undisturbed)["training"]["epochs"]))
 
 
 class PowerCut(DummyLogger):
