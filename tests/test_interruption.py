@@ -87,9 +87,16 @@ def test_every_verb_ends_with_one_line(verb: str, number: int, folder: Path) -> 
             process.send_signal(number)
             out, err = process.communicate(timeout=60)
             assert "Traceback" not in out
-            if process.returncode not in (0, 1):  # or it was just at its end
+            if process.returncode == -number:  # all was done, and Python was at its own end
+                assert (out, err) == run_to_its_end(verb, folder)
+            elif process.returncode not in (0, 1):  # or it was just at its end
                 assert_told(process.returncode, err, number)
         assert "Traceback" not in err
+
+
+def run_to_its_end(verb: str, folder: Path) -> tuple[str, str]:
+    with start(verb, *VERBS[verb], cwd=folder) as process:
+        return process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
