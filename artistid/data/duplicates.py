@@ -69,20 +69,20 @@ def can_be_fingerprinted(features: Features) -> TypeGuard[LogSpectrogram]:
     return isinstance(features, LogSpectrogram)
 
 
-def fingerprint(log_mel: npt.NDArray[np.floating], settings: LogSpectrogram) -> Codes:
+def fingerprint(spectrogram: npt.NDArray[np.floating], settings: LogSpectrogram) -> Codes:
     """The bits of a track.
 
     Args:
-        log_mel: ``(frames, mel)`` in dB.
+        spectrogram: ``(frames, bins)`` in dB.
         settings: that made it.
 
     Returns:
         ``(codes,)``, 32 bits for every frame but those of the first and last 0.4 s; 0 is silence.
     """
     span = _span(settings)
-    if len(log_mel) < 2 * span:
+    if len(spectrogram) < 2 * span:
         return np.empty(0, np.uint32)
-    changes = log_mel.astype(np.float32) @ _band_differences(settings)  # (frames, bits) dB
+    changes = spectrogram.astype(np.float32) @ _band_differences(settings)  # (frames, bits) dB
     sums = np.cumsum(np.pad(changes, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
     means = (sums[span:] - sums[:-span]) / span
     bits = means[span:] - means[:-span] > SILENCE_DB
@@ -94,7 +94,7 @@ def _span(settings: LogSpectrogram) -> int:
 
 
 def _band_differences(settings: LogSpectrogram) -> npt.NDArray[np.float32]:
-    """What turns mel bins into differences of neighbouring bands, ``(mel, bits)``; bands are triangles over bins."""
+    """What turns bins into differences of neighbouring bands, ``(bins, bits)``; bands are triangles over bins."""
     bins = np.arange(settings.width)
     first, last = np.interp((LOWEST, HIGHEST), settings.frequencies, bins)
     middles, distance = np.linspace(first, last, N_BITS + 1, retstep=True)
@@ -113,7 +113,7 @@ class Fingerprints:
     bit.
 
     Args:
-        tracks: the log-mel ``(frames, mel)`` of each.
+        tracks: the spectrogram ``(frames, bins)`` of each.
         settings: that made them.
     """
 
@@ -288,7 +288,7 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
     searched = can_be_fingerprinted(store.features)
     if not searched and policy != "warn":
         raise ArtistidError(
-            f"split.duplicates={policy} needs features=logmel, which recordings are compared by; found "
+            f"split.duplicates={policy} needs features=logmel or logpitch, which recordings are compared by; found "
             f"features={store.features.name}. split=file split.path=…/split.csv takes the split of a run that had them"
         )
     subsets = {track.track_id: split.subsets[track.track_id] for track in catalog if track.track_id in split.subsets}
@@ -325,7 +325,7 @@ def _to_drop(pairs: Sequence[DuplicatePair], subsets: Mapping[str, str]) -> froz
 def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) -> list[DuplicatePair]:
     """Pairs of near-identical recordings in different subsets.
 
-    Without a log-mel in the store only recordings with equal samples are found.
+    Without a spectrogram in the store only recordings with equal samples are found.
 
     Args:
         catalog: tracks with their SHA-1.
