@@ -1,7 +1,7 @@
 """README and documentation: commands run, links lead somewhere, and the site builds without a warning.
 
-A block of a shell or of Python is run as it stands, by :mod:`tests.documented` at a small size, unless a comment before it
-says which test runs it (``<!-- run by tests/… -->``) or why none does (``<!-- not run: … -->``).
+A block of a shell or of Python is run as it stands, by :mod:`tests.documented` at a small size, unless a comment before
+it says which test runs it (``<!-- run by tests/… -->``) or why none does (``<!-- not run: … -->``).
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def test_the_cpp_program(exported: Place) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("ONNXRUNTIME_NODE" not in os.environ, reason="ONNXRUNTIME_NODE names no folder with onnxruntime-node")
+@pytest.mark.skipif("ONNXRUNTIME_NODE" not in os.environ, reason="ONNXRUNTIME_NODE names no folder")
 def test_the_javascript_program(exported: Place) -> None:
     link = exported.folder / "node_modules"
     if not link.exists():

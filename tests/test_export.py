@@ -45,7 +45,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_snippet(folder: Path) -> list[str]:
     """The lines that the tutorial's snippet prints, run in a folder with ``model.onnx`` and ``song.wav``."""
-    snippets = re.findall(r"```python\n(.*?)```", (DOCS / "tutorials" / "onnx.md").read_text(encoding="utf-8"), re.DOTALL)
+    page = (DOCS / "tutorials" / "onnx.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     [snippet] = [snippet for snippet in snippets if "onnxruntime" in snippet]
     command = [sys.executable, "-I", "-c", snippet + ALONE]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, encoding="utf-8")

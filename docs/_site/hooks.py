@@ -147,8 +147,8 @@ def _verb_page(verb: str) -> Iterator[str]:
 
 def _group_index() -> Iterator[str]:
     yield "# Groups of settings\n"
-    yield "A group is a folder of `conf/`, a choice a file in it. `data=folder` makes a choice, `data.root=PATH` sets one"
-    yield "of its settings. A file of your own joins a group with `--config-dir=.`, see [Extending](../../extending.md).\n"
+    yield "A group is a folder of `conf/`, a choice a file in it. `data=folder` makes a choice, `data.root=PATH` sets"
+    yield "one of its settings. A file of yours joins a group with `--config-dir=.`: [Extending](../../extending.md).\n"
     yield "| group | chosen by | choices |\n|---|---|---|"
     for group in _group_pages():
         verbs = [verb for verb in VERBS if group in _settings(verb).choosable]
@@ -245,7 +245,9 @@ def _schema_table(schema: Mapping[str, Any]) -> Iterator[str]:
         yield f"| <code>{_entities(name)}</code> | {_kind(each)} | {_safe(words)} |"
 
 
-def _properties(node: Mapping[str, Any], whole: Mapping[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+def _properties(
+    node: Mapping[str, Any], whole: Mapping[str, Any], at: str
+) -> Iterator[tuple[str, dict[str, Any], bool]]:
     required = node.get("required", ())
     for name, value in node.get("properties", {}).items():
         each = _resolved(value, whole)
