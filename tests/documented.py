@@ -18,8 +18,9 @@ TRAINING = {
     "trainer.max_epochs": "1",
     "trainer.enable_progress_bar": "false",
 }
-# A system chooses its own clips, and so does an experiment.
-CHOOSES_CLIPS = re.compile(r"(\+?model|experiment|switch|features)=")
+# What chooses its own clips, and what knows no epochs.
+CHOOSES_CLIPS = re.compile(r"model=(mandel|song|statistics|ivector)|experiment=|switch=")
+WITHOUT_EPOCHS = re.compile(r"model=(mandel|whitman|ellis|statistics|ivector|probe|majority|random)")
 
 
 def quickly(verb: str, settings: list[str]) -> list[str]:
@@ -30,6 +31,10 @@ def quickly(verb: str, settings: list[str]) -> list[str]:
         added |= TRAINING
         if any(CHOOSES_CLIPS.match(setting) for setting in settings):
             del added["clip"]
+        if any(WITHOUT_EPOCHS.match(setting) for setting in settings):
+            del added["trainer.max_epochs"]
+        if "unknown_artists" in given:
+            added["data.n_artists"] = "4"
         if "experiment=smoke" in settings:
             added = {}
         if "trainer.fast_dev_run" in given:
