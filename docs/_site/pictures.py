@@ -34,6 +34,7 @@ COLOURS = ("#282c34", "#c0392b", "#277c47", "#9e6a03", "#2457b2", "#863c98", "#0
 SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font: {char_height}px/{line_height}px ui-monospace, Menlo, "DejaVu Sans Mono", monospace; }}
+.{unique_id}-title {{ font: bold 18px system-ui, sans-serif; }}
 {styles}
 </style>
 <defs>
@@ -119,14 +120,14 @@ def page(checkpoint: Path, collection: Path, song: Path) -> None:
     from tests.browser import chromium
 
     with served(f"checkpoint={checkpoint}", f"collection={collection}") as address, chromium("--no-sandbox") as browser:
-        opened = browser.new_page(viewport={"width": 1100, "height": 1000}, device_scale_factor=1.5)
+        opened = browser.new_page(viewport={"width": 1100, "height": 1320}, device_scale_factor=1.5)
         opened.goto(address)
         opened.wait_for_selector("body[data-ready]")
         opened.set_input_files("#file", song)
         opened.wait_for_selector("#answer:not([hidden])", timeout=120_000)
         opened.wait_for_selector("#map[data-ready]", timeout=60_000)
         time.sleep(1)
-        shot = opened.screenshot(full_page=True)
+        shot = opened.screenshot()  # as far as the likeliest artists
     picture = Image.open(BytesIO(shot)).convert("RGB")
     for quality in range(90, 20, -10):
         picture.save(PICTURES / "page.webp", quality=quality, method=6)
