@@ -89,6 +89,7 @@ DECLARED: Mapping[str, Any] = {
     "seed": Annotated[int, Range(0, 2**32 - 1)],
     "early_stopping.patience": Count,
     "fine_tuning.thaw": Whole | dict,
+    **{f"logger.{name}.save_dir": Place | None for name in ("csv", "tensorboard", "wandb")},  # None: found by the run
     "features.stem": str,
     "features.separator": str | dict,
     "fine_tuning.lr_factor": Above,

@@ -101,10 +101,8 @@ def first_of(setting: str) -> str:
 
 
 @pytest.mark.parametrize(("page", "verb", "settings"), sorted(set(COMMANDS)))
-def test_a_command_composes(
-    page: str, verb: str, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Whether it is run or not: its settings are there and fit together."""
+def test_a_command_composes(page: str, verb: str, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is run or not: its settings are there and of their types."""
     monkeypatch.chdir(ROOT)
     if "--help" in settings or "--cfg" in settings:
         return
@@ -114,8 +112,9 @@ def test_a_command_composes(
         return
     if "-m" in given:
         given = [first_of(setting) for setting in given if setting != "-m" and not setting.startswith("model=glob")]
-    run_verb(verb, *given, "--cfg", "job")
-    assert capsys.readouterr().out.strip()
+        if any(setting.startswith("experiment=") for setting in given):
+            given += ["hydra.sweeper.params=null"]
+    run_verb(verb, *given, module="tests.untold")
 
 
 # -- run ---------------------------------------------------------------------------------------------------------------
@@ -155,7 +154,7 @@ class Place(NamedTuple):
 def reader(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     root = tmp_path_factory.mktemp("reader")
     folder, home = root / "here", root / "home"
-    music = make_corpus(home / "Music", artists=3, albums=3, songs=2, seconds=4.0)
+    music = make_corpus(home / "Music", artists=3, albums=4, songs=2, seconds=4.0)
     for old, new in (("artist1", "Sigur Rós"), ("artist2", "311"), ("artist3", "Some Artist")):
         (music / old).rename(music / new)
     (music / "Some Artist" / "album1").rename(music / "Some Artist" / "Some Album")
