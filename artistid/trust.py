@@ -31,6 +31,8 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "features.n_fft": (16, 65_536),
     "features.hop_length": (16, 65_536),
     "features.n_mels": (1, 1024),
+    "features.lowest": (1, 127),  # MIDI number
+    "features.n_pitches": (1, 127),
     "features.f_min": (0, 192_000),  # Hz
     "features.f_max": (1, 192_000),
     "features.amin": (1e-30, 1),

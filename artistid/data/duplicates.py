@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artistid.data.catalog import Catalog, Track
-from artistid.data.features import Features, LogMel
+from artistid.data.features import Features, LogSpectrogram
 from artistid.data.splits import SUBSETS, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted, require_choice
@@ -64,12 +64,12 @@ class RecordingMatch:
     overlap: int
 
 
-def can_be_fingerprinted(features: Features) -> TypeGuard[LogMel]:
+def can_be_fingerprinted(features: Features) -> TypeGuard[LogSpectrogram]:
     """Whether fingerprints can be made of such features; with others only equal samples are known as one recording."""
-    return isinstance(features, LogMel)
+    return isinstance(features, LogSpectrogram)
 
 
-def fingerprint(log_mel: npt.NDArray[np.floating], settings: LogMel) -> Codes:
+def fingerprint(log_mel: npt.NDArray[np.floating], settings: LogSpectrogram) -> Codes:
     """The bits of a track.
 
     Args:
@@ -89,13 +89,13 @@ def fingerprint(log_mel: npt.NDArray[np.floating], settings: LogMel) -> Codes:
     return np.packbits(bits, axis=1).view(">u4")[:, 0].astype(np.uint32)
 
 
-def _span(settings: LogMel) -> int:
+def _span(settings: LogSpectrogram) -> int:
     return max(1, round(SMOOTHING_S * settings.sample_rate / settings.hop_length))
 
 
-def _band_differences(settings: LogMel) -> npt.NDArray[np.float32]:
+def _band_differences(settings: LogSpectrogram) -> npt.NDArray[np.float32]:
     """What turns mel bins into differences of neighbouring bands, ``(mel, bits)``; bands are triangles over bins."""
-    bins = np.arange(settings.n_mels)
+    bins = np.arange(settings.width)
     first, last = np.interp((LOWEST, HIGHEST), settings.frequencies, bins)
     middles, distance = np.linspace(first, last, N_BITS + 1, retstep=True)
     bands = np.clip(1 - np.abs(bins[:, None] - middles) / max(1.0, distance), 0, None)
@@ -117,7 +117,7 @@ class Fingerprints:
         settings: that made them.
     """
 
-    def __init__(self, tracks: Iterable[npt.NDArray[np.floating]], settings: LogMel) -> None:
+    def __init__(self, tracks: Iterable[npt.NDArray[np.floating]], settings: LogSpectrogram) -> None:
         codes = [fingerprint(track, settings) for track in tracks]
         self._codes = np.concatenate([*codes, np.empty(0, np.uint32)])
         self._starts = np.cumsum([0, *map(len, codes)])

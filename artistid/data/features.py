@@ -154,19 +154,13 @@ def _joined(parts: deque[npt.NDArray[np.float16]]) -> npt.NDArray[np.float16]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogMel(Features):
-    """Settings of the log-mel spectrogram, and the computation.
-
-    Agrees with librosa's ``power_to_db(melspectrogram(...), ref=1.0, top_db=80)`` on the same samples.
+class LogSpectrogram(Features):
+    """Settings that spectrograms in dB share whatever their bins are, and the computation.
 
     Args:
         sample_rate: Hz, after decoding.
         n_fft: samples of the Hann window.
         hop_length: samples; frames are centred on its multiples.
-        n_mels: number of mel bins.
-        f_min: Hz, lower end of the mel bins.
-        f_max: Hz, upper end of the mel bins.
-        mel_scale: ``slaney`` or ``htk``; either way the triangles have equal area (librosa's ``norm="slaney"``).
         pad_mode: what lies before the first and after the last sample: ``constant`` (zeros) or ``reflect``.
         amin: power below which everything is the floor.
         top_db: dB below a track's loudest value at which the track's own floor lies; None for no such floor.
@@ -178,57 +172,49 @@ class LogMel(Features):
     sample_rate: int = 16000
     n_fft: int = 2048
     hop_length: int = 512
-    n_mels: int = 128
-    f_min: float = 0.0
-    f_max: float = 8000.0
-    mel_scale: str = "slaney"
     pad_mode: str = "constant"
     amin: float = 1e-10
     top_db: float | None = 80.0
 
     def __post_init__(self) -> None:
-        for setting, choices in (("mel_scale", ("slaney", "htk")), ("pad_mode", ("constant", "reflect"))):
-            require_choice(f"features.{setting}", getattr(self, setting), choices)
-        for setting in ("f_min", "f_max", "amin", "top_db"):
-            # 8000 and 8000.0 are one setting and must have one store.
-            if getattr(self, setting) is not None:
-                object.__setattr__(self, setting, float(getattr(self, setting)))
-        for setting in ("sample_rate", "n_fft", "hop_length", "n_mels", "amin"):
-            if (value := getattr(self, setting)) <= 0:
-                raise ArtistidError(f"features.{setting}={value} is out of range: expected more than 0")
+        require_choice("features.pad_mode", self.pad_mode, ("constant", "reflect"))
+        self._as_floats("amin", "top_db")
+        self._require_positive("sample_rate", "n_fft", "hop_length", "amin")
         if self.hop_length > self.n_fft:
             raise ArtistidError(
                 f"features.hop_length={self.hop_length} is out of range: expected at most features.n_fft={self.n_fft}, "
                 "else samples go unheard"
             )
-        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
-            raise ArtistidError(
-                f"features.f_min={self.f_min} Hz and features.f_max={self.f_max} Hz are out of range: expected "
-                f"0 <= f_min < f_max <= {self.sample_rate / 2} Hz, half of features.sample_rate"
-            )
         if self.top_db is not None and self.top_db < 0:
             raise ArtistidError(f"features.top_db={self.top_db} dB is out of range: expected 0 or more, or null")
 
-    @property
-    def name(self) -> str:
-        return f"logmel-{self.mel_scale}"
+    def _as_floats(self, *settings: str) -> None:
+        """8000 and 8000.0 are one setting and must have one store."""
+        for setting in settings:
+            if getattr(self, setting) is not None:
+                object.__setattr__(self, setting, float(getattr(self, setting)))
 
-    @property
-    def width(self) -> int:
-        return self.n_mels
+    def _require_positive(self, *settings: str) -> None:
+        for setting in settings:
+            if (value := getattr(self, setting)) <= 0:
+                raise ArtistidError(f"features.{setting}={value} is out of range: expected more than 0")
+
+    @abstractmethod
+    def edges(self) -> npt.NDArray[np.float64]:
+        """The corners of the bins' triangles ``(width + 2,)`` in Hz, rising."""
 
     @property
     def frequencies(self) -> npt.NDArray[np.float64]:
-        """The middles of the mel bins ``(mel,)`` in Hz."""
-        return self._edges()[1:-1]
+        """The middles of the bins ``(width,)`` in Hz."""
+        return self.edges()[1:-1]
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
 
     def bandwidth(self, rows: npt.NDArray[np.float16]) -> float:
-        """The highest frequency in Hz at which there is anything to hear in ``(frames, mel)``."""
+        """The highest frequency in Hz at which there is anything to hear in ``(frames, bins)``."""
         frames = rows[:: 1 + len(rows) // SAMPLED_FRAMES].astype(np.float32)
-        loudest = np.quantile(frames, 0.9, axis=0)  # (mel,); the clicks of a cut reach any frequency
+        loudest = np.quantile(frames, 0.9, axis=0)  # (bins,); the clicks of a cut reach any frequency
         return float(self.frequencies[np.flatnonzero(loudest > loudest.max() - AUDIBLE_DB)[-1]])
 
     def remark(self, rows: npt.NDArray[np.float16]) -> str:
@@ -242,13 +228,13 @@ class LogMel(Features):
         )
 
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Log-mel of a whole track.
+        """The spectrogram of a whole track.
 
         Args:
             samples: ``(n,)``, mono, at ``sample_rate``.
 
         Returns:
-            ``(frames, mel)``, dB relative to a power of 1; there are ``1 + n // hop_length`` frames.
+            ``(frames, bins)``, dB relative to a power of 1; there are ``1 + n // hop_length`` frames.
         """
         decibels = np.concatenate(list(self._decibels([samples])))
         if self.top_db is not None:
@@ -256,13 +242,13 @@ class LogMel(Features):
         return decibels
 
     def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
-        """Log-mel of a whole track whose samples come one block after the other, and need not be there all at once.
+        """The spectrogram of a whole track whose samples come one block after the other, as they are decoded.
 
         Args:
             blocks: ``(n,)`` samples each; all but the last longer than half the window.
 
         Returns:
-            log_mel: ``(frames, mel)`` as of the whole track, in the store's precision.
+            rows: ``(frames, bins)`` as of the whole track, in the store's precision.
             pad_value: its smallest value in single precision.
         """
         rounded: deque[npt.NDArray[np.float16]] = deque()
@@ -270,21 +256,21 @@ class LogMel(Features):
         for decibels in self._decibels(blocks):
             loudest, floor = max(loudest, float(decibels.max())), min(floor, float(decibels.min()))
             rounded.append(decibels.astype(np.float16))
-        log_mel = _joined(rounded)
+        rows = _joined(rounded)
         if self.top_db is not None:  # rounding keeps the order: of two values the larger is the larger one rounded
             floor = max(floor, float(np.float32(loudest) - np.float32(self.top_db)))
-            np.maximum(log_mel, np.float16(floor), out=log_mel)
-        return log_mel, floor
+            np.maximum(rows, np.float16(floor), out=rows)
+        return rows, floor
 
     def _decibels(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
-        """``(frames, mel)`` of one block after the other, above ``amin`` and without the track's own floor."""
+        """``(frames, bins)`` of one block after the other, above ``amin`` and without the track's own floor."""
         window = self.window().astype(np.float32)
         # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
         filters = scipy.sparse.csr_array(self.filters().T.astype(np.float32))
         # Samples that are not finite are refused where they are decoded, in words; numpy need not warn as well.
         with np.errstate(invalid="ignore", over="ignore"):
             for frames in self._frames(blocks):
-                decibels = self._mel_power(frames, window, filters)
+                decibels = self._bin_power(frames, window, filters)
                 np.maximum(decibels, np.float32(self.amin), out=decibels)
                 np.log10(decibels, out=decibels)
                 decibels *= np.float32(10)
@@ -314,13 +300,13 @@ class LogMel(Features):
             end = np.concatenate([end, block[-half - 1 :]])[-half - 1 :]
         yield end[-2::-1] if reflects else zeros
 
-    def _mel_power(
+    def _bin_power(
         self, frames: npt.NDArray[np.float32], window: npt.NDArray[np.float32], filters: scipy.sparse.csr_array
     ) -> npt.NDArray[np.float32]:
-        """``(frames, mel)`` of windows ``(frames, n_fft)``."""
+        """``(frames, bins)`` of windows ``(frames, n_fft)``."""
         # Single precision, half as much work: rounding in loud bins shows in bins 80 dB down, by 0.001 dB in music,
         # where the steps of the store's float16 are 0.03 dB.
-        power = np.empty((len(frames), self.n_mels), np.float32)
+        power = np.empty((len(frames), self.width), np.float32)
         for first in range(0, len(frames), FRAMES_PER_BLOCK):
             block = slice(first, first + FRAMES_PER_BLOCK)
             spectrum = scipy.fft.rfft(frames[block] * window)  # (frames, frequency)
@@ -332,19 +318,59 @@ class LogMel(Features):
         return np.hanning(self.n_fft + 1)[:-1]
 
     def filters(self) -> npt.NDArray[np.float64]:
-        """Triangular filters (frequency, mel) of equal area.
+        """Triangular filters (frequency, bins) of equal area.
 
         Our own, because torchaudio's are made in single precision: their rounding alone is 0.0015 dB.
         """
-        edges = self._edges()[:, None]  # (mel + 2, 1) Hz
+        edges = self.edges()[:, None]  # (bins + 2, 1) Hz
         frequencies = np.linspace(0, self.sample_rate / 2, self.n_fft // 2 + 1)  # (frequency,) Hz
         rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
         falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
-        triangles = np.clip(np.minimum(rising, falling), 0, None)  # (mel, frequency)
+        triangles = np.clip(np.minimum(rising, falling), 0, None)  # (bins, frequency)
         return (2 / (edges[2:] - edges[:-2]) * triangles).T
 
-    def _edges(self) -> npt.NDArray[np.float64]:
-        """The corners of the triangles (mel + 2,) in Hz: equally spaced on the mel scale."""
+
+@dataclass(frozen=True, kw_only=True)
+class LogMel(LogSpectrogram):
+    """The log-mel spectrogram (paper III-B, Table II).
+
+    Agrees with librosa's ``power_to_db(melspectrogram(...), ref=1.0, top_db=80)`` on the same samples.
+
+    Args:
+        n_mels: number of mel bins.
+        f_min: Hz, lower end of the mel bins.
+        f_max: Hz, upper end of the mel bins.
+        mel_scale: ``slaney`` or ``htk``; either way the triangles have equal area (librosa's ``norm="slaney"``).
+
+    The other settings are those of :class:`LogSpectrogram`, and so is what is raised.
+    """
+
+    n_mels: int = 128
+    f_min: float = 0.0
+    f_max: float = 8000.0
+    mel_scale: str = "slaney"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("features.mel_scale", self.mel_scale, ("slaney", "htk"))
+        self._as_floats("f_min", "f_max")
+        self._require_positive("n_mels")
+        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
+            raise ArtistidError(
+                f"features.f_min={self.f_min} Hz and features.f_max={self.f_max} Hz are out of range: expected "
+                f"0 <= f_min < f_max <= {self.sample_rate / 2} Hz, half of features.sample_rate"
+            )
+
+    @property
+    def name(self) -> str:
+        return f"logmel-{self.mel_scale}"
+
+    @property
+    def width(self) -> int:
+        return self.n_mels
+
+    def edges(self) -> npt.NDArray[np.float64]:
+        """The corners of the triangles ``(mel + 2,)`` in Hz: equally spaced on the mel scale."""
         if self.mel_scale == "htk":  # the paper's Eq. 2
             low, high = (2595 * np.log10(1 + hz / 700) for hz in (self.f_min, self.f_max))
             return 700 * (10 ** (np.linspace(low, high, self.n_mels + 2) / 2595) - 1)

@@ -1,6 +1,6 @@
 """From a song's samples to what a network says of it, in operations that ONNX has.
 
-What this computes is defined elsewhere: :class:`artistid.data.features.LogMel`,
+What this computes is defined elsewhere: :class:`artistid.data.features.LogSpectrogram`,
 :func:`artistid.data.clips.index_clips`, and the store's rounding to float16. This module repeats it in torch, without
 branches that depend on the song, so that it can be traced for songs of any length. Blocks of frames, and then clips,
 are taken one after the other (ONNX's ``Scan``): the memory is that of one block and one clip, however long the song is.
@@ -17,7 +17,7 @@ from torch._higher_order_ops import scan
 from torch.nn import functional
 
 from artistid.data.clips import FRAME_MS, ClipSpec
-from artistid.data.features import FRAMES_PER_BLOCK, Features, LogMel
+from artistid.data.features import FRAMES_PER_BLOCK, Features, LogSpectrogram
 from artistid.errors import ArtistidError
 from artistid.evaluation.voting import CONFIDENT_ABOVE, MEAN_EMBEDDING, VOTES
 from artistid.models.embedding import EmbeddingNetwork, require_bottleneck
@@ -40,7 +40,7 @@ class SongNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, features: Features, clip_spec: ClipSpec, vote: str) -> None:
         super().__init__()
-        if not isinstance(features, LogMel):
+        if not isinstance(features, LogSpectrogram):
             raise ArtistidError(
                 f"only networks with features=logmel can be exported: this one has features={features.name}"
             )
@@ -126,13 +126,13 @@ def _best_first(key: torch.Tensor) -> torch.Tensor:
 
 
 class SongLogMel(nn.Module):
-    """The log-mel of a song as the store keeps it, for settings of :class:`artistid.data.features.LogMel`."""
+    """The log-mel of a song as the store keeps it, for settings of :class:`artistid.data.features.LogSpectrogram`."""
 
     window: torch.Tensor
     filters: torch.Tensor
     rows: torch.Tensor
 
-    def __init__(self, features: LogMel) -> None:
+    def __init__(self, features: LogSpectrogram) -> None:
         super().__init__()
         self.features = features
         self.power = PowerSpectrum(features.n_fft)
@@ -154,7 +154,7 @@ class SongLogMel(nn.Module):
         padded = functional.pad(padded, (0, overlap + n_blocks * step - padded.shape[0]))
         blocks = padded[overlap:].reshape(n_blocks, step)
         _, power = scan(self._mel_power, padded[:overlap].clone(), blocks)
-        power = power.reshape(-1, features.n_mels)[:n_frames]
+        power = power.reshape(-1, features.width)[:n_frames]
         decibels = 10 * power.clamp(min=features.amin).log10()
         if features.top_db is not None:
             decibels = torch.maximum(decibels, decibels.max() - features.top_db)
@@ -217,7 +217,7 @@ class Cut(nn.Module):
         ArtistidError: whole songs for clips.
     """
 
-    def __init__(self, features: LogMel, clip_spec: ClipSpec) -> None:
+    def __init__(self, features: LogSpectrogram, clip_spec: ClipSpec) -> None:
         super().__init__()
         if clip_spec.frames is None:
             raise ArtistidError(f"clip={clip_spec.name} cannot be exported: expected clips of a fixed length")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import torch
 
-from artistid.data.features import LogMel
+from artistid.data.features import LogSpectrogram
 from artistid.hints import Count, Range
 from artistid.learning.augmentation import Changed, Decibels, SoundAugmentation, power_level, uniform
 
@@ -40,7 +40,7 @@ class _Filter(SoundAugmentation):
     """Adds a curve over frequency to all frames of a clip."""
 
     def of_log_mel(self, log_mel: torch.Tensor, target: torch.Tensor) -> Changed:
-        assert isinstance(self.features, LogMel)
+        assert isinstance(self.features, LogSpectrogram)
         octaves = torch.as_tensor(self.features.frequencies, dtype=log_mel.dtype, device=log_mel.device).log2()
         return above_floor(log_mel + self.response(log_mel, octaves[:, None]), log_mel), target
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import torch
 from torchaudio.functional import phase_vocoder
 
-from artistid.data.features import LogMel
+from artistid.data.features import LogSpectrogram
 from artistid.hints import Range
 from artistid.learning.augmentation import Changed, SoundAugmentation, uniform
 
@@ -33,7 +33,7 @@ class PitchShift(SoundAugmentation):
         self.semitones = semitones
 
     def of_log_mel(self, log_mel: torch.Tensor, target: torch.Tensor) -> Changed:
-        assert isinstance(self.features, LogMel)
+        assert isinstance(self.features, LogSpectrogram)
         frequencies = torch.as_tensor(self.features.frequencies, device=log_mel.device).float()
         factor = 2 ** (uniform(-self.semitones, self.semitones, log_mel)[:, :, 0] / 12)  # (batch, 1)
         source = (frequencies / factor).contiguous()  # (batch, mel) Hz that each bin now hears

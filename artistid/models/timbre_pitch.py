@@ -1,0 +1,141 @@
+"""What a clip is made of in any key: how often two pitches sound so many semitones and so long apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from artistid.errors import ArtistidError, require_choice
+from artistid.hints import Count, Range
+from artistid.models.probe import Statistics
+
+LAGS = (0, 1, 2, 4, 8, 16, 32)  # rows: up to a second of features=logpitch
+LEVEL = 100.0  # of the loudest bin, in the logarithm that levels are compressed by: 40 dB below it a bin still counts
+SILENCE = 1e-6
+PARTS = ("statistics", "cepstra", "intervals")
+
+Largest = Annotated[int, Range(1, 120)]
+
+
+class PitchIntervals(nn.Module):
+    """The products of all pairs of pitches that lie an interval and a lag apart, in any octave and at any time.
+
+    With ``x[p, t]`` the compressed level of a pitch above the mean of its frame, and 0 below it, they are
+    ``sum over p and t of x[p, t] x[p + interval, t + lag]``, relative to the same at interval and lag 0. A
+    transposition moves all pitches alike and leaves these as they are, and an equaliser touches few of the peaks that
+    they are made of. At lag 0 they say which chords sound (Tzanetakis et al. 2002 fold pitches for that, and Ellis &
+    Bertin-Mahieux 2012 take a Fourier transform over chroma patches to forget the key), at others which steps melodies
+    take.
+
+    Args:
+        largest: interval, in bins of the features: semitones of ``features=logpitch``; up and down.
+        lags: rows.
+    """
+
+    def __init__(self, largest: Largest = 24, lags: Sequence[int] = LAGS) -> None:
+        super().__init__()
+        if not lags or any(lag < 0 for lag in lags):
+            raise ArtistidError(f"lags={list(lags)}: expected rows, 0 or more each")
+        self.largest = largest
+        self.lags = [int(lag) for lag in lags]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, intervals)`` of clips ``(batch, pitch, time)`` in dB, at lag 0 those upwards alone."""
+        peaks = self.peaks(features)
+        energy = peaks.square().sum(dim=1).mean(dim=1) + SILENCE  # (batch,)
+        return torch.cat([self._at(lag, peaks) for lag in self.lags], dim=1) / energy[:, None]
+
+    def _at(self, lag: int, peaks: torch.Tensor) -> torch.Tensor:
+        """The mean over time ``(batch, intervals)`` at one lag; zero where a clip is shorter."""
+        n_frames = peaks.shape[2]
+        together = max(0, n_frames - lag)
+        pairs = peaks[:, :, :together] @ peaks[:, :, n_frames - together :].transpose(1, 2)  # (batch, pitch, pitch)
+        by_interval = diagonal_sums(pairs, self.largest) / max(1, together)
+        return by_interval[:, self.largest + 1 :] if lag == 0 else by_interval  # at lag 0 downwards is upwards again
+
+    @staticmethod
+    def peaks(features: torch.Tensor) -> torch.Tensor:
+        """How far each level of ``(batch, pitch, time)`` in dB stands out of its frame, 0 where it does not."""
+        relative = features - features.amax(dim=(1, 2), keepdim=True)
+        compressed = torch.log1p(LEVEL * 10 ** (relative / 20))
+        return torch.relu(compressed - compressed.mean(dim=1, keepdim=True))
+
+
+def diagonal_sums(matrices: torch.Tensor, largest: int) -> torch.Tensor:
+    """The sums ``(batch, 2 * largest + 1)`` of the diagonals of ``(batch, n, n)``, from ``-largest`` to ``largest``."""
+    n, width = matrices.shape[1], matrices.shape[2] + 2 * largest
+    # Rows that are one longer than they were begin each one further to the right: diagonals become columns.
+    flat = functional.pad(matrices, (largest, largest)).flatten(1)
+    return functional.pad(flat, (0, n)).reshape(-1, n, width + 1)[:, :, : 2 * largest + 1].sum(dim=1)
+
+
+class CepstralMoments(nn.Module):
+    """Mean and covariance of a clip's cepstra, as Mandel & Ellis 2005 describe a song by its MFCC.
+
+    Args:
+        n_features: bins of the spectrogram in dB that is given.
+        n_cepstra: the first coefficients of its discrete cosine transform, 0 being the loudness.
+    """
+
+    transform: torch.Tensor
+    upper: torch.Tensor
+
+    def __init__(self, n_features: int, n_cepstra: Count = 20) -> None:
+        super().__init__()
+        if not 1 <= n_cepstra <= n_features:
+            raise ArtistidError(f"n_cepstra={n_cepstra}: expected 1 to {n_features}, the features' columns")
+        bins, cepstra = torch.arange(n_features) + 0.5, torch.arange(n_cepstra)
+        cosines = torch.cos(torch.pi / n_features * bins[:, None] * cepstra) * (2 / n_features) ** 0.5
+        cosines[:, 0] *= 0.5**0.5  # (bins, cepstra): orthonormal
+        self.register_buffer("transform", cosines, persistent=False)
+        self.register_buffer("upper", torch.triu_indices(n_cepstra, n_cepstra), persistent=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, n_cepstra + n_cepstra * (n_cepstra + 1) / 2)`` of clips ``(batch, bins, time)``."""
+        cepstra = torch.einsum("bft,fc->bct", features, self.transform)
+        mean = cepstra.mean(dim=2)
+        aside = cepstra - mean[:, :, None]
+        covariance = aside @ aside.transpose(1, 2) / max(1, cepstra.shape[2] - 1)
+        row, column = self.upper
+        return torch.cat([mean, covariance[:, row, column]], dim=1)
+
+
+class TimbreAndPitch(nn.Module):
+    """How a clip sounds and what is played in it, side by side, for a back end to weigh.
+
+    Args:
+        n_features: bins of the spectrogram in dB that is given; semitones, for intervals to mean what they say.
+        parts: of :data:`PARTS`: ``statistics`` of the bins (:class:`artistid.models.probe.Statistics`), ``cepstra``
+            (:class:`CepstralMoments`) and ``intervals`` (:class:`PitchIntervals`).
+        n_cepstra: of the cepstra.
+        largest: of the intervals.
+        lags: of the intervals.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        parts: Sequence[str] = PARTS,
+        n_cepstra: Count = 20,
+        largest: Largest = 24,
+        lags: Sequence[int] = LAGS,
+    ) -> None:
+        super().__init__()
+        if not parts or len(set(parts)) < len(parts):
+            raise ArtistidError(f"parts={list(parts)}: expected some of {', '.join(PARTS)}, each once")
+        for part in parts:
+            require_choice("parts", part, PARTS)
+        made: dict[str, Callable[[], nn.Module]] = {
+            "statistics": Statistics,
+            "cepstra": lambda: CepstralMoments(n_features, n_cepstra),
+            "intervals": lambda: PitchIntervals(largest, lags),
+        }
+        self.parts = nn.ModuleList(made[part]() for part in parts)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, columns)`` of clips ``(batch, bins, time)``."""
+        return torch.cat([part(features) for part in self.parts], dim=1)
