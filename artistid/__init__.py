@@ -16,7 +16,7 @@ from artistid.interruption import guard_start, started_module
 if TYPE_CHECKING:
     from artistid.inference.identifier import Identifier
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # the one place that says it; pyproject.toml reads it here
 
 guard_start(started_module())
 # ONNX Runtime, where it is imported, would send what it is used for to its makers, and write a name of this machine to

@@ -18,7 +18,7 @@ from artistid.settings import Settings, shown
 LINE = re.compile(r"(?P<indent> *)(?:(?P<name>[\w/]+):(?: .*?)?)?\s*(?:# (?P<says>.*))?")
 
 NAMES = 24  # columns that names have, and what is longer a line of its own
-A_PARTS_OWN = re.compile("_.*|name|system")  # how a part is made, and what it is called
+PARTS_OWN = re.compile("_.*|name|system")  # how a part is made, and what it is called
 
 
 def overview(verbs: Iterable[str]) -> str:
@@ -26,7 +26,7 @@ def overview(verbs: Iterable[str]) -> str:
     lines = [
         "artistid VERB [setting=value …], or python -m artistid.VERB: who made this?",
         "",
-        *(line for verb in verbs for line in _entry(verb, _purpose(verb), 10)),
+        *(line for verb in verbs for line in _entry(verb, purpose(verb), 10)),
         "",
         *_filled("artistid VERB --help says what a verb takes, artistid --version which version this is."),
         *_filled('eval "$(artistid -sc install=bash)" has the shell complete verbs, settings and their choices.'),
@@ -34,7 +34,7 @@ def overview(verbs: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
-def _purpose(verb: str) -> str:
+def purpose(verb: str) -> str:
     """What a verb is for, as its own help begins."""
     header: str = Settings(verb, [config_dir()]).roots[0]["hydra"]["help"]["header"]
     return header.partition("\n")[0].partition(": ")[2].removesuffix(".")
@@ -84,7 +84,7 @@ def _leaves(name: str, value: Any, words: Mapping[str, str]) -> Iterator[str]:
     """The lines of a setting, or of all below it."""
     if isinstance(value, Mapping) and value:
         for below, each in value.items():
-            if not A_PARTS_OWN.fullmatch(str(below)):
+            if not PARTS_OWN.fullmatch(str(below)):
                 yield from _leaves(f"{name}.{below}", each, words)
     else:
         text = value if isinstance(value, str) else shown(value)
@@ -123,11 +123,11 @@ def _words(settings: Settings, chosen: Mapping[str, Any]) -> dict[str, str]:
         for root, above in {**made, settings.verb: ""}.items()
         for file in reversed(settings.files(root))
         for folder in settings.folders
-        for name, says in _comments(folder / f"{file}.yaml").items()
+        for name, says in comments(folder / f"{file}.yaml").items()
     }
 
 
-def _comments(path: Path) -> dict[str, str]:
+def comments(path: Path) -> dict[str, str]:
     """What a file says of its settings, behind each and in the lines below it, or else in the line above it."""
     said: dict[str, str] = {}
     name, above, parents = "", "", [(-1, "")]

@@ -89,6 +89,7 @@ DECLARED: Mapping[str, Any] = {
     "seed": Annotated[int, Range(0, 2**32 - 1)],
     "early_stopping.patience": Count,
     "fine_tuning.thaw": Whole | dict,
+    **{f"logger.{name}.save_dir": Place | None for name in ("csv", "tensorboard", "wandb")},  # None: found by the run
     "features.stem": str,
     "features.separator": str | dict,
     "fine_tuning.lr_factor": Above,
@@ -149,7 +150,8 @@ class Settings:
         for each in names:
             for document in self._read(f"{each}.yaml"):
                 defaults = document.get("defaults", [])
-                names += [str(Path(group, one)) for one in defaults if isinstance(one, str) and one != "_self_"]
+                own = [one for one in defaults if isinstance(one, str) and one != "_self_"]
+                names += [one.lstrip("/") if one.startswith("/") else str(Path(group, one)) for one in own]
         return names
 
     @cached_property
@@ -199,6 +201,10 @@ class Settings:
     def choices(self, group: str) -> list[str]:
         """What a group can be."""
         return sorted({path.stem for folder in self.folders for path in folder.glob(f"{group}/*.yaml")})
+
+    def documents(self, name: str) -> list[dict[str, Any]]:
+        """What the files of this name hold, in all folders, such as ``data/fma``."""
+        return self._read(f"{name}.yaml")
 
     def set_by(self, group: str, choice: str) -> list[str]:
         """The names of the settings and groups that a choice sets for a run, but for those of Hydra's."""

@@ -25,7 +25,7 @@ from tests.corpus import make_song
 from tests.inference.networks import ARTISTS, save_checkpoint
 from tests.verbs import run_verb, train
 
-README = Path(__file__).parents[1] / "README.md"
+DOCS = Path(__file__).parents[1] / "docs"
 THRESHOLD = 0.99
 ALONE = "\nimport sys\nassert not {'torch', 'artistid'} & set(sys.modules)\n"
 
@@ -44,8 +44,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_snippet(folder: Path) -> list[str]:
-    """The lines that README's snippet prints, run in a folder with ``model.onnx`` and ``song.wav``."""
-    snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """The lines that the tutorial's snippet prints, run in a folder with ``model.onnx`` and ``song.wav``."""
+    page = (DOCS / "tutorials" / "onnx.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     [snippet] = [snippet for snippet in snippets if "onnxruntime" in snippet]
     command = [sys.executable, "-I", "-c", snippet + ALONE]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, encoding="utf-8")
@@ -54,7 +55,7 @@ def run_snippet(folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_readme_snippet_needs_neither_torch_nor_this_package(exported: Path, tmp_path: Path) -> None:
+def test_the_tutorials_snippet_needs_neither_torch_nor_this_package(exported: Path, tmp_path: Path) -> None:
     shutil.copy(exported / "new" / "model.onnx", tmp_path)
     samples = make_song(1, np.random.default_rng(0), 8.0)
     soundfile.write(tmp_path / "song.wav", np.stack([samples, samples], axis=1), 16000, "FLOAT")
@@ -77,7 +78,8 @@ def test_the_file_says_what_a_caller_must_know(exported: Path) -> None:
     assert about["vote"] == "majority"
     assert about["artistid_version"] == __version__
     assert float(about["threshold"]) == THRESHOLD
-    [table] = re.findall(r"is in the file's metadata.*?\n\n(.*?)\n\n", README.read_text(encoding="utf-8"), re.DOTALL)
+    page = (DOCS / "reference" / "onnx.md").read_text(encoding="utf-8")
+    [table] = re.findall(r"is in the file's metadata.*?\n\n(.*?)\n\n", page, re.DOTALL)
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(about)
 
 

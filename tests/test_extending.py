@@ -1,4 +1,4 @@
-"""The page "Extending artistid": its examples, taken from there, go all the way, a row of its table after the other."""
+"""The pages "Extending artistid" and "Your own network": their examples, taken from there, go all the way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from tests.verbs import QUICK, read_scores, run_verb
 
-PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("extending.md", "tutorials/your-network.md"))
 OPTIMIZER = '''
 import enum
 
@@ -67,7 +68,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that the page speaks of, which is the current one."""
     folder = tmp_path_factory.mktemp("workshop")
     (folder / "mynet.py").write_text(block("python"))
-    (folder / "mine.py").write_text(block("python mine.py"))
+    (folder / "mine.py").write_text(block('python title="mine.py"'))
     (folder / "myoptimizer.py").write_text(OPTIMIZER)
     (folder / "mysource.py").write_text(SOURCE)
     (folder / "model").mkdir()

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ from artistid.data.features import Features
 from artistid.data.song import SongFeatures, SongReader
 from artistid.errors import ArtistidError, counted
 from artistid.evaluation.voting import MEAN_EMBEDDING
+from artistid.inference.card import SCORES_FILE, model_card, scores_beside, write_card
+from artistid.inference.hub import download, upload
 from artistid.inference.identification import Identification, identify
 from artistid.inference.outputs import ClipOutputs
 from artistid.inference.samples import Audio, features_of_samples
@@ -37,6 +41,7 @@ from artistid.old_names import as_first_written
 from artistid.places import expanded
 from artistid.printing import printable
 from artistid.trust import Trust, check_trust
+from artistid.writing import write_text
 
 # Frames of all clips of a batch: 64 channels of them at 128 mel bins are 64 MiB, and a core's cache sees more of fewer.
 FRAMES_AT_ONCE = 2048
@@ -76,6 +81,7 @@ class Identifier:
         self._clip_spec = specification.clip_spec()
         self._open_set = specification.open_set_threshold()
         self._trained_on = specification.trained_on()
+        self._scores: dict[str, Any] | None = None  # of its run, where they lie beside it
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
@@ -89,29 +95,74 @@ class Identifier:
         Raises:
             ArtistidError: a file that is missing, no checkpoint, not safe, or another version's; or no such device.
         """
-        return cls(*load_network(path, check_trust(trust)), device)
+        identifier = cls(*load_network(path, check_trust(trust)), device)
+        identifier._scores = scores_beside(expanded(path))
+        return identifier
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
-        """Load what :meth:`save_pretrained` wrote; nothing is fetched from anywhere.
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        device: str = "auto",
+        trust: Trust = (),
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Identifier:
+        """Load what :meth:`save_pretrained` wrote, or what :meth:`push_to_hub` uploaded.
 
         Args:
-            folder, device, trust: see :meth:`from_checkpoint`.
+            name: a folder; or, where there is none of that name, a model of the Hugging Face Hub, ``owner/model``.
+            device, trust: see :meth:`from_checkpoint`.
+            revision: branch, tag or commit of a model of the Hub; None: its newest.
+            token: for a private model of the Hub; None: of the account that is logged in.
 
         Raises:
-            ArtistidError: no such folder, or not what was written there.
+            ArtistidError: neither a folder here nor a model of the Hub, or not what was written there.
         """
-        if not expanded(folder).is_dir():
-            raise ArtistidError(f"{folder} is not a folder here; a model of the Hugging Face Hub is downloaded first")
-        return cls.from_checkpoint(folder, device, trust)
+        folder = expanded(name)
+        return cls.from_checkpoint(folder if folder.is_dir() else download(str(name), revision, token), device, trust)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json``, which hold all that the checkpoint does and run nothing.
+        """Write the network for others, in the manner of the Hugging Face Hub.
+
+        ``model.safetensors`` and ``config.json`` hold all that the checkpoint does and run nothing. ``README.md`` is a
+        model card, unless you have written one there. ``scores.json`` has the scores of the checkpoint's run.
 
         Raises:
             ArtistidError: a folder that can't be written.
         """
-        save_folder(expanded(folder), self.specification, self._network)
+        folder = expanded(folder)
+        save_folder(folder, self.specification, self._network)
+        try:
+            if self._scores:
+                write_text(folder / SCORES_FILE, json.dumps(self._scores, indent=1) + "\n")
+            write_card(folder, model_card(self.specification, type(self._network).__name__, self._scores))
+        except OSError as error:
+            raise ArtistidError(f"the model card cannot be written to {folder}: {error}") from error
+
+    def push_to_hub(
+        self, name: str, *, private: bool = True, token: str | None = None, message: str = "Upload with artistid"
+    ) -> str:
+        """Upload what :meth:`save_pretrained` writes to the Hugging Face Hub; needs the extra ``hub``.
+
+        It has the names of artists and tracks and fingerprints of the recordings: see that you may publish them.
+
+        Args:
+            name: ``owner/model``, which is made if it is not there.
+            private: of a model that is made: only its owner sees it.
+            token: that may write; None: of the account that is logged in.
+            message: of the commit.
+
+        Returns:
+            Its address.
+
+        Raises:
+            ArtistidError: the extra is missing, or the Hub refuses.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload(Path(folder), name, private=private, token=token, message=message)
 
     def __repr__(self) -> str:
         network, n_artists = type(self._network).__name__, len(self.artists)

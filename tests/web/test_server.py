@@ -26,7 +26,7 @@ from tests.corpus import SAMPLE_RATE, make_song, write_audio
 from tests.web.bad_files import BadFile
 from tests.web.conftest import served
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
 
 
 def songs_kept() -> list[Path]:
@@ -99,7 +99,7 @@ def test_bad_files_are_refused_in_a_sentence(client: httpx.Client, bad_files: di
 def test_the_command_of_the_readme_gets_an_answer(
     client: httpx.Client, checkpoint: Path, song: Path, tmp_path: Path
 ) -> None:
-    [command] = re.findall(r"^curl .+$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    [command] = re.findall(r"^curl .+$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     shutil.copy(song, tmp_path / "song.mp3")
     own = command.replace("http://127.0.0.1:7860", str(client.base_url).rstrip("/"))
     assert own != command
