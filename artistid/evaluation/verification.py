@@ -10,9 +10,8 @@ others raise a false alarm (detection and identification rate: Phillips, Grother
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -21,14 +20,12 @@ from scipy.optimize import isotonic_regression
 from scipy.special import logit
 
 from artistid.errors import ArtistidError
-from artistid.evaluation.scores import Estimate
+from artistid.evaluation.open_set import detection, redrawn
+from artistid.evaluation.scores import DRAWS, Estimate
 from artistid.hints import Range
 
 Floats = NDArray[np.float64]
 
-FALSE_ALARMS = (0.01, 0.05)  # at which the detection and identification rate is told
-TRUE_POSITIVES = 0.95
-DRAWS = 1000
 TRIALS_DRAWN = 100_000_000  # in all draws together: of many trials fewer draws are made, but never fewer than
 FEWEST_DRAWS = 100
 
@@ -134,9 +131,8 @@ class Measures:
         self._score = trials.score.ravel()[self._order]
         self._true = true[self._order]
         self._last = np.append(np.diff(self._score) > 0, True)  # of its score: equal ones have one threshold
-        self._best = trials.score.argmax(axis=1)
-        self._top = trials.score[np.arange(len(trials.score)), self._best]
-        self._named = trials.true[np.arange(len(trials.score)), self._best]
+        first = np.arange(len(trials.score)), trials.score.argmax(axis=1)
+        self._top, self._named = trials.score[first], trials.true[first]
 
     def __call__(self, weight: Floats | None = None) -> dict[str, float]:
         """Each by its name.
@@ -157,7 +153,7 @@ class Measures:
             "min_cllr": self._cllr(self._ideal(of_trial), of_trial),
         }
         if not trials.known.all() and trials.known.any():
-            measures |= self._open_set(maker)
+            measures |= detection(self._top, self._named, trials.known, maker)
         return measures
 
     @property
@@ -187,25 +183,6 @@ class Measures:
         odds = logit(np.clip(posterior, 0, 1)) - logit(true.sum() / total.sum())
         return odds[of_score]
 
-    def _open_set(self, weight: Floats) -> dict[str, float]:
-        known = self._trials.known
-        right = self._named & known
-        scores = np.unique(self._top)
-        place = np.searchsorted(scores, self._top)
-        # From each score on, what share of the songs has as high a one, or a higher; no song is above the last.
-        accepted = {
-            name: np.append(np.cumsum(np.bincount(place, weight * of, len(scores))[::-1])[::-1], 0) / (weight @ whose)
-            for name, of, whose in (("known", known, known), ("right", right, known), ("unknown", ~known, ~known))
-        }
-        step = -np.diff(accepted["unknown"])
-        auroc = float(step @ (accepted["known"][1:] + accepted["known"][:-1]) / 2)
-        strict = int(np.flatnonzero(accepted["known"] >= TRUE_POSITIVES - 1e-12)[-1])
-        measures = {"auroc": auroc, "fpr95": float(accepted["unknown"][strict])}
-        for rate in FALSE_ALARMS:
-            loosest = int(np.argmax(accepted["unknown"] <= rate + 1e-12))
-            measures[f"dir{100 * rate:g}"] = float(accepted["right"][loosest])
-        return measures
-
 
 def measure(trials: Trials, cost: DetectionCost = EVEN, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
     """All measures with intervals over artists.
@@ -225,18 +202,8 @@ def measure(trials: Trials, cost: DetectionCost = EVEN, draws: int = DRAWS, seed
     """
     if trials.true.all() or not trials.true.any():
         raise ArtistidError("verification needs songs of enrolled artists, and two artists or more")
-    measures, artists = Measures(trials, cost), trials.artists
     n_draws = min(draws, max(FEWEST_DRAWS, TRIALS_DRAWN // trials.score.size))
-    generator = np.random.default_rng(seed)
-    drawn: list[Mapping[str, float]] = []
-    while len(drawn) < n_draws:
-        weight = np.bincount(generator.integers(len(artists), size=len(artists)), minlength=len(artists))
-        if _has_both(trials, weight):
-            drawn.append(measures(weight.astype(float)))
-    return {
-        name: Estimate(value, np.array([each[name] for each in drawn]), len(artists))
-        for name, value in measures().items()
-    }
+    return redrawn(Measures(trials, cost), len(trials.artists), partial(_has_both, trials), n_draws, seed)
 
 
 def interval(name: str, estimate: Estimate) -> list[float]:
@@ -246,7 +213,7 @@ def interval(name: str, estimate: Estimate) -> list[float]:
     return estimate.interval
 
 
-def _has_both(trials: Trials, weight: NDArray[np.int64]) -> bool:
+def _has_both(trials: Trials, weight: Floats) -> bool:
     """Whether a draw has two enrolled artists, one of whom has songs, and, where all trials have any, unknown ones."""
     maker, enrolled = (weight[np.searchsorted(trials.artists, each)] for each in (trials.maker, trials.enrolled))
     unknown = ~trials.known

@@ -23,11 +23,10 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from artistid.errors import require_choice
-from artistid.hints import Count, Range
+from artistid.hints import Count, Range, Share
 from artistid.models.scoring import ScoringClassifier, as_decision
 
 Floats = NDArray[np.float64]
-Share = Annotated[float, Range(0, 1)]
 Shrinkage = Share | Literal["auto"] | None
 Session = NDArray[np.integer] | None  # the number of each vector's session; None: each is one by itself
 

@@ -37,6 +37,11 @@ class Songs(NamedTuple):
         """Some of them."""
         return Songs._make(column[chosen] for column in self)
 
+    def counted(self) -> tuple[Songs, Numbers]:
+        """The same, their artists counted from 0, and what the numbers ``(artists,)`` of these were."""
+        numbers, artist = np.unique(self.artist, return_inverse=True)
+        return self._replace(artist=artist), numbers
+
     def some(self, most: int) -> Songs:
         """No more than so many of them, evenly."""
         return self.select(np.unique(np.linspace(0, len(self.vector) - 1, most).round().astype(int)))

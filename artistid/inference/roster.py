@@ -1,0 +1,332 @@
+"""Songs against the artists of a collection: who made one, if any of them, and whether it is by whom it claims to be.
+
+A song counts as an artist's when its log-likelihood ratio is above a threshold, which is set by strangers: songs of
+validation's artists, kept in the checkpoint, which none of the enrolled artists made. Scored against the very artists
+that are enrolled, no more than a stated share of them lie above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import normalize
+
+from artistid.data.catalog import folded
+from artistid.errors import ArtistidError, counted
+from artistid.inference.collection import Collection
+from artistid.inference.enrolment import require_artist
+from artistid.inference.identifier import Identifier, song_vector
+from artistid.inference.outputs import ClipOutputs
+from artistid.models.verification import Enrolled, Floats, Songs, threshold_of
+from artistid.printing import printable
+
+COPIES_AMONG = 5  # nearest songs, which a copy of the query is one of
+# How much less clips of a copy differ than clips of the song do from one another: another encoding's by a tenth or so.
+COPY = 0.3
+
+
+@dataclass(frozen=True)
+class KnownArtist:
+    """One of the artists that a song may be by.
+
+    Attributes:
+        rank: from 1.
+        artist: name.
+        llr: natural log of how much likelier the song is this artist's than an unknown one's.
+        songs: that the artist is known by.
+    """
+
+    rank: int
+    artist: str
+    llr: float
+    songs: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring clips that sound like one artist, or speak alike for or against a claim.
+
+    Attributes:
+        start_s, end_s: seconds in the recording.
+        artist: the likeliest; of a claim, the one who is claimed.
+        llr: mean over the clips, each judged by itself.
+    """
+
+    start_s: float
+    end_s: float
+    artist: str
+    llr: float
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Which enrolled artist made a song, if any.
+
+    Attributes:
+        name: the file's path, or ``samples``.
+        duration_s: seconds of audio.
+        artist: who made it; None: nobody who is enrolled.
+        llr: of the first of ``top``.
+        threshold: of that, above which a song is believed to be an enrolled artist's.
+        false_alarms: share of the strangers' songs that are above it.
+        strangers: songs that it was set by.
+        enrolled: artists.
+        top: the likeliest ones.
+        timeline: which seconds sound like whom.
+        left_out: track ids of copies of the recording, which are not counted among the enrolled songs.
+        warnings: what there is to know of this answer, in sentences.
+    """
+
+    name: str
+    duration_s: float
+    artist: str | None
+    llr: float
+    threshold: float
+    false_alarms: float
+    strangers: int
+    enrolled: int
+    top: tuple[KnownArtist, ...]
+    timeline: tuple[Stretch, ...]
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a song is by whom it claims to be.
+
+    Attributes:
+        name, duration_s: see :class:`Recognition`.
+        artist: who is claimed.
+        accepted: whether the ratio is above the threshold.
+        llr: natural log of how much likelier the song is the artist's than an unknown one's.
+        threshold: of that, for this artist.
+        false_alarms: share of the strangers' songs that would be taken for this artist's.
+        strangers: songs that the threshold was set by.
+        songs: that the artist is known by.
+        segments: which seconds speak for the claim, by a ratio above 0, and which against it.
+        left_out, warnings: see :class:`Recognition`.
+    """
+
+    name: str
+    duration_s: float
+    artist: str
+    accepted: bool
+    llr: float
+    threshold: float
+    false_alarms: float
+    strangers: int
+    songs: int
+    segments: tuple[Stretch, ...]
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types, ready for JSON."""
+        return asdict(self)
+
+
+class Roster:
+    """The artists of a collection, as a network's verifier knows them.
+
+    Args:
+        collection: made by the network; songs without an artist do not count.
+        identifier: with the network and its verifier.
+        false_alarms: share of the strangers that may be believed.
+
+    Raises:
+        ArtistidError: another network's collection, one without artists, or a network without a verifier.
+    """
+
+    def __init__(self, collection: Collection, identifier: Identifier, false_alarms: float) -> None:
+        collection.check_made_by(identifier)
+        if identifier.verifier is None:
+            raise ArtistidError(
+                "the checkpoint has nothing to score songs against enrolled artists with: expected that of a run with "
+                "split=artists"
+            )
+        if not 0 <= false_alarms < 1:
+            raise ArtistidError(f"false_alarms={false_alarms}: expected a share from 0, below 1")
+        self.collection, self.false_alarms = collection, false_alarms
+        self._verifier = identifier.verifier
+        named = (collection.songs["artist"] != "").to_numpy()
+        self._rows = np.flatnonzero(named)
+        if not len(self._rows):
+            raise ArtistidError(
+                f"collection={printable(collection.path)} has no songs with an artist: nobody is enrolled"
+            )
+        songs = collection.songs[named]
+        self.names, artist = np.unique(songs["artist"].to_numpy(dtype=str), return_inverse=True)
+        # Songs without an album count as one album, so that many of them are not taken for many sessions.
+        albums = [f"{name}\n{folded(album)}" for name, album in zip(songs["artist"], songs["album"], strict=True)]
+        self._songs = Songs(collection.vectors[named], artist, np.unique(albums, return_inverse=True)[1])
+        self._strangers = self._verifier.strangers_besides(set(self.names)).vector
+        if not len(self._strangers):
+            raise ArtistidError(
+                "all strangers that false alarms are counted by are enrolled: expected other artists than those that "
+                "validated the checkpoint"
+            )
+
+    @cached_property
+    def _enrolled(self) -> Enrolled:
+        return self._verifier.scorer.enrol(self._songs)
+
+    @cached_property
+    def _of_strangers(self) -> Floats:
+        """``(strangers, artists)`` ratios."""
+        return self._verifier.ratios(self._enrolled, self._strangers)
+
+    @cached_property
+    def _n_songs(self) -> NDArray[np.int64]:
+        return np.bincount(self._songs.artist)
+
+    def recognise(self, outputs: ClipOutputs, top: int = 5) -> Recognition:
+        """Who made a song; raises ArtistidError for a silent one.
+
+        Args:
+            outputs: what the network made of it.
+            top: how many artists to list.
+        """
+        vector = _audible(outputs)
+        copies = self._copies(outputs)
+        ratios = self._verifier.ratios(self._enrolled, vector)[0]
+        of_strangers, n_songs = self._of_strangers, self._n_songs
+        for number in np.unique(self._songs.artist[copies]):
+            ratios, of_strangers, n_songs = ratios.copy(), of_strangers.copy(), n_songs.copy()
+            own = self._without(number, copies)
+            n_songs[number] = len(own.vector)
+            both = np.concatenate([vector, self._strangers])
+            found = self._ratios_of(own, both) if len(own.vector) else np.full(len(both), -np.inf)
+            ratios[number], of_strangers[:, number] = found[0], found[1:]
+        order = np.argsort(-ratios, kind="stable")[: max(top, 1)]
+        order = order[np.isfinite(ratios[order])]
+        if not len(order):
+            raise ArtistidError("copies of it are all that is enrolled: there is nothing to compare it with")
+        threshold = threshold_of(of_strangers.max(axis=1), self.false_alarms)
+        first = order[0]
+        return Recognition(
+            name=outputs.name,
+            duration_s=outputs.duration_s,
+            artist=str(self.names[first]) if ratios[first] > threshold else None,
+            llr=float(ratios[first]),
+            threshold=threshold,
+            false_alarms=self.false_alarms,
+            strangers=len(self._strangers),
+            enrolled=len(self.names),
+            top=tuple(
+                KnownArtist(rank, str(self.names[each]), float(ratios[each]), int(n_songs[each]))
+                for rank, each in enumerate(order[:top], start=1)
+            ),
+            timeline=tuple(self._timeline(outputs, order)),
+            left_out=self._titles(copies),
+            warnings=tuple(self._doubts(outputs, copies)),
+        )
+
+    def verify(self, outputs: ClipOutputs, artist: str) -> Verdict:
+        """Whether a song is an artist's.
+
+        Args:
+            outputs: what the network made of it.
+            artist: who is claimed.
+
+        Raises:
+            ArtistidError: nobody of that name is enrolled, or by copies of the song alone; or a silent song.
+        """
+        number = int(np.searchsorted(self.names, require_artist(self.collection, artist, "artist")))
+        name, vector, copies = str(self.names[number]), _audible(outputs), self._copies(outputs)
+        own = self._without(number, copies)
+        if not len(own.vector):
+            raise ArtistidError(f"{printable(name)} is enrolled by copies of it alone: nothing is left to compare")
+        clips = normalize(outputs.embedding.astype(np.float64))
+        ratios = self._ratios_of(own, np.concatenate([vector, clips, self._strangers]))
+        of_clips, of_strangers = ratios[1 : 1 + len(clips)], ratios[1 + len(clips) :]
+        threshold = threshold_of(of_strangers, self.false_alarms)
+        return Verdict(
+            name=outputs.name,
+            duration_s=outputs.duration_s,
+            artist=name,
+            accepted=bool(ratios[0] > threshold),
+            llr=float(ratios[0]),
+            threshold=threshold,
+            false_alarms=self.false_alarms,
+            strangers=len(self._strangers),
+            songs=len(own.vector),
+            segments=tuple(_stretches(outputs, of_clips > 0, [name] * len(of_clips), of_clips)),
+            left_out=self._titles(copies),
+            warnings=tuple(self._doubts(outputs, copies)),
+        )
+
+    def _without(self, number: int, left_out: NDArray[np.intp]) -> Songs:
+        """The songs of an artist but some."""
+        return self._songs.select(np.setdiff1d(np.flatnonzero(self._songs.artist == number), left_out))
+
+    def _ratios_of(self, songs: Songs, vectors: Floats) -> Floats:
+        """``(n,)`` of vectors against the artist of some songs."""
+        one, _ = songs.counted()
+        return self._verifier.ratios(self._verifier.scorer.enrol(one), vectors)[:, 0]
+
+    def _copies(self, outputs: ClipOutputs) -> NDArray[np.intp]:
+        """Which of the enrolled songs are this very recording, be it in another encoding."""
+        nearest = np.argsort(-(self._songs.vector @ song_vector(outputs.embedding)), kind="stable")[:COPIES_AMONG]
+        same = np.flatnonzero(np.isin(self._rows, self.collection.copies(outputs.sha1)))
+        alike = [each for each in nearest if self._is_copy(outputs, int(self._rows[each]))]
+        return np.union1d(same, np.array(alike, dtype=np.intp))
+
+    def _is_copy(self, outputs: ClipOutputs, row: int) -> bool:
+        """Whether a song's clips are those of a recording, one after the other."""
+        clips = self.collection.clips_of(row).vectors
+        n = min(len(clips), len(outputs.embedding))
+        if max(len(clips), len(outputs.embedding)) - n > 1 or n < 2:
+            return False
+        between = np.linalg.norm(clips[:n] - outputs.embedding[:n], axis=1)
+        apart = np.linalg.norm(clips[:n] - np.roll(clips[:n], 1, axis=0), axis=1)
+        return bool(np.median(between) < COPY * np.median(apart))
+
+    def _titles(self, copies: NDArray[np.intp]) -> tuple[str, ...]:
+        return tuple(map(str, self.collection.songs["track_id"].iloc[self._rows[copies]]))
+
+    def _timeline(self, outputs: ClipOutputs, likeliest: NDArray[np.intp]) -> Iterator[Stretch]:
+        clips = normalize(outputs.embedding.astype(np.float64))
+        ratios = self._verifier.ratios(self._enrolled, clips)[:, likeliest]
+        best = ratios.argmax(axis=1)
+        names = [str(self.names[likeliest[each]]) for each in best]
+        yield from _stretches(outputs, best, names, ratios[np.arange(len(best)), best])
+
+    def _doubts(self, outputs: ClipOutputs, copies: NDArray[np.intp]) -> Iterator[str]:
+        yield from outputs.warnings
+        if len(copies):
+            yield (
+                f"{counted(len(copies), 'enrolled song')} sounds like the same recording, and was left out: that would "
+                "prove nothing"
+            )
+        if self.false_alarms * len(self._strangers) < 1:
+            yield (
+                f"{counted(len(self._strangers), 'song')} of strangers cannot tell {100 * self.false_alarms:g} % false "
+                "alarms: the threshold is the highest of them"
+            )
+
+
+def _audible(outputs: ClipOutputs) -> Floats:
+    """``(1, units)`` the song's vector; raises ArtistidError for a silent song."""
+    if outputs.silent:
+        raise ArtistidError("it is silent: there is nothing to compare")
+    return song_vector(outputs.embedding)[None].astype(np.float64)
+
+
+def _stretches(outputs: ClipOutputs, kind: NDArray[Any], names: Sequence[str], ratios: Floats) -> Iterator[Stretch]:
+    """Neighbouring clips of one kind."""
+    for _, clips in groupby(range(len(outputs)), key=lambda clip: kind[clip]):
+        first, *others = clips
+        last = others[-1] if others else first
+        mean = float(ratios[first : last + 1].mean())
+        yield Stretch(float(outputs.start_s[first]), float(outputs.end_s[last]), names[first], mean)
