@@ -20,7 +20,15 @@ from artistid.errors import ArtistidError, counted, require_path
 from artistid.inference.batch import process_songs
 from artistid.inference.collection import Collection, Origin, absolute
 from artistid.inference.collection_writer import EmbeddedSong, drafting
-from artistid.inference.enrolment import add_songs, artists_of, changing, check_new, remove_artist, rename_artist
+from artistid.inference.enrolment import (
+    add_songs,
+    artists_of,
+    changing,
+    check_names,
+    check_sound,
+    remove_artist,
+    rename_artist,
+)
 from artistid.inference.identifier import Identifier
 from artistid.inference.sources import Files, embed_song
 from artistid.places import expanded
@@ -72,6 +80,7 @@ def _add(config: DictConfig, path: Path) -> str:
         known = artists_of(before)
     source = Files(config, identifier)
     tracks = {file: _named(source.track(file), plain(config)) for file in source.paths}
+    check_names(known, tracks.values(), config.more)
     new, origin = path.with_name(f".{path.name}.new"), Origin.of(identifier)
     with drafting(new, origin, source.paths, keep=True) as draft:
         waiting = [file for file in source.paths if not draft.has(file)]
@@ -88,7 +97,7 @@ def _add(config: DictConfig, path: Path) -> str:
         raise ArtistidError(f"none of {counted(failed, 'song')} could be embedded, see above: nobody was enrolled")
     try:
         songs = Collection.read(new, "audio").songs
-        check_new(known, songs, config.more, config.min_seconds)
+        check_sound(known, songs, config.min_seconds)
         add_songs(path, new, origin)
     finally:
         new.unlink(missing_ok=True)

@@ -32,8 +32,13 @@ def verification_rows(told: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def draw_verification(told: Mapping[str, Any], path: Path) -> None:
-    """DET curves of all scorers, and the chosen one's measures by the number of enrolled songs and artists."""
+def draw_verification(told: Mapping[str, Any], path: Path, for_print: bool = False) -> None:
+    """DET curves of all scorers, and the chosen one's measures by the number of enrolled songs and artists.
+
+    Args:
+        told: see :func:`artistid.learning.verification.verify_unseen`.
+        path, for_print: see :func:`artistid.evaluation.plots.save`.
+    """
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     detection, by_songs, by_artists = figure.subplots(1, 3)
     _draw_det(detection, told)
@@ -42,7 +47,7 @@ def draw_verification(told: Mapping[str, Any], path: Path) -> None:
     _draw_by(by_songs, songs, "songs", "songs enrolled of each artist")
     _draw_by(by_artists, told["by_artists"], "artists", "artists enrolled, an album each")
     by_songs.legend(fontsize="small", frameon=False)
-    save(figure, path)
+    save(figure, path, for_print)
 
 
 def _draw_det(axes: Axes, told: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ nothing. One process at a time changes it; others wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from artistid.data.catalog import folded
+from artistid.data.catalog import Track, folded
 from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.inference.collection import Collection, Origin, as_text
 from artistid.inference.collection_writer import read_rows, write_rows
@@ -106,26 +106,37 @@ def _rewrite(collection: Collection, change: Callable[[pa.Table], pa.Table]) -> 
     write_rows(collection.path, map(change, read_rows(collection.path)), collection.origin)
 
 
-def check_new(known: Mapping[str, int], songs: pd.DataFrame, more: bool, min_seconds: float) -> None:
-    """Raises ArtistidError for artists who cannot be enrolled; nobody is then.
+def check_names(known: Mapping[str, int], tracks: Iterable[Track], more: bool) -> None:
+    """Raises ArtistidError for songs without an artist, and for artists who are enrolled already.
 
     Args:
         known: songs of the artists who are enrolled.
-        songs: that are to be: ``artist``, ``duration_s`` and ``track_id``.
+        tracks: that are to be.
         more: whether songs may be of artists who are enrolled.
-        min_seconds: of sound that each needs.
     """
-    if nameless := songs.loc[songs["artist"] == "", "track_id"].tolist():
+    tracks = list(tracks)
+    if nameless := [printable(track.track_id) for track in tracks if not track.artist]:
         raise ArtistidError(
             f"{counted(len(nameless), 'song')} have no artist, neither in their tags nor by their folders: expected "
-            f"artist=NAME; {abbreviate([printable(each) for each in nameless], 5)}"
+            f"artist=NAME; {abbreviate(nameless, 5)}"
         )
+    twice = sorted({as_text(track.artist) for track in tracks} & set(known))
+    if twice and not more:
+        raise ArtistidError(
+            f"artist={printable(twice[0])} is enrolled already, by {counted(known[twice[0]], 'song')}: more=true adds "
+            "to them, remove=NAME takes them out"
+        )
+
+
+def check_sound(known: Container[str], songs: pd.DataFrame, min_seconds: float) -> None:
+    """Raises ArtistidError for a new artist of less sound than it takes to be known by.
+
+    Args:
+        known: names of the artists who are enrolled.
+        songs: that are to be: ``artist`` and ``duration_s``.
+        min_seconds: of sound.
+    """
     for name, own in songs.groupby("artist"):
-        if name in known and not more:
-            raise ArtistidError(
-                f"artist={printable(str(name))} is enrolled already, by {counted(known[str(name)], 'song')}: more=true "
-                "adds to them, remove=NAME takes them out"
-            )
         if name not in known and (seconds := own["duration_s"].sum()) < min_seconds:
             raise ArtistidError(
                 f"artist={printable(str(name))} has {seconds:.3g} s of sound in {counted(len(own), 'song')}, too "

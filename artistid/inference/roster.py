@@ -149,12 +149,12 @@ class Roster:
     """
 
     def __init__(self, collection: Collection, identifier: Identifier, false_alarms: float) -> None:
-        collection.check_made_by(identifier)
         if identifier.verifier is None:
             raise ArtistidError(
                 "the checkpoint has nothing to score songs against enrolled artists with: expected that of a run with "
                 "split=artists"
             )
+        collection.check_made_by(identifier)
         if not 0 <= false_alarms < 1:
             raise ArtistidError(f"false_alarms={false_alarms}: expected a share from 0, below 1")
         self.collection, self.false_alarms = collection, false_alarms

@@ -53,7 +53,8 @@ def compare_scores(
     exponents of the logits (Liu et al. 2020); ``mahalanobis`` the distance to the nearest artist's mean by the
     covariance that all share (Lee et al. 2018); ``nearest`` the distance to the 50th nearest training clip, of vectors
     of length 1 (Sun et al. 2022). ``cosine``, ``wccn`` and ``plda`` score the song against the artists, enrolled by
-    all their training songs, as :mod:`artistid.models.verification` does.
+    all their training songs, as :mod:`artistid.models.verification` does; fitted to these and to the validation's,
+    where artists have two albums in both.
 
     Args:
         checkpoint: of the run.
@@ -115,14 +116,15 @@ def _of_vectors(network: EmbeddingNetwork, data: ClipData, others: ClipData) -> 
         name: (_song_means(score(tested), tested), _song_means(score(unknown), unknown))
         for name, score in scorers.items()
     }
+    songs, validated = [_songs(each) for each in (training, tested, unknown)], embed(front, data, "val", device)
     for name, back_end in BACK_ENDS.items():
-        songs = [_songs(each) for each in (training, tested, unknown)]
         try:
-            scorer = Scorer.fit(back_end, songs[0])
-        except ArtistidError:  # artists with a single album teach nothing of albums
+            scorer = Scorer.fit(back_end, _songs(training.and_also(validated)))
+        except ArtistidError:  # of artists with a single album nothing is learned of albums
             continue
         enrolled = scorer.enrol(songs[0])
-        found[name] = tuple(scorer.score(enrolled, each.vector).max(axis=1) for each in songs[1:])
+        of_tested, of_unknown = (scorer.score(enrolled, each.vector).max(axis=1) for each in songs[1:])
+        found[name] = (of_tested, of_unknown)
     return found
 
 

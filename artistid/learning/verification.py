@@ -1,7 +1,9 @@
 """What a network is worth for artists that it was not trained on: scorers fitted, one chosen, and all measured.
 
-The training artists' songs fit the scorers and are the cohort; validation's artists calibrate them, choose one and are
-the strangers by whom false alarms are counted; the test's are enrolled by an album each and tried by their others.
+The training artists' songs fit the scorers and are the cohort, those of their validation albums included: how much an
+artist's albums differ shows best on albums that the network was not trained on. The artists who validate calibrate the
+scorers, choose one and are the strangers by whom false alarms are counted; those who test are enrolled by an album each
+and tried by their others.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ class Unseen(NamedTuple):
         artist_of = {name: number for number, name in enumerate(catalog.artists)}
         album_of: dict[tuple[str, ...], int] = {}
         songs = {}
-        for subset in ("train", *UNSEEN_SUBSETS):
+        for subset in ("train", "val", *UNSEEN_SUBSETS):
             tracks = split.select(catalog, subset)
             keys = [track.album_key if track.album else (track.track_id,) for track in tracks]
             songs[subset] = Songs(
@@ -112,13 +114,13 @@ def tried(verifier: Verifier, enrol: Songs, claims: Songs) -> Trials:
 
 def verifiers(settings: Verification, unseen: Unseen) -> Iterator[Verifier]:
     """Each scorer, without and with s-norm, calibrated by the validation's artists."""
-    training = unseen.songs["train"]
+    training = _both(unseen.songs["train"], unseen.songs["val"])
     strangers, numbers = _both(unseen.songs["val_enrol"], unseen.songs["val_claims"]).some(COHORT_SONGS).counted()
     names = tuple(unseen.artists[number] for number in numbers)
     cohort, _ = training.some(COHORT_SONGS).counted()
     snorms = [None, SNorm(cohort, settings.snorm)] if settings.snorm else [None]
-    for (name, back_end), snorm in product(settings.scorers.items(), snorms):
-        scorer = Scorer.fit(back_end, training)
+    fitted = {name: Scorer.fit(back_end, training) for name, back_end in settings.scorers.items()}
+    for (name, scorer), snorm in product(fitted.items(), snorms):
         name = f"{name}+snorm" if snorm else name
         raw = Verifier(name, scorer, snorm, Calibration(), strangers, names)
         trials = unseen.trials(raw, "val_enrol", "val_claims")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from sklearn.base import clone
 from sklearn.preprocessing import normalize
 
 from artistid.errors import ArtistidError
@@ -80,7 +81,7 @@ class Scorer:
         """The back end's own embedding, and its Gaussians where its scorer is ``plda``.
 
         Args:
-            back_end: fitted here; its artists are forgotten. None: vectors are compared as they are.
+            back_end: with its settings; whom it is fitted to is forgotten. None: vectors are compared as they are.
             training: songs of the training artists.
 
         Raises:
@@ -95,10 +96,10 @@ class Scorer:
                 "cosine, plda"
             )
         try:
-            back_end.fit(training.vector, training.artist, training.album)
+            fitted = clone(back_end).fit(training.vector, training.artist, training.album)
         except (ValueError, TypeError, np.linalg.LinAlgError) as error:
             raise ArtistidError(f"verification.scorers cannot be fitted: {error}") from error
-        return cls(*back_end.affine(), getattr(back_end.scorer_, "gaussians_", None))
+        return cls(*fitted.affine(), getattr(fitted.scorer_, "gaussians_", None))
 
     def embed(self, vector: NDArray[np.floating]) -> Floats:
         """What is compared of songs, ``(songs, d)``; for cosines of length 1."""

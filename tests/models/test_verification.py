@@ -72,6 +72,7 @@ def test_a_fitted_scorer_is_the_back_ends_own(kind: str) -> None:
     training = songs_of(20, 3, 4)
     back_end = BackEnd(lda=False, wccn=True, scorer=kind)
     scorer = Scorer.fit(back_end, training)
+    back_end.fit(*training)
     vectors = back_end.transform(training.vector)
     scores = back_end.score_vectors(vectors)
     if kind == "cosine":

@@ -77,7 +77,7 @@ def test_it_is_read_back(tmp_path: Path) -> None:
 def test_an_artist_of_two_kinds_is_refused() -> None:
     subsets = dict(DRAWN.subsets)
     artist = min(artists_of(DRAWN, "train"))
-    album = next(track.album for track in CATALOG if track.artist == artist and subsets[track.track_id] == "train")
+    album = next(track.album for track in CATALOG if track.artist == artist and subsets[track.track_id] == "test")
     for track in CATALOG:
         if (track.artist, track.album) == (artist, album):
             subsets[track.track_id] = "claims"
