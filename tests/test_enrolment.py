@@ -15,12 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 
 import artistid
+from artistid.errors import ArtistidError
 from artistid.inference import enrolment
 from artistid.inference.collection import Collection
 from artistid.inference.roster import Roster
-from artistid.learning.kept_verifier import load_verifier
+from artistid.learning.kept_verifier import VERIFIER_KEY, load_verifier
 from artistid.models.verification import Songs
 from artistid.verify import REJECTED
 from tests.corpus import make_corpus, make_song, write_audio
@@ -131,6 +133,27 @@ class TestTraining:
         assert other
         assert one.settings() == other.settings()
         assert all(np.array_equal(each, other.arrays()[name]) for name, each in one.arrays().items())
+
+    @pytest.mark.parametrize(
+        ("part", "name", "value"),
+        [
+            ("arrays", "scorer.projection", torch.zeros(3, 3)),
+            ("arrays", "scorer.centre", torch.tensor([float("nan")])),
+            ("arrays", "scorer.other", torch.zeros(1)),
+            ("arrays", "strangers.vector", "text"),
+            ("settings", "calibration", ["a", "b"]),
+            ("settings", "names", {"_target_": "os.system"}),
+            ("settings", "snorm_share", [1]),
+        ],
+    )
+    def test_a_damaged_one_is_refused(
+        self, checkpoint: Path, tmp_path: Path, part: str, name: str, value: object
+    ) -> None:
+        kept = torch.load(checkpoint, weights_only=True)
+        kept[VERIFIER_KEY][part][name] = value
+        torch.save(kept, tmp_path / "damaged.ckpt")
+        with pytest.raises(ArtistidError, match=r"damaged\.ckpt is (damaged|not safe)"):
+            load_verifier(tmp_path / "damaged.ckpt")
 
     def test_for_systems_without_vectors_it_is_refused(self, music: Path, capsys: pytest.CaptureFixture[str]) -> None:
         said = fails(capsys, "train", "data=folder", f"data.root={music}", "split=artists", "model=majority")

@@ -125,9 +125,9 @@ def detection(
 
 
 def redrawn(
-    measures: Callable[[NDArray[np.floating]], Mapping[str, float]],
+    measures: Callable[[NDArray[np.float64]], Mapping[str, float]],
     n_artists: int,
-    enough: Callable[[NDArray[np.floating]], bool],
+    enough: Callable[[NDArray[np.float64]], bool],
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, Estimate]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.special import logit
 
@@ -26,6 +26,7 @@ from artistid.hints import Range
 
 Floats = NDArray[np.float64]
 
+MOST_FALSE = 1_000_000  # claims that are counted
 TRIALS_DRAWN = 100_000_000  # in all draws together: of many trials fewer draws are made, but never fewer than
 FEWEST_DRAWS = 100
 
@@ -94,7 +95,7 @@ class Trials:
     @cached_property
     def true(self) -> NDArray[np.bool_]:
         """``(songs, enrolled)`` whether the artist made the song."""
-        found: NDArray[np.bool_] = self.maker[:, None] == self.enrolled
+        found: NDArray[np.bool_] = np.equal(self.maker[:, None], self.enrolled)
         return found
 
     @cached_property
@@ -108,7 +109,7 @@ class Trials:
         """The numbers of all artists, of songs or enrolled."""
         return np.union1d(self.maker, self.enrolled)
 
-    def select(self, songs: ArrayLike = slice(None), enrolled: ArrayLike = slice(None)) -> Trials:
+    def select(self, songs: Any = slice(None), enrolled: Any = slice(None)) -> Trials:
         """Of some songs, against some of the enrolled; the songs of the others are then of unknown artists."""
         score = self.score[songs][:, enrolled]
         return Trials(score, self.maker[songs], self.enrolled[enrolled])
@@ -117,7 +118,7 @@ class Trials:
 class Measures:
     """All measures of some trials, for any weights of their artists.
 
-    What takes long, sorting the scores, is done once.
+    What takes long, sorting the scores, is done once. Of very many false claims some, drawn at random, stand for all.
 
     Args:
         trials: with true claims and false ones.
@@ -126,10 +127,10 @@ class Measures:
 
     def __init__(self, trials: Trials, cost: DetectionCost = EVEN) -> None:
         self._trials, self._cost = trials, cost
-        true = trials.true.ravel()
-        self._order = np.argsort(trials.score, axis=None, kind="stable")
-        self._score = trials.score.ravel()[self._order]
-        self._true = true[self._order]
+        kept = np.flatnonzero(trials.true | _some(~trials.true, MOST_FALSE))
+        kept = kept[np.argsort(trials.score.ravel()[kept], kind="stable")]
+        self._song, self._artist = np.divmod(kept, trials.score.shape[1])
+        self._score, self._true = trials.score.ravel()[kept], trials.true.ravel()[kept]
         self._last = np.append(np.diff(self._score) > 0, True)  # of its score: equal ones have one threshold
         first = np.arange(len(trials.score)), trials.score.argmax(axis=1)
         self._top, self._named = trials.score[first], trials.true[first]
@@ -144,7 +145,7 @@ class Measures:
         weight = np.ones(len(trials.artists)) if weight is None else weight
         maker, enrolled = (weight[np.searchsorted(trials.artists, each)] for each in (trials.maker, trials.enrolled))
         # An artist who is drawn twice makes twice as many true claims, but none of being the other of the two.
-        of_trial = np.where(trials.true, maker[:, None], maker[:, None] * enrolled).ravel()[self._order]
+        of_trial = maker[self._song] * np.where(self._true, 1, enrolled[self._artist])
         rates = self._rates(of_trial)
         measures = {
             "eer": rates.equal,
@@ -155,6 +156,11 @@ class Measures:
         if not trials.known.all() and trials.known.any():
             measures |= detection(self._top, self._named, trials.known, maker)
         return measures
+
+    @property
+    def n_trials(self) -> int:
+        """That are counted."""
+        return len(self._score)
 
     @property
     def rates(self) -> ErrorRates:
@@ -202,8 +208,9 @@ def measure(trials: Trials, cost: DetectionCost = EVEN, draws: int = DRAWS, seed
     """
     if trials.true.all() or not trials.true.any():
         raise ArtistidError("verification needs songs of enrolled artists, and two artists or more")
-    n_draws = min(draws, max(FEWEST_DRAWS, TRIALS_DRAWN // trials.score.size))
-    return redrawn(Measures(trials, cost), len(trials.artists), partial(_has_both, trials), n_draws, seed)
+    measures = Measures(trials, cost)
+    n_draws = min(draws, max(FEWEST_DRAWS, TRIALS_DRAWN // measures.n_trials))
+    return redrawn(measures, len(trials.artists), partial(_has_both, trials), n_draws, seed)
 
 
 def interval(name: str, estimate: Estimate) -> list[float]:
@@ -211,6 +218,15 @@ def interval(name: str, estimate: Estimate) -> list[float]:
     if name == "cllr":
         return [float(end) for end in np.quantile(estimate.draws, (0.025, 0.975))]
     return estimate.interval
+
+
+def _some(chosen: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """About so many of the chosen trials, always the same ones; of fewer all."""
+    n = int(chosen.sum())
+    if n <= most:
+        return chosen
+    drawn: NDArray[np.bool_] = chosen & (np.random.default_rng(0).random(chosen.shape) < most / n)
+    return drawn
 
 
 def _has_both(trials: Trials, weight: Floats) -> bool:

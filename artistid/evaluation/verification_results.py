@@ -55,7 +55,7 @@ def _draw_det(axes: Axes, told: Mapping[str, Any]) -> None:
     for number, (name, curve) in enumerate(told["curves"].items()):
         rates = [np.clip(curve[each], 1e-4, 1 - 1e-4) for each in ("false_alarm", "miss")]
         chosen = name == told["chosen"]
-        style = {"color": "black" if chosen else "0.6", "linewidth": 2 if chosen else 1}
+        style: dict[str, Any] = {"color": "black" if chosen else "0.6", "linewidth": 2 if chosen else 1}
         axes.plot(*map(ndtri, rates), linestyle=STYLES[number % len(STYLES)], label=name, **style)
     for set_ticks in (axes.set_xticks, axes.set_yticks):
         set_ticks(ndtri(TICKS), [f"{100 * tick:g}" for tick in TICKS])

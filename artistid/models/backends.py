@@ -179,7 +179,9 @@ class AlbumGaussians(NamedTuple):
         """The posterior of where each artist is, given its albums."""
         one = np.eye(len(self.mean))
         kinds: dict[tuple[int, ...], int] = {}
-        means, covariances, kind = [], [], []
+        means: list[Floats] = []
+        covariances: list[Floats] = []
+        kind: list[int] = []
         for speaker in range(len(sessions.centre)):
             own = sessions.speaker == speaker
             precision = np.linalg.inv(self.album + self.rest / sessions.n[own, None, None])  # (albums, d, d)

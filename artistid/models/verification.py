@@ -96,10 +96,11 @@ class Scorer:
                 "cosine, plda"
             )
         try:
-            fitted = clone(back_end).fit(training.vector, training.artist, training.album)
+            fitted: BackEnd = clone(back_end).fit(training.vector, training.artist, training.album)
         except (ValueError, TypeError, np.linalg.LinAlgError) as error:
             raise ArtistidError(f"verification.scorers cannot be fitted: {error}") from error
-        return cls(*fitted.affine(), getattr(fitted.scorer_, "gaussians_", None))
+        centre, projection, offset = fitted.affine()
+        return cls(centre, projection, offset, getattr(fitted.scorer_, "gaussians_", None))
 
     def embed(self, vector: NDArray[np.floating]) -> Floats:
         """What is compared of songs, ``(songs, d)``; for cosines of length 1."""
@@ -276,17 +277,21 @@ class Verifier:
             part, _, field = name.partition(".")
             parts[part][field] = each
         gaussians = AlbumGaussians(**parts["gaussians"]) if parts["gaussians"] else None
-        share, names = settings["snorm_share"], tuple(settings["names"])
+        share, names = settings["snorm_share"], settings["names"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in (settings["name"], *names)):
+            raise TypeError("its names are no texts")
         verifier = cls(
             name=settings["name"],
             scorer=Scorer(**parts["scorer"], gaussians=gaussians),
             snorm=SNorm(Songs(**parts["cohort"]), share) if share is not None else None,
             calibration=Calibration(*settings["calibration"]),
             strangers=Songs(**parts["strangers"]),
-            names=names,
+            names=tuple(names),
         )
         first = Songs(verifier.strangers.vector[:1], np.zeros(1, np.int64), np.zeros(1, np.int64))
-        if verifier.ratios(verifier.scorer.enrol(first), first.vector).shape != (1, 1):
+        with np.errstate(all="ignore"):
+            ratios = verifier.ratios(verifier.scorer.enrol(first), first.vector)
+        if ratios.shape != (1, 1):
             raise ValueError("its arrays are of other shapes")
         return verifier
 
