@@ -45,8 +45,9 @@ def predict(config: DictConfig) -> None:
     roster = _roster(config, identifier) if config.collection else None
 
     def answered(path: Path, sound: SongFeatures) -> Identification | Recognition:
-        outputs = identifier.infer(sound)
-        return roster.recognise(outputs, config.top) if roster else identifier.identify(outputs, config.top)
+        if roster:
+            return roster.recognise(roster.hear(sound), config.top)
+        return identifier.identify(identifier.infer(sound), config.top)
 
     with answering():
         failed = process_songs(read_ahead(reader, identifier.features, paths), len(paths), answered, writer.write)

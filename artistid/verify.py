@@ -54,8 +54,8 @@ def verify(config: DictConfig) -> None:
     accepted: list[bool] = []
 
     def answered(path: Path, sound: SongFeatures) -> list[Verdict]:
-        outputs = identifier.infer(sound)
-        return [roster.verify(outputs, artist) for artist in answerable[path]]
+        heard = roster.hear(sound)
+        return [roster.verify(heard, artist) for artist in answerable[path]]
 
     def done(verdicts: list[Verdict]) -> None:
         for each in verdicts:

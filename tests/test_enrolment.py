@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import soundfile
 import torch
 
 import artistid
@@ -251,7 +251,7 @@ class TestVerify:
             assert (each["songs"], each["false_alarms"], each["strangers"]) == (2, 0.25, 12)
             assert (strangers[each["artist"]] > each["threshold"] + 1e-6).sum() == 3, "a quarter of twelve"
             assert each["segments"][0]["start_s"] == 0
-            assert each["segments"][-1]["end_s"] == pytest.approx(4)
+            assert 3 < each["segments"][-1]["end_s"] <= 4
             signs = [segment["llr"] > 0 for segment in each["segments"]]
             assert all(one != other for one, other in pairwise(signs))
 
@@ -268,18 +268,19 @@ class TestVerify:
         return found
 
     def test_a_copy_proves_nothing(
-        self, asked: tuple[str, str], enrolled: Path, music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, asked: tuple[str, str], enrolled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """The same samples, and another encoding of them, are left out of what the artist is known by."""
-        artist = min(enrolment.artists_of(Collection.read(enrolled)))
-        song, copy = music / artist / "album1" / "song1.wav", tmp_path / "copy.ogg"
-        samples, rate = soundfile.read(song, dtype="float32")
-        write_audio(copy, samples, rate)
-        found = answers(capsys, "verify", *asked, f"audio=[{song},{copy}]", f"artist={artist}")
+        """Other encodings of an enrolled song are left out of what the artist is known by."""
+        path, samples = Path(shutil.copy(enrolled, tmp_path)), make_song(77, np.random.default_rng(0), 12)
+        song, other, copy = (tmp_path / name for name in ("song.wav", "other.wav", "copy.mp3"))
+        for file in (song, copy):
+            write_audio(file, samples)
+        write_audio(other, make_song(77, np.random.default_rng(1), 20))
+        enrol(path, Path(asked[0][11:]), f"audio=[{song},{other}]", "artist=New")
+        found = answers(capsys, "verify", asked[0], f"collection={path}", f"audio=[{song},{copy}]", "artist=New")
         for each in found:
             assert each["songs"] == 1
-            assert len(each["left_out"]) == 1
-            assert each["left_out"][0].endswith("song1.wav")
+            assert each["left_out"] == [str(song)]
             assert any("same recording" in warning for warning in each["warnings"])
 
     def test_what_cannot_be_answered(
@@ -308,8 +309,8 @@ class TestPredict:
     ) -> None:
         identifier, collection = artistid.load(checkpoint), Collection.read(enrolled)
         rosters = [Roster(collection, identifier, rate) for rate in (0.05, 0.5)]
-        heard = [identifier.hear(path) for path in sorted(music.rglob("*.wav"))]
-        strict, loose = ([roster.recognise(outputs, top=2) for outputs in heard] for roster in rosters)
+        heard = [rosters[0].hear(identifier.read(path)) for path in sorted(music.rglob("*.wav"))]
+        strict, loose = ([roster.recognise(each, top=2) for each in heard] for roster in rosters)
         for one, other in zip(strict, loose, strict=True):
             assert one.llr == other.llr == one.top[0].llr >= one.top[1].llr
             assert one.threshold > other.threshold
@@ -329,6 +330,22 @@ class TestPredict:
         said = capsys.readouterr().out
         assert "0 % of strangers" in said
         assert "3 enrolled artists" in said
+
+
+@pytest.mark.slow
+def test_the_report_shows_what_was_measured(run: Path, tmp_path: Path) -> None:
+    run_verb("report", f"runs={run}", f"out={tmp_path / 'report'}", "draws=20", "maps=null")
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    told = read_scores(run)["verification"]
+    assert "Artists never trained on" in text
+    assert f"{told['chosen']} *" in text
+    table = pd.read_csv(tmp_path / "report" / "tables" / "verification-run1.csv")
+    for _, row in table.iterrows():
+        found = told["systems"][row["scorer"]]["test"]["eer"]
+        assert (row["eer"], row["eer_low"]) == pytest.approx((found["value"], found["ci95"][0]))
+    stated = pd.read_csv(tmp_path / "report" / "tables" / "verification_stated-run1.csv")
+    assert list(stated["false_alarms"]) == [0.01, 0.05]
+    assert (tmp_path / "report" / "figures" / "verification-run1.png").exists()
 
 
 def _enrol_one(path: Path, checkpoint: Path, album: Path, name: str) -> None:

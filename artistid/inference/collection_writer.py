@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from artistid.data.catalog import Track
 from artistid.errors import ArtistidError
-from artistid.inference.collection import COLUMNS, Origin, absolute, as_text
+from artistid.inference.collection import COLUMNS, FINGERPRINT, Origin, absolute, as_text
 from artistid.processes import lock
 from artistid.writing import whole
 
@@ -40,6 +40,7 @@ class EmbeddedSong:
         vector: ``(units,)`` float32, of length 1.
         start_s, end_s: ``(clips,)`` seconds.
         clip_vectors: ``(clips, units)`` float32.
+        fingerprint: what is kept of it, see :mod:`artistid.data.recordings`; empty where it has none.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class EmbeddedSong:
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
     clip_vectors: NDArray[np.float32]
+    fingerprint: str = ""
 
 
 class CollectionWriter:
@@ -123,6 +125,7 @@ class CollectionWriter:
             {
                 "path": pa.array(paths),
                 "sha1": pa.array([song.sha1 for song in songs]),
+                FINGERPRINT: pa.array([song.fingerprint for song in songs], pa.string()),
                 "duration_s": pa.array([song.duration_s for song in songs], pa.float64()),
                 "file_size": pa.array([size for _, size, _ in files], pa.int64()),
                 "file_mtime_ns": pa.array([time for _, _, time in files], pa.int64()),
@@ -147,7 +150,7 @@ class CollectionWriter:
                 for name in NAMES:
                     names = [as_text(getattr(track, name)) for track in of_songs]
                     table = table.append_column(name, pa.array(names, pa.string()))
-                yield table.select(list(COLUMNS))
+                yield table.select([*COLUMNS, FINGERPRINT])
 
     def _kept_files(self, part: Path) -> Iterator[FileState]:
         with pq.ParquetFile(part) as file:
@@ -215,7 +218,10 @@ def read_rows(path: Path) -> Iterator[pa.Table]:
     """The rows of a collection, some at a time."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            yield file.read_row_group(group)
+            table = file.read_row_group(group)
+            if FINGERPRINT not in table.column_names:
+                table = table.append_column(FINGERPRINT, pa.array([""] * len(table), pa.string()))
+            yield table
 
 
 def write_rows(path: Path, tables: Iterable[pa.Table], origin: Origin) -> int:

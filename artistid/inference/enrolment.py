@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from artistid.data.catalog import Track, folded
 from artistid.errors import ArtistidError, abbreviate, counted
-from artistid.inference.collection import Collection, Origin, as_text
+from artistid.inference.collection import COLUMNS, FINGERPRINT, Collection, Origin, as_text
 from artistid.inference.collection_writer import read_rows, write_rows
 from artistid.printing import printable
 from artistid.processes import lock
@@ -64,7 +64,8 @@ def require_artist(collection: Collection, name: str, setting: str) -> str:
 def add_songs(path: Path, new: Path, origin: Origin) -> int:
     """Write a collection with the songs of another behind its own; returns the number of all."""
     before = [path] if path.exists() else []
-    return write_rows(path, chain.from_iterable(map(read_rows, [*before, new])), origin)
+    tables = chain.from_iterable(map(read_rows, [*before, new]))
+    return write_rows(path, (table.select([*COLUMNS, FINGERPRINT]) for table in tables), origin)
 
 
 def remove_artist(collection: Collection, name: str) -> int:

@@ -11,24 +11,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
 from artistid.data.catalog import folded
+from artistid.data.recordings import Recordings
+from artistid.data.song import SongFeatures
 from artistid.errors import ArtistidError, counted
 from artistid.inference.collection import Collection
 from artistid.inference.enrolment import require_artist
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.outputs import ClipOutputs
+from artistid.inference.sources import audible
 from artistid.models.verification import Enrolled, Floats, Songs, threshold_of
 from artistid.printing import printable
-
-COPIES_AMONG = 5  # nearest songs, which a copy of the query is one of
-# How much less clips of a copy differ than clips of the song do from one another: another encoding's by a tenth or so.
-COPY = 0.3
 
 
 @dataclass(frozen=True)
@@ -136,6 +135,20 @@ class Verdict:
         return asdict(self)
 
 
+class Heard(NamedTuple):
+    """A song, ready to be judged.
+
+    Attributes:
+        outputs: what the network made of it.
+        vector: ``(1, units)``, of length 1.
+        copies: which of the enrolled songs are this very recording, be it in another encoding.
+    """
+
+    outputs: ClipOutputs
+    vector: Floats
+    copies: NDArray[np.intp]
+
+
 class Roster:
     """The artists of a collection, as a network's verifier knows them.
 
@@ -158,6 +171,7 @@ class Roster:
         if not 0 <= false_alarms < 1:
             raise ArtistidError(f"false_alarms={false_alarms}: expected a share from 0, below 1")
         self.collection, self.false_alarms = collection, false_alarms
+        self._identifier = identifier
         self._verifier = identifier.verifier
         named = (collection.songs["artist"] != "").to_numpy()
         self._rows = np.flatnonzero(named)
@@ -190,15 +204,30 @@ class Roster:
     def _n_songs(self) -> NDArray[np.int64]:
         return np.bincount(self._songs.artist)
 
-    def recognise(self, outputs: ClipOutputs, top: int = 5) -> Recognition:
-        """Who made a song; raises ArtistidError for a silent one.
+    @cached_property
+    def _recordings(self) -> Recordings:
+        songs = set(self.collection.songs["sha1"].iloc[self._rows])
+        known = {sha1: text for sha1, text in self.collection.fingerprints.items() if sha1 in songs}
+        return Recordings(songs - {""}, known, self._identifier.features)
+
+    def hear(self, sound: SongFeatures) -> Heard:
+        """A song, ready to be judged; raises ArtistidError for a silent one."""
+        outputs = audible(self._identifier.infer(sound))
+        same = self._recordings.which(sound.sha1, sound.array)
+        copies = np.flatnonzero(self.collection.songs["sha1"].iloc[self._rows].isin(same))
+        return Heard(outputs, song_vector(outputs.embedding)[None].astype(np.float64), copies)
+
+    def recognise(self, heard: Heard, top: int = 5) -> Recognition:
+        """Who made a song.
 
         Args:
-            outputs: what the network made of it.
+            heard: the song.
             top: how many artists to list.
+
+        Raises:
+            ArtistidError: copies of it are all that is enrolled.
         """
-        vector = _audible(outputs)
-        copies = self._copies(outputs)
+        outputs, vector, copies = heard
         ratios = self._verifier.ratios(self._enrolled, vector)[0]
         of_strangers, n_songs = self._of_strangers, self._n_songs
         for number in np.unique(self._songs.artist[copies]):
@@ -232,18 +261,19 @@ class Roster:
             warnings=tuple(self._doubts(outputs, copies)),
         )
 
-    def verify(self, outputs: ClipOutputs, artist: str) -> Verdict:
+    def verify(self, heard: Heard, artist: str) -> Verdict:
         """Whether a song is an artist's.
 
         Args:
-            outputs: what the network made of it.
+            heard: the song.
             artist: who is claimed.
 
         Raises:
-            ArtistidError: nobody of that name is enrolled, or by copies of the song alone; or a silent song.
+            ArtistidError: nobody of that name is enrolled, or by copies of the song alone.
         """
+        outputs, vector, copies = heard
         number = int(np.searchsorted(self.names, require_artist(self.collection, artist, "artist")))
-        name, vector, copies = str(self.names[number]), _audible(outputs), self._copies(outputs)
+        name = str(self.names[number])
         own = self._without(number, copies)
         if not len(own.vector):
             raise ArtistidError(f"{printable(name)} is enrolled by copies of it alone: nothing is left to compare")
@@ -275,23 +305,6 @@ class Roster:
         one, _ = songs.counted()
         return self._verifier.ratios(self._verifier.scorer.enrol(one), vectors)[:, 0]
 
-    def _copies(self, outputs: ClipOutputs) -> NDArray[np.intp]:
-        """Which of the enrolled songs are this very recording, be it in another encoding."""
-        nearest = np.argsort(-(self._songs.vector @ song_vector(outputs.embedding)), kind="stable")[:COPIES_AMONG]
-        same = np.flatnonzero(np.isin(self._rows, self.collection.copies(outputs.sha1)))
-        alike = [each for each in nearest if self._is_copy(outputs, int(self._rows[each]))]
-        return np.union1d(same, np.array(alike, dtype=np.intp))
-
-    def _is_copy(self, outputs: ClipOutputs, row: int) -> bool:
-        """Whether a song's clips are those of a recording, one after the other."""
-        clips = self.collection.clips_of(row).vectors
-        n = min(len(clips), len(outputs.embedding))
-        if max(len(clips), len(outputs.embedding)) - n > 1 or n < 2:
-            return False
-        between = np.linalg.norm(clips[:n] - outputs.embedding[:n], axis=1)
-        apart = np.linalg.norm(clips[:n] - np.roll(clips[:n], 1, axis=0), axis=1)
-        return bool(np.median(between) < COPY * np.median(apart))
-
     def _titles(self, copies: NDArray[np.intp]) -> tuple[str, ...]:
         return tuple(map(str, self.collection.songs["track_id"].iloc[self._rows[copies]]))
 
@@ -314,13 +327,6 @@ class Roster:
                 f"{counted(len(self._strangers), 'song')} of strangers cannot tell {100 * self.false_alarms:g} % false "
                 "alarms: the threshold is the highest of them"
             )
-
-
-def _audible(outputs: ClipOutputs) -> Floats:
-    """``(1, units)`` the song's vector; raises ArtistidError for a silent song."""
-    if outputs.silent:
-        raise ArtistidError("it is silent: there is nothing to compare")
-    return song_vector(outputs.embedding)[None].astype(np.float64)
 
 
 def _stretches(outputs: ClipOutputs, kind: NDArray[Any], names: Sequence[str], ratios: Floats) -> Iterator[Stretch]:
