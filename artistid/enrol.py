@@ -79,7 +79,8 @@ def _add(config: DictConfig, path: Path) -> str:
         before.check_made_by(identifier)
         known = artists_of(before)
     source = Files(config, identifier)
-    tracks = {file: _named(source.track(file), plain(config)) for file in source.paths}
+    settings = plain(config)
+    tracks = {file: _named(source.track(file), settings["artist"], settings["album"]) for file in source.paths}
     check_names(known, tracks.values(), config.more)
     new, origin = path.with_name(f".{path.name}.new"), Origin.of(identifier)
     with drafting(new, origin, source.paths, keep=True) as draft:
@@ -110,10 +111,11 @@ def _add(config: DictConfig, path: Path) -> str:
     return f"enrolled {whom} by {counted(n_songs, 'song')}"
 
 
-def _named(track: Track, settings: dict[str, str | None]) -> Track:
+def _named(track: Track, artist: str | None, album: str | None) -> Track:
     """A song under the artist and the album that the command names, where it names them."""
-    said = {name: clean(value) for name in ("artist", "album") if (value := settings[name])}
-    return replace(track, **said)
+    return replace(
+        track, artist=clean(artist) if artist else track.artist, album=clean(album) if album else track.album
+    )
 
 
 def _title(collection: Collection, row: int) -> str:

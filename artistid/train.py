@@ -265,7 +265,7 @@ def require_verification(config: DictConfig, split: Split) -> None:
     """Raises ArtistidError for a split that has artists who are not trained on, which nothing says how to verify."""
     if split.has_unseen and not config.get("verification"):
         raise ArtistidError(
-            "the split has artists who are not trained on: expected +verification=artists, which split=artists has"
+            "the split has artists who are not trained on: expected verification=artists, which split=artists has"
         )
 
 

@@ -21,11 +21,11 @@ MEASURES = {
     "eer": "EER",
     "min_dcf": "minDCF",
     "cllr": "Cllr",
-    "min_cllr": "min Cllr",
+    "min_cllr": "minCllr",
     "auroc": "AUROC",
     "fpr95": "FPR95",
-    "dir1": "DIR 1 %",
-    "dir5": "DIR 5 %",
+    "dir1": "DIR1",
+    "dir5": "DIR5",
 }
 
 

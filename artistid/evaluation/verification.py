@@ -95,8 +95,7 @@ class Trials:
     @cached_property
     def true(self) -> NDArray[np.bool_]:
         """``(songs, enrolled)`` whether the artist made the song."""
-        found: NDArray[np.bool_] = np.equal(self.maker[:, None], self.enrolled)
-        return found
+        return np.asarray(self.maker[:, None] == self.enrolled)
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:

@@ -244,7 +244,7 @@ def _both(one: Songs, other: Songs) -> Songs:
 
 def _place_within(group: NDArray[np.int64]) -> NDArray[np.int64]:
     """``(n,)`` how many of the same group come before each."""
-    return pd.Series(group).groupby(group).cumcount().to_numpy(dtype=np.int64)
+    return np.array(pd.Series(group).groupby(group).cumcount(), dtype=np.int64)
 
 
 def _log(told: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.preprocessing import normalize
 
@@ -198,7 +199,7 @@ class Calibration(NamedTuple):
 
         def loss(line: Floats) -> tuple[float, Floats]:
             log_odds = line[0] * values + line[1] + odds
-            excess = weight * (1 / (1 + np.exp(-log_odds)) - target)
+            excess = weight * (expit(log_odds) - target)
             return float(weight @ (np.logaddexp(0, log_odds) - target * log_odds)), np.array(
                 [excess @ values, excess.sum()]
             )

@@ -19,7 +19,7 @@ SONGS = ("auroc", "fpr95", "dir1", "dir5")
 WORDS = (
     "EER: the error rate where as many true claims are rejected as false ones are accepted; minDCF: the least cost of "
     "any threshold, of which 1 is that of answering alike always; Cllr: bits that a claim costs if the score is taken "
-    "for a log-likelihood ratio, and min Cllr what it would cost at best; AUROC: the chance that a song of a known "
+    "for a log-likelihood ratio, and minCllr what it would cost at best; AUROC: the chance that a song of a known "
     "artist has a higher score than one of an unknown one; FPR95: the share of unknown artists' songs that is accepted "
     "where 95 % of the known ones are; DIR: the share of known artists' songs that is accepted and named rightly where "
     "1 % or 5 % of the unknown ones are accepted. Intervals are of 95 %, over artists."
@@ -58,7 +58,7 @@ def _scorers(run: Run, told: Mapping[str, Any]) -> Table:
         Column.of("runs", RunNumbers),
     )
     better = told["over_cosine"].get("eer")
-    notes = ["* Chosen by validation's min Cllr."]
+    notes = ["* Chosen by validation's minCllr."]
     if better:
         low, high = better["ci95"]
         notes.append(
