@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
     run("enrol")
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,15 +34,13 @@ from artistid.places import expanded
 from artistid.printing import printable, say
 from artistid.trust import trusted
 
-log = logging.getLogger(__name__)
-
 
 def enrol(config: DictConfig) -> None:
     """Enrol artists by some songs of theirs, without training, or remove or rename one.
 
     Raises:
-        ArtistidError: bad settings, songs that cannot be embedded, or artists who cannot be enrolled; the collection
-            is then as it was.
+        ArtistidError: bad settings, or artists who cannot be enrolled: the collection is then as it was; or, after the
+            others have been enrolled, songs that could not be embedded.
     """
     require_path(config, "collection", "the file of enrolled artists, which the first of them makes")
     wanted = [name for name in ("audio", "remove", "rename") if config[name]]
@@ -102,13 +99,12 @@ def _add(config: DictConfig, path: Path) -> str:
         add_songs(path, new, origin)
     finally:
         new.unlink(missing_ok=True)
-    if failed:
-        log.warning(
-            "%d of %d songs could not be embedded, see above; the others are enrolled", failed, failed + n_songs
-        )
     artists = sorted(set(songs["artist"]))
     whom = printable(artists[0]) if len(artists) == 1 else counted(len(artists), "artist")
-    return f"enrolled {whom} by {counted(n_songs, 'song')}"
+    told = f"enrolled {whom} by {counted(n_songs, 'song')}"
+    if failed:
+        raise ArtistidError(f"{failed} of {failed + n_songs} songs could not be embedded, see above; {told}")
+    return told
 
 
 def _named(track: Track, artist: str | None, album: str | None) -> Track:

@@ -320,7 +320,7 @@ class TestPredict:
             assert one.enrolled == 3
             assert {each.artist for each in one.top} <= by_subset["enrol"]
         named = sum(each.artist is not None for each in loose[:12])
-        assert named == pytest.approx(6, abs=1), "of twelve strangers half, as is stated, but for rounding"
+        assert named == 6, "of twelve strangers half, as is stated"
 
     def test_in_words(
         self, checkpoint: Path, enrolled: Path, music: Path, by_subset: dict[str, set[str]], capsys: Any

@@ -149,6 +149,22 @@ class Heard(NamedTuple):
     copies: NDArray[np.intp]
 
 
+class Enrolment(NamedTuple):
+    """Artists as they are enrolled.
+
+    Attributes:
+        names: ``(artists,)``.
+        n_songs: ``(artists,)`` that each is known by.
+        enrolled: what the scorer keeps of them.
+        of_strangers: ``(strangers, artists)`` ratios.
+    """
+
+    names: NDArray[np.str_]
+    n_songs: NDArray[np.int64]
+    enrolled: Enrolled
+    of_strangers: Floats
+
+
 class Roster:
     """The artists of a collection, as a network's verifier knows them.
 
@@ -192,17 +208,15 @@ class Roster:
             )
 
     @cached_property
-    def _enrolled(self) -> Enrolled:
-        return self._verifier.scorer.enrol(self._songs)
+    def _all(self) -> Enrolment:
+        return self._enrolment(self._songs)
 
-    @cached_property
-    def _of_strangers(self) -> Floats:
-        """``(strangers, artists)`` ratios."""
-        return self._verifier.ratios(self._enrolled, self._strangers)
-
-    @cached_property
-    def _n_songs(self) -> NDArray[np.int64]:
-        return np.bincount(self._songs.artist)
+    def _enrolment(self, songs: Songs) -> Enrolment:
+        """The artists of some of the songs."""
+        counted_from_0, numbers = songs.counted()
+        enrolled = self._verifier.scorer.enrol(counted_from_0)
+        of_strangers = self._verifier.ratios(enrolled, self._strangers)
+        return Enrolment(self.names[numbers], np.bincount(counted_from_0.artist), enrolled, of_strangers)
 
     @cached_property
     def _recordings(self) -> Recordings:
@@ -228,35 +242,27 @@ class Roster:
             ArtistidError: copies of it are all that is enrolled.
         """
         outputs, vector, copies = heard
-        ratios = self._verifier.ratios(self._enrolled, vector)[0]
-        of_strangers, n_songs = self._of_strangers, self._n_songs
-        for number in np.unique(self._songs.artist[copies]):
-            ratios, of_strangers, n_songs = ratios.copy(), of_strangers.copy(), n_songs.copy()
-            own = self._without(number, copies)
-            n_songs[number] = len(own.vector)
-            both = np.concatenate([vector, self._strangers])
-            found = self._ratios_of(own, both) if len(own.vector) else np.full(len(both), -np.inf)
-            ratios[number], of_strangers[:, number] = found[0], found[1:]
-        order = np.argsort(-ratios, kind="stable")[: max(top, 1)]
-        order = order[np.isfinite(ratios[order])]
-        if not len(order):
+        others = self._songs.select(np.setdiff1d(np.arange(len(self._rows)), copies))
+        if not len(others.vector):
             raise ArtistidError("copies of it are all that is enrolled: there is nothing to compare it with")
-        threshold = threshold_of(of_strangers.max(axis=1), self.false_alarms)
-        first = order[0]
+        known = self._enrolment(others) if len(copies) else self._all
+        ratios = self._verifier.ratios(known.enrolled, vector)[0]
+        likeliest = np.argsort(-ratios, kind="stable")[:top]
+        threshold, llr = threshold_of(known.of_strangers.max(axis=1), self.false_alarms), float(ratios[likeliest[0]])
         return Recognition(
             name=outputs.name,
             duration_s=outputs.duration_s,
-            artist=str(self.names[first]) if ratios[first] > threshold else None,
-            llr=float(ratios[first]),
+            artist=str(known.names[likeliest[0]]) if llr > threshold else None,
+            llr=llr,
             threshold=threshold,
             false_alarms=self.false_alarms,
             strangers=len(self._strangers),
-            enrolled=len(self.names),
+            enrolled=len(known.names),
             top=tuple(
-                KnownArtist(rank, str(self.names[each]), float(ratios[each]), int(n_songs[each]))
-                for rank, each in enumerate(order[:top], start=1)
+                KnownArtist(rank, str(known.names[each]), float(ratios[each]), int(known.n_songs[each]))
+                for rank, each in enumerate(likeliest, start=1)
             ),
-            timeline=tuple(self._timeline(outputs, order)),
+            timeline=tuple(self._timeline(outputs, known, likeliest)),
             left_out=self._titles(copies),
             warnings=tuple(self._doubts(outputs, copies)),
         )
@@ -308,11 +314,12 @@ class Roster:
     def _titles(self, copies: NDArray[np.intp]) -> tuple[str, ...]:
         return tuple(map(str, self.collection.songs["track_id"].iloc[self._rows[copies]]))
 
-    def _timeline(self, outputs: ClipOutputs, likeliest: NDArray[np.intp]) -> Iterator[Stretch]:
+    def _timeline(self, outputs: ClipOutputs, known: Enrolment, likeliest: NDArray[np.intp]) -> Iterator[Stretch]:
+        """Which seconds sound like whom of the likeliest artists."""
         clips = normalize(outputs.embedding.astype(np.float64))
-        ratios = self._verifier.ratios(self._enrolled, clips)[:, likeliest]
+        ratios = self._verifier.ratios(known.enrolled, clips)[:, likeliest]
         best = ratios.argmax(axis=1)
-        names = [str(self.names[likeliest[each]]) for each in best]
+        names = [str(known.names[likeliest[each]]) for each in best]
         yield from _stretches(outputs, best, names, ratios[np.arange(len(best)), best])
 
     def _doubts(self, outputs: ClipOutputs, copies: NDArray[np.intp]) -> Iterator[str]:

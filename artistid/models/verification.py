@@ -298,6 +298,10 @@ class Verifier:
 
 
 def threshold_of(ratios: Floats, false_alarms: float) -> float:
-    """Above which no more than a share of the strangers' ratios ``(n,)`` are; of few ratios that is the highest."""
+    """Above which no more than a share of the strangers' ratios ``(n,)`` are, halfway to the lowest of these.
+
+    Of few ratios it is the highest.
+    """
     allowed = int(false_alarms * len(ratios) + 1e-9)
-    return float(np.sort(ratios)[-1 - allowed])
+    highest = np.sort(ratios)[::-1]
+    return float((highest[allowed] + highest[max(allowed - 1, 0)]) / 2)
