@@ -100,8 +100,7 @@ class Trials:
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """``(songs,)`` whether a song's artist is enrolled."""
-        found: NDArray[np.bool_] = self.true.any(axis=1)
-        return found
+        return np.asarray(self.true.any(axis=1))
 
     @property
     def artists(self) -> NDArray[np.int64]:
