@@ -47,6 +47,8 @@ VERBS: Mapping[str, str] = {
     "report": "the runs are as they were, and the report is unfinished",
     "predict": "the answers given so far stand, and nothing is written",
     "embed": "the songs embedded so far are kept",
+    "enrol": "the collection is as it was, and the songs embedded so far are kept for the next enrolment",
+    "verify": "the answers given so far stand, and nothing is written",
     "similar": "the answers given so far stand, and nothing is written",
     "export": "nothing is written",
     "app": "the page is closed, and nothing of its visitors is kept",

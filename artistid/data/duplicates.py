@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features, LogMel
-from artistid.data.splits import SUBSETS, Split
+from artistid.data.splits import ALL_SUBSETS, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.writing import whole
@@ -200,6 +200,9 @@ MIN_OVERLAP_S = 5.0
 # Of the shorter track's sound: two songs that quote the same sample are two songs.
 MIN_OVERLAP = 0.5
 
+# Subsets in the order in which they give way to one another; the test keeps all its songs.
+TOWARDS_TEST = ("train", "val", "val_enrol", "val_claims", "enrol", "test", "claims")
+
 # Pairs that a message names; all are in the run folder.
 LISTED = 10
 
@@ -315,11 +318,13 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
 
 
 def _to_drop(pairs: Sequence[DuplicatePair], subsets: Mapping[str, str]) -> frozenset[str]:
-    """Of each pair the track that is further from the test subset, unless its other was dropped already."""
-    by_subset = [{subsets[name]: name for name in (pair.first, pair.second)} for pair in pairs]
-    validated = {names["val"] for names in by_subset if names.keys() == {"val", "test"}}
-    trained = {names["train"] for names in by_subset if "train" in names and names.get("val") not in validated}
-    return frozenset(validated | trained)
+    """Of each pair the track that is further from the test, unless its other was dropped already."""
+    ordered = (sorted((pair.first, pair.second), key=lambda name: TOWARDS_TEST.index(subsets[name])) for pair in pairs)
+    dropped: set[str] = set()
+    for further, nearer in sorted(ordered, key=lambda names: -TOWARDS_TEST.index(subsets[names[0]])):
+        if nearer not in dropped:
+            dropped.add(further)
+    return frozenset(dropped)
 
 
 def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) -> list[DuplicatePair]:
@@ -360,7 +365,7 @@ def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> 
         return
     fingerprints = Fingerprints((store.track(track.track_id) for track in tracks), settings)
     frame_s = settings.hop_length / settings.sample_rate
-    for match in fingerprints.matches([SUBSETS.index(subsets[track.track_id]) for track in tracks]):
+    for match in fingerprints.matches([ALL_SUBSETS.index(subsets[track.track_id]) for track in tracks]):
         numbers = (match.first, match.second)
         sounding = min(np.count_nonzero(fingerprints.track(number)) for number in numbers)
         if is_one_recording(match, int(sounding), frame_s):

@@ -34,6 +34,7 @@ TEXTS = ("track_id", "path", "artist", "album", "title", "sha1")
 SONG_COLUMNS = (*TEXTS, "duration_s", "file_size", "file_mtime_ns")
 CLIP_COLUMNS = ("clip_start_s", "clip_end_s", "clip_embedding")
 COLUMNS = (*SONG_COLUMNS, "embedding", *CLIP_COLUMNS)
+FINGERPRINT = "fingerprint"  # of each song's sound, as text; collections of earlier versions lack it
 MOST_VALUES_PER_BYTE = 64  # of the file: vectors hardly compress, and a claim of more is none of ours
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of an embedding may be
 
@@ -300,6 +301,21 @@ class Collection:
     def clips_of(self, row: int) -> ClipTable:
         """The clips of one song."""
         return self.clips.select(slice(*np.searchsorted(self.clips.row, [row, row + 1])))
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-1 of each song to what is kept of its fingerprint, see :mod:`artistid.data.recordings`; of some songs.
+
+        Raises:
+            ArtistidError: a file that was changed or damaged meanwhile.
+        """
+        try:
+            if FINGERPRINT not in pq.read_schema(self.path).names:
+                return {}
+            texts = pq.read_table(self.path, columns=[FINGERPRINT])[FINGERPRINT].to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise ArtistidError(f"collection={printable(self.path)} cannot be read: {error}") from error
+        return {sha1: text for sha1, text in zip(self.songs["sha1"], texts, strict=True) if sha1 and text}
 
     @cached_property
     def _neighbours(self) -> NearestNeighbors:

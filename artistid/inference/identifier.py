@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -37,6 +38,9 @@ from artistid.old_names import as_first_written
 from artistid.places import expanded
 from artistid.printing import printable
 from artistid.trust import Trust, check_trust
+
+if TYPE_CHECKING:
+    from artistid.models.verification import Verifier
 
 # Frames of all clips of a batch: 64 channels of them at 128 mel bins are 64 MiB, and a core's cache sees more of fewer.
 FRAMES_AT_ONCE = 2048
@@ -76,6 +80,7 @@ class Identifier:
         self._clip_spec = specification.clip_spec()
         self._open_set = specification.open_set_threshold()
         self._trained_on = specification.trained_on()
+        self._source: tuple[Path, Trust] | None = None
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
@@ -89,7 +94,9 @@ class Identifier:
         Raises:
             ArtistidError: a file that is missing, no checkpoint, not safe, or another version's; or no such device.
         """
-        return cls(*load_network(path, check_trust(trust)), device)
+        identifier = cls(*load_network(path, check_trust(trust)), device)
+        identifier._source = expanded(path), trust
+        return identifier
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
@@ -112,6 +119,10 @@ class Identifier:
             ArtistidError: a folder that can't be written.
         """
         save_folder(expanded(folder), self.specification, self._network)
+        if self.verifier:
+            from artistid.learning.kept_verifier import save_verifier
+
+            save_verifier(expanded(folder), self.verifier)
 
     def __repr__(self) -> str:
         network, n_artists = type(self._network).__name__, len(self.artists)
@@ -124,6 +135,17 @@ class Identifier:
     def artists(self) -> tuple[str, ...]:
         """Whom it knows."""
         return tuple(self.specification.artists)
+
+    @cached_property
+    def verifier(self) -> Verifier | None:
+        """What scores songs against enrolled artists; None where the checkpoint has none.
+
+        Raises:
+            ArtistidError: one that is damaged.
+        """
+        from artistid.learning.kept_verifier import load_verifier  # here, since most do without, and it takes a second
+
+        return load_verifier(*self._source) if self._source else None
 
     @cached_property
     def fingerprint(self) -> str:

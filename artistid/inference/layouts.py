@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:  # each verb imports what it shows, and waits for nothing else
     from artistid.inference.matching import Matches
     from artistid.inference.neighbours import Similar
     from artistid.inference.retrieval_scores import RetrievalScores
+    from artistid.inference.roster import Recognition, Stretch, Verdict
 
 NOBODY = "none of them"
+UNKNOWN = "nobody I know"
 TEST_QUERIES = "songs of the test subset, of albums that were not trained on, find their artist"
 UNKNOWN_QUERIES = "songs of artists that were not trained on find their artist"
 
@@ -78,6 +80,115 @@ def verdict(answer: Identification) -> str:
         f"{NOBODY}: most like {printable(first.artist)}, but the score, {answer.score:.3f}, is below the threshold of "
         f"{answer.threshold:.3f}"
     )
+
+
+OF_RECOGNISED = (
+    "name",
+    "duration_s",
+    "artist",
+    "llr",
+    "threshold",
+    "false_alarms",
+    "strangers",
+    "enrolled",
+    "left_out",
+)
+OF_KNOWN = ("rank", "artist", "llr", "songs")
+OF_VERDICT = (
+    *("name", "duration_s", "artist", "accepted", "llr", "threshold", "false_alarms", "strangers", "songs"),
+    *("left_out", "warnings"),
+)
+
+
+def recognition_layout(timeline: bool = True) -> Layout:
+    """Who made a song, if anyone who is enrolled, and the likeliest artists; CSV has no timeline."""
+    return Layout(
+        (*OF_RECOGNISED, "warnings", *(f"top.{name}" for name in OF_KNOWN)),
+        _recognition_rows,
+        partial(_show_recognition, timeline=timeline),
+    )
+
+
+def _show_recognition(console: Console, answer: Recognition, timeline: bool) -> None:
+    console.print(Text(f"{printable(answer.name)}  {clock(answer.duration_s)}", style="bold"))
+    console.print(Text(f"  {recognised(answer)}"))
+    _show_left_out(console, answer)
+    _show_warnings(console, answer.warnings)
+    rows = [(each.artist, f"{each.llr:+.2f}", str(each.songs)) for each in answer.top]
+    console.print(table_of(rows, ("artist", "log-likelihood ratio", "songs"), right=(1, 2)), soft_wrap=False)
+    if timeline:
+        _show_stretches(console, answer.timeline)
+    console.print()
+
+
+def recognised(answer: Recognition) -> str:
+    """The answer in words."""
+    among = counted(answer.enrolled, "enrolled artist")
+    if answer.artist is None:
+        return (
+            f"{UNKNOWN}: most like {printable(answer.top[0].artist)}, but the ratio, {answer.llr:+.2f}, is not above "
+            f"the threshold of {answer.threshold:+.2f}, which {_stated(answer)} of strangers would be, among {among}"
+        )
+    return (
+        f"{printable(answer.artist)}, of {among}: the ratio, {answer.llr:+.2f}, is above the threshold of "
+        f"{answer.threshold:+.2f}, as {_stated(answer)} of strangers would be"
+    )
+
+
+def _recognition_rows(answer: Recognition) -> Iterator[Sequence[object]]:
+    """A row per song and artist; what JSON has as null is an empty cell."""
+    song = _flat(answer)
+    for each in song["top"]:
+        yield (*(song[name] for name in OF_RECOGNISED), song["warnings"], *(each[name] for name in OF_KNOWN))
+
+
+def verdict_layout(segments: bool = True) -> Layout:
+    """Whether a song is by whom it claims to be, and what speaks for and against it; CSV has no segments."""
+    return Layout(OF_VERDICT, _verdict_rows, partial(_show_verdict, segments=segments))
+
+
+def _show_verdict(console: Console, answer: Verdict, segments: bool) -> None:
+    console.print(Text(f"{printable(answer.name)}  {clock(answer.duration_s)}", style="bold"))
+    console.print(Text(f"  {judged(answer)}"))
+    _show_left_out(console, answer)
+    _show_warnings(console, answer.warnings)
+    if segments:
+        _show_stretches(console, answer.segments, claim=True)
+    console.print()
+
+
+def judged(answer: Verdict) -> str:
+    """The verdict in words."""
+    known = f"known by {counted(answer.songs, 'song')}"
+    if answer.accepted:
+        return (
+            f"by {printable(answer.artist)}, {known}: accepted, since the ratio, {answer.llr:+.2f}, is above the "
+            f"threshold of {answer.threshold:+.2f}, as {_stated(answer)} of strangers would be"
+        )
+    return (
+        f"by {printable(answer.artist)}, {known}: rejected, since the ratio, {answer.llr:+.2f}, is not above the "
+        f"threshold of {answer.threshold:+.2f}, which {_stated(answer)} of strangers would be"
+    )
+
+
+def _verdict_rows(answer: Verdict) -> Iterator[Sequence[object]]:
+    claim = _flat(answer)
+    yield tuple(claim[name] for name in OF_VERDICT)
+
+
+def _flat(answer: Recognition | Verdict) -> dict[str, Any]:
+    """As plain types, lists of texts in a cell each."""
+    return answer.plain() | {name: "; ".join(getattr(answer, name)) for name in ("left_out", "warnings")}
+
+
+def _stated(answer: Recognition | Verdict) -> str:
+    return f"{100 * answer.false_alarms:g} %"
+
+
+def _show_stretches(console: Console, stretches: Sequence[Stretch], claim: bool = False) -> None:
+    for each in stretches:
+        what = ("for" if each.llr > 0 else "against") if claim else printable(each.artist)
+        console.print(Text(f"  {_span(each.start_s, each.end_s):>13}  {what} {each.llr:+.2f}"))
 
 
 def _show_similar(console: Console, answer: Similar) -> None:
@@ -167,9 +278,13 @@ def _retrieval_rows(answer: RetrievalScores) -> Iterator[Sequence[object]]:
 
 def _show_query(console: Console, answer: Similar | Matches) -> None:
     console.print(Text(printable(answer.query), style="bold"))
+    _show_left_out(console, answer)
+    _show_warnings(console, answer.warnings)
+
+
+def _show_left_out(console: Console, answer: Similar | Matches | Recognition | Verdict) -> None:
     if answer.left_out:
         console.print(Text(f"  left out, as its own recording: {abbreviate(answer.left_out)}"))
-    _show_warnings(console, answer.warnings)
 
 
 def _show_warnings(console: Console, warnings: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from artistid.config import plain
 from artistid.data.catalog import Track, nfc
 from artistid.data.credits import credits_of
+from artistid.data.recordings import kept_fingerprint
 from artistid.data.song import SongFeatures, SongReader
 from artistid.data.sources.base import track_from_path
 from artistid.data.tags import Tags, log_unread, read_tags
@@ -49,6 +50,7 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
         start_s=outputs.start_s,
         end_s=outputs.end_s,
         clip_vectors=outputs.embedding,
+        fingerprint=kept_fingerprint(sound.array, identifier.features),
     )
 
 

@@ -27,6 +27,7 @@ from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, per_artist
+from artistid.evaluation.verification_results import draw_verification, verification_rows
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted, signal_that_came
 from artistid.learning.system import CHECKPOINTS, DASHBOARDS, GRID, LAST, METRICS, SPLIT
@@ -44,6 +45,8 @@ REPORTS = (
     "confusion_frame.png",
     "confusion_song.png",
     "learning_curves.png",
+    "verification.csv",
+    "verification.png",
     "hparams.yaml",
 )
 
@@ -248,6 +251,13 @@ class RunFolder:
             clips.to_parquet(self.predictions / f"{subset}.parquet")
             write_csv(self.path / f"songs_{subset}.csv", songs[subset].to_frame())
         write_csv(self.path / "per_artist.csv", per_artist(predictions["test"], songs["test"], tuple(scores["test"])))
+
+    @rank_zero_only
+    def write_verification(self, told: Mapping[str, Any], figures: bool) -> None:
+        """Write what became of artists that were not trained on: a row for each scorer and measure, and a figure."""
+        write_csv(self.path / "verification.csv", verification_rows(told))
+        if figures:
+            draw_verification(told, self.path / "verification.png")
 
     @rank_zero_only
     def finish(self, scores: Mapping[str, Any]) -> None:

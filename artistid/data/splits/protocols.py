@@ -24,6 +24,7 @@ from artistid.data.splits.drawing import (
 )
 from artistid.data.splits.split import Split
 from artistid.errors import ArtistidError, abbreviate, counted, require_choice
+from artistid.hints import Count, Share
 from artistid.places import expanded
 
 
@@ -72,6 +73,63 @@ class AlbumSplit:
             for album, subset in zip(shuffled(names, seed, artist), chain(drawn, repeat("train")), strict=False)
         }
         return {track.track_id: part_of[track.album_key] for track in catalog}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtistsSplit:
+    """Artists are drawn at random: most train, others are enrolled without training, still others are impostors.
+
+    The artists that train have the albums of ``split=album``. Of those that validate and of those that are enrolled
+    one album, drawn at random, is enrolled, and the songs of all others are tried: enrolment and test never share an
+    album. Of impostors all songs are tried.
+
+    Attributes:
+        validation: artists who calibrate the scores: how many, or below 1 their share.
+        enrolled: artists who are enrolled for the test, the same.
+        impostors: artists who are not, the same.
+    """
+
+    name: str = "artists"
+    validation: Count | Share = 0.2
+    enrolled: Count | Share = 0.2
+    impostors: Count | Share = 0.1
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Draw a split.
+
+        Raises:
+            ArtistidError: a track without an album, artists with fewer than three albums, or too few artists.
+        """
+        require_albums(catalog, "split=artists")
+        n_albums = {artist: len(names) for artist, names in catalog.albums.items()}
+        require_enough(n_albums, 3, "album", "split=artists needs 3 albums of every artist, as split=album does")
+        artists = shuffled(catalog.artists, seed, "unseen artists")
+        counts = {name: self._count(name, len(artists)) for name in ("validation", "enrolled", "impostors")}
+        if len(artists) - sum(counts.values()) < 2:
+            raise ArtistidError(
+                f"split=artists: of {len(artists)} artists fewer than 2 are left to train on, beside "
+                + ", ".join(f"split.{name}={getattr(self, name):g} ({n})" for name, n in counts.items())
+            )
+        kinds = [*chain.from_iterable(repeat(name, n) for name, n in counts.items())]
+        kind_of = dict(zip(artists, kinds, strict=False))
+        album = AlbumSplit().draw(Catalog(track for track in catalog if track.artist not in kind_of), seed)
+        subsets_of = {"validation": ("val_enrol", "val_claims"), "enrolled": ("enrol", "claims")}
+        albums = catalog.albums
+        drawn = {artist: folded(shuffled(albums[artist], seed, artist)[0]) for artist in kind_of}
+        unseen: dict[str, str] = {}
+        for track in catalog:
+            if track.artist in kind_of:
+                enrol, claims = subsets_of.get(kind_of[track.artist], ("claims", "claims"))
+                unseen[track.track_id] = enrol if folded(track.album) == drawn[track.artist] else claims
+        return Split({**album.subsets, **unseen}, "artists", seed)
+
+    def _count(self, name: str, n_artists: int) -> int:
+        """How many artists are of a kind; two at least, of impostors one."""
+        value = getattr(self, name)
+        least = 1 if name == "impostors" else 2
+        if not value > 0 or (value >= 1 and value != int(value)):
+            raise ArtistidError(f"split.{name}={value}: expected a whole number from {least}, or a share below 1")
+        return max(least, round(value * n_artists)) if value < 1 else max(least, int(value))
 
 
 @dataclass(frozen=True, kw_only=True)
