@@ -103,7 +103,7 @@ def _add(config: DictConfig, path: Path) -> str:
     whom = printable(artists[0]) if len(artists) == 1 else counted(len(artists), "artist")
     told = f"enrolled {whom} by {counted(n_songs, 'song')}"
     if failed:
-        raise ArtistidError(f"{failed} of {failed + n_songs} songs could not be embedded, see above; {told}")
+        raise ArtistidError(f"{failed} of {counted(failed + n_songs, 'song')} could not be embedded, see above; {told}")
     return told
 
 

@@ -340,7 +340,7 @@ def test_the_report_shows_what_was_measured(run: Path, tmp_path: Path) -> None:
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     told = read_scores(run)["verification"]
     assert "Artists never trained on" in text
-    assert f"{told['chosen']} *" in text
+    assert rf"{told['chosen']} \*" in text
     table = pd.read_csv(tmp_path / "report" / "tables" / "verification-run1.csv")
     for _, row in table.iterrows():
         found = told["systems"][row["scorer"]]["test"]["eer"]

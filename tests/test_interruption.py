@@ -29,6 +29,8 @@ VERBS = {
     "evaluate": ("checkpoint=best.ckpt", "data=folder", "data.root=music", "workers=0"),
     "embed": ("checkpoint=best.ckpt", "audio=music", "out=songs.parquet"),
     "predict": ("checkpoint=best.ckpt", "audio=music"),
+    "enrol": ("checkpoint=best.ckpt", "collection=artists.parquet", "audio=music"),
+    "verify": ("checkpoint=best.ckpt", "collection=songs.parquet", "audio=music", "artist=artist1"),
     "similar": ("checkpoint=best.ckpt", "collection=songs.parquet", "audio=music"),
     "export": ("checkpoint=best.ckpt", "to=model.onnx"),
     "report": ("runs=.",),

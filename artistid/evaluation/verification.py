@@ -20,7 +20,7 @@ from scipy.optimize import isotonic_regression
 from scipy.special import logit
 
 from artistid.errors import ArtistidError
-from artistid.evaluation.open_set import detection, redrawn
+from artistid.evaluation.detection import detection, redrawn
 from artistid.evaluation.scores import DRAWS, Estimate
 from artistid.hints import Range
 

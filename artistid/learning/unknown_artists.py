@@ -24,7 +24,7 @@ from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.encoder import torch_device
 from artistid.errors import ArtistidError
-from artistid.evaluation.open_set import detection, redrawn
+from artistid.evaluation.detection import detection, redrawn
 from artistid.evaluation.verification import interval
 from artistid.evaluation.voting import SongVotes
 from artistid.learning.backends import Embedded, embed

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from artistid.data.catalog import Catalog
 from artistid.data.splits import UNSEEN_SUBSETS, Split
 from artistid.data.store import Store
-from artistid.errors import ArtistidError
-from artistid.evaluation.open_set import FALSE_ALARMS
+from artistid.errors import ArtistidError, counted
+from artistid.evaluation.detection import FALSE_ALARMS
 from artistid.evaluation.scores import DRAWS, Estimate
 from artistid.evaluation.verification import DetectionCost, Measures, Trials, interval, measure
 from artistid.hints import Count, Share
@@ -250,8 +250,8 @@ def _place_within(group: NDArray[np.int64]) -> NDArray[np.int64]:
 def _log(told: Mapping[str, Any]) -> None:
     test = told["systems"][told["chosen"]]["test"]
     log.info(
-        "artists never trained on: %s of %d scorers, chosen by validation: EER %.1f %%, named at 5 %% false alarms "
-        "%.1f %% of %d enrolled artists' songs, AUROC %.3f",
-        *(told["chosen"], len(told["systems"]), 100 * test["eer"]["value"], 100 * test["dir5"]["value"]),
-        *(told["artists"]["enrolled"], test["auroc"]["value"]),
+        "artists never trained on: %s of %s, chosen by validation: EER %.1f %%, AUROC %.3f; at 5 %% false alarms "
+        "%.1f %% of the songs of %s are named rightly",
+        *(told["chosen"], counted(len(told["systems"]), "scorer"), 100 * test["eer"]["value"], test["auroc"]["value"]),
+        *(100 * test["dir5"]["value"], counted(told["artists"]["enrolled"], "enrolled artist")),
     )

@@ -67,7 +67,7 @@ def _scorers(run: Run, told: Mapping[str, Any]) -> Table:
     return Table(
         f"verification-run{run.number}",
         f"Artists enrolled without training: {_of(run)}; {counted(counts['enrolled'], 'artist')} enrolled by an album "
-        f"each, songs of their other albums and of {counted(counts['impostors'], 'other')} tried.",
+        f"each, songs of their other albums and of {counted(counts['impostors'], 'impostor')} tried.",
         rows,
         columns,
         [run],

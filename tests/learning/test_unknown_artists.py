@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from artistid.evaluation.open_set import detection
+from artistid.evaluation.detection import detection
 from artistid.learning.backends import Embedded
 from artistid.learning.unknown_artists import Mahalanobis, Nearest, energy
 

@@ -107,7 +107,7 @@ class ArtistsSplit:
         counts = {name: self._count(name, len(artists)) for name in ("validation", "enrolled", "impostors")}
         if len(artists) - sum(counts.values()) < 2:
             raise ArtistidError(
-                f"split=artists: of {len(artists)} artists fewer than 2 are left to train on, beside "
+                f"split=artists: of {counted(len(artists), 'artist')} fewer than 2 are left to train on, beside "
                 + ", ".join(f"split.{name}={getattr(self, name):g} ({n})" for name, n in counts.items())
             )
         kinds = [*chain.from_iterable(repeat(name, n) for name, n in counts.items())]

@@ -120,7 +120,7 @@ class Split:
             albums = {track.track_id: (track.artist, track.album) for track in tracks}
             self._require_apart(tracks, albums, "album", PROTOCOLS[self.rule].new_albums)
         recordings = {track.track_id: track.sha1 for track in tracks if track.sha1}
-        self._require_apart(tracks, recordings, "recording", SUBSETS, remedy="data.exclude")
+        self._require_apart(tracks, recordings, "recording", ALL_SUBSETS, remedy="data.exclude")
 
     def _require_unseen(self, tracks: Iterable[Track], seen: Collection[str]) -> None:
         """Raises ArtistidError for artists of two kinds: those trained on, those that validate, those that test."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,14 @@ def test_an_artist_of_two_kinds_is_refused() -> None:
             subsets[track.track_id] = "claims"
     with pytest.raises(ArtistidError, match="trained on and also test: artist"):
         Split(subsets, "file", None).check(CATALOG)
+
+
+def test_a_recording_that_is_enrolled_and_tried_is_refused() -> None:
+    artist = min(artists_of(DRAWN, "enrol"))
+    own = {DRAWN.subsets[track.track_id]: track.track_id for track in CATALOG if track.artist == artist}
+    same = Catalog(replace(track, sha1="the same") if track.track_id in own.values() else track for track in CATALOG)
+    with pytest.raises(ArtistidError, match="1 recording is in more than one subset"):
+        DRAWN.check(same)
 
 
 def test_a_subset_without_songs_is_refused() -> None:
