@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from artistid.benchmarking.material import ARTISTS, random_clips, random_collection
 from artistid.benchmarking.measuring import Figure, in_turn, memory_mb, seconds_of
 from artistid.benchmarking.peers import run_peer
+from artistid.benchmarking.search import measure_search
 from artistid.benchmarking.variants import measure_variants
 from artistid.data.audio import decode
 from artistid.data.catalog import Catalog, Track
@@ -277,6 +278,7 @@ PARTS: dict[str, Part] = {
     "predict": measure_predict,
     "startup": measure_startup,
     "similar": measure_similar,
+    "search": measure_search,
     "variants": measure_variants,
 }
-LEFT_OUT = ("variants",)  # unless they are asked for
+LEFT_OUT = ("search", "variants")  # unless they are asked for
