@@ -50,7 +50,7 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
         ArtistidError: songs that are damaged, unless ``verify=repair``, which makes them again.
     """
     require_choice("verify", config.verify, (False, True, "repair"))
-    shard = None if config.shard is None else Shard(config.shard, config.shards)
+    shard = Shard.of_settings(config)
     features: Features = features_of(config)
     catalog, store, _ = prepare_data(config, features, shard)
     if not config.verify:
@@ -79,7 +79,7 @@ def limits_of(config: DictConfig) -> Limits:
 
 
 def prepare_described(
-    config: DictConfig, description: Mapping[str, Any], features: Features, trust: Trust
+    config: DictConfig, description: Mapping[str, Any], features: Features, trust: Trust, shard: Shard | None = None
 ) -> tuple[Catalog, Store, list[str]]:
     """As :func:`prepare_data`; where ``config.data`` is null, of the data that a checkpoint describes.
 
@@ -90,14 +90,15 @@ def prepare_described(
         description: what the checkpoint says of its data.
         features: to be made.
         trust: packages whose sources a checkpoint may name.
+        shard: None: all songs.
     """
     if config.get("data") is not None:
-        return prepare_data(config, features)
+        return prepare_data(config, features, shard)
     settings = redirected(description, config.cache_dir, config.workers)
     source = opened(settings, trust)
     with open_dict(config):
         config.data = literal(settings)
-    return prepare_data(config, features, source=source)
+    return prepare_data(config, features, shard, source)
 
 
 def prepare_data(

@@ -1,13 +1,15 @@
-"""A collection: the embeddings of many songs in one Parquet file, and which of them are nearest to a song.
+"""A collection: the embeddings of many songs in a Parquet file, and which of them are nearest to a song.
 
 A row per song, its clips as lists within it. What made the embeddings is kept in the file's metadata, since those of
-two networks have nothing to do with one another.
+two networks have nothing to do with one another. A folder of such files, of shards for example, is a collection too.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 from collections.abc import Callable
 from collections.abc import Collection as Rows
 from dataclasses import asdict, dataclass, fields
@@ -24,10 +26,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from artistid import __version__
+from artistid.data.shards import Shard
 from artistid.errors import ArtistidError, abbreviate
 from artistid.inference.identifier import Identifier
 from artistid.places import expanded
 from artistid.printing import printable
+
+log = logging.getLogger(__name__)
 
 METADATA_KEY = b"artistid"
 TEXTS = ("track_id", "path", "artist", "album", "title", "sha1")
@@ -35,6 +40,8 @@ SONG_COLUMNS = (*TEXTS, "duration_s", "file_size", "file_mtime_ns")
 CLIP_COLUMNS = ("clip_start_s", "clip_end_s", "clip_embedding")
 COLUMNS = (*SONG_COLUMNS, "embedding", *CLIP_COLUMNS)
 MOST_VALUES_PER_BYTE = 64  # of the file: vectors hardly compress, and a claim of more is none of ours
+SHARD = re.compile(r"(?P<number>\d+)-of-(?P<of>\d+)\.parquet")  # the file of a shard
+EXPECTED = "a Parquet file that python -m artistid.embed wrote, or a folder of such files"
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of an embedding may be
 
 
@@ -140,7 +147,7 @@ class Collection:
     """The songs of a collection and their embeddings.
 
     Attributes:
-        path: the file, which still has the clips.
+        path: the file, which still has the clips, or the folder of such files.
         songs: a row per song, in the columns ``SONG_COLUMNS``.
         vectors: ``(songs, units)`` float32, each of length 1.
         origin: what made them.
@@ -159,43 +166,41 @@ class Collection:
         """Read what ``python -m artistid.embed`` wrote; the clips are left in the file until they are asked for.
 
         Args:
-            path: of the file.
+            path: of the file, or of a folder of such files, which are read as one.
             setting: its name, for the errors.
 
         Raises:
-            ArtistidError: no such file, one that is damaged, of another kind, or has no songs.
+            ArtistidError: no such file, one that is damaged, of another kind, or has no songs; or files of several
+                networks, or shards of several numbers of them.
         """
         path = expanded(path)
         where = f"{setting}={printable(path)}"
-        if not path.is_file():
-            found = "is a folder" if path.is_dir() else f"does not exist (seen from {Path.cwd()})"
-            raise ArtistidError(f"{where} {found}: expected a Parquet file that python -m artistid.embed wrote")
+        if not path.exists():
+            raise ArtistidError(f"{where} does not exist (seen from {Path.cwd()}): expected {EXPECTED}")
+        files = data_set(path)
+        if not files:
+            raise ArtistidError(f"{where} is a folder without Parquet files: expected {EXPECTED}")
+        shards = check_shards(files, where)
+        if shards and (lacking := shards[0].of - len(shards)):
+            log.warning(
+                "%s lacks %d of %d shards: they are not embedded yet, or have no songs", where, lacking, shards[0].of
+            )
+        parts = [_read(file, f"{setting}={printable(file)}") for file in files]
+        origin = parts[0][0]
+        for file, (other, _) in zip(files, parts, strict=True):
+            if other.network != origin.network:
+                raise ArtistidError(
+                    f"{where} holds songs of different networks, in {files[0].name} ({origin.network[:12]}…) and "
+                    f"{file.name} ({other.network[:12]}…): their embeddings cannot be compared; python -m "
+                    "artistid.embed overwrite=true makes one of them again"
+                )
         try:
-            with pq.ParquetFile(path) as file:
-                origin = Origin.of_file(path)
-                lacking = [] if origin else ["the metadata that says what made its embeddings"]
-                lacking += [name for name in COLUMNS if name not in file.schema_arrow.names]
-                if origin is None or lacking:
-                    raise ArtistidError(
-                        f"{where} is a Parquet file, but not a collection of this version of artistid, {__version__}: "
-                        f"it lacks {', '.join(lacking)}"
-                    )
-                if fault := _fault_of(file, path.stat().st_size):
-                    raise ArtistidError(f"{where} is damaged, or not a collection of artistid: {fault}")
-                table = file.read([*SONG_COLUMNS, "embedding"])
-        except (OSError, pa.ArrowException) as error:
-            raise ArtistidError(f"{where} cannot be read, or is not a Parquet file: {error}") from error
+            table = pa.concat_tables([table for _, table in parts], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise ArtistidError(f"{where} holds files that differ in their columns: {error}") from error
         if not table.num_rows:
             raise ArtistidError(f"{where} has no songs")
-        if empty := [name for name in table.column_names if _has_nulls(table[name])]:
-            raise ArtistidError(f"{where} is damaged: it has songs without {', '.join(empty)}")
-        if not np.isfinite(table["duration_s"].to_numpy()).all():
-            raise ArtistidError(f"{where} is damaged: it has songs whose duration_s is not finite")
-        vectors = _matrix(table["embedding"])
-        lengths = np.linalg.norm(vectors, axis=1)
-        if not np.all(np.abs(lengths - 1) <= UNIT_TOLERANCE):  # written so that NaN counts as bad
-            raise ArtistidError(f"{where} is damaged: it has embeddings that are not finite, or not of length 1")
-        return cls(path, table.select(SONG_COLUMNS).to_pandas(), vectors, origin)
+        return cls(path, table.select(SONG_COLUMNS).to_pandas(), _matrix(table["embedding"]), origin)
 
     def check_made_by(self, identifier: Identifier) -> None:
         """Raises ArtistidError unless a network makes embeddings that can be compared with these."""
@@ -280,7 +285,8 @@ class Collection:
         """
         where = f"collection={printable(self.path)}"
         try:
-            table = pq.read_table(self.path, columns=list(CLIP_COLUMNS))
+            tables = [pq.read_table(file, columns=list(CLIP_COLUMNS)) for file in data_set(self.path)]
+            table = pa.concat_tables(tables, promote_options="permissive")
         except (OSError, pa.ArrowException) as error:
             raise ArtistidError(f"{where} cannot be read: {error}") from error
         if len(table) != len(self) or any(_has_nulls(column) for column in table.columns):
@@ -319,6 +325,62 @@ class Collection:
         if query.shape != (units := self.vectors.shape[1:]) or not np.isfinite(length) or not length:
             raise ArtistidError(f"expected an embedding {units}, finite and not 0, found the shape {query.shape}")
         return (query / length).astype(np.float32)
+
+
+def data_set(path: Path) -> list[Path]:
+    """The Parquet files of a collection: itself, or those in a folder, sorted; hidden ones are drafts of others."""
+    return sorted(file for file in path.glob("[!.]*.parquet") if file.is_file()) if path.is_dir() else [path]
+
+
+def check_shards(files: Rows[Path], where: str) -> list[Shard]:
+    """The shards among some files.
+
+    Args:
+        files: of a collection; what is not named as a shard is none.
+        where: they lie, for the error.
+
+    Raises:
+        ArtistidError: shards of several numbers of them, which have songs in common.
+    """
+    shards = [Shard(int(match["number"]), int(match["of"])) for file in files if (match := SHARD.fullmatch(file.name))]
+    numbers = sorted({shard.of for shard in shards})
+    if len(numbers) > 1:
+        raise ArtistidError(
+            f"{where} holds shards of {' and of '.join(map(str, numbers))}: expected one number of them, shards=, "
+            "since the same songs are in both; use another folder, or remove the files of one"
+        )
+    return shards
+
+
+def _read(file: Path, where: str) -> tuple[Origin, pa.Table]:
+    """What made the embeddings of a file, and its songs, checked.
+
+    Raises:
+        ArtistidError: one that is damaged, or of another kind.
+    """
+    try:
+        with pq.ParquetFile(file) as parquet:
+            origin = Origin.of_file(file)
+            lacking = [] if origin else ["the metadata that says what made its embeddings"]
+            lacking += [name for name in COLUMNS if name not in parquet.schema_arrow.names]
+            if origin is None or lacking:
+                raise ArtistidError(
+                    f"{where} is a Parquet file, but not a collection of this version of artistid, {__version__}: "
+                    f"it lacks {', '.join(lacking)}"
+                )
+            if fault := _fault_of(parquet, file.stat().st_size):
+                raise ArtistidError(f"{where} is damaged, or not a collection of artistid: {fault}")
+            table = parquet.read([*SONG_COLUMNS, "embedding"])
+    except (OSError, pa.ArrowException) as error:
+        raise ArtistidError(f"{where} cannot be read, or is not a Parquet file: {error}") from error
+    if empty := [name for name in table.column_names if _has_nulls(table[name])]:
+        raise ArtistidError(f"{where} is damaged: it has songs without {', '.join(empty)}")
+    if not np.isfinite(table["duration_s"].to_numpy()).all():
+        raise ArtistidError(f"{where} is damaged: it has songs whose duration_s is not finite")
+    lengths = np.linalg.norm(_matrix(table["embedding"]), axis=1)
+    if not np.all(np.abs(lengths - 1) <= UNIT_TOLERANCE):  # written so that NaN counts as bad
+        raise ArtistidError(f"{where} is damaged: it has embeddings that are not finite, or not of length 1")
+    return origin, table
 
 
 def absolute(path: str | Path) -> str:
