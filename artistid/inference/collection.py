@@ -40,6 +40,8 @@ SONG_COLUMNS = (*TEXTS, "duration_s", "file_size", "file_mtime_ns")
 CLIP_COLUMNS = ("clip_start_s", "clip_end_s", "clip_embedding")
 COLUMNS = (*SONG_COLUMNS, "embedding", *CLIP_COLUMNS)
 MOST_VALUES_PER_BYTE = 64  # of the file: vectors hardly compress, and a claim of more is none of ours
+ARTISTS_BY = ("centroid", "best_songs")  # how a song is compared with an artist
+BEST_SONGS = 3
 SHARD = re.compile(r"(?P<number>\d+)-of-(?P<of>\d+)\.parquet")  # the file of a shard
 EXPECTED = "a Parquet file that python -m artistid.embed wrote, or a folder of such files"
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of an embedding may be
@@ -131,9 +133,9 @@ class SimilarArtist:
 
     Attributes:
         rank: from 1.
-        similarity: cosine of the song's embedding and the artist's, from -1 to 1.
+        similarity: of the song and the artist, from -1 to 1; see :meth:`Collection.nearest_artists`.
         artist: name.
-        songs: that the artist's embedding is the mean of.
+        songs: of the artist, that were compared.
     """
 
     rank: int
@@ -253,28 +255,63 @@ class Collection:
             for rank, (cosine, song) in enumerate(zip(similarity, nearest.to_dict("records"), strict=True), start=1)
         ]
 
-    def nearest_artists(self, vector: ArrayLike, k: int = 10, without: Rows[int] = ()) -> list[SimilarArtist]:
+    def nearest_artists(
+        self,
+        vector: ArrayLike,
+        k: int = 10,
+        without: Rows[int] = (),
+        by: str = "centroid",
+        min_songs: int = 1,
+    ) -> list[SimilarArtist]:
         """The artists nearest to a song, exactly, the nearest first.
 
-        An artist's embedding is the mean of the songs', at length 1. Unlike the mean over an artist's nearest songs
-        this favours no one for having many songs, of which some will be near to anything.
+        By the centroid, an artist's embedding is the mean of the songs', at length 1: it favours no one for having many
+        songs, of which some will be near to anything. By the best songs, it is the mean similarity of an artist's
+        nearest ``BEST_SONGS``, of fewer all: an artist of many kinds of songs is found by those of one kind.
 
         Args:
             vector, k, without: see :meth:`nearest_songs`. Songs without an artist do not count either.
+            by: one of ``ARTISTS_BY``.
+            min_songs: of an artist that is listed.
         """
         query = self._query(vector)
+        if by == "best_songs":
+            names, songs, similarity = self._best_songs(query, without)
+        else:
+            names, songs, similarity = self._centroids(query, without)
+        enough = np.flatnonzero(songs >= min_songs)
+        first = enough[np.argsort(-similarity[enough], kind="stable")[:k]]
+        return [
+            SimilarArtist(rank, float(similarity[index]), str(names[index]), int(songs[index]))
+            for rank, index in enumerate(first, start=1)
+        ]
+
+    def _centroids(
+        self, query: NDArray[np.float32], without: Rows[int]
+    ) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.float64]]:
+        """The artists' names, numbers of songs, and similarities."""
         code, names, total, songs = self._artists
         left_out = [row for row in without if code[row] >= 0]
         np.subtract.at(total := total.copy(), code[left_out], self.vectors[left_out])
         np.subtract.at(songs := songs.copy(), code[left_out], 1)
         length = np.linalg.norm(total, axis=1)
         there = np.flatnonzero((songs > 0) & (length > 0))
-        similarity = (total[there] @ query) / length[there]
-        first = np.argsort(-similarity, kind="stable")[:k]
-        return [
-            SimilarArtist(rank, float(similarity[index]), str(names[there[index]]), int(songs[there[index]]))
-            for rank, index in enumerate(first, start=1)
-        ]
+        return names[there], songs[there], (total[there] @ query) / length[there]
+
+    def _best_songs(
+        self, query: NDArray[np.float32], without: Rows[int]
+    ) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.float64]]:
+        """The artists' names, numbers of songs, and mean similarities of their nearest songs."""
+        code, names, _, _ = self._artists
+        counted = code >= 0
+        counted[list(without)] = False
+        code, similarity = code[counted], (self.vectors @ query)[counted]
+        order = np.lexsort((-similarity, code))
+        code, similarity = code[order], similarity[order]
+        there, first, songs = np.unique(code, return_index=True, return_counts=True)
+        best = np.arange(len(code)) - np.repeat(first, songs) < BEST_SONGS
+        total = np.bincount(code[best], similarity[best], minlength=len(names))[there]
+        return names[there], songs, total / np.minimum(songs, BEST_SONGS)
 
     @cached_property
     def clips(self) -> ClipTable:
