@@ -41,7 +41,7 @@ def similar(config: DictConfig) -> None:
     """
     _check(config)
     writer = RecordWriter(config.format, VIEWS[config.view], sys.stdout)
-    collection = Collection.read(config.collection)
+    collection = Collection.read(config.collection).searched(config.search)
     with answering():
         if config.view == "retrieval":
             failed = _judge(config, collection, writer.write)

@@ -315,7 +315,7 @@ def test_shards_that_do_not_belong_together(
     table = pq.read_table(out / "0-of-2.parquet")
     other = Origin(**{**vars(Origin.of_file(out / "0-of-2.parquet")), "network": "f" * 64})
     pq.write_table(table.replace_schema_metadata(other.metadata()), out / "1-of-2.parquet")
-    with pytest.raises(ArtistidError, match="different networks, in 0-of-2.parquet .* and 1-of-2.parquet"):
+    with pytest.raises(ArtistidError, match=r"different networks, in 0-of-2\.parquet .* and 1-of-2\.parquet"):
         Collection.read(out)
     assert "made by another network" in fails(capsys, checkpoint, out, music, "shard=1", "shards=2")
 

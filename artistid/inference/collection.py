@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from collections.abc import Collection as Rows
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from artistid import __version__
 from artistid.data.shards import Shard
-from artistid.errors import ArtistidError, abbreviate
+from artistid.errors import ArtistidError, abbreviate, require_choice
 from artistid.inference.identifier import Identifier
+from artistid.inference.search_index import SearchIndex
 from artistid.places import expanded
 from artistid.printing import printable
 
@@ -42,6 +43,9 @@ COLUMNS = (*SONG_COLUMNS, "embedding", *CLIP_COLUMNS)
 MOST_VALUES_PER_BYTE = 64  # of the file: vectors hardly compress, and a claim of more is none of ours
 ARTISTS_BY = ("centroid", "best_songs")  # how a song is compared with an artist
 BEST_SONGS = 3
+SEARCHES = ("auto", "exact", "index")
+EXACT_VALUES = 500_000_000  # songs times units: what is compared in a second; docs/size.md has the measurement
+MOST_OF_INDEX = 1000  # songs that an index is asked for; more are found exactly
 SHARD = re.compile(r"(?P<number>\d+)-of-(?P<of>\d+)\.parquet")  # the file of a shard
 EXPECTED = "a Parquet file that python -m artistid.embed wrote, or a folder of such files"
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of an embedding may be
@@ -153,12 +157,14 @@ class Collection:
         songs: a row per song, in the columns ``SONG_COLUMNS``.
         vectors: ``(songs, units)`` float32, each of length 1.
         origin: what made them.
+        index: finds the nearest songs approximately; None: they are found exactly.
     """
 
     path: Path
     songs: pd.DataFrame
     vectors: NDArray[np.float32]
     origin: Origin
+    index: SearchIndex | None = None
 
     def __len__(self) -> int:
         return len(self.songs)
@@ -204,6 +210,21 @@ class Collection:
             raise ArtistidError(f"{where} has no songs")
         return cls(path, table.select(SONG_COLUMNS).to_pandas(), _matrix(table["embedding"]), origin)
 
+    def searched(self, how: str) -> Collection:
+        """The same, whose nearest songs are found in another way.
+
+        Args:
+            how: ``exact``; ``index``, by the index beside it, which is made or renewed now; or ``auto``, by the index
+                where an exact answer takes more than a second or so.
+
+        Raises:
+            ArtistidError: another way; or an index without the package that it needs.
+        """
+        require_choice("search", how, SEARCHES)
+        if how == "exact" or (how == "auto" and self.vectors.size <= EXACT_VALUES):
+            return replace(self, index=None)
+        return replace(self, index=SearchIndex(SearchIndex.place(self.path), self.vectors))
+
     def check_made_by(self, identifier: Identifier) -> None:
         """Raises ArtistidError unless a network makes embeddings that can be compared with these."""
         if self.origin.network != identifier.fingerprint:
@@ -236,7 +257,7 @@ class Collection:
         return np.flatnonzero(same)
 
     def nearest_songs(self, vector: ArrayLike, k: int = 10, without: Rows[int] = ()) -> list[SimilarSong]:
-        """The songs nearest to a song, exactly, the nearest first.
+        """The songs nearest to a song, the nearest first: exactly, unless the collection has an index.
 
         Args:
             vector: ``(units,)``, an embedding of the same network, of any length.
@@ -244,9 +265,13 @@ class Collection:
             without: rows of songs that do not count.
         """
         query = self._query(vector)
-        asked = min(k + len(without), len(self))
-        rows = self._neighbours.kneighbors(query[None], asked, return_distance=False)[0]
-        rows = rows[~np.isin(rows, list(without))][:k]
+        if self.index and k + len(without) <= MOST_OF_INDEX:
+            rows = self.index.nearest(query, k, without)
+            rows = rows[np.argsort(-(self.vectors[rows] @ query), kind="stable")][:k]
+        else:
+            asked = min(k + len(without), len(self))
+            rows = self._neighbours.kneighbors(query[None], asked, return_distance=False)[0]
+            rows = rows[~np.isin(rows, list(without))][:k]
         similarity = self.vectors[rows] @ query
         nearest = self.songs.iloc[rows]
         texts = ("track_id", "path", "artist", "album", "title")
