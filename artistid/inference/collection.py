@@ -14,6 +14,7 @@ from collections.abc import Callable
 from collections.abc import Collection as Rows
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,11 @@ class Collection:
         """
         require_choice("search", how, SEARCHES)
         if how == "exact" or (how == "auto" and self.vectors.size <= EXACT_VALUES):
+            return replace(self, index=None)
+        if how == "auto" and find_spec("usearch") is None:
+            log.warning(
+                "the collection is so large that each answer takes seconds: pip install 'artistid[search]' shortens it"
+            )
             return replace(self, index=None)
         return replace(self, index=SearchIndex(SearchIndex.place(self.path), self.vectors))
 

@@ -1,8 +1,8 @@
 """An approximate index of a collection's songs, in a file beside it: for collections that a query cannot wait for.
 
-It is a graph of neighbours (Malkov & Yashunin 2018), by usearch, memory-mapped where it is searched. Its keys are made of
-the vectors, so that it can be held against a collection whenever it is opened: songs that are new are put in, those that
-are gone are taken out, and an index of another collection has nothing in common with this one.
+It is a graph of neighbours (Malkov & Yashunin 2018), by usearch, memory-mapped where it is searched. Its keys are made
+of the vectors, so that it can be held against a collection whenever it is opened: songs that are new are put in, those
+that are gone are taken out, and an index of another collection has nothing in common with this one.
 """
 
 from __future__ import annotations
