@@ -175,9 +175,9 @@ def threads() -> int:
 def measure_search(config: DictConfig, folder: Path) -> list[Figure]:
     """Each library that is installed, beside the exact search, on collections of ``size.search`` songs.
 
-    Of each the seconds to build its index, those of the processor apart, and to add one song in a hundred, the file's size, the memory that the index
-    takes where it is built, and a query's milliseconds with as little effort as gives the recall that is wanted, or
-    with the most.
+    Of each the seconds to build its index, also those of the processor alone, and to add one song in a hundred; the
+    file's size; the memory that the index takes where it is built; and a query's milliseconds with as little effort as
+    gives the recall that is wanted, or with the most.
     """
     figures = []
     for songs in config.size.search:
