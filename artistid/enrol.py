@@ -29,6 +29,7 @@ from artistid.inference.enrolment import (
     rename_artist,
 )
 from artistid.inference.identifier import Identifier
+from artistid.inference.roster import require_verifier
 from artistid.inference.sources import Files, embed_song
 from artistid.places import expanded
 from artistid.printing import printable, say
@@ -75,6 +76,7 @@ def _add(config: DictConfig, path: Path) -> str:
     if before:
         before.check_made_by(identifier)
         known = artists_of(before)
+    require_verifier(identifier)
     source = Files(config, identifier)
     settings = plain(config)
     tracks = {file: _named(source.track(file), settings["artist"], settings["album"]) for file in source.paths}

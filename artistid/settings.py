@@ -89,6 +89,7 @@ DECLARED: Mapping[str, Any] = {
     "trust": list[str],
     "top": Count,
     "nearest": Count,
+    "min_songs": Count,
     "draws": Count,
     "port": Annotated[int, Range(0, 2**16 - 1)],
     "max_upload_mb": Above,

@@ -210,7 +210,7 @@ def _show_similar(console: Console, answer: Similar) -> None:
 
 def _similar_rows(answer: Similar) -> Iterator[Sequence[object]]:
     """A row per song, then a row per artist."""
-    last = ("; ".join(answer.left_out), "; ".join(answer.warnings))
+    last = ("; ".join(answer.left_out), "; ".join(answer.album_left_out), "; ".join(answer.warnings))
     for song in answer.songs:
         names = (song.artist, song.album, song.title, song.track_id, song.path)
         yield (answer.query, "song", song.rank, f"{song.similarity:.6f}", *names, "", *last)
@@ -237,7 +237,8 @@ def _show_matches(console: Console, answer: Matches) -> None:
 
 def _match_rows(answer: Matches) -> Iterator[Sequence[object]]:
     """A row per match."""
-    last = (f"{answer.alike:.6f}", "; ".join(answer.left_out), "; ".join(answer.warnings))
+    left_out = ("; ".join(answer.left_out), "; ".join(answer.album_left_out))
+    last = (f"{answer.alike:.6f}", *left_out, "; ".join(answer.warnings))
     for match in answer.matches:
         times = (match.start_s, match.end_s, match.song_start_s, match.song_end_s)
         names = (match.artist, match.album, match.title, match.track_id, match.path)
@@ -249,9 +250,12 @@ def _match_rows(answer: Matches) -> Iterator[Sequence[object]]:
 
 def _show_retrieval(console: Console, answer: RetrievalScores) -> None:
     """A row per measure."""
-    for title, scores in ((TEST_QUERIES, answer.test), (UNKNOWN_QUERIES, answer.unknown)):
+    for kind, scores in answer.kinds.items():
         if scores is None:
             continue
+        title = (TEST_QUERIES if kind.startswith("test") else UNKNOWN_QUERIES) + (
+            ", where their own album counts" if kind.endswith("same_album") else ""
+        )
         rows = [
             (name, f"{score.value:.3f}", f"{score.ci95[0]:.3f}–{score.ci95[1]:.3f}", f"{score.chance:.3f}")
             for name, score in scores.measures.items()
@@ -270,7 +274,7 @@ def _show_retrieval(console: Console, answer: RetrievalScores) -> None:
 
 def _retrieval_rows(answer: RetrievalScores) -> Iterator[Sequence[object]]:
     """A row per kind of queries and measure."""
-    for kind, scores in (("test", answer.test), ("unknown", answer.unknown)):
+    for kind, scores in answer.kinds.items():
         if scores:
             for name, score in scores.measures.items():
                 yield (kind, name, *(f"{value:.6f}" for value in (score.value, *score.ci95, score.chance)), scores.n)
@@ -279,6 +283,9 @@ def _retrieval_rows(answer: RetrievalScores) -> Iterator[Sequence[object]]:
 def _show_query(console: Console, answer: Similar | Matches) -> None:
     console.print(Text(printable(answer.query), style="bold"))
     _show_left_out(console, answer)
+    if album := answer.album_left_out:
+        songs = counted(len(album), "song")
+        console.print(Text(f"  left out, as its own album: {songs}; same_album=true compares it with them as well"))
     _show_warnings(console, answer.warnings)
 
 
@@ -301,7 +308,7 @@ VIEWS = {
     "songs": Layout(
         (
             *("query", "kind", "rank", "similarity", "artist", "album", "title", "track_id", "path", "songs"),
-            *("left_out", "warnings"),
+            *("left_out", "album_left_out", "warnings"),
         ),
         _similar_rows,
         _show_similar,
@@ -309,7 +316,7 @@ VIEWS = {
     "matches": Layout(
         (
             *("query", "rank", "similarity", "start_s", "end_s", "song_start_s", "song_end_s", "clips"),
-            *("artist", "album", "title", "track_id", "path", "alike", "left_out", "warnings"),
+            *("artist", "album", "title", "track_id", "path", "alike", "left_out", "album_left_out", "warnings"),
         ),
         _match_rows,
         _show_matches,

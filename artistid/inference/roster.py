@@ -26,7 +26,7 @@ from artistid.inference.enrolment import require_artist
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.outputs import ClipOutputs
 from artistid.inference.sources import audible
-from artistid.models.verification import Enrolled, Floats, Songs, threshold_of
+from artistid.models.verification import Enrolled, Floats, Songs, Verifier, threshold_of
 from artistid.printing import printable
 
 
@@ -165,6 +165,16 @@ class Enrolment(NamedTuple):
     of_strangers: Floats
 
 
+def require_verifier(identifier: Identifier) -> Verifier:
+    """What scores songs against enrolled artists; raises ArtistidError for a network that has none."""
+    if identifier.verifier is None:
+        raise ArtistidError(
+            "the checkpoint has nothing to score songs against enrolled artists with: expected that of a run with "
+            "split=artists"
+        )
+    return identifier.verifier
+
+
 class Roster:
     """The artists of a collection, as a network's verifier knows them.
 
@@ -178,17 +188,13 @@ class Roster:
     """
 
     def __init__(self, collection: Collection, identifier: Identifier, false_alarms: float) -> None:
-        if identifier.verifier is None:
-            raise ArtistidError(
-                "the checkpoint has nothing to score songs against enrolled artists with: expected that of a run with "
-                "split=artists"
-            )
+        verifier = require_verifier(identifier)
         collection.check_made_by(identifier)
         if not 0 <= false_alarms < 1:
             raise ArtistidError(f"false_alarms={false_alarms}: expected a share from 0, below 1")
         self.collection, self.false_alarms = collection, false_alarms
         self._identifier = identifier
-        self._verifier = identifier.verifier
+        self._verifier = verifier
         named = (collection.songs["artist"] != "").to_numpy()
         self._rows = np.flatnonzero(named)
         if not len(self._rows):
