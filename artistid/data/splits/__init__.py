@@ -4,7 +4,7 @@ A split is drawn from the catalog's names and a seed alone, so neither the file 
 matters; it is written as CSV and can be read back.
 """
 
-from artistid.data.splits.protocols import AlbumSplit, CanonicalSplit, FileSplit, JackknifeSplit, SongSplit
+from artistid.data.splits.protocols import AlbumSplit, CanonicalSplit, FileSplit, FoldSplit, JackknifeSplit, SongSplit
 from artistid.data.splits.split import PROTOCOLS, SUBSETS, Split
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "AlbumSplit",
     "CanonicalSplit",
     "FileSplit",
+    "FoldSplit",
     "JackknifeSplit",
     "SongSplit",
     "Split",

@@ -54,6 +54,11 @@ PROTOCOLS = {
         "songs of the training albums; the test is of all tracks, the folds' taken together",
         ("test",),
     ),
+    "folds": SplitProtocol(
+        "each artist's albums, or of an artist with one album its songs, in folds drawn by the seed: one fold tests, "
+        "the others train, in turn; validation is of songs of the training albums",
+        (),
+    ),
     "file": SplitProtocol("a split that a file brought", ()),
 }
 
