@@ -72,8 +72,8 @@ def audit(config: DictConfig) -> Audit | None:
         audited, planted = plant(audited, config.plant, config.seed)
         filed = {track.track_id: track for track in audited}
         catalog = Catalog(filed.get(track.track_id, track) for track in catalog)
-    folder.begin(config, catalog, config.overwrite)
     try:
+        folder.begin(config, catalog, config.overwrite)
         predictions = Predictions.pooled(list(predict_folds(config, audited, store, folder)))
         songs = judge(audited, predictions, confirmed(config))
         each_alone = {track.track_id: track.track_id for track in catalog}
@@ -138,8 +138,8 @@ def songs_to_audit(catalog: Catalog) -> tuple[Catalog, dict[str, str]]:
         )
     if len(audited.artists) < 2:
         raise ArtistidError(
-            f"{len(audited.artists)} of {len(catalog.artists)} artists have two songs or more: an audit holds songs out, "
-            "and needs two such artists"
+            f"{len(audited.artists)} of {len(catalog.artists)} artists have two songs or more: an audit holds songs "
+            "out, and needs two such artists"
         )
     return audited, notes
 

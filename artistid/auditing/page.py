@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from artistid.auditing.folder import COLUMNS, YES, AuditFolder
 from artistid.config import plain
-from artistid.data.catalog import clean
+from artistid.data.catalog import Catalog, clean
 from artistid.data.sources.base import path_below
 from artistid.data.sources.catalog_file import write_rows
 from artistid.errors import ArtistidError
@@ -38,7 +38,8 @@ class Review:
         self.table = folder.table
         self._rows = folder.read_table()
         self._suspects = [row for row in self._rows if row["suspect"] == YES]
-        self._filed = [row["artist"] for row in self._suspects]  # before this review
+        filed = {track.track_id: track.artist for track in Catalog.from_csv(folder.catalog)}  # before any correction
+        self._filed = [filed.get(row["track_id"], row["artist"]) for row in self._suspects]
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ def review(config: DictConfig) -> None:
         ArtistidError: no finished audit is there, what the page needs is not installed, or the address is taken.
         SystemExit: in the end, as a shell expects of what a signal ended.
     """
-    settings: dict[str, Any] = plain({name: config[name] for name in ("review", "host", "port", "names")})
+    settings: dict[str, Any] = plain(config)
     require_extra("app", "the page of an audit")
     from artistid.web.connections import Server, address_of, listening_socket
 
