@@ -37,6 +37,7 @@ from artistid.packages import require_extra
 from artistid.places import expanded
 from artistid.prepare import find_songs, make_features
 from artistid.records import RecordWriter
+from artistid.sweeps import in_sweep
 from artistid.train import check_settings, split_rule
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def audit(config: DictConfig) -> Audit | None:
     An audit that was interrupted goes on from its last finished fold.
 
     Returns:
-        What was found; None where an earlier audit was reviewed.
+        What was found; None where an earlier audit was reviewed, or, in a sweep, is finished already.
 
     Raises:
         ArtistidError: bad settings, no cleanlab, or songs that cannot be audited.
@@ -62,6 +63,9 @@ def audit(config: DictConfig) -> Audit | None:
     writer = RecordWriter(config.format, LAYOUT, sys.stdout, single=True)
     check_audit(config)
     folder = AuditFolder(config.run_dir)
+    if in_sweep() and not config.overwrite and folder.finished(config):
+        log.info("%s: finished already, left as it is", folder.path)
+        return None
     folder.check_free(config.overwrite)
     found, place = find_songs(config)
     require_artists(found)
@@ -84,7 +88,7 @@ def audit(config: DictConfig) -> Audit | None:
             left_out=notes | dict.fromkeys(broken, "its file could not be decoded"),
             albums=mixed_albums(songs),
             artists=same_artists(catalog, predictions),
-            copies=[Copies.of(pair, catalog) for pair in pairs],
+            copies=Copies.of_pairs(pairs, catalog),
             planted=score_planted(planted, songs) if planted else None,
             table=folder.table,
             top=config.top,

@@ -98,9 +98,7 @@ def test_what_was_listened_to_is_not_listed_again(
     assert len(again["suspects"]) == 2
 
 
-def test_a_killed_audit_goes_on_by_its_folds(
-    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_audit_goes_on_by_its_folds(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "audit"
     whole = audit(library, folder, capsys)
     for file in ("audit.json", "songs.csv", "folds/1.parquet"):  # as killed in its second fold

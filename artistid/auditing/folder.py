@@ -30,7 +30,6 @@ COLUMNS = (
     *("suspect", "proposed", "probability", "own_probability", "checked", "note"),
 )
 YES = "yes"
-WITHOUT_EFFECT = ("format", "top", "review", "host", "port", "names")
 
 
 class AuditFolder:
@@ -54,6 +53,17 @@ class AuditFolder:
         self.table = self.path / "songs.csv"
         self.summary = self.path / "audit.json"
         self._lock = FileLock(self.path / ".lock")
+
+    def finished(self, config: DictConfig) -> bool:
+        """Whether a finished audit with these settings is here; raises ArtistidError for one with others."""
+        if not self.summary.exists():
+            return False
+        if changed := changed_settings(self.config, config):
+            raise ArtistidError(
+                f"{self.path} holds a finished audit with other settings ({'; '.join(changed)}): "
+                "overwrite=true replaces it, run_dir=PATH keeps both"
+            )
+        return True
 
     def check_free(self, overwrite: bool) -> None:
         """Raises ArtistidError where a finished audit is, which may have been corrected, or something else."""
@@ -96,7 +106,7 @@ class AuditFolder:
             file.unlink(missing_ok=True)
 
     def _check_same(self, config: DictConfig, catalog: Catalog) -> None:
-        changed = [each for each in changed_settings(self.config, config) if not each.startswith(WITHOUT_EFFECT)]
+        changed = changed_settings(self.config, config)
         before = Catalog.from_csv(self.catalog)
         if changed or _filed(before) != _filed(catalog):
             what = f"settings ({'; '.join(changed)})" if changed else "songs, or other artists and albums of them"

@@ -35,10 +35,14 @@ class Copies:
     score: float
 
     @classmethod
-    def of(cls, pair: DuplicatePair, catalog: Catalog) -> Copies:
-        """Of a pair, with the artists of its tracks."""
+    def of_pairs(cls, pairs: Sequence[DuplicatePair], catalog: Catalog) -> list[Copies]:
+        """With the artists of their tracks; those under two artists first."""
         artist_of = {track.track_id: track.artist for track in catalog}
-        return cls(pair.first, pair.second, (artist_of[pair.first], artist_of[pair.second]), round(pair.score, 4))
+        found = [
+            cls(pair.first, pair.second, (artist_of[pair.first], artist_of[pair.second]), round(pair.score, 4))
+            for pair in pairs
+        ]
+        return sorted(found, key=lambda each: each.artists[0] == each.artists[1])
 
     def plain(self) -> dict[str, Any]:
         """As plain types."""
