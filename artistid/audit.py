@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig
 
 from artistid.auditing.findings import judge, mixed_albums, same_artists
 from artistid.auditing.folder import AuditFolder, checked_before
-from artistid.auditing.planting import plant, score_planted
+from artistid.auditing.planting import Planted, plant, score_planted
 from artistid.auditing.results import LAYOUT, Audit, Copies
 from artistid.config import build
 from artistid.data.catalog import Catalog
@@ -71,7 +72,7 @@ def audit(config: DictConfig) -> Audit | None:
     require_artists(found)
     catalog, store, broken = make_features(config, found, features_of(config), place)
     audited, notes = songs_to_audit(catalog)
-    planted = []
+    planted: list[Planted] = []
     if config.plant:
         audited, planted = plant(audited, config.plant, config.seed)
         filed = {track.track_id: track for track in audited}
@@ -205,7 +206,13 @@ def predict_fold(config: DictConfig, catalog: Catalog, split: Split, store: Stor
         system.check_unchanged(folder)
     system.fit(data, folder, [], resume)
     songs = vote(system.predict(data, "test"), config.vote)
-    return Predictions(songs.artists, songs.track_id, [0] * len(songs), songs.artist, songs.probability)
+    return Predictions(
+        artists=songs.artists,
+        track_id=songs.track_id,
+        clip=np.zeros(len(songs), np.int32),
+        artist=songs.artist,
+        probability=songs.probability.astype(np.float32),
+    )
 
 
 def root_of(config: DictConfig, catalog: Catalog) -> Path:

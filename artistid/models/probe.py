@@ -49,9 +49,9 @@ class Statistics(nn.Module):
 
 def _cosines(number: int, features: torch.Tensor) -> torch.Tensor:
     """``(number, width)``: the first of the discrete cosine transform (DCT-II) of rows as wide as the features'."""
-    width, like = features.shape[1], {"dtype": features.dtype, "device": features.device}
-    order, place = torch.arange(number, **like), torch.arange(width, **like) + 0.5
-    return (torch.pi / width * order[:, None] * place).cos() * (2 / width) ** 0.5
+    width = features.shape[1]
+    order, place = (torch.arange(n, dtype=features.dtype, device=features.device) for n in (number, width))
+    return (torch.pi / width * order[:, None] * (place + 0.5)).cos() * (2 / width) ** 0.5
 
 
 def _covariances(rows: torch.Tensor) -> torch.Tensor:
