@@ -20,7 +20,7 @@ def track(artist: str, album: str, title: str) -> Track:
 
 @pytest.fixture
 def catalog() -> Catalog:
-    """Three albums of an artist, one in two spellings, and a loose song; an artist with one album; one with two songs."""
+    """An artist with three albums, one in two spellings, and a loose song; one with an album; one with two songs."""
     albums = [("many", album, 3) for album in ("a", "b", "c", "C ")] + [
         ("many", "", 1),
         ("single", "a", 4),
