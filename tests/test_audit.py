@@ -187,7 +187,7 @@ def test_table_and_csv_for_people_and_programs(
     run = ("audit", "data=folder", f"data.root={library}", "plant=0.05", *QUICK)
     run_verb(*run, f"run_dir={tmp_path}/table")
     told = capsys.readouterr().out
-    for words in ("probably under the wrong artist", "stray", "artist3", "planted: 1 errors", "songs.csv"):
+    for words in ("probably under the wrong artist", "stray", "artist3", "planted: 1 error;", "songs.csv"):
         assert words in told
     run_verb(*run, f"run_dir={tmp_path}/csv", "format=csv")
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,9 @@ class AuditFolder:
             raise ArtistidError(f"cannot write run_dir={self.path}: {error}") from error
 
     def _clear(self) -> None:
-        for file in (self.summary, self.config, self.table, self.catalog, *self.folds.glob("*.parquet")):
+        for file in (self.summary, self.config, self.table, self.catalog):
             file.unlink(missing_ok=True)
+        shutil.rmtree(self.folds, ignore_errors=True)  # networks that were interrupted, too
 
     def _check_same(self, config: DictConfig, catalog: Catalog) -> None:
         changed = changed_settings(self.config, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,8 @@ from artistid.auditing.findings import Song
 from artistid.data.catalog import Catalog
 from artistid.data.splits.drawing import generator_of
 from artistid.errors import ArtistidError
+
+FEWEST = 2  # songs that stay with each artist, so that they can be held out
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,22 @@ def plant(catalog: Catalog, share: float, seed: int) -> tuple[Catalog, list[Plan
         The catalog with the errors, and what they are.
 
     Raises:
-        ArtistidError: a share that is not between 0 and 0.5.
+        ArtistidError: a share that is not between 0 and 0.5, or artists with two songs at most.
     """
     if not 0 < share <= 0.5:
         raise ArtistidError(f"plant={share}: expected 0, or the share of songs to put under wrong artists, up to 0.5")
     generator = generator_of(seed, "planted errors")
     albums = {artist: sorted({track.album for track in tracks}) for artist, tracks in catalog.by_artist().items()}
-    drawn = generator.permutation(len(catalog))[: max(1, round(share * len(catalog)))]
+    number = max(1, round(share * len(catalog)))
+    drawn: list[int] = []
+    left = Counter(track.artist for track in catalog)
+    for index in generator.permutation(len(catalog)):
+        artist = catalog[index].artist
+        if len(drawn) < number and left[artist] > FEWEST:
+            drawn.append(index)
+            left[artist] -= 1
+    if not drawn:
+        raise ArtistidError(f"plant={share}: no artist has a song to spare: expected some with more than {FEWEST}")
     moved, planted = {}, []
     for track in (catalog[index] for index in sorted(drawn)):
         others = [artist for artist in albums if artist != track.artist]

@@ -168,7 +168,7 @@ class Audit:
 
     def _show_planted(self, console: Console, planted: Mapping[str, float]) -> None:
         console.print(
-            f"planted: {planted['planted']:.0f} errors; of as many songs, the most suspicious, "
+            f"planted: {counted(int(planted['planted']), 'error')}; of as many songs, the most suspicious, "
             f"{planted['precision']:.2f} are such, of which {planted['named']:.2f} with their artist proposed; of the "
             f"{planted['listed']:.0f} listed songs {planted['precision_listed']:.2f}, with "
             f"{planted['recall_listed']:.2f} of the errors"
