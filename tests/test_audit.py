@@ -15,7 +15,7 @@ from tests.verbs import run_verb
 
 pytest.importorskip("cleanlab", reason="cleanlab, which audits need, is not installed")
 
-QUICK = ("clip=1s", "workers=0", "split.n_folds=3")
+QUICK = ("model=probe", "clip=1s", "workers=0", "split.n_folds=3")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,9 @@ def test_songs_under_the_wrong_artist_are_found_corrected_and_read_back(
     rows = rows_of(table)
     assert len(rows) == 27
     assert {row["path"] for row in rows[:3]} == {f"{name}.wav" for name in STRAYS}
-    for row in rows[:3]:
+    kept, *moved = rows[:3]
+    kept["checked"] = "yes"  # someone has listened to it, and it is not to be listed again
+    for row in moved:
         row["artist"] = row["proposed"]
     with table.open("w", encoding="utf-8", newline="") as file:  # as by a spreadsheet
         writer = csv.DictWriter(file, rows[0].keys())
@@ -84,18 +86,7 @@ def test_songs_under_the_wrong_artist_are_found_corrected_and_read_back(
     for source in ("csv", "library"):
         again = audit(library, tmp_path / source, capsys, f"data={source}", f"data.csv={table}")
         assert again["suspects"] == []
-
-
-def test_what_was_listened_to_is_not_listed_again(
-    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    audit(library, tmp_path / "audit", capsys)
-    table = tmp_path / "audit" / "songs.csv"
-    lines = table.read_text(encoding="utf-8-sig").splitlines()
-    table.write_text("\n".join([lines[0], lines[1].removesuffix(",,") + ",yes,", *lines[2:]]), encoding="utf-8")
-    assert rows_of(table)[0]["checked"] == "yes"
-    again = audit(library, tmp_path / "again", capsys, "data=csv", f"data.csv={table}")
-    assert len(again["suspects"]) == 2
+        assert sum(row["artist"] == "artist2" for row in rows_of(tmp_path / source / "songs.csv")) == 10
 
 
 def test_a_killed_audit_goes_on_by_its_folds(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ def audited(tmp_path: Path) -> Path:
     root = make_corpus(tmp_path / "music", albums=2, songs=3, endings=("wav",))
     (root / "artist1" / "album2" / "song1.wav").rename(root / "artist2" / "album1" / "<b>stray & ü.wav")
     folder = tmp_path / "audit"
-    quick = ("clip=1s", "workers=0", "split.n_folds=2", "duplicates=false")
+    quick = ("model=probe", "clip=1s", "workers=0", "split.n_folds=2", "duplicates=false")
     run_verb("audit", "data=folder", f"data.root={root}", f"run_dir={folder}", *quick)
     return folder
 
