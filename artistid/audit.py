@@ -27,6 +27,7 @@ from artistid.config import build
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import find_duplicates
+from artistid.data.sources.base import absolute
 from artistid.data.splits import SUBSETS, FoldSplit, Split
 from artistid.data.stems import features_of
 from artistid.data.store import Store
@@ -218,13 +219,13 @@ def predict_fold(config: DictConfig, catalog: Catalog, split: Split, store: Stor
 def root_of(config: DictConfig, catalog: Catalog) -> Path:
     """The folder that the table's paths are relative to: the collection's, or what its files have in common."""
     if config.data.get("root"):
-        return expanded(config.data.root)
+        return absolute(expanded(config.data.root))
     return Path(os.path.commonpath([track.path.parent for track in catalog]))
 
 
 def confirmed(config: DictConfig) -> set[Path]:
     """The files that were listened to after an earlier audit, and confirmed, where its table is the catalog."""
-    table = config.data.get("csv")
-    if not table or not expanded(table).is_file():
+    if not config.data.get("csv") or not expanded(config.data.csv).is_file():
         return set()
-    return checked_before(expanded(table), expanded(config.data.get("root") or expanded(table).absolute().parent))
+    table = absolute(expanded(config.data.csv))
+    return checked_before(table, absolute(expanded(config.data.get("root") or table.parent)))

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from artistid.auditing.findings import Song
 from artistid.config import plain
-from artistid.data.catalog import Catalog, Track, nfc, read_rows
+from artistid.data.catalog import Catalog, Track, read_rows
+from artistid.data.sources.base import path_below
 from artistid.data.sources.catalog_file import write_rows
 from artistid.errors import ArtistidError
 from artistid.places import expanded
@@ -184,4 +185,4 @@ def checked_before(table: Path, root: Path) -> set[Path]:
         root: that its paths are relative to.
     """
     rows = read_rows(table, ("path",), "catalog")
-    return {root / nfc(row["path"]) for row in rows if row.get("checked", "").strip().lower() == YES}
+    return {path_below(root, row["path"], table) for row in rows if row.get("checked", "").strip().lower() == YES}
