@@ -43,6 +43,7 @@ VERBS: Mapping[str, str] = {
     "prepare": "the songs that are finished are kept",
     "train": "the features, the epochs trained to their end and, of a sweep, the finished runs are kept",
     "evaluate": "the features made so far are kept, and no scores are written",
+    "audit": "the folds that are finished are kept",
     "fuse": "the runs are as they were, and no fusion is written",
     "report": "the runs are as they were, and the report is unfinished",
     "predict": "the answers given so far stand, and nothing is written",

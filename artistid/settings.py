@@ -94,6 +94,8 @@ DECLARED: Mapping[str, Any] = {
     "port": Annotated[int, Range(0, 2**16 - 1)],
     "max_upload_mb": Above,
     "max_minutes": Above,
+    "plant": Annotated[float, Range(0, 0.5)],
+    "review": Place,
     "temperature": Literal["validation"] | None,
     "seed": Annotated[int, Range(0, 2**32 - 1)],
     "early_stopping.patience": Count,

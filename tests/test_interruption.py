@@ -29,6 +29,7 @@ VERBS = {
     "train": ("data=folder", "data.root=music", *LONG),
     "prepare": ("data=folder", "data.root=music", "workers=0"),
     "evaluate": ("checkpoint=best.ckpt", "data=folder", "data.root=music", "workers=0"),
+    "audit": ("data=folder", "data.root=music", "model=probe", "clip=1s", "workers=0"),
     "embed": ("checkpoint=best.ckpt", "audio=music", "out=songs.parquet"),
     "predict": ("checkpoint=best.ckpt", "audio=music"),
     "enrol": ("checkpoint=unseen.ckpt", "collection=artists.parquet", "audio=music", "min_seconds=1"),

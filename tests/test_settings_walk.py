@@ -23,7 +23,7 @@ from artistid.errors import ArtistidError
 from artistid.settings import Settings, check, composing, literal, typed
 
 VERBS = (
-    *("app", "benchmark", "choose", "doctor", "embed", "enrol", "evaluate", "export", "fuse"),
+    *("app", "audit", "benchmark", "choose", "doctor", "embed", "enrol", "evaluate", "export", "fuse"),
     *("networks", "predict", "prepare", "report", "similar", "train", "verify"),
 )
 CHOICES = {

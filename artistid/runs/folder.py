@@ -119,13 +119,7 @@ class RunFolder:
         return True
 
     def _check_settings(self, config: DictConfig, what: str) -> None:
-        before, now = (settings_of(settings) for settings in (OmegaConf.load(self.config), config))
-        changed = [
-            f"{name} was {before.get(name)}, is {now.get(name)}"
-            for name in sorted(before.keys() | now.keys())
-            if before.get(name) != now.get(name) and not name.startswith(WITHOUT_EFFECT)
-        ]
-        if changed:
+        if changed := changed_settings(self.config, config):
             raise ArtistidError(
                 f"{self.path} holds {what} with other settings ({'; '.join(changed)}): "
                 "overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
@@ -269,6 +263,16 @@ def settings_of(config: Any) -> dict[str, Any]:
     """A run's settings as one flat dict, such as ``optimizer.lr`` to its value, under today's names."""
     row = pd.json_normalize(plain(config)).to_dict("records")[0]
     return old_names.completed({str(name): value for name, value in row.items()})
+
+
+def changed_settings(kept: Path, config: DictConfig) -> list[str]:
+    """What is set otherwise in a configuration than in one that a file keeps, but for what has no effect."""
+    before, now = (settings_of(settings) for settings in (OmegaConf.load(kept), config))
+    return [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not name.startswith(WITHOUT_EFFECT)
+    ]
 
 
 def run_folders(root: Path) -> list[RunFolder]:

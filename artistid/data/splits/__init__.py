@@ -9,6 +9,7 @@ from artistid.data.splits.protocols import (
     ArtistsSplit,
     CanonicalSplit,
     FileSplit,
+    FoldSplit,
     JackknifeSplit,
     SongSplit,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "ArtistsSplit",
     "CanonicalSplit",
     "FileSplit",
+    "FoldSplit",
     "JackknifeSplit",
     "SongSplit",
     "Split",

@@ -19,6 +19,7 @@ from artistid.data.splits.drawing import (
     generator_of,
     require_albums,
     require_enough,
+    rounds,
     shuffled,
     with_validation_songs,
 )
@@ -278,10 +279,7 @@ class JackknifeSplit:
             ArtistidError: a fold out of range, lists that are not as expected (:func:`by_lists`), or too few albums or
                 songs; all are listed.
         """
-        if not isinstance(self.n_folds, int) or self.n_folds < 2:
-            raise ArtistidError(f"split.n_folds={self.n_folds}: expected a whole number from 2")
-        if not isinstance(self.fold, int) or not 0 <= self.fold < self.n_folds:
-            raise ArtistidError(f"split.fold={self.fold}: expected 0 to {self.n_folds - 1}, as split.n_folds says")
+        check_folds(self.fold, self.n_folds)
         folds = self._listed(catalog) if self.lists else self._drawn(catalog, seed)
         subsets = {track_id: "test" if fold == self.fold else "train" for track_id, fold in folds.items()}
         rule = "jackknife" if self.lists else "jackknife-drawn"
@@ -312,12 +310,60 @@ class JackknifeSplit:
             )
         fold_of: dict[tuple[str, str], int] = {}
         for artist, names in albums.items():
-            generator = generator_of(seed, artist)
-            order, first = generator.permutation(len(names)), generator.integers(self.n_folds)
-            fold_of |= {
-                (artist, folded(names[i])): int(first + position) % self.n_folds for position, i in enumerate(order)
-            }
+            drawn = rounds(names, self.n_folds, seed, artist)
+            fold_of |= {(artist, folded(name)): fold for name, fold in drawn.items()}
         return {track.track_id: fold_of[track.album_key] for track in catalog}
+
+
+def check_folds(fold: int, n_folds: int) -> None:
+    """Raises ArtistidError for fewer than two folds, or a fold that is none of them."""
+    if not isinstance(n_folds, int) or n_folds < 2:
+        raise ArtistidError(f"split.n_folds={n_folds}: expected a whole number from 2")
+    if not isinstance(fold, int) or not 0 <= fold < n_folds:
+        raise ArtistidError(f"split.fold={fold}: expected 0 to {n_folds - 1}, as split.n_folds says")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSplit:
+    """A jackknife that takes every artist with two songs, as an audit needs it: each song is tested in one fold.
+
+    The albums of an artist with two or more go round the folds, as in :class:`JackknifeSplit`. Of an artist with one
+    album its songs do, as songs of no album always do: for them other songs of the same album train. A song that alone
+    trains in a fold validates nothing.
+
+    Attributes:
+        fold: which tests, from 0; of a small collection it may be empty.
+        n_folds: how many there are.
+        share: of each artist's training songs that validates, rounded up.
+    """
+
+    name: str = "folds"
+    fold: int = 0
+    n_folds: int = 6
+    share: float = 0.1
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Draw folds and validation; raises ArtistidError for a fold out of range, or an artist's only song."""
+        check_folds(self.fold, self.n_folds)
+        songs = {artist: len(tracks) for artist, tracks in catalog.by_artist().items()}
+        require_enough(songs, 2, "song", "split=folds needs 2 songs of every artist, one to test and one to train")
+        folds = self.folds(catalog, seed)
+        subsets = {track_id: "test" if fold == self.fold else "train" for track_id, fold in folds.items()}
+        return Split(with_validation_songs(subsets, catalog, self.share, seed, spare_single=True), "folds", seed)
+
+    def folds(self, catalog: Catalog, seed: int) -> dict[str, int]:
+        """Track id to fold; an artist's draw depends on the seed and on that artist's names only."""
+        fold_of: dict[str, int] = {}
+        albums = catalog.albums
+        for artist, tracks in catalog.by_artist().items():
+            if len(albums[artist]) > 1:
+                of_album = {
+                    folded(name): fold for name, fold in rounds(albums[artist], self.n_folds, seed, artist).items()
+                }
+                fold_of |= {track.track_id: of_album[folded(track.album)] for track in tracks if track.album}
+            loose = [track.track_id for track in tracks if track.track_id not in fold_of]
+            fold_of |= rounds(loose, self.n_folds, seed, artist)
+        return fold_of
 
 
 @dataclass(frozen=True, kw_only=True)

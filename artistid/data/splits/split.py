@@ -63,6 +63,11 @@ PROTOCOLS = {
         "album is enrolled and the rest are tried, some to validate and some to test; of still others all are tried",
         ("val", "test", *UNSEEN_SUBSETS),
     ),
+    "folds": SplitProtocol(
+        "each artist's albums, or of an artist with one album its songs, in folds drawn by the seed: one fold tests, "
+        "the others train, in turn; validation is of songs of the training albums",
+        (),
+    ),
     "file": SplitProtocol("a split that a file brought", ()),
 }
 
