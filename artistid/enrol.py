@@ -92,7 +92,8 @@ def _add(config: DictConfig, path: Path) -> str:
 
         failed = process_songs(source.songs(waiting), len(waiting), embedded, draft.add) if waiting else 0
         n_songs = draft.finish({absolute(file): track for file, track in tracks.items()})
-    source.log_names()
+    if not settings["artist"]:
+        source.log_names()
     if not n_songs:
         raise ArtistidError(f"none of {counted(failed, 'song')} could be embedded, see above: nobody was enrolled")
     try:

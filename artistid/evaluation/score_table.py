@@ -66,8 +66,8 @@ def print_verification(told: Mapping[str, Any]) -> None:
     """Print what a run is worth for artists that it was not trained on, see :mod:`artistid.learning.verification`."""
     counts = told["artists"]
     title = (
-        f"artists never trained on: {counts['enrolled']} enrolled by an album each, beside "
-        f"{counted(counts['impostors'], 'impostor')} (*: chosen by validation)"
+        f"{counted(counts['enrolled'], 'artist')} enrolled by an album, {counted(counts['impostors'], 'impostor')}; "
+        "*: chosen by validation"
     )
     by_scorer = {name: system["test"] for name, system in told["systems"].items()}
     Console().print(measures_table(by_scorer, title, mark=told["chosen"]))

@@ -125,14 +125,9 @@ def recognised(answer: Recognition) -> str:
     """The answer in words."""
     among = counted(answer.enrolled, "enrolled artist")
     if answer.artist is None:
-        return (
-            f"{UNKNOWN}: most like {printable(answer.top[0].artist)}, but the ratio, {answer.llr:+.2f}, is not above "
-            f"the threshold of {answer.threshold:+.2f}, which {_stated(answer)} of strangers would be, among {among}"
-        )
-    return (
-        f"{printable(answer.artist)}, of {among}: the ratio, {answer.llr:+.2f}, is above the threshold of "
-        f"{answer.threshold:+.2f}, as {_stated(answer)} of strangers would be"
-    )
+        likeliest = printable(answer.top[0].artist)
+        return f"{UNKNOWN}, of {among}: most like {likeliest}, but {_compared(answer, accepted=False)}"
+    return f"{printable(answer.artist)}, of {among}: {_compared(answer, accepted=True)}"
 
 
 def _recognition_rows(answer: Recognition) -> Iterator[Sequence[object]]:
@@ -159,16 +154,8 @@ def _show_verdict(console: Console, answer: Verdict, segments: bool) -> None:
 
 def judged(answer: Verdict) -> str:
     """The verdict in words."""
-    known = f"known by {counted(answer.songs, 'song')}"
-    if answer.accepted:
-        return (
-            f"by {printable(answer.artist)}, {known}: accepted, since the ratio, {answer.llr:+.2f}, is above the "
-            f"threshold of {answer.threshold:+.2f}, as {_stated(answer)} of strangers would be"
-        )
-    return (
-        f"by {printable(answer.artist)}, {known}: rejected, since the ratio, {answer.llr:+.2f}, is not above the "
-        f"threshold of {answer.threshold:+.2f}, which {_stated(answer)} of strangers would be"
-    )
+    claim = f"by {printable(answer.artist)}, known by {counted(answer.songs, 'song')}"
+    return f"{claim}: {'accepted' if answer.accepted else 'rejected'}, since {_compared(answer, answer.accepted)}"
 
 
 def _verdict_rows(answer: Verdict) -> Iterator[Sequence[object]]:
@@ -181,8 +168,14 @@ def _flat(answer: Recognition | Verdict) -> dict[str, Any]:
     return answer.plain() | {name: "; ".join(getattr(answer, name)) for name in ("left_out", "warnings")}
 
 
-def _stated(answer: Recognition | Verdict) -> str:
-    return f"{100 * answer.false_alarms:g} %"
+def _compared(answer: Recognition | Verdict, accepted: bool) -> str:
+    """The ratio beside its threshold, and what that promises."""
+    above = "above" if accepted else "not above"
+    share = f"{100 * answer.false_alarms:g} %"
+    return (
+        f"its ratio of {answer.llr:+.2f} is {above} {answer.threshold:+.2f}, which {share} of strangers' songs would "
+        "exceed"
+    )
 
 
 def _show_stretches(console: Console, stretches: Sequence[Stretch], claim: bool = False) -> None:

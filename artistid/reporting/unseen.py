@@ -16,26 +16,31 @@ from artistid.runs.titles import data_title
 
 CLAIMS = ("eer", "min_dcf", "cllr", "min_cllr")
 SONGS = ("auroc", "fpr95", "dir1", "dir5")
-WORDS = (
+WORDS_OF_CLAIMS = (
     "EER: the error rate where as many true claims are rejected as false ones are accepted; minDCF: the least cost of "
     "any threshold, of which 1 is that of answering alike always; Cllr: bits that a claim costs if the score is taken "
-    "for a log-likelihood ratio, and minCllr what it would cost at best; AUROC: the chance that a song of a known "
-    "artist has a higher score than one of an unknown one; FPR95: the share of unknown artists' songs that is accepted "
-    "where 95 % of the known ones are; DIR: the share of known artists' songs that is accepted and named rightly where "
-    "1 % or 5 % of the unknown ones are accepted. Intervals are of 95 %, over artists."
+    "for a log-likelihood ratio, and minCllr what it would cost at best."
+)
+WORDS_OF_SONGS = (
+    "AUROC: the chance that a song of a known artist has a higher score than one of an unknown one; FPR95: the share "
+    "of unknown artists' songs that is accepted where 95 % of the known ones are; DIR: the share of known artists' "
+    "songs that is accepted and named rightly where 1 % or 5 % of the unknown ones are accepted. Intervals are of "
+    "95 %, over artists."
 )
 
 
 def unseen_artists(context: ReportContext) -> Iterator[Section]:
     """Of each run whose scores tell of them: scorers on enrolled artists, and scores that tell unknown ones."""
     blocks: list[str | Table | Picture] = []
-    for run in _members(context):
+    members = _members(context)
+    for run in members:
         if told := run.scores.get("verification"):
             blocks += [_scorers(run, told), *_numbers(run, told), _picture(context, run, told)]
         if by_score := (run.scores.get("unknown") or {}).get("by_score"):
             blocks.append(_scores(run, by_score))
     if blocks:
-        yield Section("Artists never trained on", [WORDS, *blocks])
+        claims = [WORDS_OF_CLAIMS] if any(run.scores.get("verification") for run in members) else []
+        yield Section("Artists never trained on", [*claims, WORDS_OF_SONGS, *blocks])
 
 
 def _members(context: ReportContext) -> list[Run]:

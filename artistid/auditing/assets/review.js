@@ -26,6 +26,7 @@ async function show(from) {
   first = from;
   list.replaceChildren(...answer.songs.map(card));
   tell(answer.decided, answer.total);
+  place.parentElement.hidden = answer.total <= answer.page;
   place.textContent = `${from + 1} to ${from + answer.songs.length} of ${answer.total}`;
   earlier.disabled = from === 0;
   later.disabled = from + answer.page >= answer.total;
@@ -53,7 +54,7 @@ function card(song) {
 function fill(item, song) {
   const heading = element("h2", song.title, {tabIndex: -1, id: `song-${song.number}`});
   const filed = element("p", "Filed under ");
-  filed.append(element("strong", song.filed), ` (${percent(song.own_probability)}), sounds like `,
+  filed.append(element("strong", song.filed), ` (probability ${percent(song.own_probability)}), sounds like `,
     element("strong", song.proposed), ` (${percent(song.probability)})`);
   const audio = element("audio", "", {controls: true, preload: "none", src: `songs/${song.number}/audio`});
   audio.setAttribute("aria-label", `Listen to ${song.title}`);
