@@ -8,7 +8,6 @@ if __name__ == "__main__":
     run("app")
 
 import ipaddress
-import socket
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,12 +37,12 @@ def app(config: DictConfig) -> None:
     trust = trusted(config)
     from artistid.inference.identifier import Identifier
     from artistid.prepare import limits_of
-    from artistid.web.connections import Server
+    from artistid.web.connections import Server, address_of, listening_socket
     from artistid.web.server import UploadQueue, application
     from artistid.web.service import Neighbourhood, SongService
     from artistid.web.uploads import Scratch
 
-    with _listening_socket(settings["host"], settings["port"]) as listening:
+    with listening_socket(settings["host"], settings["port"]) as listening:
         identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"], trust)
         neighbourhood = None
         if settings["collection"]:
@@ -53,7 +52,7 @@ def app(config: DictConfig) -> None:
         with Scratch() as scratch:
             queue = UploadQueue(service, settings["max_upload_mb"], scratch)
             server = Server(application(queue, names), partial(_stop, queue), settings["proxies"])
-            say(f"listening at {_address(listening)} (Ctrl-C stops it)")
+            say(f"listening at {address_of(listening)} (Ctrl-C stops it)")
             server.run([listening])
     if server.stopped_by:
         sys.exit(128 + server.stopped_by)
@@ -75,16 +74,3 @@ def _check(settings: dict[str, Any]) -> None:
             ipaddress.ip_address(proxy)
         except ValueError:
             raise ArtistidError(f"proxies={settings['proxies']}: {proxy!r} is not an IP address") from None
-
-
-def _listening_socket(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ArtistidError(f"host={host} port={port} is not available: {error.strerror or error}") from error
-
-
-def _address(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

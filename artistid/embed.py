@@ -12,10 +12,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from artistid.data.shards import Shard
 from artistid.data.song import SongFeatures
 from artistid.errors import ArtistidError, counted, require_path
 from artistid.inference.batch import process_songs
-from artistid.inference.collection import Collection, Origin, absolute
+from artistid.inference.collection import Collection, Origin, absolute, check_shards, data_set
 from artistid.inference.collection_writer import EmbeddedSong, chunks_folder, drafting
 from artistid.inference.identifier import Identifier
 from artistid.inference.sources import Files, Prepared, Source, embed_song
@@ -27,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 def embed(config: DictConfig) -> Path:
-    """Embed every song of a collection, and write them to one file.
+    """Embed every song of a collection, or of one shard of it, and write them to one file.
 
     Returns:
-        The file.
+        The file; a shard without songs has none.
 
     Raises:
         ArtistidError: bad settings; or, after all others have been written, songs that could not be embedded.
@@ -38,13 +39,19 @@ def embed(config: DictConfig) -> Path:
     require_path(config, "checkpoint", "the best.ckpt of a run folder")
     if config.audio and config.get("data"):
         raise ArtistidError("audio and data are both set: expected one of them, or neither")
-    out = _checked_out(config)
+    shard = Shard.of_settings(config)
+    out = _checked_out(config, shard)
     identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
     identifier.check_embeds()
-    if config["update"] and out.exists():
-        Collection.read(out, "out").check_made_by(identifier)
-    source: Source = Files(config, identifier) if config.audio else Prepared(config, identifier)
     keep = config["update"] or not config.overwrite  # without either, what is there is of an interrupted run
+    if out.exists() and (config["update"] or (shard and keep)):
+        Collection.read(out, "out").check_made_by(identifier)
+    source: Source = Files(config, identifier, shard) if config.audio else Prepared(config, identifier, shard)
+    if shard:
+        log.info("shard %d of %d: %s", shard.number, shard.of, counted(len(source.paths), "song"))
+        if not source.paths and not source.n_lost:
+            out.unlink(missing_ok=True)
+            return out
     with drafting(out, Origin.of(identifier), source.paths, keep) as draft:
         new = [path for path in source.paths if not draft.has(path)]
         if there := len(source.paths) - len(new):
@@ -71,9 +78,15 @@ def embed(config: DictConfig) -> Path:
     return out
 
 
-def _checked_out(config: DictConfig) -> Path:
+def _checked_out(config: DictConfig, shard: Shard | None) -> Path:
+    """The file to write; of a shard, that in the folder ``out``."""
     require_path(config, "out", "the Parquet file to write, such as songs.parquet")
     out = expanded(config.out)
+    if shard:
+        if out.exists() and not out.is_dir():
+            raise ArtistidError(f"out={printable(out)} is a file: expected a folder, in which each shard has a file")
+        check_shards([*data_set(out), file := out / f"{shard.name}.parquet"], f"out={printable(out)}")
+        return file
     if out.is_dir():
         raise ArtistidError(f"out={printable(out)} is a folder: expected a Parquet file, such as songs.parquet in it")
     interrupted = chunks_folder(out).exists()

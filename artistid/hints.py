@@ -42,6 +42,7 @@ class Range:
 
 Whole = Annotated[int, Range(0)]  # 0, 1, 2, …
 Count = Annotated[int, Range(1)]  # 1, 2, 3, …
+Share = Annotated[float, Range(0, 1)]
 
 
 def _number(value: float) -> str:

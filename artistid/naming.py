@@ -35,6 +35,7 @@ WITHOUT_EFFECT = (
     "trust",
     "figures",
     "model.system",
+    *("format", "top", "review", "host", "port", "names"),  # of an audit
 )
 
 # What a run's name begins with: the names of these choices.

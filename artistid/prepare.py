@@ -50,7 +50,7 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
         ArtistidError: songs that are damaged, unless ``verify=repair``, which makes them again.
     """
     require_choice("verify", config.verify, (False, True, "repair"))
-    shard = None if config.shard is None else Shard(config.shard, config.shards)
+    shard = Shard.of_settings(config)
     features: Features = features_of(config)
     catalog, store, _ = make_features(config, find_songs(config), features, shard)
     if not config.verify:

@@ -46,13 +46,14 @@ LENGTH = struct.Struct("!Q")
 GRACE_S = 5.0
 
 
-def lock(folder: Path) -> AbstractContextManager[object]:
+def lock(folder: Path, name: str = ".lock") -> AbstractContextManager[object]:
     """Keeps other processes from writing to a folder; waits for one that does, and logs that.
 
     Args:
-        folder: holds the lock file, ``.lock``.
+        folder: holds the lock file.
+        name: of the lock file.
     """
-    file = FileLock(folder / ".lock")
+    file = FileLock(folder / name)
     try:
         return file.acquire(timeout=0)
     except Timeout:

@@ -24,7 +24,7 @@ from artistid.inference.files import find_audio
 from artistid.inference.identifier import Identifier
 from artistid.inference.layouts import VIEWS
 from artistid.inference.matching import Matcher, grids_of_song
-from artistid.inference.neighbours import Query, find_similar
+from artistid.inference.neighbours import Query, Wanted, find_similar
 from artistid.inference.retrieval_scores import evaluate_retrieval
 from artistid.prepare import limits_of
 from artistid.records import RecordWriter
@@ -41,7 +41,7 @@ def similar(config: DictConfig) -> None:
     """
     _check(config)
     writer = RecordWriter(config.format, VIEWS[config.view], sys.stdout)
-    collection = Collection.read(config.collection)
+    collection = Collection.read(config.collection).searched(config.search)
     with answering():
         if config.view == "retrieval":
             failed = _judge(config, collection, writer.write)
@@ -94,10 +94,11 @@ def _stored_clips(collection: Collection, row: int) -> list[ClipTable]:
 
 def _answerer(config: DictConfig, collection: Collection) -> Callable[[Query, Callable[[], Sequence[ClipTable]]], Any]:
     """Answers a query, whose clips it asks for if it needs them."""
+    wanted = Wanted(config.top, config.same_artist, config.same_album, config.artists_by, config.min_songs)
     if config.view == "songs":
-        return lambda query, _: find_similar(collection, query, config.top, config.same_artist)
+        return lambda query, _: find_similar(collection, query, wanted)
     matcher = Matcher(collection)
-    return lambda query, grids: matcher.find(query, grids(), config.top, config.same_artist)
+    return lambda query, grids: matcher.find(query, grids(), wanted)
 
 
 def _judge(config: DictConfig, collection: Collection, done: Done) -> int:

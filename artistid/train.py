@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, open_dict
 
 from artistid.config import build, check_switches, plain
@@ -25,16 +26,19 @@ from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.open_set import OpenSetScores, score_open_set
 from artistid.evaluation.plots import draw_results
 from artistid.evaluation.predictions import Predictions
-from artistid.evaluation.score_table import print_scores
+from artistid.evaluation.score_table import print_scores, print_unknown_artists, print_verification
 from artistid.evaluation.scores import Score, find_metrics, levels_of, monitored_score, score_levels
 from artistid.evaluation.voting import find_vote, vote
 from artistid.inference.identifier import Identifier
 from artistid.learning.acceleration import MEMORY_FORMATS, PLACES, device_name
 from artistid.learning.dashboards import Results, log_results
 from artistid.learning.fine_tuning import check_fine_tuning
+from artistid.learning.kept_verifier import keep_verifier
 from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.learning.specification import targets_of
 from artistid.learning.system import BEST, system_of
+from artistid.learning.unknown_artists import compare_scores
+from artistid.learning.verification import Verification, verify_unseen
 from artistid.naming import condition_name, condition_of
 from artistid.prepare import find_songs, limits_of, make_features
 from artistid.runs.folder import RunFolder
@@ -71,7 +75,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
     with stopwatch(seconds, "prepare"):
         found = find_songs(config)
         known, split = draw_split(config, found.catalog)  # before hours of decoding, since much is refused here
-        system_of(config).check_songs(config, known.artists, split)
+        require_verification(config, split)
+        system_of(config).check_songs(config, split.seen(known).artists, split)
         catalog, store, left_out = make_features(config, found, features_of(config))
         if left_out:
             _, split = draw_split(config, catalog)
@@ -84,7 +89,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
     clip_spec = build(config.clip, "clip")
     subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
     sampler = build(config.sampler, "sampler") if config.get("sampler") else None
-    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size, config.seed, sampler)
+    artists = split.seen(catalog).artists
+    data = ClipData(subsets, store, artists, clip_spec, config.batch_size, config.seed, sampler)
     system = system_of(config)(config, data, split)
     levels = levels_of(clip_spec.whole_songs)
     if resume:
@@ -98,7 +104,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         with stopwatch(seconds, "test"):
             predictions = {subset: system.predict(data, subset) for subset in ("val", "test")}
             open_set = system.calibrate(predictions["val"], folder.path)
-            unlike = score_unknown_artists(folder, predictions["test"], unknown, store, config) if unknown else None
+            unlike = score_unknown_artists(folder, predictions["test"], unknown, data, config) if unknown else None
+            verified = verify(folder, split, catalog, store, config) if split.has_unseen else None
         metrics = find_metrics(config.metrics)
         scores = {
             subset: score_levels(clips, config.vote, levels, metrics=metrics) for subset, clips in predictions.items()
@@ -115,7 +122,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         {
             **scores,
             "condition": condition,
-            "artists": list(catalog.artists),
+            "artists": list(artists),
             "counts": {subset: clips.counts for subset, clips in data.clips.items()},
             "left_out": left_out,
             "duplicates": leakage.plain,
@@ -123,11 +130,16 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
             "training": training,
             "open_set": open_set.plain() if open_set else None,
             "unknown": unlike,
+            "verification": verified,
             "precision": system.precision,
             **provenance(seconds),
         }
     )
     print_scores(scores["test"], condition, folder.path)
+    if verified:
+        print_verification(verified)
+    if unlike:
+        print_unknown_artists(unlike)
     record_run("resumed" if resume else "trained", config, folder, scores["test"])
     return monitored_score(scores["val"])
 
@@ -162,6 +174,10 @@ def check_settings(config: DictConfig) -> None:
             f"unknown_artists={plain(config)['unknown_artists']}: model={config.model.name} is a baseline, which knows "
             "no threshold; a network does"
         )
+    if config.get("verification"):
+        verification_of(config)
+        if not system.rejects:
+            raise ArtistidError(f"split=artists is for networks: model={config.model.name} has no vectors to compare")
     if "init_from" in config:
         if not system.keeps_checkpoint:
             raise ArtistidError(
@@ -196,18 +212,20 @@ def check_foreign(config: DictConfig) -> None:
 
 
 def score_unknown_artists(
-    folder: RunFolder, known: Predictions, unknown: Catalog, store: Store, config: DictConfig
+    folder: RunFolder, known: Predictions, unknown: Catalog, data: ClipData, config: DictConfig
 ) -> dict[str, Any]:
     """How the best checkpoint, at work, tells songs of unknown artists from the test songs.
 
     Returns:
-        The unknown artists, and their :class:`artistid.evaluation.open_set.OpenSetScores`.
+        The unknown artists, their :class:`artistid.evaluation.open_set.OpenSetScores`, and beside these other scores.
     """
     identifier = Identifier.from_checkpoint(folder.path / BEST, trust=trusted(config))
+    store = data.store
     scores = [identifier.identify(identifier.infer(store.song(track))).score for track in unknown]
     open_set = identifier.specification.open_set_threshold()
     assert open_set is not None, "a network is calibrated before it is tested"
-    found: OpenSetScores = score_open_set(vote(known, config.vote).confidence, scores, open_set)
+    songs = vote(known, config.vote)
+    found: OpenSetScores = score_open_set(songs.confidence, scores, open_set)
     log.info(
         "unknown artists: AUROC %.3f of %s against %s; at the threshold %.3f, %.0f %% of the unknown and %.0f %% of "
         "the known are accepted",
@@ -218,7 +236,38 @@ def score_unknown_artists(
         100 * found["unknown_accepted"],
         100 * found["known_accepted"],
     )
-    return {"artists": list(unknown.artists), **found}
+    by_score = compare_scores(folder.path / BEST, songs, np.array(scores), unknown, data, trusted(config))
+    return {"artists": list(unknown.artists), **found, "by_score": by_score}
+
+
+def verify(folder: RunFolder, split: Split, catalog: Catalog, store: Store, config: DictConfig) -> dict[str, Any]:
+    """What the best checkpoint, at work, is worth for artists that it was not trained on; it keeps the best scorer.
+
+    Returns:
+        See :func:`artistid.learning.verification.verify_unseen`.
+    """
+    path, trust = folder.path / BEST, trusted(config)
+    identifier = Identifier.from_checkpoint(path, trust=trust)
+    verifier, told = verify_unseen(identifier, split, catalog, store, verification_of(config))
+    keep_verifier(path, verifier, trust)
+    folder.write_verification(told, config.figures)
+    return told
+
+
+def verification_of(config: DictConfig) -> Verification:
+    """``config.verification``; raises ArtistidError for settings of which no scorer can be made."""
+    found = build(config.verification, "verification")
+    if not isinstance(found, Verification):
+        raise ArtistidError(f"verification is a {type(found).__name__}, expected a Verification")
+    return found
+
+
+def require_verification(config: DictConfig, split: Split) -> None:
+    """Raises ArtistidError for a split that has artists who are not trained on, which nothing says how to verify."""
+    if split.has_unseen and not config.get("verification"):
+        raise ArtistidError(
+            "the split has artists who are not trained on: expected verification=artists, which split=artists has"
+        )
 
 
 def draw_split(config: DictConfig, catalog: Catalog) -> tuple[Catalog, Split]:

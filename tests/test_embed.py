@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import artistid
+from artistid.data.shards import Shard
+from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, Origin, absolute
 from artistid.inference.collection_writer import chunks_folder, drafting
 from artistid.inference.sources import embed_song, track_of_tags
@@ -28,7 +34,9 @@ def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def embed(checkpoint: Path, out: Path, *overrides: str) -> Collection:
-    run_verb("embed", f"checkpoint={checkpoint}", f"out={out}", "workers=0", *overrides)
+    options = [each for each in overrides if each.startswith("-")]  # which come first
+    settings = [each for each in overrides if each not in options]
+    run_verb("embed", *options, f"checkpoint={checkpoint}", f"out={out}", "workers=0", *settings)
     return Collection.read(out)
 
 
@@ -265,6 +273,97 @@ def test_row_groups_are_as_large_however_many_parts_there_were(
     file = pq.ParquetFile(tmp_path / "0.0.parquet")
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [4, 2]
     assert (tmp_path / "0.0.parquet").read_bytes() == (tmp_path / "1000.0.parquet").read_bytes()
+
+
+SHARDS = ("-m", "shard=range(0,3)", "shards=3")
+
+
+@pytest.mark.parametrize("source", ["audio={}", "data=folder data.root={}"])
+def test_shards_are_one_run_to_the_bit(
+    checkpoint: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Vectors, names and clips, once they are opened as one; and the same command again changes nothing."""
+    monkeypatch.chdir(tmp_path)
+    music = source.format(corpus).split()
+    one = embed(checkpoint, tmp_path / "one.parquet", *music)
+    shards = embed(checkpoint, tmp_path / "shards", *SHARDS, *music)
+    files = sorted((tmp_path / "shards").iterdir())
+    assert [file.name for file in files] == [f"{number}-of-3.parquet" for number in range(3)]
+    assert shards.origin == one.origin
+    rows = [shards.songs["path"].tolist().index(path) for path in one.songs["path"]]
+    assert sorted(rows) == list(range(18))
+    assert shards.songs.iloc[rows].reset_index(drop=True).equals(one.songs)
+    assert np.array_equal(shards.vectors[rows], one.vectors)
+    for row, other in enumerate(rows):
+        assert np.array_equal(shards.clips_of(other).vectors, one.clips_of(row).vectors)
+    before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
+    embed(checkpoint, tmp_path / "shards", "shard=1", "shards=3", *music)
+    for number, (file, (content, written)) in enumerate(zip(files, before, strict=True)):
+        assert file.read_bytes() == content
+        assert (file.stat().st_mtime_ns == written) == (number != 1), "the shard that was asked for is written anew"
+
+
+def test_shards_that_do_not_belong_together(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    music, out = f"audio={corpus}", tmp_path / "shards"
+    assert len(embed(checkpoint, out, music, "shard=0", "shards=2")) < 18
+    assert "lacks 1 of 2 shards" in " ".join(capsys.readouterr().out.split())
+    assert "shard=2: expected 0 to 1, since shards=2" in fails(capsys, checkpoint, out, music, "shard=2", "shards=2")
+    assert "holds shards of 2 and of 5" in fails(capsys, checkpoint, out, music, "shard=0", "shards=5")
+    assert "is a file: expected a folder" in fails(
+        capsys, checkpoint, next(out.iterdir()), music, "shard=0", "shards=2"
+    )
+    assert [file.name for file in out.iterdir()] == ["0-of-2.parquet"]
+    table = pq.read_table(out / "0-of-2.parquet")
+    other = Origin(**{**vars(Origin.of_file(out / "0-of-2.parquet")), "network": "f" * 64})
+    pq.write_table(table.replace_schema_metadata(other.metadata()), out / "1-of-2.parquet")
+    with pytest.raises(ArtistidError, match=r"different networks, in 0-of-2\.parquet .* and 1-of-2\.parquet"):
+        Collection.read(out)
+    assert "made by another network" in fails(capsys, checkpoint, out, music, "shard=1", "shards=2")
+
+
+def test_a_shard_without_songs(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
+    song = corpus / "artist1" / "album1" / "song1.wav"
+    number = next(number for number in range(9) if not Shard(number, 9).holds(str(song)))
+    run_verb(
+        "embed", f"checkpoint={checkpoint}", f"out={tmp_path}/shards", f"audio={song}", f"shard={number}", "shards=9"
+    )
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def start(cwd: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    """The command in a process group of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    with (cwd / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "artistid.embed", *overrides],
+            **{"cwd": cwd, "env": environment, "stdout": log, "stderr": log, "start_new_session": True},
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="kills a process group")
+def test_killed_shards_go_on(checkpoint: Path, tmp_path: Path) -> None:
+    """What was written before SIGKILL is not embedded again, and the result is that of one run."""
+    music = make_corpus(tmp_path / "music", artists=6, albums=4, songs=2, seconds=30, endings=("flac",))
+    sweep = (*SHARDS, f"checkpoint={checkpoint}", f"out={tmp_path}/shards", f"audio={music}", "workers=0")
+    process = start(tmp_path, *sweep)
+    while not list(tmp_path.glob("shards/.*.parts/*.parquet")) or not list(tmp_path.glob("shards/*.parquet")):
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    parts = (tmp_path / "shards").rglob("*.parquet")  # a shard may be whole and its parts not yet gone
+    kept = len({path for part in parts for path in pq.read_table(part, columns=["path"])["path"].to_pylist()})
+    assert start(tmp_path, *sweep).wait() == 0, (tmp_path / "log").read_text()
+    there = re.findall(r"embedded already: (\d+) of", (tmp_path / "log").read_text())
+    assert sum(map(int, there)) == kept > 0
+    one = embed(checkpoint, tmp_path / "one.parquet", f"audio={music}")
+    shards = Collection.read(tmp_path / "shards")
+    rows = [shards.songs["path"].tolist().index(path) for path in one.songs["path"]]
+    assert sorted(rows) == list(range(48))
+    assert np.array_equal(shards.vectors[rows], one.vectors)
 
 
 @pytest.mark.parametrize(

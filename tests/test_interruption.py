@@ -16,8 +16,10 @@ import pytest
 
 import artistid
 from artistid.interruption import Interrupted, interruptible
+from artistid.learning.kept_verifier import keep_verifier
 from tests.corpus import make_corpus
-from tests.inference.networks import save_checkpoint
+from tests.inference.networks import random_verifier, save_checkpoint
+from tests.verbs import run_verb
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which signals are caught")
 
@@ -27,8 +29,11 @@ VERBS = {
     "train": ("data=folder", "data.root=music", *LONG),
     "prepare": ("data=folder", "data.root=music", "workers=0"),
     "evaluate": ("checkpoint=best.ckpt", "data=folder", "data.root=music", "workers=0"),
+    "audit": ("data=folder", "data.root=music", "model=probe", "clip=1s", "workers=0"),
     "embed": ("checkpoint=best.ckpt", "audio=music", "out=songs.parquet"),
     "predict": ("checkpoint=best.ckpt", "audio=music"),
+    "enrol": ("checkpoint=unseen.ckpt", "collection=artists.parquet", "audio=music", "min_seconds=1"),
+    "verify": ("checkpoint=unseen.ckpt", "collection=made.parquet", "audio=music", "artist=artist1"),
     "similar": ("checkpoint=best.ckpt", "collection=songs.parquet", "audio=music"),
     "export": ("checkpoint=best.ckpt", "to=model.onnx"),
     "report": ("runs=.",),
@@ -72,6 +77,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("interrupted")
     make_corpus(folder / "music", artists=2, endings=("wav",))
     save_checkpoint(folder / "best.ckpt")
+    keep_verifier(save_checkpoint(folder / "unseen.ckpt"), random_verifier())
+    run_verb(
+        "embed", f"checkpoint={folder / 'best.ckpt'}", f"audio={folder / 'music'}", f"out={folder / 'made.parquet'}"
+    )
     return folder
 
 
@@ -198,6 +207,7 @@ def test_the_second_signal_ends_the_process_at_once() -> None:
 PROGRAM = """
 import weakref
 from artistid.interruption import Interrupted, interruptible
+from artistid.learning.kept_verifier import keep_verifier
 class Thing: pass
 try:
     with interruptible():

@@ -138,6 +138,18 @@ def test_a_network_s_temperature_changes_how_sure_it_is_only(music: Path, tmp_pa
 
 
 @pytest.mark.slow
+def test_the_best_experiment_is_a_network_to_whoever_opens_it(music: Path, tmp_path: Path) -> None:
+    scores = train(music, tmp_path / "run", "experiment=best")
+    assert scores["condition"]["model"] == "timbre_pitch-lda"
+    assert scores["test"]["song"]["f1_weighted"] == 1
+    assert scores["duplicates"]["searched"], "copies are looked for in semitones, too"
+    song = music / "artist2" / "album1" / "song1.wav"
+    assert artistid.load(checkpoint(tmp_path / "run")).predict(song).artist == "artist2"
+    pytest.importorskip("onnxruntime")
+    run_verb("export", f"checkpoint={checkpoint(tmp_path / 'run')}", f"to={tmp_path / 'best.onnx'}")
+
+
+@pytest.mark.slow
 def test_export_takes_a_probe_of_log_mel(probe: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     run_verb("export", f"checkpoint={checkpoint(probe)}", f"to={tmp_path / 'probe.onnx'}")  # which compares with ours

@@ -23,8 +23,8 @@ from artistid.errors import ArtistidError
 from artistid.settings import Settings, check, composing, literal, typed
 
 VERBS = (
-    *("app", "benchmark", "choose", "doctor", "embed", "evaluate", "export", "fuse"),
-    *("networks", "predict", "prepare", "report", "similar", "train"),
+    *("app", "audit", "benchmark", "choose", "doctor", "embed", "enrol", "evaluate", "export", "fuse"),
+    *("networks", "predict", "prepare", "report", "similar", "train", "verify"),
 )
 CHOICES = {
     "train": (
@@ -44,6 +44,7 @@ CHOICES = {
         ("data=mtg_jamendo", "model=random_labels", "split=canonical"),
         ("data=artist20", "clip=song", "model=ellis_gaussian"),
         ("data=folder", "model=ivector", "backend=logistic"),
+        ("data=folder", "split=artists"),
     ),
     "prepare": ((), ("data=folder",), ("data=library", "features=descriptors")),
     "embed": ((), ("data=folder",)),

@@ -70,8 +70,8 @@ def test_its_own_recording_is_left_out_and_told(
 ) -> None:
     copy = tmp_path / "renamed.flac"
     shutil.copy(corpus / "artist1" / "album1" / "song2.flac", copy)
-    [of_copy] = ask(f"audio={copy}", "top=20")
-    [of_track] = ask("track=artist1/album1/song2", "top=20")
+    [of_copy] = ask(f"audio={copy}", "top=20", "same_album=true")
+    [of_track] = ask("track=artist1/album1/song2", "top=20", "same_album=true")
     for answer in (of_copy, of_track):
         assert answer["left_out"] == ["artist1/album1/song2"]
         assert len(answer["songs"]) == 17
@@ -83,6 +83,36 @@ def test_its_own_recording_is_left_out_and_told(
     assert [each["track_id"] for each in of_copy["songs"]] == [each["track_id"] for each in of_track["songs"]]
     run_verb("similar", f"checkpoint={checkpoint}", f"collection={collection}", f"audio={copy}")
     assert "left out, as its own recording: artist1/album1/song2" in capsys.readouterr().out
+
+
+def test_its_own_album_is_left_out_and_told(
+    ask: Any, corpus: Path, tmp_path: Path, collection: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "bonus.flac"
+    write_audio(new, make_song(1, np.random.default_rng(96), 4))
+    tags = FLAC(new)
+    tags.update({"artist": "artist1", "album": "ALBUM1", "title": "Bonus"})
+    tags.save()
+    [of_file] = ask(f"audio={new}", "top=20")
+    [of_track] = ask("track=artist1/album1/song2", "top=20")
+    assert of_file["album_left_out"] == ["artist1/album1/song1", "artist1/album1/song2"]
+    assert of_track["album_left_out"] == ["artist1/album1/song1"]
+    for answer in (of_file, of_track):
+        assert {(each["artist"], each["album"]) for each in answer["songs"]}.isdisjoint({("artist1", "album1")})
+        assert len(answer["songs"]) == 16
+        assert {each["artist"]: each["songs"] for each in answer["artists"]} == {
+            **{"artist1": 4, "artist2": 6, "artist3": 6}
+        }
+    [kept] = ask(f"audio={new}", "top=20", "same_album=true", "min_songs=6", "artists_by=best_songs")
+    assert (len(kept["songs"]), len(kept["artists"]), kept["album_left_out"]) == (18, 3, [])
+    [few] = ask(f"audio={new}", "min_songs=5")
+    assert {each["artist"] for each in few["artists"]} == {"artist2", "artist3"}
+    unknown = tmp_path / "untagged.wav"
+    write_audio(unknown, make_song(2, np.random.default_rng(98), 4))
+    [answer] = ask(f"audio={unknown}", "top=3")
+    assert any("songs of the same album could not be left out" in warning for warning in answer["warnings"])
+    run_verb("similar", f"collection={collection}", "track=artist1/album1/song2")
+    assert "left out, as its own album: 1 song; same_album=true" in capsys.readouterr().out
 
 
 def test_without_the_same_artist(ask: Any, tmp_path: Path) -> None:
@@ -167,6 +197,9 @@ def test_the_same_network_in_a_folder_is_welcome(ask: Any, checkpoint: Path, cor
         (("track=nobody",), "track=nobody is not in collection="),
         (("track=x", "view=map"), "view=map: expected one of songs, matches, retrieval"),
         (("track=x", "format=xml"), "format=xml: expected one of table, json"),
+        (("track=x", "min_songs=0"), "min_songs=0: expected a whole number from 1"),
+        (("track=x", "search=fast"), "search=fast: expected one of auto, exact, index"),
+        (("track=artist1/album1/song1", "artists_by=luck"), "artists_by=luck: expected one of centroid, best_songs"),
         (("track=x", "top=0"), "top=0: expected a whole number from 1"),
         (("view=retrieval", "track=x"), "view=retrieval takes its queries from the collection"),
     ],
@@ -187,6 +220,8 @@ def test_retrieval_of_held_out_albums(ask: Any, checkpoint: Path, collection: Pa
     assert found["test"]["gallery"] == 18
     # 16 songs are not of the query's album, 4 of them of its artist.
     assert found["test"]["R@1"]["chance"] == pytest.approx(4 / 16)
+    assert found["test_same_album"]["n"] == 6
+    assert found["test_same_album"]["R@1"]["chance"] == pytest.approx(5 / 17)
     for measure in ("R@1", "R@5", "R@10", "mAP"):
         low, high = found["test"][measure]["ci95"]
         assert 0 <= low <= found["test"][measure]["value"] <= high <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from artistid.config import config_dir
+from artistid.models.timbre_pitch import PARTS
 from artistid.settings import check, split_at_commas
 from artistid.train import check_settings
 from tests.test_composition import SETTINGS, composed
@@ -18,24 +20,29 @@ from tests.verbs import train
 SWITCHES = set(SETTINGS.choices("switch"))
 
 
-def of_experiment(name: str) -> list[str]:
-    return list(composed(f"experiment={name}").switch)
-
-
-def test_the_ablation_is_each_alone_and_the_best_but_one() -> None:
+def test_the_ablation_is_each_alone_and_some_together_but_one() -> None:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         sweep = compose("train", ["experiment=ablation"], return_hydra_config=True).hydra.sweeper.params.switch
     lists = [tuple(filter(None, each.strip("[]").split(","))) for each in split_at_commas(sweep)]
-    best = of_experiment("best")
-    expected = [(), *((name,) for name in SWITCHES), tuple(best)]
-    expected += [tuple(other for other in best if other != name) for name in best]
+    together = max(lists, key=len)
+    expected = [(), *((name,) for name in SWITCHES), together]
+    expected += [tuple(other for other in together if other != name) for name in together]
     assert sorted(lists) == sorted(expected)
+
+
+def test_the_ablation_of_the_best_is_of_all_its_parts() -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        sweep = compose("train", ["experiment=ablation_best"], return_hydra_config=True).hydra.sweeper.params
+    lists = [tuple(each.strip("[]").split(",")) for each in split_at_commas(sweep["model.network.parts"])]
+    expected = [parts for n in (1, 2, 3) for parts in combinations(PARTS, n)]
+    assert sorted(lists) == sorted(expected)
+    assert tuple(composed("experiment=best").model.network.parts) == PARTS
+    assert sorted(sweep.backend.split(",")) == sorted(SETTINGS.choices("backend"))
 
 
 def test_each_says_its_own_name() -> None:
     for path in (config_dir() / "switch").glob("*.yaml"):
         assert list(OmegaConf.load(path).switch) == [path.stem]
-    assert {*of_experiment("best"), *of_experiment("best_large")} <= SWITCHES
 
 
 @pytest.mark.parametrize("mixing", [True, False])

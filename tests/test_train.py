@@ -197,6 +197,13 @@ def test_unknown_artists_are_not_trained_on_and_are_told_apart(tmp_path: Path) -
     assert unknown["artists"] == ["artist2"]
     assert (unknown["known"], unknown["unknown"]) == (6, 6)
     assert 0 <= unknown["auroc"] <= 1
+    by_score = unknown["by_score"]
+    assert set(by_score) == {"msp", "energy", "mahalanobis", "nearest", "cosine", "wccn", "plda"}
+    assert by_score["msp"]["auroc"]["value"] == pytest.approx(unknown["auroc"])
+    for found in by_score.values():
+        low, high = found["auroc"]["ci95"]
+        assert 0 <= low <= found["auroc"]["value"] <= high <= 1
+        assert found["dir1"]["value"] <= found["dir5"]["value"] <= 1
     songs = pd.read_csv(tmp_path / "run" / "songs_test.csv")
     assert unknown["known_accepted"] == np.mean(songs["confidence"] >= scores["open_set"]["threshold"])
     assert "artist2" not in (tmp_path / "run" / "catalog.csv").read_text()

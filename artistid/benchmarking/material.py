@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from hydra.utils import instantiate
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from artistid.data.catalog import Catalog, Track
@@ -20,7 +21,8 @@ from artistid.train import split_rule
 # As artist20 has them.
 ARTISTS, ALBUMS = 20, 6
 # Of a collection: as the network has them, and as a library might.
-EMBEDDING_UNITS, SONGS_OF_AN_ARTIST = 32, 20
+EMBEDDING_UNITS, SONGS_OF_AN_ARTIST, SONGS_OF_AN_ALBUM = 32, 20, 5
+SPREAD = 0.5  # of albums around their artist, and of songs around their album; of artists it is 1
 WRITTEN_AT_ONCE = 1 << 16  # rows
 
 
@@ -58,3 +60,19 @@ def random_collection(songs: int) -> Collection:
     table["artist"] = [f"artist {number // SONGS_OF_AN_ARTIST}" for number in range(songs)]
     table["duration_s"] = 240.0
     return Collection(Path(), table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), Origin("", {}, {}, ""))
+
+
+def clustered_vectors(songs: int) -> NDArray[np.float32]:
+    """``(songs, units)`` of length 1, in random order: the songs of an album lie together, as do an artist's albums."""
+    draw = np.random.default_rng(0)
+
+    def normal(n: int) -> NDArray[np.float32]:
+        return draw.standard_normal((n, EMBEDDING_UNITS), dtype=np.float32)
+
+    song = np.arange(songs)
+    vectors = SPREAD * normal(songs)
+    vectors += SPREAD * normal(songs // SONGS_OF_AN_ALBUM + 1)[song // SONGS_OF_AN_ALBUM]
+    vectors += normal(songs // SONGS_OF_AN_ARTIST + 1)[song // SONGS_OF_AN_ARTIST]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    draw.shuffle(vectors)
+    return vectors

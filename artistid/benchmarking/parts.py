@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from artistid.benchmarking.material import ARTISTS, random_clips, random_collection
 from artistid.benchmarking.measuring import Figure, in_turn, memory_mb, seconds_of
 from artistid.benchmarking.peers import run_peer
+from artistid.benchmarking.search import measure_search
 from artistid.benchmarking.variants import measure_variants
 from artistid.data.audio import decode
 from artistid.data.catalog import Catalog, Track
@@ -149,7 +150,10 @@ def measure_similar(config: DictConfig, folder: Path) -> list[Figure]:
     """The songs and artists of a large collection that are nearest to a song, one query at a time."""
     collection = random_collection(config.size.collection)
     vectors = collection.vectors[:QUERIES] + 0.1
-    nearest = {"songs": collection.nearest_songs, "artists": collection.nearest_artists}
+    nearest: dict[str, Callable[[Any], Any]] = {
+        "songs": collection.nearest_songs,
+        "artists": collection.nearest_artists,
+    }
 
     def ms_of(find: Callable[[Any], Any]) -> float:
         return 1000 * statistics.median(seconds_of(partial(find, vector)) for vector in vectors)
@@ -285,6 +289,7 @@ PARTS: dict[str, Part] = {
     "predict": measure_predict,
     "startup": measure_startup,
     "similar": measure_similar,
+    "search": measure_search,
     "variants": measure_variants,
 }
-LEFT_OUT = ("variants",)  # unless they are asked for
+LEFT_OUT = ("search", "variants")  # unless they are asked for

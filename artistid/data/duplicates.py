@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from artistid.data.catalog import Catalog, Track
 from artistid.data.features import Features, LogSpectrogram
-from artistid.data.splits import SUBSETS, Split
+from artistid.data.splits import Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.writing import whole
@@ -69,20 +69,20 @@ def can_be_fingerprinted(features: Features) -> TypeGuard[LogSpectrogram]:
     return isinstance(features, LogSpectrogram)
 
 
-def fingerprint(log_mel: npt.NDArray[np.floating], settings: LogSpectrogram) -> Codes:
+def fingerprint(spectrogram: npt.NDArray[np.floating], settings: LogSpectrogram) -> Codes:
     """The bits of a track.
 
     Args:
-        log_mel: ``(frames, mel)`` in dB.
+        spectrogram: ``(frames, bins)`` in dB.
         settings: that made it.
 
     Returns:
         ``(codes,)``, 32 bits for every frame but those of the first and last 0.4 s; 0 is silence.
     """
     span = _span(settings)
-    if len(log_mel) < 2 * span:
+    if len(spectrogram) < 2 * span:
         return np.empty(0, np.uint32)
-    changes = log_mel.astype(np.float32) @ _band_differences(settings)  # (frames, bits) dB
+    changes = spectrogram.astype(np.float32) @ _band_differences(settings)  # (frames, bits) dB
     sums = np.cumsum(np.pad(changes, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
     means = (sums[span:] - sums[:-span]) / span
     bits = means[span:] - means[:-span] > SILENCE_DB
@@ -94,7 +94,7 @@ def _span(settings: LogSpectrogram) -> int:
 
 
 def _band_differences(settings: LogSpectrogram) -> npt.NDArray[np.float32]:
-    """What turns mel bins into differences of neighbouring bands, ``(mel, bits)``; bands are triangles over bins."""
+    """What turns bins into differences of neighbouring bands, ``(bins, bits)``; bands are triangles over bins."""
     bins = np.arange(settings.width)
     first, last = np.interp((LOWEST, HIGHEST), settings.frequencies, bins)
     middles, distance = np.linspace(first, last, N_BITS + 1, retstep=True)
@@ -113,7 +113,7 @@ class Fingerprints:
     bit.
 
     Args:
-        tracks: the log-mel ``(frames, mel)`` of each.
+        tracks: the spectrogram ``(frames, bins)`` of each.
         settings: that made them.
     """
 
@@ -199,6 +199,9 @@ THRESHOLD = 0.65
 MIN_OVERLAP_S = 5.0
 # Of the shorter track's sound: two songs that quote the same sample are two songs.
 MIN_OVERLAP = 0.5
+
+# Subsets in the order in which they give way to one another; the test keeps all its songs.
+TOWARDS_TEST = ("train", "val", "val_enrol", "val_claims", "enrol", "test", "claims")
 
 # Pairs that a message names; all are in the run folder.
 LISTED = 10
@@ -288,7 +291,7 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
     searched = can_be_fingerprinted(store.features)
     if not searched and policy != "warn":
         raise ArtistidError(
-            f"split.duplicates={policy} needs features=logmel, which recordings are compared by; found "
+            f"split.duplicates={policy} needs features=logmel or logpitch, which recordings are compared by; found "
             f"features={store.features.name}. split=file split.path=…/split.csv takes the split of a run that had them"
         )
     subsets = {track.track_id: split.subsets[track.track_id] for track in catalog if track.track_id in split.subsets}
@@ -315,33 +318,35 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
 
 
 def _to_drop(pairs: Sequence[DuplicatePair], subsets: Mapping[str, str]) -> frozenset[str]:
-    """Of each pair the track that is further from the test subset, unless its other was dropped already."""
-    by_subset = [{subsets[name]: name for name in (pair.first, pair.second)} for pair in pairs]
-    validated = {names["val"] for names in by_subset if names.keys() == {"val", "test"}}
-    trained = {names["train"] for names in by_subset if "train" in names and names.get("val") not in validated}
-    return frozenset(validated | trained)
+    """Of each pair the track that is further from the test, unless its other was dropped already."""
+    ordered = (sorted((pair.first, pair.second), key=lambda name: TOWARDS_TEST.index(subsets[name])) for pair in pairs)
+    dropped: set[str] = set()
+    for further, nearer in sorted(ordered, key=lambda names: -TOWARDS_TEST.index(subsets[names[0]])):
+        if nearer not in dropped:
+            dropped.add(further)
+    return frozenset(dropped)
 
 
-def find_duplicates(catalog: Catalog, store: Store, subsets: Mapping[str, str]) -> list[DuplicatePair]:
-    """Pairs of near-identical recordings in different subsets.
+def find_duplicates(catalog: Catalog, store: Store, groups: Mapping[str, Hashable]) -> list[DuplicatePair]:
+    """Pairs of near-identical recordings in different groups, such as the subsets of a split.
 
-    Without a log-mel in the store only recordings with equal samples are found.
+    Without a spectrogram in the store only recordings with equal samples are found.
 
     Args:
         catalog: tracks with their SHA-1.
         store: their features.
-        subsets: track id to subset; other tracks are not looked at.
+        groups: track id to group, whose tracks are not compared with one another; other tracks are not looked at.
 
     Returns:
         Sorted by score, the highest first.
     """
-    tracks = [track for track in catalog if track.track_id in subsets]
-    pairs = {(pair.first, pair.second): pair for pair in _near(tracks, store, subsets)}
-    pairs |= {(pair.first, pair.second): pair for pair in _equal(tracks, subsets)}
+    tracks = [track for track in catalog if track.track_id in groups]
+    pairs = {(pair.first, pair.second): pair for pair in _near(tracks, store, groups)}
+    pairs |= {(pair.first, pair.second): pair for pair in _equal(tracks, groups)}
     return sorted(pairs.values(), key=lambda pair: (-pair.score, pair.first, pair.second))
 
 
-def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[DuplicatePair]:
+def _equal(tracks: Sequence[Track], groups: Mapping[str, Hashable]) -> Iterator[DuplicatePair]:
     """Recordings with the same samples, however short."""
     by_sha1: dict[str, list[Track]] = defaultdict(list)
     for track in tracks:
@@ -349,18 +354,19 @@ def _equal(tracks: Sequence[Track], subsets: Mapping[str, str]) -> Iterator[Dupl
             by_sha1[track.sha1].append(track)
     for copies in by_sha1.values():
         for first, second in combinations(copies, 2):
-            if subsets[first.track_id] != subsets[second.track_id]:
+            if groups[first.track_id] != groups[second.track_id]:
                 yield DuplicatePair(first.track_id, second.track_id, 1.0, 0.0, first.duration_s or 0.0)
 
 
-def _near(tracks: Sequence[Track], store: Store, subsets: Mapping[str, str]) -> Iterator[DuplicatePair]:
+def _near(tracks: Sequence[Track], store: Store, groups: Mapping[str, Hashable]) -> Iterator[DuplicatePair]:
     """Recordings with much the same fingerprint."""
     settings = store.features
     if not can_be_fingerprinted(settings):
         return
     fingerprints = Fingerprints((store.track(track.track_id) for track in tracks), settings)
     frame_s = settings.hop_length / settings.sample_rate
-    for match in fingerprints.matches([SUBSETS.index(subsets[track.track_id]) for track in tracks]):
+    number: dict[Hashable, int] = {}
+    for match in fingerprints.matches([number.setdefault(groups[track.track_id], len(number)) for track in tracks]):
         numbers = (match.first, match.second)
         sounding = min(np.count_nonzero(fingerprints.track(number)) for number in numbers)
         if is_one_recording(match, int(sounding), frame_s):

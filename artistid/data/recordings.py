@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -51,12 +51,18 @@ def kept_fingerprints(catalog: Catalog, store: Store) -> dict[str, str] | None:
     """
     if not can_be_fingerprinted(store.features):
         return None
-    kept: dict[str, str] = {}
-    for track in catalog:
-        if track.sha1:
-            codes = fingerprint(store.track(track.track_id), store.features)[::KEPT_EVERY]
-            kept[track.sha1] = base64.b64encode(codes.astype(AS_STORED).tobytes()).decode("ascii")
+    kept = {
+        track.sha1: kept_fingerprint(store.track(track.track_id), store.features) for track in catalog if track.sha1
+    }
     return dict(sorted(kept.items()))
+
+
+def kept_fingerprint(rows: npt.NDArray[np.floating], features: Features) -> str:
+    """What is kept of the fingerprint of a recording's features ``(rows, width)``; empty where none can be made."""
+    if not can_be_fingerprinted(features):
+        return ""
+    codes = fingerprint(rows, features)[::KEPT_EVERY]
+    return base64.b64encode(codes.astype(AS_STORED).tobytes()).decode("ascii")
 
 
 def read_codes(text: str) -> Codes:
@@ -89,6 +95,7 @@ class Recordings:
             raise ArtistidError(f"fingerprints: expected texts by SHA-1, found {type(fingerprints).__name__}")
         self.sha1 = frozenset(sha1)
         self.without_sound = len(self.sha1 - set(fingerprints or {}))
+        self._of_codes = list(fingerprints or {})
         self._codes = [read_codes(text) for text in (fingerprints or {}).values()]
         self._features = features
 
@@ -110,15 +117,20 @@ class Recordings:
 
     def knows(self, sha1: str | None, rows: npt.NDArray[np.floating]) -> bool:
         """Whether a sound, by its samples or by its features ``(rows, width)``, is one of the recordings."""
-        return sha1 in self.sha1 or self._sounds_known(rows)
+        return sha1 in self.sha1 or next(self._sounding_like(rows), None) is not None
+
+    def which(self, sha1: str | None, rows: npt.NDArray[np.floating]) -> set[str]:
+        """The SHA-1 of those recordings that a sound is, see :meth:`knows`."""
+        same = {sha1} & self.sha1 if sha1 else set()
+        return same | set(self._sounding_like(rows))
 
     def among(self, catalog: Catalog, store: Store) -> list[str]:
         """The track ids of a catalog that are of these recordings."""
         return [track.track_id for track in catalog if self.knows(track.sha1, store.track(track.track_id))]
 
-    def _sounds_known(self, rows: npt.NDArray[np.floating]) -> bool:
+    def _sounding_like(self, rows: npt.NDArray[np.floating]) -> Iterator[str]:
         if not self._codes or not can_be_fingerprinted(self._features):
-            return False
+            return
         codes = fingerprint(rows, self._features)
         frame_s = self._features.hop_length / self._features.sample_rate
         for number, shift in self._elected(codes):
@@ -126,8 +138,8 @@ class Recordings:
             sounding = min(np.count_nonzero(codes), KEPT_EVERY * np.count_nonzero(kept))
             for offset in range(shift, shift + self._span):
                 if is_one_recording(_compare(codes, kept, offset), int(sounding), frame_s):
-                    return True
-        return False
+                    yield self._of_codes[number]
+                    break
 
     @cached_property
     def _index(self) -> tuple[Codes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""Shards: parts of a collection that are prepared apart, on any number of machines, and read as one."""
+"""Shards: parts of a collection that are prepared or embedded apart, on any number of machines, and read as one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from omegaconf import DictConfig
 
 from artistid.data.catalog import Catalog
 from artistid.errors import ArtistidError
@@ -42,17 +43,23 @@ class Shard:
         if self.number >= self.of:
             raise ArtistidError(f"shard={self.number}: expected 0 to {self.of - 1}, since shards={self.of}")
 
+    @classmethod
+    def of_settings(cls, config: DictConfig) -> Shard | None:
+        """That of ``shard`` and ``shards``; None without a shard."""
+        return None if config.shard is None else cls(config.shard, config.shards)
+
     @property
     def name(self) -> str:
-        """Names the shard's folder; numbers of equal length sort as they count."""
+        """Names the shard's folder or file; numbers of equal length sort as they count."""
         width = len(str(self.of - 1))
         return f"{self.number:0{width}}-of-{self.of}"
 
     def select(self, catalog: Catalog) -> Catalog:
         """The tracks that belong to this shard; with many shards there may be none."""
-        return Catalog(track for track in catalog if self._holds(track.track_id))
+        return Catalog(track for track in catalog if self.holds(track.track_id))
 
-    def _holds(self, track_id: str) -> bool:
+    def holds(self, track_id: str) -> bool:
+        """Whether a track belongs to this shard."""
         digest = hashlib.sha1(track_id.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:8]) % self.of == self.number
 

@@ -3,7 +3,8 @@
 A song's score is the probability of the artist whom the run's vote places first, averaged over the clips that voted
 (Hendrycks & Gimpel 2017 take it of one sample): name, probability and threshold follow one rule. The threshold is set
 by songs of known artists that were not trained on: so many of them are accepted. How well it tells others apart is
-another question, which takes songs of unknown artists to answer.
+another question, which takes songs of unknown artists to answer. For that other scores than this one are measured, too:
+see :mod:`artistid.learning.unknown_artists` and :mod:`artistid.evaluation.detection`.
 """
 
 from __future__ import annotations

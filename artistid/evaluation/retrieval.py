@@ -2,7 +2,8 @@
 
 A song is the query, all other songs are ranked by their similarity to it, and those of the same artist are the ones to
 be found. Songs of the query's own album do not count: they share its production (the "producer effect", Whitman et al.
-2001), which would be found instead of the artist. Nor do copies of the query's recording.
+2001), which would be found instead of the artist; how much, is measured by letting them count. Copies of the query's
+recording never do.
 """
 
 from __future__ import annotations
@@ -98,12 +99,13 @@ class Gallery:
         return len(self.vectors)
 
 
-def retrieval(gallery: Gallery, queries: NDArray[np.integer]) -> Retrieval | None:
+def retrieval(gallery: Gallery, queries: NDArray[np.integer], same_album: bool = False) -> Retrieval | None:
     """Let some songs find others of their artist among all.
 
     Args:
         gallery: all songs.
         queries: rows of those that are queries; songs without an artist are not counted.
+        same_album: whether songs of the query's own album count; the queries are the same either way.
 
     Returns:
         None where no query has anything to find.
@@ -111,11 +113,10 @@ def retrieval(gallery: Gallery, queries: NDArray[np.integer]) -> Retrieval | Non
     queries = queries[gallery.artist[queries] >= 0]
     if not len(queries):
         return None
-    ranked = list(_ranked(gallery, queries))
-    answered = np.array([relevant.any() for relevant in ranked], bool)
+    answered = np.array([_answers(gallery, query) for query in queries], bool)
     if not answered.any():
         return None
-    ranked = [relevant for relevant in ranked if relevant.any()]
+    ranked = list(_ranked(gallery, queries[answered], same_album))
     sizes, to_find = np.array([(len(relevant), relevant.sum()) for relevant in ranked]).T
     first = np.array([relevant.argmax() for relevant in ranked])
 
@@ -160,16 +161,27 @@ def chance_of_precision(size: NDArray[np.integer], to_find: NDArray[np.integer])
     return (harmonic + others * (size - harmonic)) / size
 
 
-def _ranked(gallery: Gallery, queries: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
+def _answers(gallery: Gallery, query: int) -> bool:
+    """Whether there is a song to be found: of the query's artist, outside its album."""
+    return bool(((gallery.artist == gallery.artist[query]) & ~_own(gallery, query, same_album=False)).any())
+
+
+def _own(gallery: Gallery, query: int, same_album: bool) -> NDArray[np.bool_]:
+    """``(songs,)`` whether a song is the query itself, a copy of it or, unless those count, of its album."""
+    own = np.zeros(len(gallery), bool)
+    own[query] = True
+    for key in (gallery.recording,) if same_album else (gallery.recording, gallery.album):
+        if key[query] >= 0:
+            own |= key == key[query]
+    return own
+
+
+def _ranked(gallery: Gallery, queries: NDArray[np.integer], same_album: bool) -> Iterator[NDArray[np.bool_]]:
     """For each query, of the songs that count, the nearest first, whether they are by its artist."""
     at_once = max(1, SIMILARITIES_AT_ONCE // len(gallery))
     for begin in range(0, len(queries), at_once):
         some = queries[begin : begin + at_once]
         for query, similarity in zip(some, gallery.vectors[some] @ gallery.vectors.T, strict=True):
-            own = np.zeros(len(gallery), bool)
-            own[query] = True
-            for key in (gallery.album, gallery.recording):
-                if key[query] >= 0:
-                    own |= key == key[query]
             order = np.argsort(-similarity, kind="stable")
-            yield (gallery.artist[order] == gallery.artist[query])[~own[order]]
+            counted = ~_own(gallery, query, same_album)[order]
+            yield (gallery.artist[order] == gallery.artist[query])[counted]

@@ -10,11 +10,23 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich import box
 from rich.table import Table
 
+from artistid.errors import counted
 from artistid.evaluation.scores import Score
 from artistid.printing import say
 from artistid.terminal import Console
 
 UNITS = {"frame": "clips", "song": "songs"}
+# Of artists that were not trained on; the first four are of claims, the others of songs.
+MEASURES = {
+    "eer": "EER",
+    "min_dcf": "minDCF",
+    "cllr": "Cllr",
+    "min_cllr": "minCllr",
+    "auroc": "AUROC",
+    "fpr95": "FPR95",
+    "dir1": "DIR1",
+    "dir5": "DIR5",
+}
 
 
 def scores_table(scores: Mapping[str, Score], title: str | None = None) -> Table:
@@ -47,6 +59,38 @@ def _interval(score: Score) -> str:
         return "-"
     low, high = score["f1_weighted_ci95"]
     return f"{low:.3f}-{high:.3f}"
+
+
+@rank_zero_only
+def print_verification(told: Mapping[str, Any]) -> None:
+    """Print what a run is worth for artists that it was not trained on, see :mod:`artistid.learning.verification`."""
+    counts = told["artists"]
+    title = (
+        f"{counted(counts['enrolled'], 'artist')} enrolled by an album, {counted(counts['impostors'], 'impostor')}; "
+        "*: chosen by validation"
+    )
+    by_scorer = {name: system["test"] for name, system in told["systems"].items()}
+    Console().print(measures_table(by_scorer, title, mark=told["chosen"]))
+
+
+@rank_zero_only
+def print_unknown_artists(unlike: Mapping[str, Any]) -> None:
+    """Print how well several scores tell unknown artists, see :mod:`artistid.learning.unknown_artists`."""
+    songs, artists = counted(unlike["unknown"], "song"), counted(len(unlike["artists"]), "unknown artist")
+    title = f"{songs} of {artists}, among {unlike['known']:,} of known ones"
+    Console().print(measures_table(unlike["by_score"], title))
+
+
+def measures_table(by_score: Mapping[str, Mapping[str, Any]], title: str, mark: str = "") -> Table:
+    """A row per score, and a column per measure, see :data:`MEASURES`; what they all lack has none."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("score", no_wrap=True)
+    there = [name for name in MEASURES if any(name in found for found in by_score.values())]
+    for name in there:
+        table.add_column(MEASURES[name], justify="right", no_wrap=True)
+    for score, found in by_score.items():
+        table.add_row(f"{score} *" if score == mark else score, *(f"{found[name]['value']:.3f}" for name in there))
+    return table
 
 
 @rank_zero_only

@@ -1,17 +1,20 @@
-"""A collection: the embeddings of many songs in one Parquet file, and which of them are nearest to a song.
+"""A collection: the embeddings of many songs in a Parquet file, and which of them are nearest to a song.
 
 A row per song, its clips as lists within it. What made the embeddings is kept in the file's metadata, since those of
-two networks have nothing to do with one another.
+two networks have nothing to do with one another. A folder of such files, of shards for example, is a collection too.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 from collections.abc import Callable
 from collections.abc import Collection as Rows
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +27,29 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from artistid import __version__
-from artistid.errors import ArtistidError, abbreviate, counted
+from artistid.data.shards import Shard
+from artistid.errors import ArtistidError, abbreviate, counted, require_choice
 from artistid.inference.identifier import Identifier
+from artistid.inference.search_index import SearchIndex
 from artistid.places import expanded
 from artistid.printing import printable
+
+log = logging.getLogger(__name__)
 
 METADATA_KEY = b"artistid"
 TEXTS = ("track_id", "path", "artist", "album", "title", "sha1")
 SONG_COLUMNS = (*TEXTS, "duration_s", "file_size", "file_mtime_ns")
 CLIP_COLUMNS = ("clip_start_s", "clip_end_s", "clip_embedding")
 COLUMNS = (*SONG_COLUMNS, "embedding", *CLIP_COLUMNS)
+FINGERPRINT = "fingerprint"  # of each song's sound, as text; collections of earlier versions lack it
 MOST_VALUES_PER_BYTE = 64  # of the file: vectors hardly compress, and a claim of more is none of ours
+ARTISTS_BY = ("centroid", "best_songs")  # how a song is compared with an artist
+BEST_SONGS = 3
+SEARCHES = ("auto", "exact", "index")
+EXACT_VALUES = 500_000_000  # songs times units: what is compared in a second; docs/size.md has the measurement
+MOST_OF_INDEX = 1000  # songs that an index is asked for; more are found exactly
+SHARD = re.compile(r"(?P<number>\d+)-of-(?P<of>\d+)\.parquet")  # the file of a shard
+EXPECTED = "a Parquet file that python -m artistid.embed wrote, or a folder of such files"
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of an embedding may be
 
 
@@ -124,9 +139,9 @@ class SimilarArtist:
 
     Attributes:
         rank: from 1.
-        similarity: cosine of the song's embedding and the artist's, from -1 to 1.
+        similarity: of the song and the artist, from -1 to 1; see :meth:`Collection.nearest_artists`.
         artist: name.
-        songs: that the artist's embedding is the mean of.
+        songs: of the artist, that were compared.
     """
 
     rank: int
@@ -140,16 +155,18 @@ class Collection:
     """The songs of a collection and their embeddings.
 
     Attributes:
-        path: the file, which still has the clips.
+        path: the file, which still has the clips, or the folder of such files.
         songs: a row per song, in the columns ``SONG_COLUMNS``.
         vectors: ``(songs, units)`` float32, each of length 1.
         origin: what made them.
+        index: finds the nearest songs approximately; None: they are found exactly.
     """
 
     path: Path
     songs: pd.DataFrame
     vectors: NDArray[np.float32]
     origin: Origin
+    index: SearchIndex | None = None
 
     def __len__(self) -> int:
         return len(self.songs)
@@ -159,43 +176,61 @@ class Collection:
         """Read what ``python -m artistid.embed`` wrote; the clips are left in the file until they are asked for.
 
         Args:
-            path: of the file.
+            path: of the file, or of a folder of such files, which are read as one.
             setting: its name, for the errors.
 
         Raises:
-            ArtistidError: no such file, one that is damaged, of another kind, or has no songs.
+            ArtistidError: no such file, one that is damaged, of another kind, or has no songs; or files of several
+                networks, or shards of several numbers of them.
         """
         path = expanded(path)
         where = f"{setting}={printable(path)}"
-        if not path.is_file():
-            found = "is a folder" if path.is_dir() else f"does not exist (seen from {Path.cwd()})"
-            raise ArtistidError(f"{where} {found}: expected a Parquet file that python -m artistid.embed wrote")
+        if not path.exists():
+            raise ArtistidError(f"{where} does not exist (seen from {Path.cwd()}): expected {EXPECTED}")
+        files = data_set(path)
+        if not files:
+            raise ArtistidError(f"{where} is a folder without Parquet files: expected {EXPECTED}")
+        shards = check_shards(files, where)
+        if path.is_dir() and shards and (lacking := shards[0].of - len(shards)):
+            log.warning(
+                "%s lacks %d of %s: not embedded yet, or without songs", where, lacking, counted(shards[0].of, "shard")
+            )
+        parts = [_read(file, f"{setting}={printable(file)}") for file in files]
+        origin = parts[0][0]
+        for file, (other, _) in zip(files, parts, strict=True):
+            if other.network != origin.network:
+                raise ArtistidError(
+                    f"{where} holds songs of different networks, in {files[0].name} ({origin.network[:12]}…) and "
+                    f"{file.name} ({other.network[:12]}…): their embeddings cannot be compared; python -m "
+                    "artistid.embed overwrite=true makes one of them again"
+                )
         try:
-            with pq.ParquetFile(path) as file:
-                origin = Origin.of_file(path)
-                lacking = [] if origin else ["the metadata that says what made its embeddings"]
-                lacking += [name for name in COLUMNS if name not in file.schema_arrow.names]
-                if origin is None or lacking:
-                    raise ArtistidError(
-                        f"{where} is a Parquet file, but not a collection of this version of artistid, {__version__}: "
-                        f"it lacks {', '.join(lacking)}"
-                    )
-                if fault := _fault_of(file, path.stat().st_size):
-                    raise ArtistidError(f"{where} is damaged, or not a collection of artistid: {fault}")
-                table = file.read([*SONG_COLUMNS, "embedding"])
-        except (OSError, pa.ArrowException) as error:
-            raise ArtistidError(f"{where} cannot be read, or is not a Parquet file: {error}") from error
+            table = pa.concat_tables([table for _, table in parts], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise ArtistidError(f"{where} holds files that differ in their columns: {error}") from error
         if not table.num_rows:
             raise ArtistidError(f"{where} has no songs")
-        if empty := [name for name in table.column_names if _has_nulls(table[name])]:
-            raise ArtistidError(f"{where} is damaged: it has songs without {', '.join(empty)}")
-        if not np.isfinite(table["duration_s"].to_numpy()).all():
-            raise ArtistidError(f"{where} is damaged: it has songs whose duration_s is not finite")
-        vectors = _matrix(table["embedding"])
-        lengths = np.linalg.norm(vectors, axis=1)
-        if not np.all(np.abs(lengths - 1) <= UNIT_TOLERANCE):  # written so that NaN counts as bad
-            raise ArtistidError(f"{where} is damaged: it has embeddings that are not finite, or not of length 1")
-        return cls(path, table.select(SONG_COLUMNS).to_pandas(), vectors, origin)
+        return cls(path, table.select(SONG_COLUMNS).to_pandas(), _matrix(table["embedding"]), origin)
+
+    def searched(self, how: str) -> Collection:
+        """The same, whose nearest songs are found in another way.
+
+        Args:
+            how: ``exact``; ``index``, by the index beside it, which is made or renewed now; or ``auto``, by the index
+                where an exact answer takes more than a second or so.
+
+        Raises:
+            ArtistidError: another way; or an index without the package that it needs.
+        """
+        require_choice("search", how, SEARCHES)
+        if how == "exact" or (how == "auto" and self.vectors.size <= EXACT_VALUES):
+            return replace(self, index=None)
+        if how == "auto" and find_spec("usearch") is None:
+            log.warning(
+                "the collection is so large that each answer takes seconds: pip install 'artistid[search]' shortens it"
+            )
+            return replace(self, index=None)
+        return replace(self, index=SearchIndex(SearchIndex.place(self.path), self.vectors))
 
     def check_made_by(self, identifier: Identifier) -> None:
         """Raises ArtistidError unless a network makes embeddings that can be compared with these."""
@@ -230,7 +265,7 @@ class Collection:
         return np.flatnonzero(same)
 
     def nearest_songs(self, vector: ArrayLike, k: int = 10, without: Rows[int] = ()) -> list[SimilarSong]:
-        """The songs nearest to a song, exactly, the nearest first.
+        """The songs nearest to a song, the nearest first: exactly, unless the collection has an index.
 
         Args:
             vector: ``(units,)``, an embedding of the same network, of any length.
@@ -238,9 +273,13 @@ class Collection:
             without: rows of songs that do not count.
         """
         query = self._query(vector)
-        asked = min(k + len(without), len(self))
-        rows = self._neighbours.kneighbors(query[None], asked, return_distance=False)[0]
-        rows = rows[~np.isin(rows, list(without))][:k]
+        if self.index and k + len(without) <= MOST_OF_INDEX:
+            rows = self.index.nearest(query, k, without)
+            rows = rows[np.argsort(-(self.vectors[rows] @ query), kind="stable")][:k]
+        else:
+            asked = min(k + len(without), len(self))
+            rows = self._neighbours.kneighbors(query[None], asked, return_distance=False)[0]
+            rows = rows[~np.isin(rows, list(without))][:k]
         similarity = self.vectors[rows] @ query
         nearest = self.songs.iloc[rows]
         texts = ("track_id", "path", "artist", "album", "title")
@@ -249,28 +288,63 @@ class Collection:
             for rank, (cosine, song) in enumerate(zip(similarity, nearest.to_dict("records"), strict=True), start=1)
         ]
 
-    def nearest_artists(self, vector: ArrayLike, k: int = 10, without: Rows[int] = ()) -> list[SimilarArtist]:
+    def nearest_artists(
+        self,
+        vector: ArrayLike,
+        k: int = 10,
+        without: Rows[int] = (),
+        by: str = "centroid",
+        min_songs: int = 1,
+    ) -> list[SimilarArtist]:
         """The artists nearest to a song, exactly, the nearest first.
 
-        An artist's embedding is the mean of the songs', at length 1. Unlike the mean over an artist's nearest songs
-        this favours no one for having many songs, of which some will be near to anything.
+        By the centroid, an artist's embedding is the mean of the songs', at length 1: it favours no one for having many
+        songs, of which some will be near to anything. By the best songs, it is the mean similarity of an artist's
+        nearest ``BEST_SONGS``, of fewer all: an artist of many kinds of songs is found by those of one kind.
 
         Args:
             vector, k, without: see :meth:`nearest_songs`. Songs without an artist do not count either.
+            by: one of ``ARTISTS_BY``.
+            min_songs: of an artist that is listed.
         """
         query = self._query(vector)
+        if by == "best_songs":
+            names, songs, similarity = self._best_songs(query, without)
+        else:
+            names, songs, similarity = self._centroids(query, without)
+        enough = np.flatnonzero(songs >= min_songs)
+        first = enough[np.argsort(-similarity[enough], kind="stable")[:k]]
+        return [
+            SimilarArtist(rank, float(similarity[index]), str(names[index]), int(songs[index]))
+            for rank, index in enumerate(first, start=1)
+        ]
+
+    def _centroids(
+        self, query: NDArray[np.float32], without: Rows[int]
+    ) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.float64]]:
+        """The artists' names, numbers of songs, and similarities."""
         code, names, total, songs = self._artists
         left_out = [row for row in without if code[row] >= 0]
         np.subtract.at(total := total.copy(), code[left_out], self.vectors[left_out])
         np.subtract.at(songs := songs.copy(), code[left_out], 1)
         length = np.linalg.norm(total, axis=1)
         there = np.flatnonzero((songs > 0) & (length > 0))
-        similarity = (total[there] @ query) / length[there]
-        first = np.argsort(-similarity, kind="stable")[:k]
-        return [
-            SimilarArtist(rank, float(similarity[index]), str(names[there[index]]), int(songs[there[index]]))
-            for rank, index in enumerate(first, start=1)
-        ]
+        return names[there], songs[there], (total[there] @ query) / length[there]
+
+    def _best_songs(
+        self, query: NDArray[np.float32], without: Rows[int]
+    ) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.float64]]:
+        """The artists' names, numbers of songs, and mean similarities of their nearest songs."""
+        code, names, _, _ = self._artists
+        counted = code >= 0
+        counted[list(without)] = False
+        code, similarity = code[counted], (self.vectors @ query)[counted]
+        order = np.lexsort((-similarity, code))
+        code, similarity = code[order], similarity[order]
+        there, first, songs = np.unique(code, return_index=True, return_counts=True)
+        best = np.arange(len(code)) - np.repeat(first, songs) < BEST_SONGS
+        total = np.bincount(code[best], similarity[best], minlength=len(names))[there]
+        return names[there], songs, total / np.minimum(songs, BEST_SONGS)
 
     @cached_property
     def clips(self) -> ClipTable:
@@ -281,7 +355,8 @@ class Collection:
         """
         where = f"collection={printable(self.path)}"
         try:
-            table = pq.read_table(self.path, columns=list(CLIP_COLUMNS))
+            tables = [pq.read_table(file, columns=list(CLIP_COLUMNS)) for file in data_set(self.path)]
+            table = pa.concat_tables(tables, promote_options="permissive")
         except (OSError, pa.ArrowException) as error:
             raise ArtistidError(f"{where} cannot be read: {error}") from error
         if len(table) != len(self) or any(_has_nulls(column) for column in table.columns):
@@ -302,6 +377,23 @@ class Collection:
         return self.clips.select(slice(*np.searchsorted(self.clips.row, [row, row + 1])))
 
     @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-1 of each song to what is kept of its fingerprint, see :mod:`artistid.data.recordings`; of some songs.
+
+        Raises:
+            ArtistidError: a file that was changed or damaged meanwhile.
+        """
+        found: dict[str, str] = {}
+        try:
+            for file in data_set(self.path):
+                if FINGERPRINT in pq.read_schema(file).names:
+                    table = pq.read_table(file, columns=["sha1", FINGERPRINT])
+                    found |= zip(table["sha1"].to_pylist(), table[FINGERPRINT].to_pylist(), strict=True)
+        except (OSError, pa.ArrowException) as error:
+            raise ArtistidError(f"collection={printable(self.path)} cannot be read: {error}") from error
+        return {sha1: text for sha1, text in found.items() if sha1 and text}
+
+    @cached_property
     def _neighbours(self) -> NearestNeighbors:
         # Of vectors of length 1 the nearest are those of the largest cosine. Trees are slower in so many dimensions.
         return NearestNeighbors(algorithm="brute", metric="euclidean").fit(self.vectors)
@@ -320,6 +412,62 @@ class Collection:
         if query.shape != (units := self.vectors.shape[1:]) or not np.isfinite(length) or not length:
             raise ArtistidError(f"expected an embedding {units}, finite and not 0, found the shape {query.shape}")
         return (query / length).astype(np.float32)
+
+
+def data_set(path: Path) -> list[Path]:
+    """The Parquet files of a collection: itself, or those in a folder, sorted; hidden ones are drafts of others."""
+    return sorted(file for file in path.glob("[!.]*.parquet") if file.is_file()) if path.is_dir() else [path]
+
+
+def check_shards(files: Rows[Path], where: str) -> list[Shard]:
+    """The shards among some files.
+
+    Args:
+        files: of a collection; what is not named as a shard is none.
+        where: they lie, for the error.
+
+    Raises:
+        ArtistidError: shards of several numbers of them, which have songs in common.
+    """
+    shards = [Shard(int(match["number"]), int(match["of"])) for file in files if (match := SHARD.fullmatch(file.name))]
+    numbers = sorted({shard.of for shard in shards})
+    if len(numbers) > 1:
+        raise ArtistidError(
+            f"{where} holds shards of {' and of '.join(map(str, numbers))}: expected one number of them, shards=, "
+            "since the same songs are in both; use another folder, or remove the files of one"
+        )
+    return shards
+
+
+def _read(file: Path, where: str) -> tuple[Origin, pa.Table]:
+    """What made the embeddings of a file, and its songs, checked.
+
+    Raises:
+        ArtistidError: one that is damaged, or of another kind.
+    """
+    try:
+        with pq.ParquetFile(file) as parquet:
+            origin = Origin.of_file(file)
+            lacking = [] if origin else ["the metadata that says what made its embeddings"]
+            lacking += [name for name in COLUMNS if name not in parquet.schema_arrow.names]
+            if origin is None or lacking:
+                raise ArtistidError(
+                    f"{where} is a Parquet file, but not a collection of this version of artistid, {__version__}: "
+                    f"it lacks {', '.join(lacking)}"
+                )
+            if fault := _fault_of(parquet, file.stat().st_size):
+                raise ArtistidError(f"{where} is damaged, or not a collection of artistid: {fault}")
+            table = parquet.read([*SONG_COLUMNS, "embedding"])
+    except (OSError, pa.ArrowException) as error:
+        raise ArtistidError(f"{where} cannot be read, or is not a Parquet file: {error}") from error
+    if empty := [name for name in table.column_names if _has_nulls(table[name])]:
+        raise ArtistidError(f"{where} is damaged: it has songs without {', '.join(empty)}")
+    if not np.isfinite(table["duration_s"].to_numpy()).all():
+        raise ArtistidError(f"{where} is damaged: it has songs whose duration_s is not finite")
+    lengths = np.linalg.norm(_matrix(table["embedding"]), axis=1)
+    if not np.all(np.abs(lengths - 1) <= UNIT_TOLERANCE):  # written so that NaN counts as bad
+        raise ArtistidError(f"{where} is damaged: it has embeddings that are not finite, or not of length 1")
+    return origin, table
 
 
 def absolute(path: str | Path) -> str:

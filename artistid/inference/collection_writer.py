@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from artistid.data.catalog import Track
 from artistid.errors import ArtistidError
-from artistid.inference.collection import COLUMNS, Origin, absolute, as_text
+from artistid.inference.collection import COLUMNS, FINGERPRINT, Origin, absolute, as_text
 from artistid.processes import lock
 from artistid.writing import whole
 
@@ -40,6 +40,7 @@ class EmbeddedSong:
         vector: ``(units,)`` float32, of length 1.
         start_s, end_s: ``(clips,)`` seconds.
         clip_vectors: ``(clips, units)`` float32.
+        fingerprint: what is kept of it, see :mod:`artistid.data.recordings`; empty where it has none.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class EmbeddedSong:
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
     clip_vectors: NDArray[np.float32]
+    fingerprint: str = ""
 
 
 class CollectionWriter:
@@ -90,7 +92,7 @@ class CollectionWriter:
             return
         numbers = [int(part.stem) for part in self._folder.glob(PARTS)]
         part = self._folder / f"{max(numbers, default=-1) + 1:06}.parquet"
-        _write(part, [self._table(self._waiting)], self._origin)
+        write_rows(part, [self._table(self._waiting)], self._origin)
         self._parts.append(part)
         self._waiting = []
         self._written = time.monotonic()
@@ -105,7 +107,7 @@ class CollectionWriter:
             How many songs there are.
         """
         self.write()
-        n_songs = _write(self._out, _grouped(self._named(tracks)), self._origin)
+        n_songs = write_rows(self._out, self._named(tracks), self._origin)
         shutil.rmtree(self._folder)
         return n_songs
 
@@ -123,6 +125,7 @@ class CollectionWriter:
             {
                 "path": pa.array(paths),
                 "sha1": pa.array([song.sha1 for song in songs]),
+                FINGERPRINT: pa.array([song.fingerprint for song in songs], pa.string()),
                 "duration_s": pa.array([song.duration_s for song in songs], pa.float64()),
                 "file_size": pa.array([size for _, size, _ in files], pa.int64()),
                 "file_mtime_ns": pa.array([time for _, _, time in files], pa.int64()),
@@ -137,19 +140,17 @@ class CollectionWriter:
         """All songs that are wanted, each once, with the names that they have now."""
         written: set[FileState] = set()
         for part in self._parts:
-            with pq.ParquetFile(part) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group)
-                    files = _files(table)
-                    kept = [self._files.get(key[0]) == key and key not in written for key in files]
-                    written.update(files)
-                    table = table.filter(pa.array(kept))
-                    of_songs = [tracks[path] for path in table["path"].to_pylist()]
-                    table = table.drop_columns([name for name in NAMES if name in table.column_names])
-                    for name in NAMES:
-                        names = [as_text(getattr(track, name)) for track in of_songs]
-                        table = table.append_column(name, pa.array(names, pa.string()))
-                    yield table.select(list(COLUMNS))
+            for table in read_rows(part):
+                files = _files(table)
+                kept = [self._files.get(key[0]) == key and key not in written for key in files]
+                written.update(files)
+                table = table.filter(pa.array(kept))
+                of_songs = [tracks[path] for path in table["path"].to_pylist()]
+                table = table.drop_columns([name for name in NAMES if name in table.column_names])
+                for name in NAMES:
+                    names = [as_text(getattr(track, name)) for track in of_songs]
+                    table = table.append_column(name, pa.array(names, pa.string()))
+                yield table.select([*COLUMNS, FINGERPRINT])
 
     def _kept_files(self, part: Path) -> Iterator[FileState]:
         with pq.ParquetFile(part) as file:
@@ -213,9 +214,19 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield waiting.combine_chunks()
 
 
-def _write(path: Path, tables: Iterable[pa.Table], origin: Origin) -> int:
+def read_rows(path: Path) -> Iterator[pa.Table]:
+    """The rows of a collection, some at a time."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            if FINGERPRINT not in table.column_names:
+                table = table.append_column(FINGERPRINT, pa.array([""] * len(table), pa.string()))
+            yield table
+
+
+def write_rows(path: Path, tables: Iterable[pa.Table], origin: Origin) -> int:
     """Write a Parquet file; of no rows, none. Returns the number of rows."""
-    filled = (table.replace_schema_metadata(origin.metadata()) for table in tables if table.num_rows)
+    filled = (table.replace_schema_metadata(origin.metadata()) for table in _grouped(tables) if table.num_rows)
     if (first := next(filled, None)) is None:
         return 0
     n_rows = 0

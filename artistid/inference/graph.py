@@ -35,20 +35,21 @@ class SongNetwork(nn.Module):
         vote: one of :data:`artistid.evaluation.voting.VOTES`, or ``mean_embedding``.
 
     Raises:
-        ArtistidError: another vote, or features other than log-mel, which alone are written here in ONNX's operations.
+        ArtistidError: another vote, or features that are no spectrogram in dB: only those are written here in ONNX's
+            operations.
     """
 
     def __init__(self, network: nn.Module, features: Features, clip_spec: ClipSpec, vote: str) -> None:
         super().__init__()
         if not isinstance(features, LogSpectrogram):
             raise ArtistidError(
-                f"only networks with features=logmel can be exported: this one has features={features.name}"
+                f"only networks with features=logmel or logpitch can be exported: this one has features={features.name}"
             )
         self.network = network
         self.count = None if vote == MEAN_EMBEDDING else Count(vote)
         if self.count is None:
             require_bottleneck(network)
-        self.log_mel = SongLogMel(features)
+        self.spectrogram = SongSpectrogram(features)
         self.cut = Cut(features, clip_spec)
 
     def forward(self, samples: torch.Tensor) -> Vectors:
@@ -60,7 +61,7 @@ class SongNetwork(nn.Module):
             clip_probability: ``(clips, artists)``.
             embedding: ``(units,)``, mean over the clips of the network's bottleneck, of length 1; where it has one.
         """
-        clips = self.cut(self.log_mel(samples), samples.shape[0])  # (clips, time, mel)
+        clips = self.cut(self.spectrogram(samples), samples.shape[0])  # (clips, time, bins)
         nothing = tuple(torch.zeros_like(values) for values in self._hear(clips[0]))
         totals, clip_probability = scan(self._add, nothing, clips)
         # The mean of vectors has the direction of their sum.
@@ -79,7 +80,7 @@ class SongNetwork(nn.Module):
         return tuple(total + values for total, values in zip(totals, said, strict=True)), said[0].clone()
 
     def _hear(self, clip: torch.Tensor) -> Vectors:
-        """The probability of each artist ``(artists,)``, and the bottleneck ``(units,)``, of a clip ``(time, mel)``."""
+        """The probability of each artist ``(artists,)``, and the bottleneck ``(units,)``, of a clip ``(time, bins)``."""
         batch = clip.T[None]
         probability = self.network(batch)[0].softmax(dim=0)
         if isinstance(self.network, EmbeddingNetwork):
@@ -125,8 +126,8 @@ def _best_first(key: torch.Tensor) -> torch.Tensor:
     return key.topk(key.shape[0]).indices
 
 
-class SongLogMel(nn.Module):
-    """The log-mel of a song as the store keeps it, for settings of :class:`artistid.data.features.LogSpectrogram`."""
+class SongSpectrogram(nn.Module):
+    """The spectrogram of a song as the store keeps it, see :class:`artistid.data.features.LogSpectrogram`."""
 
     window: torch.Tensor
     filters: torch.Tensor
@@ -144,7 +145,7 @@ class SongLogMel(nn.Module):
         self.register_buffer("rows", (first[:, None] + torch.arange(features.n_fft // self.row)).flatten())
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
-        """``(frames, mel)`` dB of ``(n,)`` samples; there are ``1 + n // hop_length`` frames."""
+        """``(frames, bins)`` dB of ``(n,)`` samples; there are ``1 + n // hop_length`` frames."""
         features = self.features
         padded = self._padded(samples)
         n_frames = 1 + (padded.shape[0] - features.n_fft) // features.hop_length
@@ -153,7 +154,7 @@ class SongLogMel(nn.Module):
         step = FRAMES_PER_BLOCK * features.hop_length
         padded = functional.pad(padded, (0, overlap + n_blocks * step - padded.shape[0]))
         blocks = padded[overlap:].reshape(n_blocks, step)
-        _, power = scan(self._mel_power, padded[:overlap].clone(), blocks)
+        _, power = scan(self._bin_power, padded[:overlap].clone(), blocks)
         power = power.reshape(-1, features.width)[:n_frames]
         decibels = 10 * power.clamp(min=features.amin).log10()
         if features.top_db is not None:
@@ -169,8 +170,8 @@ class SongLogMel(nn.Module):
         enough = torch.scalar_tensor(n) > half  # a tensor: which of both it is must stay open
         return torch.cat([before.flip(0) * enough, samples, after.flip(0) * enough])
 
-    def _mel_power(self, before: torch.Tensor, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The mel power ``(frames, mel)`` of a block of samples, and the samples that the next one begins with."""
+    def _bin_power(self, before: torch.Tensor, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The power ``(frames, bins)`` of a block of samples, and the samples that the next one begins with."""
         joined = torch.cat([before, block])
         frames = joined.reshape(-1, self.row).index_select(0, self.rows).reshape(FRAMES_PER_BLOCK, -1)
         return joined[block.shape[0] :].clone(), self.power(frames * self.window) @ self.filters
@@ -228,15 +229,15 @@ class Cut(nn.Module):
             clip_spec.frames * features.sample_rate * FRAME_MS / (1000 * features.hop_length)
         )  # frames of log-mel
 
-    def forward(self, log_mel: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """The clips ``(clips, time, mel)`` of a song ``(frames, mel)``; what a short one lacks is its floor."""
+    def forward(self, spectrogram: torch.Tensor, n_samples: int) -> torch.Tensor:
+        """The clips ``(clips, time, bins)`` of a song ``(frames, bins)``; what a short one lacks is its floor."""
         n_frames = 1 + n_samples * 1000 // (FRAME_MS * self.sample_rate)
         n_clips = torch.sym_max(n_frames // self.frames - self.left_out, 1)
         time = round(self.time)
         first = (torch.arange(n_clips, dtype=torch.float64) * self.time).round().long()
         chosen = first[:, None] + torch.arange(time)  # (clips, time)
-        lengthened = functional.pad(log_mel, (0, 0, 0, time), value=-math.inf)
-        song = torch.maximum(lengthened, log_mel.min()).half().float()  # as the store has it
+        lengthened = functional.pad(spectrogram, (0, 0, 0, time), value=-math.inf)
+        song = torch.maximum(lengthened, spectrogram.min()).half().float()  # as the store has it
         return song.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from artistid.places import expanded
 from artistid.printing import printable
 from artistid.trust import Trust, check_trust
 from artistid.writing import write_text
+
+if TYPE_CHECKING:
+    from artistid.models.verification import Verifier
 
 # Frames of all clips of a batch: 64 channels of them at 128 mel bins are 64 MiB, and a core's cache sees more of fewer.
 FRAMES_AT_ONCE = 2048
@@ -82,6 +85,7 @@ class Identifier:
         self._open_set = specification.open_set_threshold()
         self._trained_on = specification.trained_on()
         self._scores: dict[str, Any] | None = None  # of its run, where they lie beside it
+        self._source: tuple[Path, Trust] | None = None
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str = "auto", trust: Trust = ()) -> Identifier:
@@ -97,6 +101,7 @@ class Identifier:
         """
         identifier = cls(*load_network(path, check_trust(trust)), device)
         identifier._scores = scores_beside(expanded(path))
+        identifier._source = expanded(path), trust
         return identifier
 
     @classmethod
@@ -134,6 +139,10 @@ class Identifier:
         """
         folder = expanded(folder)
         save_folder(folder, self.specification, self._network)
+        if self.verifier:
+            from artistid.learning.kept_verifier import save_verifier
+
+            save_verifier(folder, self.verifier)
         try:
             if self._scores:
                 write_text(folder / SCORES_FILE, json.dumps(self._scores, indent=1) + "\n")
@@ -175,6 +184,17 @@ class Identifier:
     def artists(self) -> tuple[str, ...]:
         """Whom it knows."""
         return tuple(self.specification.artists)
+
+    @cached_property
+    def verifier(self) -> Verifier | None:
+        """What scores songs against enrolled artists; None where the checkpoint has none.
+
+        Raises:
+            ArtistidError: one that is damaged.
+        """
+        from artistid.learning.kept_verifier import load_verifier  # here, since most do without, and it takes a second
+
+        return load_verifier(*self._source) if self._source else None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:  # each verb imports what it shows, and waits for nothing else
     from artistid.inference.matching import Matches
     from artistid.inference.neighbours import Similar
     from artistid.inference.retrieval_scores import RetrievalScores
+    from artistid.inference.roster import Recognition, Stretch, Verdict
 
 NOBODY = "none of them"
+UNKNOWN = "nobody I know"
 TEST_QUERIES = "songs of the test subset, of albums that were not trained on, find their artist"
 UNKNOWN_QUERIES = "songs of artists that were not trained on find their artist"
 
@@ -80,6 +82,108 @@ def verdict(answer: Identification) -> str:
     )
 
 
+OF_RECOGNISED = (
+    "name",
+    "duration_s",
+    "artist",
+    "llr",
+    "threshold",
+    "false_alarms",
+    "strangers",
+    "enrolled",
+    "left_out",
+)
+OF_KNOWN = ("rank", "artist", "llr", "songs")
+OF_VERDICT = (
+    *("name", "duration_s", "artist", "accepted", "llr", "threshold", "false_alarms", "strangers", "songs"),
+    *("left_out", "warnings"),
+)
+
+
+def recognition_layout(timeline: bool = True) -> Layout:
+    """Who made a song, if anyone who is enrolled, and the likeliest artists; CSV has no timeline."""
+    return Layout(
+        (*OF_RECOGNISED, "warnings", *(f"top.{name}" for name in OF_KNOWN)),
+        _recognition_rows,
+        partial(_show_recognition, timeline=timeline),
+    )
+
+
+def _show_recognition(console: Console, answer: Recognition, timeline: bool) -> None:
+    console.print(Text(f"{printable(answer.name)}  {clock(answer.duration_s)}", style="bold"))
+    console.print(Text(f"  {recognised(answer)}"))
+    _show_left_out(console, answer)
+    _show_warnings(console, answer.warnings)
+    rows = [(each.artist, f"{each.llr:+.2f}", str(each.songs)) for each in answer.top]
+    console.print(table_of(rows, ("artist", "log-likelihood ratio", "songs"), right=(1, 2)), soft_wrap=False)
+    if timeline:
+        _show_stretches(console, answer.timeline)
+    console.print()
+
+
+def recognised(answer: Recognition) -> str:
+    """The answer in words."""
+    among = counted(answer.enrolled, "enrolled artist")
+    if answer.artist is None:
+        likeliest = printable(answer.top[0].artist)
+        return f"{UNKNOWN}, of {among}: most like {likeliest}, but {_compared(answer, accepted=False)}"
+    return f"{printable(answer.artist)}, of {among}: {_compared(answer, accepted=True)}"
+
+
+def _recognition_rows(answer: Recognition) -> Iterator[Sequence[object]]:
+    """A row per song and artist; what JSON has as null is an empty cell."""
+    song = _flat(answer)
+    for each in song["top"]:
+        yield (*(song[name] for name in OF_RECOGNISED), song["warnings"], *(each[name] for name in OF_KNOWN))
+
+
+def verdict_layout(segments: bool = True) -> Layout:
+    """Whether a song is by whom it claims to be, and what speaks for and against it; CSV has no segments."""
+    return Layout(OF_VERDICT, _verdict_rows, partial(_show_verdict, segments=segments))
+
+
+def _show_verdict(console: Console, answer: Verdict, segments: bool) -> None:
+    console.print(Text(f"{printable(answer.name)}  {clock(answer.duration_s)}", style="bold"))
+    console.print(Text(f"  {judged(answer)}"))
+    _show_left_out(console, answer)
+    _show_warnings(console, answer.warnings)
+    if segments:
+        _show_stretches(console, answer.segments, claim=True)
+    console.print()
+
+
+def judged(answer: Verdict) -> str:
+    """The verdict in words."""
+    claim = f"by {printable(answer.artist)}, known by {counted(answer.songs, 'song')}"
+    return f"{claim}: {'accepted' if answer.accepted else 'rejected'}, since {_compared(answer, answer.accepted)}"
+
+
+def _verdict_rows(answer: Verdict) -> Iterator[Sequence[object]]:
+    claim = _flat(answer)
+    yield tuple(claim[name] for name in OF_VERDICT)
+
+
+def _flat(answer: Recognition | Verdict) -> dict[str, Any]:
+    """As plain types, lists of texts in a cell each."""
+    return answer.plain() | {name: "; ".join(getattr(answer, name)) for name in ("left_out", "warnings")}
+
+
+def _compared(answer: Recognition | Verdict, accepted: bool) -> str:
+    """The ratio beside its threshold, and what that promises."""
+    above = "above" if accepted else "not above"
+    share = f"{100 * answer.false_alarms:g} %"
+    return (
+        f"its ratio of {answer.llr:+.2f} is {above} {answer.threshold:+.2f}, which {share} of strangers' songs would "
+        "exceed"
+    )
+
+
+def _show_stretches(console: Console, stretches: Sequence[Stretch], claim: bool = False) -> None:
+    for each in stretches:
+        what = ("for" if each.llr > 0 else "against") if claim else printable(each.artist)
+        console.print(Text(f"  {_span(each.start_s, each.end_s):>13}  {what} {each.llr:+.2f}"))
+
+
 def _show_similar(console: Console, answer: Similar) -> None:
     """The nearest songs, and the nearest artists."""
     _show_query(console, answer)
@@ -99,7 +203,7 @@ def _show_similar(console: Console, answer: Similar) -> None:
 
 def _similar_rows(answer: Similar) -> Iterator[Sequence[object]]:
     """A row per song, then a row per artist."""
-    last = ("; ".join(answer.left_out), "; ".join(answer.warnings))
+    last = ("; ".join(answer.left_out), "; ".join(answer.album_left_out), "; ".join(answer.warnings))
     for song in answer.songs:
         names = (song.artist, song.album, song.title, song.track_id, song.path)
         yield (answer.query, "song", song.rank, f"{song.similarity:.6f}", *names, "", *last)
@@ -126,7 +230,8 @@ def _show_matches(console: Console, answer: Matches) -> None:
 
 def _match_rows(answer: Matches) -> Iterator[Sequence[object]]:
     """A row per match."""
-    last = (f"{answer.alike:.6f}", "; ".join(answer.left_out), "; ".join(answer.warnings))
+    left_out = ("; ".join(answer.left_out), "; ".join(answer.album_left_out))
+    last = (f"{answer.alike:.6f}", *left_out, "; ".join(answer.warnings))
     for match in answer.matches:
         times = (match.start_s, match.end_s, match.song_start_s, match.song_end_s)
         names = (match.artist, match.album, match.title, match.track_id, match.path)
@@ -138,9 +243,12 @@ def _match_rows(answer: Matches) -> Iterator[Sequence[object]]:
 
 def _show_retrieval(console: Console, answer: RetrievalScores) -> None:
     """A row per measure."""
-    for title, scores in ((TEST_QUERIES, answer.test), (UNKNOWN_QUERIES, answer.unknown)):
+    for kind, scores in answer.kinds.items():
         if scores is None:
             continue
+        title = (TEST_QUERIES if kind.startswith("test") else UNKNOWN_QUERIES) + (
+            ", where their own album counts" if kind.endswith("same_album") else ""
+        )
         rows = [
             (name, f"{score.value:.3f}", f"{score.ci95[0]:.3f}–{score.ci95[1]:.3f}", f"{score.chance:.3f}")
             for name, score in scores.measures.items()
@@ -159,7 +267,7 @@ def _show_retrieval(console: Console, answer: RetrievalScores) -> None:
 
 def _retrieval_rows(answer: RetrievalScores) -> Iterator[Sequence[object]]:
     """A row per kind of queries and measure."""
-    for kind, scores in (("test", answer.test), ("unknown", answer.unknown)):
+    for kind, scores in answer.kinds.items():
         if scores:
             for name, score in scores.measures.items():
                 yield (kind, name, *(f"{value:.6f}" for value in (score.value, *score.ci95, score.chance)), scores.n)
@@ -167,9 +275,16 @@ def _retrieval_rows(answer: RetrievalScores) -> Iterator[Sequence[object]]:
 
 def _show_query(console: Console, answer: Similar | Matches) -> None:
     console.print(Text(printable(answer.query), style="bold"))
+    _show_left_out(console, answer)
+    if album := answer.album_left_out:
+        songs = counted(len(album), "song")
+        console.print(Text(f"  left out, as its own album: {songs}; same_album=true compares it with them as well"))
+    _show_warnings(console, answer.warnings)
+
+
+def _show_left_out(console: Console, answer: Similar | Matches | Recognition | Verdict) -> None:
     if answer.left_out:
         console.print(Text(f"  left out, as its own recording: {abbreviate(answer.left_out)}"))
-    _show_warnings(console, answer.warnings)
 
 
 def _show_warnings(console: Console, warnings: Sequence[str]) -> None:
@@ -186,7 +301,7 @@ VIEWS = {
     "songs": Layout(
         (
             *("query", "kind", "rank", "similarity", "artist", "album", "title", "track_id", "path", "songs"),
-            *("left_out", "warnings"),
+            *("left_out", "album_left_out", "warnings"),
         ),
         _similar_rows,
         _show_similar,
@@ -194,7 +309,7 @@ VIEWS = {
     "matches": Layout(
         (
             *("query", "rank", "similarity", "start_s", "end_s", "song_start_s", "song_end_s", "clips"),
-            *("artist", "album", "title", "track_id", "path", "alike", "left_out", "warnings"),
+            *("artist", "album", "title", "track_id", "path", "alike", "left_out", "album_left_out", "warnings"),
         ),
         _match_rows,
         _show_matches,

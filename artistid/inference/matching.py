@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from artistid.data.song import SongFeatures
 from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.identifier import Identifier
-from artistid.inference.neighbours import Query, songs_to_leave_out
+from artistid.inference.neighbours import Query, Wanted, songs_to_leave_out
 
 # The clips of a song, and those of a query that contains some of it, begin at different places of what they share; half
 # a clip apart, they are hardly more alike than others. So the query is cut several times, each time a little later.
@@ -68,6 +68,7 @@ class Matches:
         matches: the strongest first.
         alike: similarity from which two clips count as alike, for this query.
         left_out: track ids of the query's own recording, which is not compared with itself.
+        album_left_out: those of the other songs of its album, unless they are wanted.
         warnings: what limits this answer, in sentences.
     """
 
@@ -75,6 +76,7 @@ class Matches:
     matches: tuple[Match, ...]
     alike: float
     left_out: tuple[str, ...]
+    album_left_out: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def plain(self) -> dict[str, Any]:
@@ -170,30 +172,30 @@ class Matcher:
         self._whitened = Whitening.of(self._clips.vectors)
         self._vectors = self._whitened(self._clips.vectors)
 
-    def find(self, query: Query, grids: Sequence[ClipTable], top: int = 10, same_artist: bool = True) -> Matches:
+    def find(self, query: Query, grids: Sequence[ClipTable], wanted: Wanted) -> Matches:
         """The stretches of a query that sound most like stretches of songs.
 
         Args:
             query: made by the same network.
             grids: its clips, cut in one or several ways.
-            top: how many matches.
-            same_artist: whether songs of the query's own artist count.
+            wanted: of the answer.
 
         Raises:
             ArtistidError: no song is left to compare with.
         """
-        without, warnings = songs_to_leave_out(self._collection, query, same_artist)
-        chosen = np.flatnonzero(~np.isin(self._clips.row, list(without)))
+        left_out = songs_to_leave_out(self._collection, query, wanted)
+        chosen = np.flatnonzero(~np.isin(self._clips.row, list(left_out.rows)))
         vectors = [self._whitened(grid.vectors) for grid in grids]
         alike = self._alike(np.concatenate(vectors), chosen)
-        runs = self._runs(vectors, chosen, alike, most=RUNS_KEPT * top)
+        runs = self._runs(vectors, chosen, alike, most=RUNS_KEPT * wanted.top)
         matches = (self._match(grids, runs, index, alike) for index in range(len(runs.score)))
         return Matches(
             query.name,
-            tuple(replace(match, rank=rank) for rank, match in enumerate(islice(_apart(matches), top), start=1)),
+            tuple(replace(match, rank=rank) for rank, match in enumerate(islice(_apart(matches), wanted.top), start=1)),
             alike,
             tuple(self._collection.songs["track_id"].iloc[list(query.own)]),
-            tuple(warnings),
+            left_out.album,
+            left_out.warnings,
         )
 
     def _alike(self, vectors: NDArray[np.float32], chosen: NDArray[np.intp]) -> float:

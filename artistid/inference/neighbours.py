@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artistid.data.catalog import folded
 from artistid.data.credits import candidates
 from artistid.data.song import SongFeatures
 from artistid.data.tags import read_tags
-from artistid.errors import ArtistidError, counted
-from artistid.inference.collection import Collection, SimilarArtist, SimilarSong
+from artistid.errors import ArtistidError, counted, require_choice
+from artistid.inference.collection import ARTISTS_BY, Collection, SimilarArtist, SimilarSong
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.inference.sources import audible, track_of_tags
 
@@ -24,7 +25,7 @@ class Query:
 
     Attributes:
         name: path, or track id of a song of the collection.
-        artist: who made it; empty where unknown.
+        artist, album: who made it, and what it is on; empty where unknown.
         vector: ``(units,)``, its embedding.
         own: rows of the collection that are this very recording, by the SHA-1 of its samples, or this very file.
         warnings: anything odd about the audio, in sentences.
@@ -32,34 +33,78 @@ class Query:
 
     name: str
     artist: str
+    album: str
     vector: NDArray[np.float32]
     own: tuple[int, ...]
     warnings: tuple[str, ...] = ()
 
     @classmethod
     def of_song(cls, identifier: Identifier, collection: Collection, path: Path, sound: SongFeatures) -> Query:
-        """A file's; its artist is what the collection says, or else its tags.
+        """A file's; its artist and album are what the collection says, or else its tags.
 
         Raises:
             ArtistidError: the song is silent.
         """
         outputs = audible(identifier.infer(sound))
         own = tuple(map(int, collection.copies(sound.sha1, path)))
-        artist = collection.songs["artist"].iloc[own[0]] if own else _artist_by_tags(path, collection)
-        return cls(str(path), artist, song_vector(outputs.embedding), own, outputs.warnings)
+        artist, album = (
+            (collection.songs[name].iloc[own[0]] for name in ("artist", "album"))
+            if own
+            else (_artist_by_tags(path, collection), track_of_tags(path).album)
+        )
+        return cls(str(path), artist, album, song_vector(outputs.embedding), own, outputs.warnings)
 
     @classmethod
     def of_row(cls, collection: Collection, row: int) -> Query:
         """A song's of the collection."""
         song = collection.songs.iloc[row]
         own = tuple(map(int, collection.copies(song["sha1"], song["path"])))
-        return cls(song["track_id"], song["artist"], collection.vectors[row], own)
+        return cls(song["track_id"], song["artist"], song["album"], collection.vectors[row], own)
 
 
 def _artist_by_tags(path: Path, collection: Collection) -> str:
     """The artist by a file's tags, which may name guests: preferably one of the collection."""
     known = set(collection.songs["artist"])
     return next(filter(known.__contains__, candidates(read_tags(path))), track_of_tags(path).artist)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a query is to be told.
+
+    Attributes:
+        top: how many answers of each kind.
+        same_artist, same_album: whether songs by the query's own artist, and of its own album, count.
+        artists_by: one of :data:`artistid.inference.collection.ARTISTS_BY`.
+        min_songs: of an artist that is listed, those that are left out apart.
+
+    Raises:
+        ArtistidError: another way to compare artists.
+    """
+
+    top: int = 10
+    same_artist: bool = True
+    same_album: bool = False
+    artists_by: str = "centroid"
+    min_songs: int = 1
+
+    def __post_init__(self) -> None:
+        require_choice("artists_by", self.artists_by, ARTISTS_BY)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The songs of a collection that a query is not compared with.
+
+    Attributes:
+        rows: all of them.
+        album: track ids of the query's own album, beside its own recording.
+        warnings: what limits this answer, in sentences.
+    """
+
+    rows: frozenset[int]
+    album: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -71,6 +116,7 @@ class Similar:
         songs: the nearest ones, the nearest first.
         artists: the same.
         left_out: track ids of the query's own recording, which is not compared with itself.
+        album_left_out: those of the other songs of its album, unless they are wanted.
         warnings: what limits this answer, in sentences.
     """
 
@@ -78,6 +124,7 @@ class Similar:
     songs: tuple[SimilarSong, ...]
     artists: tuple[SimilarArtist, ...]
     left_out: tuple[str, ...]
+    album_left_out: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def plain(self) -> dict[str, Any]:
@@ -85,41 +132,55 @@ class Similar:
         return asdict(self)
 
 
-def find_similar(collection: Collection, query: Query, top: int = 10, same_artist: bool = True) -> Similar:
+def find_similar(collection: Collection, query: Query, wanted: Wanted) -> Similar:
     """The nearest songs and artists.
 
     Args:
         collection: to look in.
         query: made by the same network.
-        top: how many of each.
-        same_artist: whether songs of the query's own artist count.
+        wanted: of the answer.
 
     Raises:
         ArtistidError: no song is left to compare with.
     """
-    without, warnings = songs_to_leave_out(collection, query, same_artist)
-    if (compared := len(collection) - len(without)) < top:
+    left_out = songs_to_leave_out(collection, query, wanted)
+    warnings = list(left_out.warnings)
+    if (compared := len(collection) - len(left_out.rows)) < wanted.top:
         warnings.append(f"the collection has only {counted(compared, 'other song')}: all are listed")
+    artists = collection.nearest_artists(query.vector, wanted.top, left_out.rows, wanted.artists_by, wanted.min_songs)
     return Similar(
         query.name,
-        tuple(collection.nearest_songs(query.vector, top, without)),
-        tuple(collection.nearest_artists(query.vector, top, without)),
+        tuple(collection.nearest_songs(query.vector, wanted.top, left_out.rows)),
+        tuple(artists),
         tuple(collection.songs["track_id"].iloc[list(query.own)]),
+        left_out.album,
         tuple(warnings),
     )
 
 
-def songs_to_leave_out(collection: Collection, query: Query, same_artist: bool) -> tuple[set[int], list[str]]:
-    """The rows of the songs that a query is not compared with, and what limits this answer.
+def songs_to_leave_out(collection: Collection, query: Query, wanted: Wanted) -> LeftOut:
+    """The songs that a query is not compared with: its own recording, and of its artist or album what is not wanted.
 
     Raises:
         ArtistidError: no song is left to compare with.
     """
-    without, warnings = set(query.own), list(query.warnings)
-    if not same_artist and query.artist:
-        without |= set(np.flatnonzero(collection.songs["artist"].to_numpy() == query.artist).tolist())
-    elif not same_artist:
-        warnings.append("its artist is unknown, so songs by the same artist could not be left out")
-    if len(without) == len(collection):
-        raise ArtistidError(f"the collection, of {counted(len(collection), 'song')}, has no other to compare it with")
-    return without, warnings
+    rows, album, warnings = set(query.own), np.zeros(0, np.int64), list(query.warnings)
+    of_artist = np.flatnonzero(collection.songs["artist"].to_numpy() == query.artist) if query.artist else album
+    if not wanted.same_artist:
+        rows |= set(of_artist.tolist())
+        if not query.artist:
+            warnings.append("its artist is unknown, so songs by the same artist could not be left out")
+    elif not wanted.same_album:
+        if query.artist and query.album:
+            of_album = collection.songs["album"].iloc[of_artist].map(folded) == folded(query.album)
+            album = np.setdiff1d(of_artist[of_album.to_numpy(bool)], query.own)
+            rows |= set(album.tolist())
+        else:
+            what = "album" if query.artist else "artist"
+            warnings.append(f"its {what} is unknown, so songs of the same album could not be left out")
+    if len(rows) == len(collection):
+        raise ArtistidError(
+            f"the collection, of {counted(len(collection), 'song')}, has no other to compare it with"
+            + ("; same_album=true compares it with those of its own album" if len(album) else "")
+        )
+    return LeftOut(frozenset(rows), tuple(collection.songs["track_id"].iloc[album]), tuple(warnings))

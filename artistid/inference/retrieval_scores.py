@@ -24,18 +24,26 @@ class RetrievalScores:
     Attributes:
         test: songs of the network's test subset, of albums that it was not trained on.
         unknown: songs of artists that it was not trained on at all; None where the collection has none.
+        test_same_album, unknown_same_album: the same queries, where songs of their own album count as well.
         without_artist: songs that no one knows the artist of, left out.
     """
 
     test: Retrieval | None
     unknown: Retrieval | None
+    test_same_album: Retrieval | None
+    unknown_same_album: Retrieval | None
     without_artist: int
+
+    @property
+    def kinds(self) -> dict[str, Retrieval | None]:
+        """Those of each kind of queries, by name."""
+        names = ("test", "unknown", "test_same_album", "unknown_same_album")
+        return {name: getattr(self, name) for name in names}
 
     def plain(self) -> dict[str, Any]:
         """As plain types, ready for JSON."""
-        by_kind = {"test": self.test, "unknown": self.unknown}
         return {
-            **{name: kind.plain() if kind else None for name, kind in by_kind.items()},
+            **{name: kind.plain() if kind else None for name, kind in self.kinds.items()},
             "without_artist": self.without_artist,
         }
 
@@ -53,7 +61,8 @@ def evaluate_retrieval(collection: Collection, specification: Specification) -> 
     held_out = _held_out(songs, gallery, specification)
     known = songs["artist"].isin(specification.artists).to_numpy()
     tested = (songs["track_id"].map(specification.split["subsets"]) == "test").to_numpy()
-    test, unknown = (retrieval(gallery, np.flatnonzero(held_out & kind)) for kind in (known & tested, ~known))
+    kinds = [np.flatnonzero(held_out & kind) for kind in (known & tested, ~known)]
+    test, unknown = (retrieval(gallery, queries) for queries in kinds)
     if test is None and unknown is None:
         raise ArtistidError(
             f"collection={printable(collection.path)}: none of its {counted(len(collection), 'song')} can be a query: "
@@ -61,7 +70,8 @@ def evaluate_retrieval(collection: Collection, specification: Specification) -> 
             "another album here; a network trained with split=album has them in its own data, which python -m "
             "artistid.embed without audio and data embeds"
         )
-    return RetrievalScores(test, unknown, int((~named).sum()))
+    test_same_album, unknown_same_album = (retrieval(gallery, queries, same_album=True) for queries in kinds)
+    return RetrievalScores(test, unknown, test_same_album, unknown_same_album, int((~named).sum()))
 
 
 def _held_out(songs: pd.DataFrame, gallery: Gallery, specification: Specification) -> NDArray[np.bool_]:

@@ -14,6 +14,8 @@ from omegaconf import DictConfig
 from artistid.config import plain
 from artistid.data.catalog import Track, nfc
 from artistid.data.credits import credits_of
+from artistid.data.recordings import kept_fingerprint
+from artistid.data.shards import Shard
 from artistid.data.song import SongFeatures, SongReader
 from artistid.data.sources.base import track_from_path
 from artistid.data.tags import Tags, log_unread, read_tags
@@ -49,6 +51,7 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
         start_s=outputs.start_s,
         end_s=outputs.end_s,
         clip_vectors=outputs.embedding,
+        fingerprint=kept_fingerprint(sound.array, identifier.features),
     )
 
 
@@ -86,14 +89,15 @@ class Files:
     """Files, folders, patterns and playlists; the tags say what their songs are called.
 
     What the tags of a song in a folder that was given leave out is taken from its place there, artist/album/track, as
-    ``data=folder`` does.
+    ``data=folder`` does. A shard reads the tags of all files, since what some are called depends on the others.
     """
 
     n_lost = 0
 
-    def __init__(self, config: DictConfig, identifier: Identifier) -> None:
+    def __init__(self, config: DictConfig, identifier: Identifier, shard: Shard | None = None) -> None:
         wanted = plain(config)["audio"]
-        self.paths = find_audio(wanted)
+        self._all = find_audio(wanted)
+        self.paths = [path for path in self._all if not shard or shard.holds(as_text(path))]
         self._limits = limits_of(config)
         names = [wanted] if isinstance(wanted, str) else wanted
         self._folders = [path for path in (expanded(name) for name in names) if path.is_dir()]
@@ -114,7 +118,7 @@ class Files:
     @cached_property
     def _tagged(self) -> dict[Path, Track]:
         """What the tags of all say together."""
-        tags = {path: read_tags(path) for path in self.paths}
+        tags = {path: read_tags(path) for path in self._all}
         log_unread({printable(path): each for path, each in tags.items()})
         credits = credits_of(tags)
         credits.log_decisions()
@@ -150,10 +154,10 @@ class Files:
 class Prepared:
     """A source of the package; without ``data`` that which the network was trained on. Features are made only once."""
 
-    def __init__(self, config: DictConfig, identifier: Identifier) -> None:
+    def __init__(self, config: DictConfig, identifier: Identifier, shard: Shard | None = None) -> None:
         specification = identifier.specification
         found = find_described(config, specification.data, trusted(config))
-        catalog, self._store, lost = make_features(config, found, identifier.features)
+        catalog, self._store, lost = make_features(config, found, identifier.features, shard)
         for track_id in lost:
             say(f"error: {printable(track_id)}: it cannot be decoded", to=sys.stderr)
         self.n_lost = len(lost)

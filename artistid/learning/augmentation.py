@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
-from artistid.data.features import Features, LogMel
+from artistid.data.features import Features, LogMel, LogSpectrogram
 from artistid.data.raw_samples import RawSamples
 from artistid.errors import ArtistidError
 from artistid.hints import Range, Whole
@@ -100,15 +100,15 @@ class SoundAugmentation(Augmentation):
 
     def adapt(self, features: Features) -> None:
         takes_samples = type(self).of_samples is not SoundAugmentation.of_samples
-        if not isinstance(features, (LogMel, RawSamples) if takes_samples else LogMel):
-            expected = "logmel or samples" if takes_samples else "logmel"
+        if not isinstance(features, (LogSpectrogram, RawSamples) if takes_samples else LogSpectrogram):
+            expected = "logmel, logpitch or samples" if takes_samples else "logmel or logpitch"
             raise ArtistidError(
                 f"augment: {type(self).__name__} is for features={expected}, found features={features.name}"
             )
         self.features = features
 
     def change(self, features: torch.Tensor, target: torch.Tensor) -> Changed:
-        if isinstance(self.features, LogMel):
+        if isinstance(self.features, LogSpectrogram):
             return self.of_log_mel(features, target)
         samples, target = self.of_samples(features.transpose(1, 2).flatten(1), target)
         return samples.unflatten(1, (features.shape[2], -1)).transpose(1, 2), target

@@ -159,7 +159,7 @@ class NetworkSystem:
         network = without_memory(config, features)
         if config.get("backend"):
             BackEndSettings.of(plain(config.backend))
-        if config.get("backend") or config.vote == MEAN_EMBEDDING:
+        if config.get("backend") or config.get("verification") or config.vote == MEAN_EMBEDDING:
             require_bottleneck(network)
         check_takes(network, config.model.name, features, clip_spec)
         check_learning(config, features, clip_spec, network)

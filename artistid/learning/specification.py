@@ -20,7 +20,7 @@ from artistid.data.clips import ClipSpec
 from artistid.data.features import Features, build_features
 from artistid.data.recordings import Recordings
 from artistid.data.sources.base import check_description
-from artistid.data.splits import SUBSETS
+from artistid.data.splits import ALL_SUBSETS
 from artistid.errors import ArtistidError, counted
 from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.voting import find_vote
@@ -186,8 +186,8 @@ class Specification:
             return
         if self.split.keys() != {"rule", "seed", "subsets"} or not isinstance(self.split["subsets"], dict):
             raise ArtistidError("split needs a rule, a seed and subsets")
-        if others := [subset for subset in self.split["subsets"].values() if subset not in SUBSETS]:
-            raise ArtistidError(f"split has a subset {shown(others[0])}, expected one of {', '.join(SUBSETS)}")
+        if others := [subset for subset in self.split["subsets"].values() if subset not in ALL_SUBSETS]:
+            raise ArtistidError(f"split has a subset {shown(others[0])}, expected one of {', '.join(ALL_SUBSETS)}")
 
     def _check_origin(self) -> None:
         if self.pretrained_from is None:
@@ -353,7 +353,7 @@ def load_checkpoint(path: str | Path, trust: Trust = ()) -> tuple[Specification,
         plain, weights = _read_file(path, where, trust)
     else:
         raise ArtistidError(f"{where} does not exist (seen from {Path.cwd()})")
-    _check_weights(weights, where)
+    check_weights(weights, where)
     return Specification.from_plain(plain, where, trust), weights
 
 
@@ -439,7 +439,7 @@ def _first_line(error: Exception) -> str:
     return str(error.__cause__ or error).partition("\n")[0]
 
 
-def _check_weights(weights: Mapping[str, Any], where: str) -> None:
+def check_weights(weights: Mapping[str, Any], where: str) -> None:
     """Raises ArtistidError unless these are dense tensors of finite numbers by name, whose bytes the file has."""
     for name, value in weights.items():
         if fault := _fault_of(value):

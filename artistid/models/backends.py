@@ -23,11 +23,10 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from artistid.errors import require_choice
-from artistid.hints import Count, Range
+from artistid.hints import Count, Range, Share
 from artistid.models.scoring import ScoringClassifier, as_decision
 
 Floats = NDArray[np.float64]
-Share = Annotated[float, Range(0, 1)]
 Shrinkage = Share | Literal["auto"] | None
 Session = NDArray[np.integer] | None  # the number of each vector's session; None: each is one by itself
 
@@ -57,17 +56,13 @@ class Sessions(NamedTuple):
         """Those of vectors ``(n, d)`` whose speakers are counted from 0.
 
         Raises:
-            ValueError: no speaker has two sessions, or a session is of two.
+            ValueError: a session is of two speakers.
         """
         session = np.arange(len(X)) if session is None else session
         pairs, row = np.unique(np.column_stack([session, speaker]), axis=0, return_inverse=True)
         of = pairs[:, 1]
         if len(np.unique(session)) < len(pairs):
             raise ValueError("an album is to be of one artist")
-        if len(pairs) == len(np.unique(of)):
-            raise ValueError(
-                "how albums differ is learned from artists with two albums or more to train on, and none has two"
-            )
         mean, n = _means(X, row, len(pairs))
         centre, _ = _means(mean, of, speaker.max() + 1)
         aside = X - mean[row]
@@ -84,7 +79,15 @@ class Sessions(NamedTuple):
         return len(self.mean) - len(self.centre)
 
     def covariance(self, shrinkage: Shrinkage) -> Floats:
-        """``(d, d)`` of sessions around their speakers' centres, unbiased, and shrunk: sessions are few."""
+        """``(d, d)`` of sessions around their speakers' centres, unbiased, and shrunk: sessions are few.
+
+        Raises:
+            ValueError: no speaker has two sessions.
+        """
+        if not self.freedom:
+            raise ValueError(
+                "how albums differ is learned from artists with two albums or more to train on, and none has two"
+            )
         aside = self.mean - self.centre[self.speaker]
         covariance = aside.T @ aside / self.freedom
         share = ledoit_wolf_shrinkage(aside, assume_centered=True) if shrinkage == "auto" else shrinkage
@@ -144,6 +147,53 @@ class CosineCentroids(ScoringClassifier):
         return as_decision(normalize(X) @ self.centroids_.T)
 
 
+class Places(NamedTuple):
+    """Where artists are, as far as their albums tell.
+
+    Attributes:
+        mean: ``(artists, d)`` of where each is.
+        covariance: ``(kinds, d, d)`` of how little is known of that: artists with as many vectors on as many albums are
+            of one kind.
+        kind: ``(artists,)`` of each.
+    """
+
+    mean: Floats
+    covariance: Floats
+    kind: NDArray[np.int64]
+
+
+class AlbumGaussians(NamedTuple):
+    """A vector as the sum of three Gaussians: where the artist is, how the album departs from that, and the rest.
+
+    Attributes:
+        mean: ``(d,)`` of all artists.
+        artist, album, rest: ``(d, d)`` covariances.
+    """
+
+    mean: Floats
+    artist: Floats
+    album: Floats
+    rest: Floats
+
+    def places(self, sessions: Sessions) -> Places:
+        """The posterior of where each artist is, given its albums."""
+        one = np.eye(len(self.mean))
+        kinds: dict[tuple[int, ...], int] = {}
+        means: list[Floats] = []
+        covariances: list[Floats] = []
+        kind: list[int] = []
+        for speaker in range(len(sessions.centre)):
+            own = sessions.speaker == speaker
+            precision = np.linalg.inv(self.album + self.rest / sessions.n[own, None, None])  # (albums, d, d)
+            evidence = np.einsum("kij,kj->i", precision, sessions.mean[own] - self.mean)
+            kind.append(kinds.setdefault(tuple(sessions.n[own]), len(kinds)))
+            if kind[-1] == len(covariances):
+                # (B⁻¹ + P)⁻¹ = B (1 + P B)⁻¹, which does without the inverse of B: that may have no full rank.
+                covariances.append(self.artist @ np.linalg.inv(one + precision.sum(axis=0) @ self.artist))
+            means.append(self.mean + covariances[kind[-1]] @ evidence)
+        return Places(np.stack(means), np.stack(covariances), np.array(kind))
+
+
 class AlbumPLDA(ScoringClassifier):
     """Probabilistic linear discriminant analysis with the album as the session.
 
@@ -169,33 +219,23 @@ class AlbumPLDA(ScoringClassifier):
         sessions = Sessions.of(X, speaker, session)
         self.rest_ = sessions.within
         self.album_, self.artist_ = self._components(sessions)
-        self.mean_, spread = self._posteriors(sessions)
-        self.covariance_ = spread + self.album_ + self.rest_  # (artists, d, d), of a vector on a new album
+        self.gaussians_ = AlbumGaussians(sessions.centre.mean(axis=0), self.artist_, self.album_, self.rest_)
+        places = self.gaussians_.places(sessions)
+        self.mean_ = places.mean
+        # (artists, d, d), of a vector on a new album
+        self.covariance_ = places.covariance[places.kind] + self.album_ + self.rest_
         return self
 
     def _components(self, sessions: Sessions) -> tuple[Floats, Floats]:
         """The covariances ``(d, d)`` of albums and of artists."""
+        departing = sessions.covariance(self.shrinkage)
         several = sessions.sessions_of  # albums of each artist
         # What an album's mean has of the rest: one over its number of vectors; as many albums' centre has less of it.
         noise = np.bincount(sessions.speaker, weights=1 / sessions.n)  # (artists,)
         share = ((1 - 1 / several) * noise).sum() / sessions.freedom
-        album = _positive(sessions.covariance(self.shrinkage) - share * self.rest_)
+        album = _positive(departing - share * self.rest_)
         of_centre = np.mean(1 / several) * album + np.mean(noise / several**2) * self.rest_
         return album, _positive(np.cov(sessions.centre, rowvar=False).reshape(album.shape) - of_centre)
-
-    def _posteriors(self, sessions: Sessions) -> tuple[Floats, Floats]:
-        """Mean ``(artists, d)`` and covariance ``(artists, d, d)`` of where each artist is, given its albums."""
-        of_all = sessions.centre.mean(axis=0)
-        one = np.eye(len(of_all))
-        means, covariances = [], []
-        for speaker in range(len(sessions.centre)):
-            own = sessions.speaker == speaker
-            precision = np.linalg.inv(self.album_ + self.rest_ / sessions.n[own, None, None])  # (albums, d, d)
-            evidence = np.einsum("kij,kj->i", precision, sessions.mean[own] - of_all)
-            # (B⁻¹ + P)⁻¹ = B (1 + P B)⁻¹, which does without the inverse of B: that may have no full rank.
-            covariances.append(self.artist_ @ np.linalg.inv(one + precision.sum(axis=0) @ self.artist_))
-            means.append(of_all + covariances[-1] @ evidence)
-        return np.stack(means), np.stack(covariances)
 
     def decision_function(self, X: Any) -> Floats:
         """Log-likelihoods (n, artists); of two artists (n,) half of how much the second's is higher."""

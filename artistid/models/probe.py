@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from artistid.errors import require_choice
+from artistid.hints import Whole
 from artistid.models.backends import AlbumPLDA, BackEnd, CosineCentroids
 from artistid.models.scoring import class_scores
 
@@ -25,19 +26,39 @@ class Statistics(nn.Module):
 
     Args:
         changes: whether to have the latter.
+        cepstra: of how many of the first cosines of each row, which of log-mel are its MFCC, to have the covariances
+            too, and those of their changes over two rows (after Mandel & Ellis, ISMIR 2005); 0: none.
     """
 
-    def __init__(self, changes: bool = True) -> None:
+    def __init__(self, changes: bool = True, cepstra: Whole = 0) -> None:
         super().__init__()
         self.changes = changes
+        self.cepstra = cepstra
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, d)`` of clips ``(batch, width, time)``: twice the width, or three times."""
+        """``(batch, d)`` of clips ``(batch, width, time)``: twice the width, or three times, and any covariances."""
         parts = [features.mean(dim=2), features.std(dim=2, correction=0)]
         if self.changes:
             changes = features[:, :, 1:] - features[:, :, :-1]  # none in a clip of one row
             parts.append((changes.square().sum(dim=2) / max(1, changes.shape[2])).sqrt())
+        if self.cepstra:
+            cepstra = _cosines(self.cepstra, features) @ features
+            parts += [_covariances(cepstra), _covariances(cepstra[:, :, 2:] - cepstra[:, :, :-2])]
         return torch.cat(parts, dim=1)
+
+
+def _cosines(number: int, features: torch.Tensor) -> torch.Tensor:
+    """``(number, width)``: the first of the discrete cosine transform (DCT-II) of rows as wide as the features'."""
+    width = features.shape[1]
+    order, place = (torch.arange(n, dtype=features.dtype, device=features.device) for n in (number, width))
+    return (torch.pi / width * order[:, None] * (place + 0.5)).cos() * (2 / width) ** 0.5
+
+
+def _covariances(rows: torch.Tensor) -> torch.Tensor:
+    """``(batch, n (n + 1) / 2)`` covariances over time of ``(batch, n, time)``; of too short a clip they are 0."""
+    centred = rows - rows.sum(dim=2, keepdim=True) / max(1, rows.shape[2])
+    first, second = torch.triu_indices(rows.shape[1], rows.shape[1])
+    return (centred @ centred.transpose(1, 2) / max(1, rows.shape[2]))[:, first, second]
 
 
 class Cosine(nn.Module):

@@ -92,7 +92,8 @@ class CepstralMoments(nn.Module):
         cosines = torch.cos(torch.pi / n_features * bins[:, None] * cepstra) * (2 / n_features) ** 0.5
         cosines[:, 0] *= 0.5**0.5  # (bins, cepstra): orthonormal
         self.register_buffer("transform", cosines, persistent=False)
-        self.register_buffer("upper", torch.triu_indices(n_cepstra, n_cepstra), persistent=False)
+        row, column = torch.triu_indices(n_cepstra, n_cepstra)
+        self.register_buffer("upper", row * n_cepstra + column, persistent=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``(batch, n_cepstra + n_cepstra * (n_cepstra + 1) / 2)`` of clips ``(batch, bins, time)``."""
@@ -100,8 +101,7 @@ class CepstralMoments(nn.Module):
         mean = cepstra.mean(dim=2)
         aside = cepstra - mean[:, :, None]
         covariance = aside @ aside.transpose(1, 2) / max(1, cepstra.shape[2] - 1)
-        row, column = self.upper
-        return torch.cat([mean, covariance[:, row, column]], dim=1)
+        return torch.cat([mean, covariance.flatten(1)[:, self.upper]], dim=1)
 
 
 class TimbreAndPitch(nn.Module):

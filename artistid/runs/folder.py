@@ -27,6 +27,7 @@ from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, per_artist
+from artistid.evaluation.verification_results import draw_verification, verification_rows
 from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted, signal_that_came
 from artistid.learning.system import CHECKPOINTS, DASHBOARDS, GRID, LAST, METRICS, SPLIT
@@ -44,6 +45,8 @@ REPORTS = (
     "confusion_frame.png",
     "confusion_song.png",
     "learning_curves.png",
+    "verification.csv",
+    "verification.png",
     "hparams.yaml",
 )
 
@@ -116,13 +119,7 @@ class RunFolder:
         return True
 
     def _check_settings(self, config: DictConfig, what: str) -> None:
-        before, now = (settings_of(settings) for settings in (OmegaConf.load(self.config), config))
-        changed = [
-            f"{name} was {before.get(name)}, is {now.get(name)}"
-            for name in sorted(before.keys() | now.keys())
-            if before.get(name) != now.get(name) and not name.startswith(WITHOUT_EFFECT)
-        ]
-        if changed:
+        if changed := changed_settings(self.config, config):
             raise ArtistidError(
                 f"{self.path} holds {what} with other settings ({'; '.join(changed)}): "
                 "overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
@@ -250,6 +247,13 @@ class RunFolder:
         write_csv(self.path / "per_artist.csv", per_artist(predictions["test"], songs["test"], tuple(scores["test"])))
 
     @rank_zero_only
+    def write_verification(self, told: Mapping[str, Any], figures: bool) -> None:
+        """Write what became of artists that were not trained on: a row for each scorer and measure, and a figure."""
+        write_csv(self.path / "verification.csv", verification_rows(told))
+        if figures:
+            draw_verification(told, self.path / "verification.png")
+
+    @rank_zero_only
     def finish(self, scores: Mapping[str, Any]) -> None:
         """Write the scores file; from now on the run counts as finished."""
         write_text(self.scores, json.dumps(scores, indent=1, ensure_ascii=False) + "\n")
@@ -259,6 +263,16 @@ def settings_of(config: Any) -> dict[str, Any]:
     """A run's settings as one flat dict, such as ``optimizer.lr`` to its value, under today's names."""
     row = pd.json_normalize(plain(config)).to_dict("records")[0]
     return old_names.completed({str(name): value for name, value in row.items()})
+
+
+def changed_settings(kept: Path, config: DictConfig) -> list[str]:
+    """What is set otherwise in a configuration than in one that a file keeps, but for what has no effect."""
+    before, now = (settings_of(settings) for settings in (OmegaConf.load(kept), config))
+    return [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not name.startswith(WITHOUT_EFFECT)
+    ]
 
 
 def run_folders(root: Path) -> list[RunFolder]:

@@ -22,6 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from artistid.errors import ArtistidError
 from artistid.web.guests import SHARE, client_address
 from artistid.web.uploads import RETRY_SECONDS
 
@@ -183,3 +184,18 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.end_if_overdue()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens; raises ArtistidError for an address that is not available."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ArtistidError(f"host={host} port={port} is not available: {error.strerror or error}") from error
+
+
+def address_of(listening: socket.socket) -> str:
+    """Where a browser finds what listens."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

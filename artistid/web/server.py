@@ -70,7 +70,7 @@ PIECE = 2**16  # bytes
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Permissions-Policy": "microphone=(self)",
     "Referrer-Policy": "no-referrer",
@@ -209,7 +209,7 @@ def application(queue: UploadQueue, names: frozenset[str]) -> Starlette:
         names: host names that it may be asked for by, beside localhost and plain addresses.
     """
     neighbourhood = queue.service.neighbourhood
-    html = _environment().get_template("page.html.jinja").render(page_facts(queue.service, queue.max_upload_mb))
+    html = environment(ASSETS).get_template("page.html.jinja").render(page_facts(queue.service, queue.max_upload_mb))
     pages = {
         "/": HTMLResponse(html),
         "/map": JSONResponse({"songs": neighbourhood and neighbourhood.map(), "plotly": CONFIG}),
@@ -231,9 +231,10 @@ def application(queue: UploadQueue, names: frozenset[str]) -> Starlette:
     return app
 
 
-def _environment() -> Environment:
+def environment(folder: Path) -> Environment:
+    """Templates of a folder, in which what is filled in is never read as HTML."""
     return Environment(
-        loader=FileSystemLoader(ASSETS),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -25,7 +25,7 @@ from artistid.data.features import Features
 from artistid.data.song import Limits, SongFeatures, SongReader
 from artistid.inference.collection import Collection
 from artistid.inference.identifier import Identifier, song_vector
-from artistid.inference.neighbours import Query, find_similar
+from artistid.inference.neighbours import Query, Wanted, find_similar
 from artistid.inference.outputs import ClipOutputs
 from artistid.printing import printable
 from artistid.web.uploads import refusal
@@ -119,7 +119,9 @@ class Neighbourhood:
             return None
         songs: list[dict[str, Any]] = []
         if len(own) < len(self.collection):
-            similar = find_similar(self.collection, Query(outputs.name, "", vector, own), self.n_nearest)
+            similar = find_similar(
+                self.collection, Query(outputs.name, "", "", vector, own), Wanted(self.n_nearest, same_album=True)
+            )
             rows = [self.collection.row(song.track_id) for song in similar.songs]
             songs = [
                 {**self._named(row), "similarity": song.similarity, "place": self._place(self.collection.vectors[row])}

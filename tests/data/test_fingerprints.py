@@ -5,7 +5,8 @@ import pytest
 
 from artistid.data import duplicates
 from artistid.data.duplicates import THRESHOLD, Fingerprints, RecordingMatch, fingerprint
-from artistid.data.features import LogMel
+from artistid.data.features import LogMel, LogSpectrogram
+from artistid.data.pitch import LogPitch
 from artistid.synthesis.discography import Discography, record, recordings
 from tests.data.versions import RATE, VERSIONS, Samples
 
@@ -19,7 +20,9 @@ def songs() -> list[Samples]:
     return [record(SONGS, song.artist, song.album, song.song) for song in recordings(SONGS)]
 
 
-def matches(first: list[Samples], second: list[Samples], features: LogMel | None = None) -> list[RecordingMatch]:
+def matches(
+    first: list[Samples], second: list[Samples], features: LogSpectrogram | None = None
+) -> list[RecordingMatch]:
     """Those between a song of ``first`` and one of ``second``, counted on from those of ``first``."""
     log_mel = features or LogMel()
     found = Fingerprints((log_mel(samples) for samples in (*first, *second)), log_mel)
@@ -42,8 +45,10 @@ def test_songs_are_not_each_others_versions(songs: list[Samples]) -> None:
     assert all(match.score < THRESHOLD - 0.05 for match in found)
 
 
-@pytest.mark.parametrize("features", [LogMel(n_mels=40), LogMel(hop_length=256), LogMel(mel_scale="htk", f_max=4000)])
-def test_other_settings_of_the_log_mel(features: LogMel, songs: list[Samples]) -> None:
+@pytest.mark.parametrize(
+    "features", [LogMel(n_mels=40), LogMel(hop_length=256), LogMel(mel_scale="htk", f_max=4000), LogPitch()]
+)
+def test_other_spectrograms(features: LogSpectrogram, songs: list[Samples]) -> None:
     found = matches(songs, [VERSIONS["remastered"][0](songs[3])], features)
     (match,) = [match for match in found if match.score > THRESHOLD]
     assert (match.first, match.second) == (3, 8)

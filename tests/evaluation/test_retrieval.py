@@ -74,6 +74,10 @@ def test_the_own_album_does_not_count(songs: dict[str, list[str]]) -> None:
     found = retrieval(Gallery.of(vectors, **songs), np.arange(24))
     assert found is not None
     assert found.measures["R@1"].value < 0.5
+    counted = retrieval(Gallery.of(vectors, **songs), np.arange(24), same_album=True)
+    assert counted is not None
+    assert (counted.n, counted.measures["R@1"].value) == (found.n, 1), "the album is found instead"
+    assert counted.recall[1].chance == pytest.approx(5 / 23)
     without_albums = retrieval(Gallery.of(vectors, **{**songs, "album": [""] * 24}), np.arange(24))
     assert without_albums is not None
     assert without_albums.measures["R@1"].value == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,6 +14,7 @@ from artistid.data.features import LogMel
 from artistid.learning.acceleration import prepare_network
 from artistid.learning.specification import CHECKPOINT_KEY, Specification
 from artistid.models.crnn import CRNN
+from artistid.models.verification import Calibration, Scorer, Songs, Verifier
 
 ARTISTS = ["AC/DC", "Björk", "Sigur Rós"]
 
@@ -57,3 +59,12 @@ def save_checkpoint(path: Path, seed: int = 0, frames: int = 32) -> Path:
     weights = {f"network.{name}": value for name, value in random_network(seed).state_dict().items()}
     torch.save({"state_dict": weights, CHECKPOINT_KEY: specification_of(frames).plain()}, path)
     return path
+
+
+def random_verifier(units: int = 32, strangers: int = 20) -> Verifier:
+    """Compares songs by their cosine, and has as many strangers, of two artists, as vectors at random."""
+    vectors = np.random.default_rng(0).standard_normal((strangers, units))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    numbers = np.arange(strangers) % 2
+    songs = Songs(vectors, numbers, numbers)
+    return Verifier("cosine", Scorer.fit(None, songs), None, Calibration(), songs, ("one stranger", "another"))

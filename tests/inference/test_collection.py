@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from artistid.errors import ArtistidError
-from artistid.inference.collection import Collection
+from artistid.inference.collection import ARTISTS_BY, Collection
 from tests.inference.collections import ORIGIN, random_songs, write_collection
 
 N, UNITS = 450, 8  # several row groups
@@ -59,6 +59,22 @@ def test_nearest_artists_are_those_of_plain_numpy(collection: Collection) -> Non
     songs = {artist.artist: artist.songs for artist in collection.nearest_artists(query, k=100, without=without)}
     assert sum(songs.values()) == N - N // 45 - 2  # rows 0 and 45 are by nobody
     assert "" not in songs
+
+
+def test_artists_by_their_best_songs_and_of_enough_songs(collection: Collection) -> None:
+    artists, without = collection.songs["artist"].to_numpy(), [0, 1, 31, 45]
+    for query in queries()[:5]:
+        cosine = collection.vectors.astype(np.float64) @ query / np.linalg.norm(query)
+        cosine[without] = -np.inf
+        best = {name: np.sort(cosine[artists == name])[-3:].mean() for name in set(artists) - {""}}
+        nearest = collection.nearest_artists(query, k=5, without=without, by="best_songs")
+        assert [artist.artist for artist in nearest] == sorted(best, key=lambda name: -best[name])[:5]
+        assert [artist.similarity for artist in nearest] == pytest.approx(sorted(best.values())[::-1][:5], abs=1e-6)
+    for by in ARTISTS_BY:
+        listed = collection.nearest_artists(queries()[0], k=99, without=without, by=by, min_songs=15)
+        assert {artist.songs for artist in listed} == {15}
+        left_with_fewer = {f"artist {number:02}" for number in (0, 1, 15)}  # songs by nobody, and those left out
+        assert {artist.artist for artist in listed} == set(artists) - {""} - left_with_fewer
 
 
 def test_songs_left_out_are_not_found(collection: Collection) -> None:
@@ -116,6 +132,7 @@ def test_files_that_are_no_collections(path: Path, tmp_path: Path) -> None:
         tmp_path / f"{name}.parquet" for name in ("text", "torn", "foreign", "empty", "bent")
     )
     text.write_text("no Parquet")
+    (tmp_path / "folder").mkdir()
     torn.write_bytes(path.read_bytes()[:5000])
     pd.DataFrame({"track_id": ["a"]}).to_parquet(foreign)
     table = pq.read_table(path)
@@ -127,7 +144,7 @@ def test_files_that_are_no_collections(path: Path, tmp_path: Path) -> None:
     pq.write_table(table.set_column(table.column_names.index("embedding"), "embedding", bent_column), bent)
     for file, message in (
         (tmp_path / "none.parquet", "does not exist"),
-        (tmp_path, "is a folder"),
+        (tmp_path / "folder", "is a folder without Parquet files"),
         (text, "is not a Parquet file"),
         (torn, "is not a Parquet file"),
         (foreign, "lacks the metadata .*, path, artist"),

@@ -11,7 +11,7 @@ import pytest
 from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.identifier import song_vector
 from artistid.inference.matching import Matcher, Whitening, runs_of
-from artistid.inference.neighbours import Query
+from artistid.inference.neighbours import Query, Wanted
 from tests.inference.collections import random_songs, write_collection
 
 
@@ -54,9 +54,9 @@ def test_blocks_are_of_whole_songs(
     monkeypatch: pytest.MonkeyPatch, planted: tuple[Collection, Query, ClipTable]
 ) -> None:
     collection, query, clips = planted
-    at_once = Matcher(collection).find(query, [clips])
+    at_once = Matcher(collection).find(query, [clips], Wanted())
     monkeypatch.setattr("artistid.inference.matching.CLIPS_AT_ONCE", 33)  # of songs of 20 clips
-    in_blocks = Matcher(collection).find(query, [clips])
+    in_blocks = Matcher(collection).find(query, [clips], Wanted())
     assert len(in_blocks.matches) == len(at_once.matches) > 0
     for one, other in zip(in_blocks.matches, at_once.matches, strict=True):
         # Some processors multiply matrices of other shapes in another order, and round otherwise.
@@ -74,12 +74,12 @@ def planted(tmp_path: Path) -> tuple[Collection, Query, ClipTable]:
     path = write_collection(tmp_path / "c.parquet", songs, [f"artist {number % 3}" for number in range(30)])
     start_s = np.arange(15) * 3.0
     table = ClipTable(np.zeros(15, np.int64), start_s, start_s + 3, clips)
-    return Collection.read(path), Query("query", "artist 0", song_vector(clips), ()), table
+    return Collection.read(path), Query("query", "artist 0", "another album", song_vector(clips), ()), table
 
 
 def test_a_planted_stretch_is_found_with_its_times(planted: tuple[Collection, Query, ClipTable]) -> None:
     collection, query, clips = planted
-    first, *others = Matcher(collection).find(query, [clips], top=5).matches
+    first, *others = Matcher(collection).find(query, [clips], Wanted(top=5)).matches
     assert (first.rank, first.track_id, first.clips, first.title) == (1, "s012", 4, "S012")
     assert (first.start_s, first.end_s) == (15, 27)
     assert (first.song_start_s, first.song_end_s) == (30, 42)
@@ -93,6 +93,13 @@ def test_a_planted_stretch_is_found_with_its_times(planted: tuple[Collection, Qu
 
 def test_an_artist_left_out_has_no_matches(planted: tuple[Collection, Query, ClipTable]) -> None:
     collection, query, clips = planted
-    matches = Matcher(collection).find(query, [clips], top=10, same_artist=False).matches
+    matches = Matcher(collection).find(query, [clips], Wanted(same_artist=False)).matches
     assert matches
     assert {match.artist for match in matches} == {"artist 1", "artist 2"}
+
+
+def test_the_own_album_has_no_matches(planted: tuple[Collection, Query, ClipTable]) -> None:
+    collection, query, clips = planted
+    answer = Matcher(collection).find(replace(query, album="ALBUM"), [clips], Wanted())
+    assert {match.artist for match in answer.matches} == {"artist 1", "artist 2"}, "all of artist 0 is one album"
+    assert answer.album_left_out == tuple(f"s{number:03}" for number in range(0, 30, 3))

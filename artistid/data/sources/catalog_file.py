@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +14,7 @@ from artistid.data.credits import VARIOUS
 from artistid.data.sources.base import DatasetCard, Source, absolute, path_below
 from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.places import expanded
+from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +105,15 @@ def place(rows: list[CatalogRow], root: Path, table: Path) -> dict[Path, Catalog
             )
         placed[path] = row
     return placed
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a table that spreadsheets open, and that is read back as a catalog, whole or not at all."""
+    # The mark at the beginning tells spreadsheets that it is UTF-8; paths need not be Unicode.
+    with whole(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _is_unicode(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 from collections import defaultdict
@@ -14,12 +13,11 @@ from typing import ClassVar
 from artistid.data.catalog import Catalog, Track, folded, nfc
 from artistid.data.credits import Credits, credits_of
 from artistid.data.sources.base import DatasetCard, Source, absolute
-from artistid.data.sources.catalog_file import CatalogFile, CatalogRow, tracks_of
+from artistid.data.sources.catalog_file import CatalogFile, CatalogRow, tracks_of, write_rows
 from artistid.data.sources.folder import audio_files
 from artistid.data.tags import Tags, log_unread, read_all_tags
 from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.places import below, expanded
-from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
@@ -203,11 +201,7 @@ def _write_table(table: Path, rows: Mapping[Path, CatalogRow], groups: list[list
     }
     noted = [row | {"note": f"also {also[path]}"} if path in also else row for path, row in rows.items()]
     try:
-        # The mark at the beginning tells spreadsheets that it is UTF-8; paths need not be Unicode.
-        with whole(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            writer = csv.DictWriter(file, LIBRARY_COLUMNS)
-            writer.writeheader()
-            writer.writerows(noted)
+        write_rows(table, LIBRARY_COLUMNS, noted)
     except OSError as error:
         raise ArtistidError(f"data.csv={table} cannot be written: {error}") from error
     log.info("wrote %s: correct it, and the next run reads it instead of the tags", table)

@@ -4,15 +4,27 @@ A split is drawn from the catalog's names and a seed alone, so neither the file 
 matters; it is written as CSV and can be read back.
 """
 
-from artistid.data.splits.protocols import AlbumSplit, CanonicalSplit, FileSplit, JackknifeSplit, SongSplit
-from artistid.data.splits.split import PROTOCOLS, SUBSETS, Split
+from artistid.data.splits.protocols import (
+    AlbumSplit,
+    ArtistsSplit,
+    CanonicalSplit,
+    FileSplit,
+    FoldSplit,
+    JackknifeSplit,
+    SongSplit,
+)
+from artistid.data.splits.split import ALL_SUBSETS, PROTOCOLS, SUBSETS, UNSEEN_SUBSETS, Split
 
 __all__ = [
+    "ALL_SUBSETS",
     "PROTOCOLS",
     "SUBSETS",
+    "UNSEEN_SUBSETS",
     "AlbumSplit",
+    "ArtistsSplit",
     "CanonicalSplit",
     "FileSplit",
+    "FoldSplit",
     "JackknifeSplit",
     "SongSplit",
     "Split",

@@ -29,6 +29,13 @@ def shuffled(items: Sequence[T], seed: int, artist: str) -> list[T]:
     return [items[index] for index in generator_of(seed, artist).permutation(len(items))]
 
 
+def rounds(items: Sequence[T], n_folds: int, seed: int, artist: str) -> dict[T, int]:
+    """A fold for each of an artist's albums or songs: in a drawn order, they go round the folds from a drawn one."""
+    generator = generator_of(seed, artist)
+    order, first = generator.permutation(len(items)), generator.integers(n_folds)
+    return {items[index]: int(first + position) % n_folds for position, index in enumerate(order)}
+
+
 def allocate(songs: Counts, share: float, generator: np.random.Generator, leave: int) -> Counts:
     """How many of each artist's ``songs`` ``(artists,)`` to draw: in proportion, at least one, and ``leave`` stay.
 
@@ -44,7 +51,9 @@ def allocate(songs: Counts, share: float, generator: np.random.Generator, leave:
     return np.minimum(drawn, songs - leave)
 
 
-def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: float, seed: int) -> dict[str, str]:
+def with_validation_songs(
+    subsets: Mapping[str, str], catalog: Catalog, share: float, seed: int, spare_single: bool = False
+) -> dict[str, str]:
     """The subsets, with a share of each artist's training songs moved to validation.
 
     Of every artist at least one song validates and one still trains.
@@ -54,13 +63,15 @@ def with_validation_songs(subsets: Mapping[str, str], catalog: Catalog, share: f
         catalog: has the tracks.
         share: of the training songs, rounded up.
         seed: of the draw.
+        spare_single: an artist's single training song trains, and none of that artist validates.
 
     Raises:
-        ArtistidError: an artist with a single training song; all such are listed.
+        ArtistidError: an artist with a single training song that is not spared; all such are listed.
     """
     check_share(share)
     songs = Catalog(track for track in catalog if subsets.get(track.track_id) == "train").by_artist()
-    if single := sorted(artist for artist, tracks in songs.items() if len(tracks) < 2):
+    single = sorted(artist for artist, tracks in songs.items() if len(tracks) < 2)
+    if single and not spare_single:
         raise ArtistidError(
             "validation is of songs of the training albums, so each artist needs two of them; "
             f"{counted(len(single), 'artist has', 'artists have')} only one: {abbreviate(single, 5)}"

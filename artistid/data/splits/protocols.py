@@ -19,11 +19,13 @@ from artistid.data.splits.drawing import (
     generator_of,
     require_albums,
     require_enough,
+    rounds,
     shuffled,
     with_validation_songs,
 )
 from artistid.data.splits.split import Split
 from artistid.errors import ArtistidError, abbreviate, counted, require_choice
+from artistid.hints import Count, Share
 from artistid.places import expanded
 
 
@@ -72,6 +74,63 @@ class AlbumSplit:
             for album, subset in zip(shuffled(names, seed, artist), chain(drawn, repeat("train")), strict=False)
         }
         return {track.track_id: part_of[track.album_key] for track in catalog}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtistsSplit:
+    """Artists are drawn at random: most train, others are enrolled without training, still others are impostors.
+
+    The artists that train have the albums of ``split=album``. Of those that validate and of those that are enrolled
+    one album, drawn at random, is enrolled, and the songs of all others are tried: enrolment and test never share an
+    album. Of impostors all songs are tried.
+
+    Attributes:
+        validation: artists who calibrate the scores: how many, or below 1 their share.
+        enrolled: artists who are enrolled for the test, the same.
+        impostors: artists who are not, the same.
+    """
+
+    name: str = "artists"
+    validation: Count | Share = 0.2
+    enrolled: Count | Share = 0.2
+    impostors: Count | Share = 0.1
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Draw a split.
+
+        Raises:
+            ArtistidError: a track without an album, artists with fewer than three albums, or too few artists.
+        """
+        require_albums(catalog, "split=artists")
+        n_albums = {artist: len(names) for artist, names in catalog.albums.items()}
+        require_enough(n_albums, 3, "album", "split=artists needs 3 albums of every artist, as split=album does")
+        artists = shuffled(catalog.artists, seed, "unseen artists")
+        counts = {name: self._count(name, len(artists)) for name in ("validation", "enrolled", "impostors")}
+        if len(artists) - sum(counts.values()) < 2:
+            raise ArtistidError(
+                f"split=artists: of {counted(len(artists), 'artist')} fewer than 2 are left to train on, beside "
+                + ", ".join(f"split.{name}={getattr(self, name):g} ({n})" for name, n in counts.items())
+            )
+        kinds = [*chain.from_iterable(repeat(name, n) for name, n in counts.items())]
+        kind_of = dict(zip(artists, kinds, strict=False))
+        album = AlbumSplit().draw(Catalog(track for track in catalog if track.artist not in kind_of), seed)
+        subsets_of = {"validation": ("val_enrol", "val_claims"), "enrolled": ("enrol", "claims")}
+        albums = catalog.albums
+        drawn = {artist: folded(shuffled(albums[artist], seed, artist)[0]) for artist in kind_of}
+        unseen: dict[str, str] = {}
+        for track in catalog:
+            if track.artist in kind_of:
+                enrol, claims = subsets_of.get(kind_of[track.artist], ("claims", "claims"))
+                unseen[track.track_id] = enrol if folded(track.album) == drawn[track.artist] else claims
+        return Split({**album.subsets, **unseen}, "artists", seed)
+
+    def _count(self, name: str, n_artists: int) -> int:
+        """How many artists are of a kind; two at least, of impostors one."""
+        value = getattr(self, name)
+        least = 1 if name == "impostors" else 2
+        if not value > 0 or (value >= 1 and value != int(value)):
+            raise ArtistidError(f"split.{name}={value}: expected a whole number from {least}, or a share below 1")
+        return max(least, round(value * n_artists)) if value < 1 else max(least, int(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,10 +279,7 @@ class JackknifeSplit:
             ArtistidError: a fold out of range, lists that are not as expected (:func:`by_lists`), or too few albums or
                 songs; all are listed.
         """
-        if not isinstance(self.n_folds, int) or self.n_folds < 2:
-            raise ArtistidError(f"split.n_folds={self.n_folds}: expected a whole number from 2")
-        if not isinstance(self.fold, int) or not 0 <= self.fold < self.n_folds:
-            raise ArtistidError(f"split.fold={self.fold}: expected 0 to {self.n_folds - 1}, as split.n_folds says")
+        check_folds(self.fold, self.n_folds)
         folds = self._listed(catalog) if self.lists else self._drawn(catalog, seed)
         subsets = {track_id: "test" if fold == self.fold else "train" for track_id, fold in folds.items()}
         rule = "jackknife" if self.lists else "jackknife-drawn"
@@ -254,12 +310,60 @@ class JackknifeSplit:
             )
         fold_of: dict[tuple[str, str], int] = {}
         for artist, names in albums.items():
-            generator = generator_of(seed, artist)
-            order, first = generator.permutation(len(names)), generator.integers(self.n_folds)
-            fold_of |= {
-                (artist, folded(names[i])): int(first + position) % self.n_folds for position, i in enumerate(order)
-            }
+            drawn = rounds(names, self.n_folds, seed, artist)
+            fold_of |= {(artist, folded(name)): fold for name, fold in drawn.items()}
         return {track.track_id: fold_of[track.album_key] for track in catalog}
+
+
+def check_folds(fold: int, n_folds: int) -> None:
+    """Raises ArtistidError for fewer than two folds, or a fold that is none of them."""
+    if not isinstance(n_folds, int) or n_folds < 2:
+        raise ArtistidError(f"split.n_folds={n_folds}: expected a whole number from 2")
+    if not isinstance(fold, int) or not 0 <= fold < n_folds:
+        raise ArtistidError(f"split.fold={fold}: expected 0 to {n_folds - 1}, as split.n_folds says")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSplit:
+    """A jackknife that takes every artist with two songs, as an audit needs it: each song is tested in one fold.
+
+    The albums of an artist with two or more go round the folds, as in :class:`JackknifeSplit`. Of an artist with one
+    album its songs do, as songs of no album always do: for them other songs of the same album train. A song that alone
+    trains in a fold validates nothing.
+
+    Attributes:
+        fold: which tests, from 0; of a small collection it may be empty.
+        n_folds: how many there are.
+        share: of each artist's training songs that validates, rounded up.
+    """
+
+    name: str = "folds"
+    fold: int = 0
+    n_folds: int = 6
+    share: float = 0.1
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Draw folds and validation; raises ArtistidError for a fold out of range, or an artist's only song."""
+        check_folds(self.fold, self.n_folds)
+        songs = {artist: len(tracks) for artist, tracks in catalog.by_artist().items()}
+        require_enough(songs, 2, "song", "split=folds needs 2 songs of every artist, one to test and one to train")
+        folds = self.folds(catalog, seed)
+        subsets = {track_id: "test" if fold == self.fold else "train" for track_id, fold in folds.items()}
+        return Split(with_validation_songs(subsets, catalog, self.share, seed, spare_single=True), "folds", seed)
+
+    def folds(self, catalog: Catalog, seed: int) -> dict[str, int]:
+        """Track id to fold; an artist's draw depends on the seed and on that artist's names only."""
+        fold_of: dict[str, int] = {}
+        albums = catalog.albums
+        for artist, tracks in catalog.by_artist().items():
+            if len(albums[artist]) > 1:
+                of_album = {
+                    folded(name): fold for name, fold in rounds(albums[artist], self.n_folds, seed, artist).items()
+                }
+                fold_of |= {track.track_id: of_album[folded(track.album)] for track in tracks if track.album}
+            loose = [track.track_id for track in tracks if track.track_id not in fold_of]
+            fold_of |= rounds(loose, self.n_folds, seed, artist)
+        return fold_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ from artistid.writing import whole
 log = logging.getLogger(__name__)
 
 SUBSETS = ("train", "val", "test")
+# Of artists that are not trained on: those that validation enrols and tries, and those that the test does.
+UNSEEN_SUBSETS = ("val_enrol", "val_claims", "enrol", "claims")
+ALL_SUBSETS = (*SUBSETS, *UNSEEN_SUBSETS)
 
 
 class SplitProtocol(NamedTuple):
@@ -54,6 +58,16 @@ PROTOCOLS = {
         "songs of the training albums; the test is of all tracks, the folds' taken together",
         ("test",),
     ),
+    "artists": SplitProtocol(
+        "most artists train, with an album each that validates and one that tests; of others, drawn by the seed, an "
+        "album is enrolled and the rest are tried, some to validate and some to test; of still others all are tried",
+        ("val", "test", *UNSEEN_SUBSETS),
+    ),
+    "folds": SplitProtocol(
+        "each artist's albums, or of an artist with one album its songs, in folds drawn by the seed: one fold tests, "
+        "the others train, in turn; validation is of songs of the training albums",
+        (),
+    ),
     "file": SplitProtocol("a split that a file brought", ()),
 }
 
@@ -63,7 +77,7 @@ class Split:
     """Which subset every track belongs to.
 
     Attributes:
-        subsets: track id to ``train``, ``val`` or ``test``.
+        subsets: track id to ``train``, ``val`` or ``test``, or one of ``UNSEEN_SUBSETS``.
         rule: name of the rule that drew it, see ``PROTOCOLS`` for what it promises.
         seed: of the draw; None where no seed was used.
     """
@@ -76,6 +90,15 @@ class Split:
         """The tracks of ``catalog`` that are in ``subset``."""
         return Catalog(track for track in catalog if self.subsets.get(track.track_id) == subset)
 
+    @property
+    def has_unseen(self) -> bool:
+        """Whether there are artists that are not trained on, to be enrolled."""
+        return not set(UNSEEN_SUBSETS).isdisjoint(self.subsets.values())
+
+    def seen(self, catalog: Catalog) -> Catalog:
+        """The tracks of ``catalog`` but those of artists that are not trained on."""
+        return Catalog(track for track in catalog if self.subsets.get(track.track_id) not in UNSEEN_SUBSETS)
+
     def plain(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
         return {"rule": self.rule, "seed": self.seed, "subsets": dict(self.subsets)}
@@ -84,21 +107,35 @@ class Split:
         """Make sure that nothing leaks and that all can be learned.
 
         Raises:
-            ArtistidError: an empty subset, an artist without a training track, an album in two subsets that the
-                protocol keeps apart, or one recording in two subsets under two names; the message lists them.
+            ArtistidError: an empty subset, an artist without a training track, or one who trains and is to be unseen,
+                an album in two subsets that the protocol keeps apart, or one recording in two subsets under two names;
+                the message lists them.
         """
         tracks = [track for track in catalog if track.track_id in self.subsets]
         counts = Counter(self.subsets[track.track_id] for track in tracks)
-        if empty := [subset for subset in SUBSETS if not counts[subset]]:
+        needed = ALL_SUBSETS if self.has_unseen else SUBSETS
+        if empty := [subset for subset in needed if not counts[subset]]:
             raise ArtistidError(f"the split leaves no tracks for {' and '.join(empty)}: {dict(counts)}")
+        seen = {track.artist for track in tracks if self.subsets[track.track_id] in SUBSETS}
         trained = {track.artist for track in tracks if self.subsets[track.track_id] == "train"}
-        if untrained := sorted({track.artist for track in tracks} - trained):
+        if untrained := sorted(seen - trained):
             raise ArtistidError(f"the split has no training tracks of {', '.join(untrained)}")
+        self._require_unseen(tracks, seen)
         if self.rule in PROTOCOLS:
             albums = {track.track_id: (track.artist, track.album) for track in tracks}
             self._require_apart(tracks, albums, "album", PROTOCOLS[self.rule].new_albums)
         recordings = {track.track_id: track.sha1 for track in tracks if track.sha1}
-        self._require_apart(tracks, recordings, "recording", SUBSETS, remedy="data.exclude")
+        self._require_apart(tracks, recordings, "recording", ALL_SUBSETS, remedy="data.exclude")
+
+    def _require_unseen(self, tracks: Iterable[Track], seen: Collection[str]) -> None:
+        """Raises ArtistidError for artists of two kinds: those trained on, those that validate, those that test."""
+        kinds: dict[str, set[str]] = {"are trained on": set(seen), "validate": set(), "test": set()}
+        for track in tracks:
+            if (subset := self.subsets[track.track_id]) in UNSEEN_SUBSETS:
+                kinds["validate" if subset.startswith("val") else "test"].add(track.artist)
+        for (one, artists), (another, others) in combinations(kinds.items(), 2):
+            if both := sorted(artists & others):
+                raise ArtistidError(f"the split has artists that {one} and also {another}: {abbreviate(both)}")
 
     def _require_apart(
         self, tracks: Iterable[Track], key: Mapping[str, Hashable], what: str, apart: Collection[str], remedy: str = ""
@@ -156,14 +193,14 @@ class Split:
         """Read what :meth:`to_csv` wrote; a file with only track_id and subset has the rule ``file``.
 
         Raises:
-            ArtistidError: no such file, columns missing, a subset other than train, val, test, a seed that is no
-                number, or a track that appears twice.
+            ArtistidError: no such file, columns missing, an unknown subset, a seed that is no number, or a track that
+                appears twice.
         """
         rows = read_rows(path, ("track_id", "subset"), "split", old_names.SPLIT)
         subsets: dict[str, str] = {}
         for row in rows:
             name, subset = nfc(row["track_id"]), row["subset"]
-            require_choice(f"{path}: the subset of the track {name!r}", subset, SUBSETS)
+            require_choice(f"{path}: the subset of the track {name!r}", subset, ALL_SUBSETS)
             if name in subsets:
                 raise ArtistidError(f"{path}: the track {name!r} appears twice")
             subsets[name] = subset

@@ -1,0 +1,145 @@
+"""Changes of a collection's artists: songs of new ones are added, artists are removed and renamed.
+
+A collection is written anew and takes the old one's place when it is whole, so that whatever ends the process loses
+nothing. One process at a time changes it; others wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from artistid.data.catalog import Track, folded
+from artistid.errors import ArtistidError, abbreviate, counted
+from artistid.inference.collection import COLUMNS, FINGERPRINT, Collection, Origin, as_text
+from artistid.inference.collection_writer import read_rows, write_rows
+from artistid.printing import printable
+from artistid.processes import lock
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Keeps other processes from changing a collection meanwhile.
+
+    Raises:
+        ArtistidError: a folder that can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with lock(path.parent, f".{path.name}.lock"):
+            yield
+    except OSError as error:
+        raise ArtistidError(f"collection={printable(path)} cannot be written: {error}") from error
+
+
+def artists_of(collection: Collection) -> dict[str, int]:
+    """How many songs each enrolled artist has, by name; songs without an artist are nobody's."""
+    counts = collection.songs["artist"].value_counts(sort=False)
+    return {str(name): int(n) for name, n in counts.items() if name}
+
+
+def require_artist(collection: Collection, name: str, setting: str) -> str:
+    """The artist as the collection writes it.
+
+    Raises:
+        ArtistidError: the collection has no such artist.
+    """
+    known = artists_of(collection)
+    if (name := as_text(name)) in known:
+        return name
+    near = [each for each in known if folded(name) in folded(each) or folded(each) in folded(name)]
+    hint = f"; similar ones are {abbreviate(near, 5)}" if near else ""
+    raise ArtistidError(
+        f"{setting}={printable(name)} is not enrolled in collection={printable(collection.path)}, which has "
+        f"{counted(len(known), 'artist')}{hint}"
+    )
+
+
+def add_songs(path: Path, new: Path, origin: Origin) -> int:
+    """Write a collection with the songs of another behind its own; returns the number of all."""
+    before = [path] if path.exists() else []
+    tables = chain.from_iterable(map(read_rows, [*before, new]))
+    return write_rows(path, (table.select([*COLUMNS, FINGERPRINT]) for table in tables), origin)
+
+
+def remove_artist(collection: Collection, name: str) -> int:
+    """Write the collection without an artist; returns how many songs are gone.
+
+    Raises:
+        ArtistidError: the collection has no such artist, or no other.
+    """
+    name = require_artist(collection, name, "remove")
+    own = artists_of(collection)[name]
+    if own == len(collection):
+        raise ArtistidError(
+            f"remove={printable(name)} would leave nothing of collection={printable(collection.path)}: delete the file"
+        )
+    _rewrite(collection, lambda table: table.filter(pc.not_equal(table["artist"], name)))
+    return own
+
+
+def rename_artist(collection: Collection, name: str, into: str) -> int:
+    """Write the collection with an artist under another name; returns how many songs have it.
+
+    Raises:
+        ArtistidError: the collection has no such artist, or one of the new name.
+    """
+    name, into = require_artist(collection, name, "rename"), as_text(into)
+    if into in artists_of(collection):
+        raise ArtistidError(f"into={printable(into)} is enrolled already in collection={printable(collection.path)}")
+
+    def renamed(table: pa.Table) -> pa.Table:
+        place = table.column_names.index("artist")
+        names = pc.if_else(pc.equal(table["artist"], name), into, table["artist"])
+        return table.set_column(place, "artist", names)
+
+    _rewrite(collection, renamed)
+    return artists_of(collection)[name]
+
+
+def _rewrite(collection: Collection, change: Callable[[pa.Table], pa.Table]) -> None:
+    write_rows(collection.path, map(change, read_rows(collection.path)), collection.origin)
+
+
+def check_names(known: Mapping[str, int], tracks: Iterable[Track], more: bool) -> None:
+    """Raises ArtistidError for songs without an artist, and for artists who are enrolled already.
+
+    Args:
+        known: songs of the artists who are enrolled.
+        tracks: that are to be.
+        more: whether songs may be of artists who are enrolled.
+    """
+    tracks = list(tracks)
+    if nameless := [printable(track.track_id) for track in tracks if not track.artist]:
+        raise ArtistidError(
+            f"{counted(len(nameless), 'song')} have no artist, neither in their tags nor by their folders: expected "
+            f"artist=NAME; {abbreviate(nameless, 5)}"
+        )
+    twice = sorted({as_text(track.artist) for track in tracks} & set(known))
+    if twice and not more:
+        raise ArtistidError(
+            f"artist={printable(twice[0])} is enrolled already, by {counted(known[twice[0]], 'song')}: more=true adds "
+            "to them, remove=NAME takes them out"
+        )
+
+
+def check_sound(known: Container[str], songs: pd.DataFrame, min_seconds: float) -> None:
+    """Raises ArtistidError for a new artist of less sound than it takes to be known by.
+
+    Args:
+        known: names of the artists who are enrolled.
+        songs: that are to be: ``artist`` and ``duration_s``.
+        min_seconds: of sound.
+    """
+    for name, own in songs.groupby("artist"):
+        if name not in known and (seconds := own["duration_s"].sum()) < min_seconds:
+            raise ArtistidError(
+                f"artist={printable(str(name))} has {seconds:.3g} s of sound in {counted(len(own), 'song')}, too "
+                f"little to be known by: expected min_seconds={min_seconds:g} or more"
+            )

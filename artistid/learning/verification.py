@@ -1,0 +1,257 @@
+"""What a network is worth for artists that it was not trained on: scorers fitted, one chosen, and all measured.
+
+The training artists' songs fit the scorers and are the cohort, those of their validation albums included: how much an
+artist's albums differ shows best on albums that the network was not trained on. The artists who validate calibrate the
+scorers, choose one and are the strangers by whom false alarms are counted; those who test are enrolled by an album each
+and tried by their others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from artistid.data.catalog import Catalog
+from artistid.data.splits import UNSEEN_SUBSETS, Split
+from artistid.data.store import Store
+from artistid.errors import ArtistidError, counted
+from artistid.evaluation.detection import FALSE_ALARMS
+from artistid.evaluation.scores import DRAWS, Estimate
+from artistid.evaluation.verification import DetectionCost, Measures, Trials, interval, measure
+from artistid.hints import Count, Share
+from artistid.inference.identifier import Identifier, song_vector
+from artistid.models.backends import BackEnd
+from artistid.models.verification import (
+    COHORT_SONGS,
+    Calibration,
+    Scorer,
+    SNorm,
+    Songs,
+    Verifier,
+    threshold_of,
+)
+
+log = logging.getLogger(__name__)
+
+CHOSEN_BY = "min_cllr"  # of validation: it judges the order of all claims, whatever their calibration
+SONGS_ENROLLED = (1, 3, 10)  # beside a whole album
+ARTISTS_ENROLLED = (20, 200, 2000)  # beside all
+CURVE_POINTS = 200
+COSINE = "cosine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """``verification.*``: how songs are scored against artists.
+
+    Attributes:
+        scorers: by name, the back end whose embedding and Gaussians score; None: the cosine of vectors as they are.
+        snorm: share of the cohort for adaptive s-norm, with which each is tried as well; None: it is not.
+        cost: of errors.
+        draws: of the bootstrap over artists, at most.
+    """
+
+    scorers: Mapping[str, BackEnd | None]
+    snorm: Share | None = 0.2
+    cost: DetectionCost = field(default_factory=DetectionCost)
+    draws: Count = DRAWS
+
+    def __post_init__(self) -> None:
+        if not self.scorers:
+            raise ArtistidError("verification.scorers names none: expected one or more")
+        for name, back_end in self.scorers.items():
+            if not isinstance(back_end, BackEnd | None):
+                raise ArtistidError(f"verification.scorers.{name} is a {type(back_end).__name__}, expected a BackEnd")
+        if self.snorm is not None and not 0 < self.snorm <= 1:
+            raise ArtistidError(f"verification.snorm={self.snorm}: expected a share above 0, up to 1, or null")
+
+
+class Unseen(NamedTuple):
+    """The songs of all subsets as vectors, their artists and albums counted alike.
+
+    Attributes:
+        songs: by subset.
+        artists: names, by their numbers.
+    """
+
+    songs: Mapping[str, Songs]
+    artists: tuple[str, ...]
+
+    @classmethod
+    def of(cls, identifier: Identifier, split: Split, catalog: Catalog, store: Store) -> Unseen:
+        """What a network makes of the songs of a split."""
+        artist_of = {name: number for number, name in enumerate(catalog.artists)}
+        album_of: dict[tuple[str, ...], int] = {}
+        songs = {}
+        for subset in ("train", "val", *UNSEEN_SUBSETS):
+            tracks = split.select(catalog, subset)
+            keys = [track.album_key if track.album else (track.track_id,) for track in tracks]
+            songs[subset] = Songs(
+                np.stack([song_vector(identifier.infer(store.song(track)).embedding) for track in tracks]),
+                np.array([artist_of[track.artist] for track in tracks]),
+                np.array([album_of.setdefault(key, len(album_of)) for key in keys]),
+            )
+        return cls(songs, catalog.artists)
+
+    def trials(self, verifier: Verifier, enrol: str, claims: str) -> Trials:
+        """The ratios of the songs of one subset against the artists of another."""
+        return tried(verifier, self.songs[enrol], self.songs[claims])
+
+
+def tried(verifier: Verifier, enrol: Songs, claims: Songs) -> Trials:
+    """The ratios of songs against the artists of others."""
+    counted, enrolled = enrol.counted()
+    ratios = verifier.ratios(verifier.scorer.enrol(counted), claims.vector)
+    return Trials(ratios, claims.artist, enrolled)
+
+
+def verifiers(settings: Verification, unseen: Unseen) -> Iterator[Verifier]:
+    """Each scorer, without and with s-norm, calibrated by the validation's artists."""
+    training = _both(unseen.songs["train"], unseen.songs["val"])
+    strangers, numbers = _both(unseen.songs["val_enrol"], unseen.songs["val_claims"]).some(COHORT_SONGS).counted()
+    names = tuple(unseen.artists[number] for number in numbers)
+    cohort, _ = training.some(COHORT_SONGS).counted()
+    snorms = [None, SNorm(cohort, settings.snorm)] if settings.snorm else [None]
+    fitted = {name: Scorer.fit(back_end, training) for name, back_end in settings.scorers.items()}
+    for (name, scorer), snorm in product(fitted.items(), snorms):
+        name = f"{name}+snorm" if snorm else name
+        raw = Verifier(name, scorer, snorm, Calibration(), strangers, names)
+        trials = unseen.trials(raw, "val_enrol", "val_claims")
+        calibration = Calibration.fit(trials.score.ravel(), trials.true.ravel(), settings.cost.prior)
+        yield Verifier(name, scorer, snorm, calibration, strangers, names)
+
+
+def verify_unseen(
+    identifier: Identifier, split: Split, catalog: Catalog, store: Store, settings: Verification
+) -> tuple[Verifier, dict[str, Any]]:
+    """Fit the scorers, choose one by validation, and measure all on artists that nothing was fitted to.
+
+    Args:
+        identifier: of the trained network.
+        split: with artists that are not trained on.
+        catalog, store: of its tracks.
+        settings: of the run.
+
+    Returns:
+        The chosen one, and what the scores file says.
+    """
+    unseen = Unseen.of(identifier, split, catalog, store)
+    found = list(verifiers(settings, unseen))
+    validated = [Measures(unseen.trials(each, "val_enrol", "val_claims"), settings.cost)() for each in found]
+    best = int(np.argmin([round(each[CHOSEN_BY], 6) for each in validated]))
+    chosen = found[best]
+    tested = {each.name: unseen.trials(each, "enrol", "claims") for each in found}
+    measured = {name: measure(trials, settings.cost, settings.draws) for name, trials in tested.items()}
+    told = {
+        "chosen": chosen.name,
+        "artists": {
+            "trained": len(np.unique(unseen.songs["train"].artist)),
+            "validation": len(chosen.names),
+            "enrolled": len(np.unique(unseen.songs["enrol"].artist)),
+            "impostors": len(np.setdiff1d(unseen.songs["claims"].artist, unseen.songs["enrol"].artist)),
+        },
+        "songs": {subset: len(songs.vector) for subset, songs in unseen.songs.items()},
+        "cost": {name: getattr(settings.cost, name) for name in ("prior", "miss", "false_alarm")},
+        "systems": {
+            each.name: {"val": of_validation, "test": plain_measures(measured[each.name])}
+            for each, of_validation in zip(found, validated, strict=True)
+        },
+        "over_cosine": _differences(measured[chosen.name], measured.get(COSINE)),
+        "stated": [stated(chosen, unseen, tested[chosen.name], rate) for rate in FALSE_ALARMS],
+        "by_songs": list(_by_songs(chosen, unseen, settings)),
+        "by_artists": list(_by_artists(tested[chosen.name], settings)),
+        "curves": {name: _curve(trials) for name, trials in tested.items()},
+    }
+    _log(told)
+    return chosen, told
+
+
+def plain_measures(measures: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
+    """Value and 95 % interval of each, ready for JSON."""
+    return {name: {"value": each.value, "ci95": interval(name, each)} for name, each in measures.items()}
+
+
+def stated(verifier: Verifier, unseen: Unseen, trials: Trials, rate: float) -> dict[str, float]:
+    """What becomes of a false-alarm rate that the strangers promise, on the test's artists.
+
+    Returns:
+        ``false_alarms`` as stated; of identification ``unknown_accepted`` and ``known_named``, the shares of songs; of
+        claims ``false_accepted`` and ``true_accepted``.
+    """
+    enrolled, _ = unseen.songs["enrol"].counted()
+    strangers = verifier.ratios(verifier.scorer.enrol(enrolled), verifier.strangers.vector)
+    top, named = trials.score.max(axis=1), trials.true[np.arange(len(trials.score)), trials.score.argmax(axis=1)]
+    accepted = top > threshold_of(strangers.max(axis=1), rate)
+    believed = trials.score > [threshold_of(each, rate) for each in strangers.T]
+    return {
+        "false_alarms": rate,
+        "unknown_accepted": float(accepted[~trials.known].mean()),
+        "known_named": float((accepted & named)[trials.known].mean()),
+        "false_accepted": float(believed[~trials.true].mean()),
+        "true_accepted": float(believed[trials.true].mean()),
+    }
+
+
+def _by_songs(verifier: Verifier, unseen: Unseen, settings: Verification) -> Iterator[dict[str, Any]]:
+    """The measures by how many songs of each artist's album are enrolled, up to all of them."""
+    enrol = unseen.songs["enrol"]
+    place = _place_within(enrol.artist)
+    for songs in (*SONGS_ENROLLED, None):
+        if songs is not None and songs > place.max():  # the whole album
+            continue
+        some = enrol if songs is None else enrol.select(place < songs)
+        trials = tried(verifier, some, unseen.songs["claims"])
+        yield {"songs": songs, **plain_measures(measure(trials, settings.cost, settings.draws))}
+
+
+def _by_artists(trials: Trials, settings: Verification) -> Iterator[dict[str, Any]]:
+    """The measures by how many artists are enrolled, drawn evenly; the songs of the others are then unknown ones'."""
+    n = len(trials.enrolled)
+    for artists in (*(some for some in ARTISTS_ENROLLED if some < n), n):
+        chosen = np.linspace(0, n - 1, artists).round().astype(int)
+        found = measure(trials.select(enrolled=chosen), settings.cost, settings.draws)
+        yield {"artists": artists, **plain_measures(found)}
+
+
+def _curve(trials: Trials) -> dict[str, list[float]]:
+    """Points of a DET curve, no more than are seen."""
+    rates = Measures(trials).rates
+    chosen = np.unique(np.searchsorted(rates.miss, np.linspace(0, 1, CURVE_POINTS)).clip(max=len(rates.miss) - 1))
+    return {name: getattr(rates, name)[chosen].round(6).tolist() for name in rates._fields}
+
+
+def _differences(one: Mapping[str, Estimate], another: Mapping[str, Estimate] | None) -> dict[str, Any]:
+    """How much more of each share the chosen scorer has than another, with paired 95 % intervals over artists."""
+    if another is None:
+        return {}
+    shares = [name for name in one if name != "cllr"]
+    return {
+        name: {"value": one[name].value - another[name].value, "ci95": list(one[name].minus(another[name]))}
+        for name in shares
+    }
+
+
+def _both(one: Songs, other: Songs) -> Songs:
+    return Songs._make(np.concatenate(pair) for pair in zip(one, other, strict=True))
+
+
+def _place_within(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(n,)`` how many of the same group come before each."""
+    return np.array(pd.Series(group).groupby(group).cumcount(), dtype=np.int64)
+
+
+def _log(told: Mapping[str, Any]) -> None:
+    test = told["systems"][told["chosen"]]["test"]
+    log.info(
+        "artists never trained on: %s of %s, chosen by validation: EER %.1f %%, AUROC %.3f; at 5 %% false alarms "
+        "%.1f %% of the songs of %s are named rightly",
+        *(told["chosen"], counted(len(told["systems"]), "scorer"), 100 * test["eer"]["value"], test["auroc"]["value"]),
+        *(100 * test["dir5"]["value"], counted(told["artists"]["enrolled"], "enrolled artist")),
+    )
