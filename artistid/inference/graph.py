@@ -80,7 +80,7 @@ class SongNetwork(nn.Module):
         return tuple(total + values for total, values in zip(totals, said, strict=True)), said[0].clone()
 
     def _hear(self, clip: torch.Tensor) -> Vectors:
-        """The probability of each artist ``(artists,)``, and the bottleneck ``(units,)``, of a clip ``(time, bins)``."""
+        """Each artist's probability ``(artists,)``, and the bottleneck ``(units,)``, of a clip ``(time, bins)``."""
         batch = clip.T[None]
         probability = self.network(batch)[0].softmax(dim=0)
         if isinstance(self.network, EmbeddingNetwork):
