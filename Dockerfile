@@ -17,9 +17,9 @@ COPY conf /src/conf
 RUN pip install "/src[app,export]" && rm -rf /src
 
 # Nothing runs as root: uploads and strangers' files are decoded in here.
-RUN useradd --create-home artistid && mkdir -p /cache /work && chown artistid /cache /work
+RUN useradd --create-home artistid && mkdir /cache && chown artistid /cache
 USER artistid
-WORKDIR /work
+WORKDIR /home/artistid
 ENV ARTISTID_CACHE=/cache
 VOLUME ["/cache"]
 EXPOSE 7860

@@ -42,7 +42,10 @@ from artistid.terminal import Console
 # What an extra is for.
 PURPOSES = {
     "app": "python -m artistid.app",
+    "docs": "the documentation as a site: mkdocs serve",
+    "encoders": "features=encoder with a network in an ONNX file",
     "export": "python -m artistid.export",
+    "hub": "push_to_hub, and from_pretrained of the Hugging Face Hub",
     "launchers": "hydra/launcher=joblib or submitit_slurm",
     "notebook": "the notebooks",
     "optuna": "hydra/sweeper=optuna",

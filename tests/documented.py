@@ -25,6 +25,8 @@ WITHOUT_EPOCHS = re.compile(r"model=(mandel|whitman|ellis|statistics|ivector|pro
 
 def quickly(verb: str, settings: list[str]) -> list[str]:
     """The settings of a verb, and those that make it quick."""
+    if any(setting.startswith("--") and not setting.startswith("--config-dir") for setting in settings):
+        return settings  # it asks for help, or what it composes
     given = {setting.lstrip("+~").partition("=")[0] for setting in settings}
     added = dict(QUIET) if verb in OF_DATA else {}
     if verb == "train":

@@ -61,7 +61,7 @@ PYTHON = [block for block in blocks() if block.language == "python"]
 
 def commands(block: Block) -> Iterator[tuple[str, list[str]]]:
     """The verbs of a block's lines, and their settings."""
-    for line in block.code.splitlines():
+    for line in block.code.replace("\\\n", " ").splitlines():
         for part in line.split(" && "):
             words = shlex.split(part, comments=True)
             words = words[: words.index(">")] if ">" in words else words
