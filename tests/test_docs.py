@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+import mutagen
 import numpy as np
 import pytest
 import soundfile
@@ -158,6 +159,11 @@ def reader(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     for old, new in (("artist1", "Sigur Rós"), ("artist2", "311"), ("artist3", "Some Artist")):
         (music / old).rename(music / new)
     (music / "Some Artist" / "album1").rename(music / "Some Artist" / "Some Album")
+    (music / "Some Artist" / "album4").rename(music / "Some Artist" / "Bootlegs")
+    for path in music.rglob("*.*"):
+        if (tagged := mutagen.File(path, easy=True)) is not None and path.suffix != ".wav":
+            tagged.update({"artist": path.parts[-3], "album": path.parts[-2], "title": path.stem})
+            tagged.save()
     song = min((music / "Some Artist" / "Some Album").iterdir())
     song.rename(song.with_stem("01 Song"))
     shutil.copytree(music, home / "Podcasts")
