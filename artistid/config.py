@@ -58,6 +58,8 @@ def build(settings: Any, name: str, **arguments: Any) -> Any:
         if isinstance(error.__cause__, ArtistidError):
             raise error.__cause__ from error
         raise ArtistidError(f"{name}: {first_line(error.__cause__ or error)}") from error
+    except (TypeError, ValueError) as error:  # Hydra's own, of what it reads itself, such as _partial_ and _convert_
+        raise ArtistidError(f"{name}: {first_line(error)}") from error
 
 
 def _basename(path: str | None, parts: int = 1) -> str:

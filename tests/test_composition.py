@@ -69,3 +69,10 @@ def test_each_source(data: str) -> None:
     config = composed(f"data={data}").copy()
     check(config, SETTINGS)
     assert config.data._target_.startswith("artistid.data.sources.")
+
+
+@pytest.mark.parametrize("flag", [{"_partial_": float("inf")}, {"_recursive_": 3}])
+def test_what_hydra_reads_itself_is_refused_in_a_sentence(flag: dict[str, object]) -> None:
+    for settings in (flag, {"part": {"_target_": "collections.Counter", **flag}}):
+        with pytest.raises(ArtistidError, match=f"^model.network: .*{next(iter(flag))}"):
+            build({"_target_": "collections.Counter", **settings}, "model.network")
