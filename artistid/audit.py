@@ -23,13 +23,11 @@ from artistid.auditing.findings import judge, mixed_albums, same_artists
 from artistid.auditing.folder import AuditFolder, checked_before
 from artistid.auditing.planting import Planted, plant, score_planted
 from artistid.auditing.results import LAYOUT, Audit, Copies
-from artistid.config import build
 from artistid.data.catalog import Catalog
-from artistid.data.datamodule import ClipData
 from artistid.data.duplicates import find_duplicates
 from artistid.data.features import features_of
 from artistid.data.sources.base import absolute
-from artistid.data.splits import SUBSETS, FoldSplit, Split
+from artistid.data.splits import FoldSplit, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.evaluation.predictions import Predictions
@@ -40,7 +38,7 @@ from artistid.places import expanded
 from artistid.prepare import find_songs, make_features
 from artistid.records import RecordWriter
 from artistid.sweeps import in_sweep
-from artistid.train import check_settings, split_rule
+from artistid.train import check_settings, clips_of, split_rule
 
 log = logging.getLogger(__name__)
 
@@ -197,10 +195,7 @@ def predict_fold(config: DictConfig, catalog: Catalog, split: Split, store: Stor
     kind = system_of(config)
     kind.check_songs(config, catalog.artists, split)
     folder.mkdir(exist_ok=True)
-    subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
-    sampler = build(config.sampler, "sampler") if config.get("sampler") else None
-    clip_spec = build(config.clip, "clip")
-    data = ClipData(subsets, store, catalog.artists, clip_spec, config.batch_size, config.seed, sampler)
+    data = clips_of(config, catalog, split, store)
     system = kind(config, data, split)
     resume = (folder / LAST).exists()
     if resume:

@@ -33,6 +33,13 @@ def below(folder: Path, name: object, setting: str) -> Path:
     return folder / str(name)
 
 
+def require_writable(path: Path, what: str) -> None:
+    """Raises ArtistidError unless a folder is, or can be made, at a path; ``what`` names it for the error."""
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ArtistidError(f"cannot write {what}: {existing} is no folder to write to")
+
+
 def expanded(path: str | os.PathLike[str]) -> Path:
     """A path whose leading ``~`` stands for a home.
 

@@ -86,13 +86,9 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
     with stopwatch(seconds, "split"):
         split, leakage = find_leakage(split, catalog, store, config.split.duplicates)
         split.check(catalog)
-    clip_spec = build(config.clip, "clip")
-    subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
-    sampler = build(config.sampler, "sampler") if config.get("sampler") else None
-    artists = split.seen(catalog).artists
-    data = ClipData(subsets, store, artists, clip_spec, config.batch_size, config.seed, sampler)
+    data = clips_of(config, catalog, split, store)
     system = system_of(config)(config, data, split)
-    levels = levels_of(clip_spec.whole_songs)
+    levels = levels_of(data.clip_spec.whole_songs)
     if resume:
         system.check_unchanged(folder.path)
     folder.write_setup(config, catalog, split, leakage, resume=resume)
@@ -114,7 +110,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         songs = vote(predictions["test"], config.vote)
         if config.figures:
             draw_results(folder.path, predictions["test"], songs, scores["test"])
-        tested = subsets["test"], clip_spec.tiling, limits_of(config)
+        tested = data.subsets["test"], data.clip_spec.tiling, limits_of(config)
         log_results(loggers, Results(scores["test"], predictions["test"], songs, *tested, folder.path, training))
 
     condition = condition_of(config)
@@ -122,7 +118,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         {
             **scores,
             "condition": condition,
-            "artists": list(artists),
+            "artists": list(data.artists),
             "counts": {subset: clips.counts for subset, clips in data.clips.items()},
             "left_out": left_out,
             "duplicates": leakage.plain,
@@ -142,6 +138,14 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
         print_unknown_artists(unlike)
     record_run("resumed" if resume else "trained", config, folder, scores["test"])
     return monitored_score(scores["val"])
+
+
+def clips_of(config: DictConfig, catalog: Catalog, split: Split, store: Store) -> ClipData:
+    """The clips of the artists that are trained on."""
+    subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
+    sampler = build(config.sampler, "sampler") if config.get("sampler") else None
+    clip_spec = build(config.clip, "clip")
+    return ClipData(subsets, store, split.seen(catalog).artists, clip_spec, config.batch_size, config.seed, sampler)
 
 
 def record_run(outcome: str, config: DictConfig, folder: RunFolder, scores: Mapping[str, Score]) -> None:

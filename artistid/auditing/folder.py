@@ -19,7 +19,7 @@ from artistid.data.catalog import Catalog, Track, read_rows
 from artistid.data.sources.base import path_below
 from artistid.data.sources.catalog_file import write_rows
 from artistid.errors import ArtistidError
-from artistid.places import expanded
+from artistid.places import expanded, require_writable
 from artistid.runs.folder import changed_settings
 from artistid.settings import literal
 from artistid.writing import whole, write_text
@@ -73,9 +73,7 @@ class AuditFolder:
             raise ArtistidError(
                 f"{self.path} holds a finished audit: overwrite=true replaces it and its table, run_dir=PATH keeps both"
             )
-        existing = next(parent for parent in (self.path, *self.path.absolute().parents) if parent.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise ArtistidError(f"cannot write run_dir={self.path}: {existing} is no folder to write to")
+        require_writable(self.path, f"run_dir={self.path}")
         if self.path.exists() and any(self.path.iterdir()) and not self.mark.exists():
             raise ArtistidError(f"run_dir={self.path} is not empty, and holds no audit; choose another")
 

@@ -58,6 +58,11 @@ class Track:
         """
         return self.artist, folded(self.album)
 
+    @property
+    def session_key(self) -> tuple[str, ...]:
+        """What sessions are told apart by: the album; a song of no album is one by itself."""
+        return self.album_key if self.album else (self.track_id,)
+
 
 TRACK_COLUMNS = tuple(field.name for field in fields(Track))
 ADDED_COLUMNS = ("production",)  # that catalogs of earlier versions lack

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -127,8 +126,6 @@ def _candidates(counted: VoteCount, artists: Sequence[str]) -> Iterator[Candidat
 
 def _timeline(outputs: ClipOutputs, artists: Sequence[str]) -> Iterator[Segment]:
     named = outputs.probability.argmax(axis=1)
-    for place, clips in groupby(range(len(outputs)), key=named.__getitem__):
-        first, *others = clips
-        last = others[-1] if others else first
-        probability = float(outputs.probability[first : last + 1, place].mean())
-        yield Segment(float(outputs.start_s[first]), float(outputs.end_s[last]), artists[place], probability)
+    for clips, start_s, end_s in outputs.neighbours(named):
+        place = named[clips.start]
+        yield Segment(start_s, end_s, artists[place], float(outputs.probability[clips, place].mean()))

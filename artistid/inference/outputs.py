@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,3 +42,10 @@ class ClipOutputs:
 
     def __len__(self) -> int:
         return len(self.start_s)
+
+    def neighbours(self, kind: NDArray[Any]) -> Iterator[tuple[slice, float, float]]:
+        """Neighbouring clips of one kind, of ``(clips,)``, and the seconds from the first's start to the last's end."""
+        for _, group in groupby(range(len(self)), key=kind.__getitem__):
+            first, *others = group
+            last = others[-1] if others else first
+            yield slice(first, last + 1), float(self.start_s[first]), float(self.end_s[last])

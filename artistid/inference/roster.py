@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -344,8 +343,5 @@ class Roster:
 
 def _stretches(outputs: ClipOutputs, kind: NDArray[Any], names: Sequence[str], ratios: Floats) -> Iterator[Stretch]:
     """Neighbouring clips of one kind."""
-    for _, clips in groupby(range(len(outputs)), key=lambda clip: kind[clip]):
-        first, *others = clips
-        last = others[-1] if others else first
-        mean = float(ratios[first : last + 1].mean())
-        yield Stretch(float(outputs.start_s[first]), float(outputs.end_s[last]), names[first], mean)
+    for clips, start_s, end_s in outputs.neighbours(kind):
+        yield Stretch(start_s, end_s, names[clips.start], float(ratios[clips].mean()))

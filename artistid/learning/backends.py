@@ -144,12 +144,7 @@ def _albums(data: ClipData) -> dict[str, NDArray[np.int64]]:
     """``(songs,)`` of each subset the number of each song's album; a song of no album is one by itself."""
     numbers: dict[tuple[str, ...], int] = {}
     return {
-        subset: np.array(
-            [
-                numbers.setdefault(track.album_key if track.album else (track.track_id,), len(numbers))
-                for track in catalog
-            ]
-        )
+        subset: np.array([numbers.setdefault(track.session_key, len(numbers)) for track in catalog])
         for subset, catalog in data.subsets.items()
     }
 

@@ -30,7 +30,7 @@ from artistid.evaluation.voting import SongVotes
 from artistid.learning.backends import Embedded, embed
 from artistid.learning.specification import load_network
 from artistid.models.backends import BackEnd
-from artistid.models.embedding import EmbeddingNetwork, ToBottleneck
+from artistid.models.embedding import EmbeddingNetwork, ToBottleneck, song_means
 from artistid.models.verification import Scorer, Songs
 from artistid.trust import Trust
 
@@ -162,15 +162,13 @@ class Nearest:
 
 
 def _song_means(values: Floats, given: Embedded) -> Floats:
-    """``(songs,)`` of values ``(clips,)``."""
+    """``(songs, …)`` of values ``(clips, …)``."""
     _, place = np.unique(given.song, return_inverse=True)
-    means: Floats = np.bincount(place, weights=values) / np.bincount(place)
-    return means
+    means: Floats = song_means(torch.from_numpy(values.reshape(len(values), -1)), place).numpy()
+    return means.reshape(-1, *values.shape[1:])
 
 
 def _songs(given: Embedded) -> Songs:
     """Their mean vectors at length 1."""
-    songs, first, place = np.unique(given.song, return_index=True, return_inverse=True)
-    total = np.zeros((len(songs), given.X.shape[1]))
-    np.add.at(total, place, given.X)
-    return Songs(normalize(total), given.label[first], given.album[first])
+    _, first = np.unique(given.song, return_index=True)
+    return Songs(normalize(_song_means(given.X, given)), given.label[first], given.album[first])

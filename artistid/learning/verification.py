@@ -92,11 +92,10 @@ class Unseen(NamedTuple):
         songs = {}
         for subset in ("train", "val", *UNSEEN_SUBSETS):
             tracks = split.select(catalog, subset)
-            keys = [track.album_key if track.album else (track.track_id,) for track in tracks]
             songs[subset] = Songs(
                 np.stack([song_vector(identifier.infer(store.song(track)).embedding) for track in tracks]),
                 np.array([artist_of[track.artist] for track in tracks]),
-                np.array([album_of.setdefault(key, len(album_of)) for key in keys]),
+                np.array([album_of.setdefault(track.session_key, len(album_of)) for track in tracks]),
             )
         return cls(songs, catalog.artists)
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 from artistid.errors import require_choice
 from artistid.hints import Whole
 from artistid.models.backends import AlbumPLDA, BackEnd, CosineCentroids
+from artistid.models.cepstra import cosines, covariances
 from artistid.models.scoring import class_scores
 
 
@@ -42,23 +43,9 @@ class Statistics(nn.Module):
             changes = features[:, :, 1:] - features[:, :, :-1]  # none in a clip of one row
             parts.append((changes.square().sum(dim=2) / max(1, changes.shape[2])).sqrt())
         if self.cepstra:
-            cepstra = _cosines(self.cepstra, features) @ features
-            parts += [_covariances(cepstra), _covariances(cepstra[:, :, 2:] - cepstra[:, :, :-2])]
+            cepstra = cosines(self.cepstra, features.shape[1], features.dtype, features.device) @ features
+            parts += [covariances(cepstra), covariances(cepstra[:, :, 2:] - cepstra[:, :, :-2])]
         return torch.cat(parts, dim=1)
-
-
-def _cosines(number: int, features: torch.Tensor) -> torch.Tensor:
-    """``(number, width)``: the first of the discrete cosine transform (DCT-II) of rows as wide as the features'."""
-    width = features.shape[1]
-    order, place = (torch.arange(n, dtype=features.dtype, device=features.device) for n in (number, width))
-    return (torch.pi / width * order[:, None] * (place + 0.5)).cos() * (2 / width) ** 0.5
-
-
-def _covariances(rows: torch.Tensor) -> torch.Tensor:
-    """``(batch, n (n + 1) / 2)`` covariances over time of ``(batch, n, time)``; of too short a clip they are 0."""
-    centred = rows - rows.sum(dim=2, keepdim=True) / max(1, rows.shape[2])
-    first, second = torch.triu_indices(rows.shape[1], rows.shape[1])
-    return (centred @ centred.transpose(1, 2) / max(1, rows.shape[2]))[:, first, second]
 
 
 class Cosine(nn.Module):

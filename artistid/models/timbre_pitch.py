@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from artistid.errors import ArtistidError, require_choice
 from artistid.hints import Count, Range
+from artistid.models.cepstra import cosines, covariances
 from artistid.models.probe import Statistics
 
 LAGS = (0, 1, 2, 4, 8, 16, 32)  # rows: up to a second of features=logpitch
@@ -82,26 +83,21 @@ class CepstralMoments(nn.Module):
     """
 
     transform: torch.Tensor
-    upper: torch.Tensor
 
     def __init__(self, n_features: int, n_cepstra: Count = 20) -> None:
         super().__init__()
         if not 1 <= n_cepstra <= n_features:
             raise ArtistidError(f"n_cepstra={n_cepstra}: expected 1 to {n_features}, the features' columns")
-        bins, cepstra = torch.arange(n_features) + 0.5, torch.arange(n_cepstra)
-        cosines = torch.cos(torch.pi / n_features * bins[:, None] * cepstra) * (2 / n_features) ** 0.5
-        cosines[:, 0] *= 0.5**0.5  # (bins, cepstra): orthonormal
-        self.register_buffer("transform", cosines, persistent=False)
-        row, column = torch.triu_indices(n_cepstra, n_cepstra)
-        self.register_buffer("upper", row * n_cepstra + column, persistent=False)
+        transform = cosines(n_cepstra, n_features)
+        transform[0] *= 0.5**0.5  # (cepstra, bins): orthonormal
+        self.register_buffer("transform", transform, persistent=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``(batch, n_cepstra + n_cepstra * (n_cepstra + 1) / 2)`` of clips ``(batch, bins, time)``."""
-        cepstra = torch.einsum("bft,fc->bct", features, self.transform)
-        mean = cepstra.mean(dim=2)
-        aside = cepstra - mean[:, :, None]
-        covariance = aside @ aside.transpose(1, 2) / max(1, cepstra.shape[2] - 1)
-        return torch.cat([mean, covariance.flatten(1)[:, self.upper]], dim=1)
+        cepstra = self.transform @ features
+        n_frames = cepstra.shape[2]
+        unbiased = n_frames / max(1, n_frames - 1)
+        return torch.cat([cepstra.mean(dim=2), unbiased * covariances(cepstra)], dim=1)
 
 
 class TimbreAndPitch(nn.Module):

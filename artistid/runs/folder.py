@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -32,7 +31,7 @@ from artistid.evaluation.voting import vote
 from artistid.interruption import Interrupted, signal_that_came
 from artistid.learning.system import CHECKPOINTS, DASHBOARDS, GRID, LAST, METRICS, SPLIT
 from artistid.naming import WITHOUT_EFFECT
-from artistid.places import expanded
+from artistid.places import expanded, require_writable
 from artistid.printing import Formatter
 from artistid.settings import literal
 from artistid.writing import sweep, whole, write_csv, write_text
@@ -137,9 +136,7 @@ class RunFolder:
             raise ArtistidError(
                 f"{self.path} holds a finished run; overwrite=true replaces it, run_dir=PATH or run_by=time keeps both"
             )
-        existing = next(parent for parent in (self.path, *self.path.absolute().parents) if parent.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise ArtistidError(f"cannot write the run folder run_dir={self.path}: {existing} is no folder to write to")
+        require_writable(self.path, f"the run folder run_dir={self.path}")
         if self.path.exists() and any(self.path.iterdir()) and not self.is_run():
             raise ArtistidError(
                 f"run_dir={self.path} is not empty and is not a run folder (it lacks {self.mark.name}); choose another"
