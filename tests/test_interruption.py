@@ -65,10 +65,14 @@ def start(verb: str, *overrides: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
+# What was asked to end work, and what was asked to end a page that it served already.
+LAST_LINE = "^(?:interrupted: .*; the same command goes on|stopped: .*; the same command serves the page again)$"
+
+
 def assert_told(code: int, err: str, number: int) -> None:
     assert code == 128 + number, err
-    assert re.findall("^interrupted: .*; the same command goes on$", err, re.MULTILINE) == err.strip().splitlines()[-1:]
-    assert err.count("interrupted: ") == 1
+    assert re.findall(LAST_LINE, err, re.MULTILINE) == err.strip().splitlines()[-1:]
+    assert len(re.findall("^(?:interrupted|stopped): ", err, re.MULTILINE)) == 1
     assert "Traceback" not in err
 
 
