@@ -38,16 +38,19 @@ def app(config: DictConfig) -> None:
     from artistid.inference.identifier import Identifier
     from artistid.prepare import limits_of
     from artistid.web.connections import Server, address_of, listening_socket
+    from artistid.web.known import KnownSettings, KnownSongs
     from artistid.web.server import UploadQueue, application
-    from artistid.web.service import Neighbourhood, SongService
+    from artistid.web.service import SongService
     from artistid.web.uploads import Scratch
 
     with listening_socket(settings["host"], settings["port"]) as listening:
         identifier = Identifier.from_checkpoint(settings["checkpoint"], settings["device"], trust)
-        neighbourhood = None
+        known = None
         if settings["collection"]:
-            neighbourhood = Neighbourhood.open(settings["collection"], identifier, settings["nearest"])
-        service = SongService(identifier, settings["max_minutes"], settings["top"], neighbourhood, limits_of(config))
+            use = ("false_alarms", "enrol", "min_seconds")
+            how = KnownSettings(settings["nearest"], **{name: settings[name] for name in use})
+            known = KnownSongs(settings["collection"], identifier, how)
+        service = SongService(identifier, settings["max_minutes"], settings["top"], known, limits_of(config))
         names = frozenset(name.lower() for name in (settings["host"], *settings["names"]))
         with Scratch() as scratch:
             queue = UploadQueue(service, settings["max_upload_mb"], scratch)
@@ -69,6 +72,8 @@ def _check(settings: dict[str, Any]) -> None:
     for setting in ("max_upload_mb", "max_minutes"):
         if not settings[setting] > 0:
             raise ArtistidError(f"{setting}={settings[setting]}: expected a number above 0")
+    if settings["enrol"]:
+        require_path(settings, "collection", "with enrol=true the file of enrolled artists, which the first makes")
     for proxy in settings["proxies"]:
         try:
             ipaddress.ip_address(proxy)

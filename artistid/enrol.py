@@ -18,7 +18,7 @@ from artistid.data.song import SongFeatures
 from artistid.errors import ArtistidError, counted, require_path
 from artistid.inference.batch import process_songs
 from artistid.inference.collection import Collection, Origin, absolute
-from artistid.inference.collection_writer import EmbeddedSong, drafting
+from artistid.inference.collection_writer import EmbeddedSong, drafting, read_rows
 from artistid.inference.enrolment import (
     add_songs,
     artists_of,
@@ -99,7 +99,7 @@ def _add(config: DictConfig, path: Path) -> str:
     try:
         songs = Collection.read(new, "audio").songs
         check_sound(known, songs, config.min_seconds)
-        add_songs(path, new, origin)
+        add_songs(path, read_rows(new), origin)
     finally:
         new.unlink(missing_ok=True)
     artists = sorted(set(songs["artist"]))

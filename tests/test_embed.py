@@ -17,6 +17,7 @@ import pytest
 
 import artistid
 from artistid.data.shards import Shard
+from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError
 from artistid.inference.collection import Collection, Origin, absolute
 from artistid.inference.collection_writer import chunks_folder, drafting
@@ -258,7 +259,7 @@ def test_songs_are_kept_after_some_seconds_and_the_file_is_the_same(
         for number, path in enumerate(paths, start=1):
             draft.add(embed_song(identifier, path, identifier.read(path)))
             assert len(list(chunks_folder(out).glob("*.parquet"))) == number, "each is kept"
-        draft.finish({absolute(path): track_of_tags(path) for path in paths})
+        draft.finish({absolute(path): track_of_tags(path, read_tags(path)) for path in paths})
     assert pq.ParquetFile(out).num_row_groups == 1
     assert out.read_bytes() == (tmp_path / "at once.parquet").read_bytes()
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from artistid.data.features import Features
 from artistid.data.promised import lacks_its_last_page
 from artistid.errors import ArtistidError
 from artistid.processes import Allowance, Call, Worker, WorkerDiedError, Workers
+
+if TYPE_CHECKING:  # who decodes has no use for it, and its library takes a while
+    from artistid.data.tags import Tags
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # torch reads it when it is imported
 
@@ -186,6 +189,15 @@ class SongReader:
         except WorkerDiedError as error:
             raise crashed(path, error) from error
         return sound.encoded(features)
+
+    def tags(self, path: Path) -> Tags:
+        """The tags of a file, read in the same process: a stranger's may be made to break a reader."""
+        from artistid.data.tags import Tags, read_tags
+
+        try:
+            return self._worker.call(self._limits.allowance, read_tags, path)
+        except WorkerDiedError as error:
+            return Tags(error=f"the process that read them {error}")
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

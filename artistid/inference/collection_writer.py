@@ -92,7 +92,8 @@ class CollectionWriter:
             return
         numbers = [int(part.stem) for part in self._folder.glob(PARTS)]
         part = self._folder / f"{max(numbers, default=-1) + 1:06}.parquet"
-        write_rows(part, [self._table(self._waiting)], self._origin)
+        files = [self._files[absolute(song.path)] for song in self._waiting]
+        write_rows(part, [song_table(self._waiting, files)], self._origin)
         self._parts.append(part)
         self._waiting = []
         self._written = time.monotonic()
@@ -111,31 +112,6 @@ class CollectionWriter:
         shutil.rmtree(self._folder)
         return n_songs
 
-    def _table(self, songs: list[EmbeddedSong]) -> pa.Table:
-        units = len(songs[0].vector)
-        counts = [len(song.start_s) for song in songs]
-        ends = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
-
-        def of_clips(values: pa.Array) -> pa.Array:
-            return pa.ListArray.from_arrays(ends, values)
-
-        paths = [absolute(song.path) for song in songs]
-        files = [self._files[path] for path in paths]
-        return pa.table(
-            {
-                "path": pa.array(paths),
-                "sha1": pa.array([song.sha1 for song in songs]),
-                FINGERPRINT: pa.array([song.fingerprint for song in songs], pa.string()),
-                "duration_s": pa.array([song.duration_s for song in songs], pa.float64()),
-                "file_size": pa.array([size for _, size, _ in files], pa.int64()),
-                "file_mtime_ns": pa.array([time for _, _, time in files], pa.int64()),
-                "embedding": _vectors(np.stack([song.vector for song in songs]), units),
-                "clip_start_s": of_clips(pa.array(np.concatenate([song.start_s for song in songs]))),
-                "clip_end_s": of_clips(pa.array(np.concatenate([song.end_s for song in songs]))),
-                "clip_embedding": of_clips(_vectors(np.concatenate([song.clip_vectors for song in songs]), units)),
-            }
-        )
-
     def _named(self, tracks: Mapping[str, Track]) -> Iterator[pa.Table]:
         """All songs that are wanted, each once, with the names that they have now."""
         written: set[FileState] = set()
@@ -145,17 +121,51 @@ class CollectionWriter:
                 kept = [self._files.get(key[0]) == key and key not in written for key in files]
                 written.update(files)
                 table = table.filter(pa.array(kept))
-                of_songs = [tracks[path] for path in table["path"].to_pylist()]
-                table = table.drop_columns([name for name in NAMES if name in table.column_names])
-                for name in NAMES:
-                    names = [as_text(getattr(track, name)) for track in of_songs]
-                    table = table.append_column(name, pa.array(names, pa.string()))
-                yield table.select([*COLUMNS, FINGERPRINT])
+                yield named(table, [tracks[path] for path in table["path"].to_pylist()])
 
     def _kept_files(self, part: Path) -> Iterator[FileState]:
         with pq.ParquetFile(part) as file:
             there = _files(file.read(["path", "file_size", "file_mtime_ns"]))
         return (file for file in there if self._files.get(file[0]) == file)
+
+
+def song_table(songs: Sequence[EmbeddedSong], files: Sequence[FileState]) -> pa.Table:
+    """The rows of some songs, which have no names yet.
+
+    Args:
+        songs: at least one.
+        files: of each, what ``path``, ``file_size`` and ``file_mtime_ns`` are to say.
+    """
+    units = len(songs[0].vector)
+    counts = [len(song.start_s) for song in songs]
+    ends = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+
+    def of_clips(values: pa.Array) -> pa.Array:
+        return pa.ListArray.from_arrays(ends, values)
+
+    return pa.table(
+        {
+            "path": pa.array([path for path, _, _ in files]),
+            "sha1": pa.array([song.sha1 for song in songs]),
+            FINGERPRINT: pa.array([song.fingerprint for song in songs], pa.string()),
+            "duration_s": pa.array([song.duration_s for song in songs], pa.float64()),
+            "file_size": pa.array([size for _, size, _ in files], pa.int64()),
+            "file_mtime_ns": pa.array([time for _, _, time in files], pa.int64()),
+            "embedding": _vectors(np.stack([song.vector for song in songs]), units),
+            "clip_start_s": of_clips(pa.array(np.concatenate([song.start_s for song in songs]))),
+            "clip_end_s": of_clips(pa.array(np.concatenate([song.end_s for song in songs]))),
+            "clip_embedding": of_clips(_vectors(np.concatenate([song.clip_vectors for song in songs]), units)),
+        }
+    )
+
+
+def named(table: pa.Table, tracks: Sequence[Track]) -> pa.Table:
+    """Rows of songs under the names that they have now."""
+    table = table.drop_columns([name for name in NAMES if name in table.column_names])
+    for name in NAMES:
+        names = [as_text(getattr(track, name)) for track in tracks]
+        table = table.append_column(name, pa.array(names, pa.string()))
+    return table.select([*COLUMNS, FINGERPRINT])
 
 
 @contextmanager

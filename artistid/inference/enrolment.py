@@ -23,6 +23,38 @@ from artistid.printing import printable
 from artistid.processes import lock
 
 
+class AlreadyEnrolledError(ArtistidError):
+    """An artist of this name is enrolled.
+
+    Attributes:
+        artist: name.
+        songs: that the artist is known by.
+    """
+
+    def __init__(self, artist: str, songs: int) -> None:
+        super().__init__(
+            f"artist={printable(artist)} is enrolled already, by {counted(songs, 'song')}: more=true adds to them, "
+            "remove=NAME takes them out"
+        )
+        self.artist, self.songs = artist, songs
+
+
+class TooLittleSoundError(ArtistidError):
+    """A new artist has less sound than it takes to be known by.
+
+    Attributes:
+        artist: name.
+        seconds: of sound.
+    """
+
+    def __init__(self, artist: str, seconds: float, songs: int, min_seconds: float) -> None:
+        super().__init__(
+            f"artist={printable(artist)} has {seconds:.3g} s of sound in {counted(songs, 'song')}, too little to be "
+            f"known by: expected min_seconds={min_seconds:g} or more"
+        )
+        self.artist, self.seconds = artist, seconds
+
+
 @contextmanager
 def changing(path: Path) -> Iterator[None]:
     """Keeps other processes from changing a collection meanwhile.
@@ -61,11 +93,16 @@ def require_artist(collection: Collection, name: str, setting: str) -> str:
     )
 
 
-def add_songs(path: Path, new: Path, origin: Origin) -> int:
-    """Write a collection with the songs of another behind its own; returns the number of all."""
-    before = [path] if path.exists() else []
-    tables = chain.from_iterable(map(read_rows, [*before, new]))
-    return write_rows(path, (table.select([*COLUMNS, FINGERPRINT]) for table in tables), origin)
+def add_songs(path: Path, new: Iterable[pa.Table], origin: Origin) -> int:
+    """Write a collection with more songs behind its own; returns the number of all.
+
+    Args:
+        path: of the collection, which need not exist.
+        new: rows of the songs.
+        origin: what made them, and all that the collection has.
+    """
+    before = read_rows(path) if path.exists() else ()
+    return write_rows(path, (table.select([*COLUMNS, FINGERPRINT]) for table in chain(before, new)), origin)
 
 
 def remove_artist(collection: Collection, name: str) -> int:
@@ -108,7 +145,7 @@ def _rewrite(collection: Collection, change: Callable[[pa.Table], pa.Table]) -> 
 
 
 def check_names(known: Mapping[str, int], tracks: Iterable[Track], more: bool) -> None:
-    """Raises ArtistidError for songs without an artist, and for artists who are enrolled already.
+    """Raises ArtistidError for songs without an artist, and AlreadyEnrolledError for artists who are enrolled.
 
     Args:
         known: songs of the artists who are enrolled.
@@ -123,14 +160,11 @@ def check_names(known: Mapping[str, int], tracks: Iterable[Track], more: bool) -
         )
     twice = sorted({as_text(track.artist) for track in tracks} & set(known))
     if twice and not more:
-        raise ArtistidError(
-            f"artist={printable(twice[0])} is enrolled already, by {counted(known[twice[0]], 'song')}: more=true adds "
-            "to them, remove=NAME takes them out"
-        )
+        raise AlreadyEnrolledError(twice[0], known[twice[0]])
 
 
 def check_sound(known: Container[str], songs: pd.DataFrame, min_seconds: float) -> None:
-    """Raises ArtistidError for a new artist of less sound than it takes to be known by.
+    """Raises TooLittleSoundError for a new artist of less sound than it takes to be known by.
 
     Args:
         known: names of the artists who are enrolled.
@@ -139,7 +173,4 @@ def check_sound(known: Container[str], songs: pd.DataFrame, min_seconds: float) 
     """
     for name, own in songs.groupby("artist"):
         if name not in known and (seconds := own["duration_s"].sum()) < min_seconds:
-            raise ArtistidError(
-                f"artist={printable(str(name))} has {seconds:.3g} s of sound in {counted(len(own), 'song')}, too "
-                f"little to be known by: expected min_seconds={min_seconds:g} or more"
-            )
+            raise TooLittleSoundError(str(name), float(seconds), len(own), min_seconds)

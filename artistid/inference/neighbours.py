@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artistid.data.catalog import folded
-from artistid.data.credits import candidates
 from artistid.data.song import SongFeatures
 from artistid.data.tags import read_tags
 from artistid.errors import ArtistidError, counted, require_choice
@@ -47,11 +46,11 @@ class Query:
         """
         outputs = audible(identifier.infer(sound))
         own = tuple(map(int, collection.copies(sound.sha1, path)))
-        artist, album = (
-            (collection.songs[name].iloc[own[0]] for name in ("artist", "album"))
-            if own
-            else (_artist_by_tags(path, collection), track_of_tags(path).album)
-        )
+        if own:
+            artist, album = (collection.songs[name].iloc[own[0]] for name in ("artist", "album"))
+        else:
+            track = track_of_tags(path, read_tags(path), set(collection.songs["artist"]))
+            artist, album = track.artist, track.album
         return cls(str(path), artist, album, song_vector(outputs.embedding), own, outputs.warnings)
 
     @classmethod
@@ -60,12 +59,6 @@ class Query:
         song = collection.songs.iloc[row]
         own = tuple(map(int, collection.copies(song["sha1"], song["path"])))
         return cls(song["track_id"], song["artist"], song["album"], collection.vectors[row], own)
-
-
-def _artist_by_tags(path: Path, collection: Collection) -> str:
-    """The artist by a file's tags, which may name guests: preferably one of the collection."""
-    known = set(collection.songs["artist"])
-    return next(filter(known.__contains__, candidates(read_tags(path))), track_of_tags(path).artist)
 
 
 @dataclass(frozen=True)

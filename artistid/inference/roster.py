@@ -7,7 +7,7 @@ that are enrolled, no more than a stated share of them lie above it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -182,6 +182,10 @@ class Roster:
         identifier: with the network and its verifier.
         false_alarms: share of the strangers that may be believed.
 
+    Attributes:
+        names: ``(artists,)``, sorted.
+        collection, false_alarms: as above.
+
     Raises:
         ArtistidError: another network's collection, one without artists, or a network without a verifier.
     """
@@ -212,6 +216,11 @@ class Roster:
                 "validated the checkpoint"
             )
 
+    @property
+    def n_strangers(self) -> int:
+        """Songs that false alarms are counted by."""
+        return len(self._strangers)
+
     @cached_property
     def _all(self) -> Enrolment:
         return self._enrolment(self._songs)
@@ -229,9 +238,17 @@ class Roster:
         known = {sha1: text for sha1, text in self.collection.fingerprints.items() if sha1 in songs}
         return Recordings(songs - {""}, known, self._identifier.features)
 
-    def hear(self, sound: SongFeatures) -> Heard:
-        """A song, ready to be judged; raises ArtistidError for a silent one."""
-        outputs = audible(self._identifier.infer(sound))
+    def hear(self, sound: SongFeatures, before_batch: Callable[[], object] | None = None) -> Heard:
+        """A song, ready to be judged.
+
+        Args:
+            sound: the song.
+            before_batch: see :meth:`artistid.inference.identifier.Identifier.infer`.
+
+        Raises:
+            ArtistidError: it is silent.
+        """
+        outputs = audible(self._identifier.infer(sound, before_batch))
         same = self._recordings.which(sound.sha1, sound.array)
         copies = np.flatnonzero(self.collection.songs["sha1"].iloc[self._rows].isin(same))
         return Heard(outputs, song_vector(outputs.embedding)[None].astype(np.float64), copies)

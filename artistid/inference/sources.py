@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +14,8 @@ from omegaconf import DictConfig
 
 from artistid.config import plain
 from artistid.data.catalog import Track, nfc
-from artistid.data.credits import credits_of
+from artistid.data.credits import candidates, credits_of
+from artistid.data.features import Features
 from artistid.data.recordings import kept_fingerprint
 from artistid.data.shards import Shard
 from artistid.data.song import SongFeatures, SongReader
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> EmbeddedSong:
-    """What a collection says of one song.
+    """What a collection says of one song; warnings are logged.
 
     Raises:
         ArtistidError: the song is silent.
@@ -43,6 +45,11 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
     outputs = audible(identifier.infer(sound))
     for warning in outputs.warnings:
         log.warning("warning: %s: %s", printable(path), warning)
+    return embedded(outputs, path, sound, identifier.features)
+
+
+def embedded(outputs: ClipOutputs, path: Path, sound: SongFeatures, features: Features) -> EmbeddedSong:
+    """What a collection says of one song, from what a network of these features made of its clips."""
     return EmbeddedSong(
         path=path,
         sha1=sound.sha1,
@@ -51,7 +58,7 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
         start_s=outputs.start_s,
         end_s=outputs.end_s,
         clip_vectors=outputs.embedding,
-        fingerprint=kept_fingerprint(sound.array, identifier.features),
+        fingerprint=kept_fingerprint(sound.array, features),
     )
 
 
@@ -175,10 +182,16 @@ class Prepared:
         """The source has said it, if there is anything to say."""
 
 
-def track_of_tags(path: Path) -> Track:
-    """What the tags of a file say; its name is the path as it was given, and the title of a song without one."""
-    tags = read_tags(path)
-    return _track(path, tags, credits_of({path: tags}).artists[path])
+def track_of_tags(path: Path, tags: Tags, known: Collection[str] = ()) -> Track:
+    """What the tags of a file alone say; its name is the path as it was given, and the title of a song without one.
+
+    Args:
+        path: of the file.
+        tags: which may name several artists.
+        known: artists that are preferred among these.
+    """
+    credited = next(filter(known.__contains__, candidates(tags)), None)
+    return _track(path, tags, credited or credits_of({path: tags}).artists[path])
 
 
 def _track(path: Path, tags: Tags, artist: str) -> Track:

@@ -1,16 +1,18 @@
-"""The page, its assets and its one endpoint, over HTTP.
+"""The page, its assets and its endpoints, over HTTP.
 
-Nothing is kept: a song lies in a temporary folder while it is processed, and all that is known of it goes back with the
-answer. The page plays the file that the browser still has.
+Nothing is kept, but of songs that are enrolled their embeddings: a song lies in a temporary folder while it is
+processed, and all that is known of it goes back with the answer. The page plays the file that the browser still has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import anyio
@@ -28,13 +30,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artistid import __version__
-from artistid.errors import counted
+from artistid.data.audio import AUDIO_SUFFIXES
+from artistid.data.catalog import Track, clean, read_rows
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.plots import ARTIST_COLOURS
+from artistid.inference.collection_writer import EmbeddedSong
 from artistid.inference.identification import columns
 from artistid.printing import printable
 from artistid.reporting.maps import CONFIG, SHAPES
+from artistid.web.enrolments import Drafts
 from artistid.web.guests import Guest, Guests, Turns, client_address
-from artistid.web.service import SongService
+from artistid.web.known import KnownSongs
+from artistid.web.service import SongService, StillWanted
 from artistid.web.uploads import RefusedError, Scratch, receive, shown_name
 
 
@@ -42,20 +49,28 @@ def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
     """What ``page.html.jinja`` shows; of where the music lies, nothing."""
     identifier, specification = service.identifier, service.identifier.specification
     open_set = specification.open_set_threshold()
+    known = service.known
+    neighbourhood = known.now().neighbourhood if known else None
+    enrolled = known is not None and known.names_enrolled
     return {
         "counted": counted,
         "artists": sorted(map(printable, identifier.artists), key=str.casefold),
         "network": str(specification.network["_target_"]).rsplit(".", 1)[-1],
         "data": printable(specification.data.get("name", "unnamed")),
         "n_recordings": len(specification.recordings),
-        "split": specification.split["rule"],
+        "split": specification.split.get("rule", "unknown"),
         "clip_seconds": f"{identifier.clip_seconds:.3g}",
         "max_khz": f"{identifier.features.f_max / 1000:.3g}",
         "threshold": None if open_set is None else f"{open_set.threshold:.3f}",
         "max_upload_mb": f"{max_upload_mb:g}",
         "max_minutes": f"{service.max_minutes:g}",
-        "n_compared": None if service.neighbourhood is None else len(service.neighbourhood.collection),
-        "columns": columns(specification.vote),
+        "endings": sorted(AUDIO_SUFFIXES),
+        "compares": known is not None,
+        "n_compared": 0 if neighbourhood is None else len(neighbourhood.collection),
+        "enrolled": enrolled,
+        "may_enrol": known is not None and known.settings.enrol,
+        "min_seconds": f"{known.settings.min_seconds:g}" if known else None,
+        "columns": ("llr", "songs") if enrolled else columns(specification.vote),
         "vote": specification.vote,
         "palette": ARTIST_COLOURS,
         "symbols": [symbol for _, symbol, _ in SHAPES],
@@ -79,6 +94,10 @@ HEADERS = {
 }
 
 
+Result = TypeVar("Result")
+Work = Callable[[Path, str, StillWanted], Result]  # of a song's file and name
+
+
 class UploadQueue:
     """Takes songs, and has them processed one after the other.
 
@@ -94,39 +113,96 @@ class UploadQueue:
         self._scratch = scratch
         self._guests = Guests(max_upload_mb)
         self._turns = Turns()
+        self._drafts = Drafts()
 
     async def identify(self, request: Request) -> Response:
         """The answer to the song that is the request's body."""
+        return await self._process(request, self.service.answer, JSONResponse)
+
+    async def check(self, request: Request) -> Response:
+        """Whether the song that is the request's body is by whom it is filed under."""
+        artist, folder = (clean(request.query_params.get(by, "")) for by in ("artist", "folder"))
+        return await self._process(request, partial(self.service.check, artist=artist, folder=folder), JSONResponse)
+
+    async def read_claims(self, request: Request) -> Response:
+        """The rows of the list of claims that is the request's body."""
+        return await self._process(request, _claims, JSONResponse)
+
+    async def begin_enrolment(self, request: Request) -> Response:
+        """A token, by which an artist's songs are sent."""
+        artist = clean(printable(request.query_params.get("artist", "")))
+        if not artist:
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "The artist has no name: expected one to be known by.")
+        more = request.query_params.get("more") == "true"
+        await anyio.to_thread.run_sync(self._known.check_new, artist, more)
+        return JSONResponse({"enrolment": self._drafts.begin(_address_of(request), artist, more)})
+
+    async def add_to_enrolment(self, request: Request) -> Response:
+        """Keep the embedding of the song that is the request's body until its artist is enrolled."""
+        token = request.path_params["token"]
+        album = clean(printable(request.query_params.get("album", "")))
+
+        def added(embedded: tuple[EmbeddedSong, Track, tuple[str, ...]]) -> Response:
+            song, track, warnings = embedded
+            self._drafts.add(token, song, track)
+            told = {"title": printable(track.title), "album": printable(track.album), "seconds": song.duration_s}
+            return JSONResponse({**told, "warnings": warnings})
+
+        work = partial(self.service.embed, artist=self._drafts.get(token).artist, album=album)
+        return await self._process(request, work, added)
+
+    async def end_enrolment(self, request: Request) -> Response:
+        """Enrol the artist by the songs that have been sent."""
+        draft = self._drafts.get(request.path_params["token"])
+        if not draft.songs:
+            raise RefusedError(HTTPStatus.CONFLICT, "No song has been sent that the artist could be known by.")
+        work = partial(self._known.enrol, draft.songs, draft.tracks, draft.more)
+        n_artists = await anyio.to_thread.run_sync(work)
+        self._drafts.end(request.path_params["token"])
+        return JSONResponse({"artist": draft.artist, "songs": len(draft.songs), "artists": n_artists})
+
+    async def forget_enrolment(self, request: Request) -> Response:
+        """Enrol nobody."""
+        self._drafts.end(request.path_params["token"])
+        return JSONResponse({})
+
+    @property
+    def _known(self) -> KnownSongs:
+        assert self.service.known is not None  # or there would be no such address
+        return self.service.known
+
+    async def _process(self, request: Request, work: Work[Result], answered: Callable[[Result], Response]) -> Response:
+        """What is made of the song that is the request's body."""
         name = shown_name(request.query_params.get("name", ""))
-        address = client_address(request.client.host if request.client else None)
-        with self._guests.enter(address, name) as guest, self._scratch.file() as path:
-            with guest.scope:
-                return await self._answer(request, guest, path)
+        with self._guests.enter(_address_of(request), name) as guest, self._scratch.file() as path:
+            try:
+                with guest.scope:
+                    return answered(await self._processed(request, guest, path, work))
+            except ClientDisconnect:
+                guest.reason = None
             if guest.reason is None:
                 return Response(status_code=400)  # to no one
             raise guest.reason
 
-    async def _answer(self, request: Request, guest: Guest, path: Path) -> Response:
+    async def _processed(self, request: Request, guest: Guest, path: Path, work: Work[Result]) -> Result:
         make_room = partial(self._guests.make_room, guest)
         announced = request.headers.get("content-length")
-        try:
-            await receive(request.stream(), path, guest.name, self.max_upload_mb, announced, make_room)
-        except ClientDisconnect:
-            return Response(status_code=400)
+        await receive(request.stream(), path, guest.name, self.max_upload_mb, announced, make_room)
         self._guests.seat(guest)
         watching = asyncio.create_task(_until_it_leaves(request, guest))
         try:
             async with self._turns.turn(guest.address):
-                answer = await anyio.to_thread.run_sync(
-                    self.service.answer, path, guest.name, anyio.from_thread.check_cancelled
-                )
+                return await anyio.to_thread.run_sync(work, path, guest.name, anyio.from_thread.check_cancelled)
         finally:
             watching.cancel()
-        return JSONResponse(answer)
 
     def close(self) -> None:
         """Tell all who send or wait that the server ends, and process no more."""
         self._guests.close()
+
+
+def _address_of(request: Request) -> str:
+    return client_address(request.client.host if request.client else None)
 
 
 async def _until_it_leaves(request: Request, guest: Guest) -> None:
@@ -134,6 +210,15 @@ async def _until_it_leaves(request: Request, guest: Guest) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     guest.send_away(None)
+
+
+def _claims(path: Path, name: str, still_wanted: StillWanted) -> list[dict[str, str]]:
+    """A list of claims, with the columns path and artist; raises RefusedError for what is none."""
+    try:
+        rows = read_rows(path, ("path", "artist"), "list of claims")
+    except ArtistidError as error:
+        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{str(error).replace(str(path), name)}.") from error
+    return [{"path": printable(row["path"]), "artist": printable(clean(row["artist"]))} for row in rows]
 
 
 class OwnPageOnly:
@@ -202,28 +287,50 @@ def _guarded(send: Send) -> Send:
 
 
 def application(queue: UploadQueue, names: frozenset[str]) -> Starlette:
-    """The whole server, but for its connections. All that it shows is in memory: no path of a request becomes a file's.
+    """The whole server, but for its connections. No path of a request becomes a file's.
 
     Args:
         queue: where songs are answered.
         names: host names that it may be asked for by, beside localhost and plain addresses.
     """
-    neighbourhood = queue.service.neighbourhood
-    html = environment(ASSETS).get_template("page.html.jinja").render(page_facts(queue.service, queue.max_upload_mb))
-    pages = {
-        "/": HTMLResponse(html),
-        "/map": JSONResponse({"songs": neighbourhood and neighbourhood.map(), "plotly": CONFIG}),
-        "/assets/plotly.js": Response(get_plotlyjs(), media_type="text/javascript"),
-    }
+    known = queue.service.known
+    template = environment(ASSETS).get_template("page.html.jinja")
+    files = {"/assets/plotly.js": Response(get_plotlyjs(), media_type="text/javascript")}
     for path in ASSETS.iterdir():
         if path.suffix in MEDIA_TYPES:
-            pages[f"/assets/{path.name}"] = Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix])
+            files[f"/assets/{path.name}"] = Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix])
 
-    async def show(request: Request) -> Response:
-        return pages[request.scope["path"]]
+    async def show_file(request: Request) -> Response:
+        return files[request.scope["path"]]
 
+    # What follows depends on the collection as it is now; a thread waits for it.
+    def show_page(request: Request) -> Response:
+        return HTMLResponse(template.render(page_facts(queue.service, queue.max_upload_mb)))
+
+    def show_map(request: Request) -> Response:
+        neighbourhood = known and known.now().neighbourhood
+        return JSONResponse({"songs": neighbourhood and neighbourhood.map(), "plotly": CONFIG})
+
+    def show_artists(request: Request) -> Response:
+        assert known is not None
+        return JSONResponse(known.artists())
+
+    routes = [Route("/", show_page), Route("/map", show_map), Route("/songs", queue.identify, methods=["POST"])]
+    if known and known.names_enrolled:
+        routes += [
+            Route("/artists", show_artists),
+            Route("/claims", queue.check, methods=["POST"]),
+            Route("/claims/list", queue.read_claims, methods=["POST"]),
+        ]
+        if known.settings.enrol:
+            routes += [
+                Route("/enrolments", queue.begin_enrolment, methods=["POST"]),
+                Route("/enrolments/{token}", queue.end_enrolment, methods=["POST"]),
+                Route("/enrolments/{token}", queue.forget_enrolment, methods=["DELETE"]),
+                Route("/enrolments/{token}/songs", queue.add_to_enrolment, methods=["POST"]),
+            ]
     app = Starlette(
-        routes=[Route("/songs", queue.identify, methods=["POST"]), *(Route(path, show) for path in pages)],
+        routes=[*routes, *(Route(path, show_file) for path in files)],
         middleware=[Middleware(OwnPageOnly, names=names)],
         exception_handlers={RefusedError: _refuse, HTTPException: _no_such_page, Exception: _broken},
     )

@@ -1,174 +1,30 @@
-"""What the page shows of one song: its artists, its spectrogram, and its neighbourhood in a collection.
-
-The map of a collection is by principal components: unlike those of t-SNE, its positions are a function of the vector,
-so a song that was not there when the map was drawn has one too.
-"""
+"""What the page shows of one song: whose it is, whether it is by whom it is filed under, and what is near to it."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from PIL import Image
-from sklearn.decomposition import PCA
-
 from artistid.data.audio import DecodingError
-from artistid.data.features import Features
+from artistid.data.catalog import Track, clean
 from artistid.data.song import Limits, SongFeatures, SongReader
-from artistid.inference.collection import Collection
-from artistid.inference.identifier import Identifier, song_vector
-from artistid.inference.neighbours import Query, Wanted, find_similar
-from artistid.inference.outputs import ClipOutputs
+from artistid.errors import ArtistidError
+from artistid.inference.collection import as_text
+from artistid.inference.collection_writer import EmbeddedSong
+from artistid.inference.identifier import Identifier
+from artistid.inference.roster import Roster
+from artistid.inference.sources import audible, embedded, track_of_tags
 from artistid.printing import printable
-from artistid.web.uploads import refusal
+from artistid.web.known import KnownSongs
+from artistid.web.spectrogram import picture
+from artistid.web.uploads import RefusedError, refusal
 
-# More columns than a page is wide are not seen, and cost time to send.
-MOST_COLUMNS = 1600
-SHOWN_DB = 80.0  # below the loudest
-COLOURS = "magma"  # as in the report's spectrograms
-LABELLED_HZ = (500, 1000, 2000, 4000, 8000, 16000)  # lower ones would lie upon one another
-
-
-def picture(sound: SongFeatures, features: Features) -> dict[str, Any] | None:
-    """A song's log-mel, time from left to right, low frequencies below; None of features that are no spectrogram.
-
-    Returns:
-        ``image``, a PNG as a data URI; ``seconds`` of its width; and ``frequencies``, some of its ``hz`` with their
-        ``height`` in [0, 1].
-    """
-    if features.frequencies is None:
-        return None
-    return {
-        "image": f"data:image/png;base64,{base64.b64encode(_png(_fitted(sound.array))).decode()}",
-        "seconds": len(sound.array) * features.hop_length / features.sample_rate,
-        "frequencies": _labels(features.frequencies),
-    }
-
-
-def _fitted(log_mel: NDArray[np.float16]) -> NDArray[np.float32]:
-    """``(columns, mel)``: frames ``(frames, mel)``, averaged where there are more than can be shown."""
-    starts = np.linspace(0, len(log_mel), min(len(log_mel), MOST_COLUMNS), endpoint=False).astype(int)
-    frames = np.diff(starts, append=len(log_mel))
-    sums: NDArray[np.float32] = np.add.reduceat(log_mel, starts, axis=0, dtype=np.float32)
-    sums /= frames[:, None]
-    return sums
-
-
-def _png(decibels: NDArray[np.float32]) -> bytes:
-    share = np.clip((decibels - decibels.max()) / SHOWN_DB + 1, 0, 1)
-    image = Image.fromarray((255 * share.T[::-1]).round().astype(np.uint8), mode="P")
-    image.putpalette((255 * matplotlib.colormaps[COLOURS](np.arange(256))[:, :3]).round().astype(np.uint8).tobytes())
-    file = io.BytesIO()
-    image.save(file, "png", optimize=True)
-    return file.getvalue()
-
-
-def _labels(centres: NDArray[np.float64]) -> list[dict[str, float]]:
-    """Round frequencies that lie between the lowest and the highest mel bin's middle."""
-    heights = (np.arange(len(centres)) + 0.5) / len(centres)
-    inside = (hz for hz in LABELLED_HZ if centres[0] <= hz <= centres[-1])
-    return [{"hz": hz, "height": round(float(np.interp(hz, centres, heights)), 4)} for hz in inside]
-
-
-# Each point is an element of its own in the page; of a larger collection this many are drawn at random.
-MOST_POINTS = 5000
-FEWEST_SONGS = 3  # two components of fewer would show nothing
-
-
-@dataclass(frozen=True, eq=False)
-class Neighbourhood:
-    """Songs that others are compared with.
-
-    Attributes:
-        collection: their embeddings.
-        n_nearest: how many to list.
-    """
-
-    collection: Collection
-    n_nearest: int
-
-    @classmethod
-    def open(cls, path: str | Path, identifier: Identifier, n_nearest: int) -> Neighbourhood:
-        """Read a collection.
-
-        Raises:
-            ArtistidError: see :meth:`Collection.read`; or another network made it.
-        """
-        collection = Collection.read(path)
-        collection.check_made_by(identifier)
-        return cls(collection, n_nearest)
-
-    def around(self, outputs: ClipOutputs) -> dict[str, Any] | None:
-        """What is near to a song, as plain types; None where there is nothing to compare.
-
-        Returns:
-            ``songs``, the nearest first; ``copies``, the songs of the collection that are this very recording, which
-            are not listed among them; and the ``place`` on the map, if there is one.
-        """
-        vector = song_vector(outputs.embedding)
-        own = tuple(map(int, self.collection.copies(outputs.sha1)))
-        if outputs.silent or not vector.any():
-            return None
-        songs: list[dict[str, Any]] = []
-        if len(own) < len(self.collection):
-            similar = find_similar(
-                self.collection, Query(outputs.name, "", "", vector, own), Wanted(self.n_nearest, same_album=True)
-            )
-            rows = [self.collection.row(song.track_id) for song in similar.songs]
-            songs = [
-                {**self._named(row), "similarity": song.similarity, "place": self._place(self.collection.vectors[row])}
-                for row, song in zip(rows, similar.songs, strict=True)
-            ]
-        return {"songs": songs, "copies": [self._named(row) for row in own], "place": self._place(vector)}
-
-    def map(self) -> dict[str, Any] | None:
-        """The map, as plain types; None for a collection that is too small.
-
-        Returns:
-            For each song that is shown, in lists, its place ``x`` and ``y``, its ``artist`` and its ``title``;
-            ``n_songs`` of the collection; and ``explained``, the share of the variance that the map keeps.
-        """
-        if self._components is None:
-            return None
-        rows = np.arange(len(self.collection))
-        if len(rows) > MOST_POINTS:
-            rows = np.sort(np.random.default_rng(0).choice(rows, MOST_POINTS, replace=False))
-        x, y = self._components.transform(self.collection.vectors[rows]).T.round(4).tolist()
-        named = [self._named(row) for row in rows.tolist()]
-        return {
-            "x": x,
-            "y": y,
-            "artist": [song["artist"] for song in named],
-            "title": [song["title"] for song in named],
-            "n_songs": len(self.collection),
-            "explained": float(self._components.explained_variance_ratio_.sum()),
-        }
-
-    @cached_property
-    def _components(self) -> PCA | None:
-        vectors = self.collection.vectors
-        if len(vectors) < FEWEST_SONGS or vectors.shape[1] < 2 or not np.ptp(vectors, axis=0).any():
-            return None
-        return PCA(2, svd_solver="full").fit(vectors)
-
-    def _place(self, vector: ArrayLike) -> list[float] | None:
-        if self._components is None:
-            return None
-        place: list[float] = self._components.transform(np.asarray(vector)[None])[0].round(4).tolist()
-        return place
-
-    def _named(self, row: int) -> dict[str, str]:
-        song = self.collection.songs.iloc[row]
-        names = {"artist": song["artist"], "album": song["album"], "title": song["title"] or song["track_id"]}
-        return {what: printable(name) for what, name in names.items()}
+StillWanted = Callable[[], object]  # called now and then; what it raises ends the work
 
 
 @dataclass(frozen=True)
@@ -179,14 +35,14 @@ class SongService:
         identifier: the network that names the artist.
         max_minutes: of a song.
         top: how many artists to list.
-        neighbourhood: a collection to compare it with, if there is one.
+        known: a collection to compare it with, if there is one.
         limits: of the process that decodes a song, which may last ``max_minutes``.
     """
 
     identifier: Identifier
     max_minutes: float
     top: int
-    neighbourhood: Neighbourhood | None = None
+    known: KnownSongs | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -196,7 +52,7 @@ class SongService:
     def _reader(self) -> SongReader:
         return SongReader(replace(self.limits, hours=self.max_minutes / 60))
 
-    def answer(self, path: Path, name: str, still_wanted: Callable[[], object] | None = None) -> dict[str, Any]:
+    def answer(self, path: Path, name: str, still_wanted: StillWanted | None = None) -> dict[str, Any]:
         """Everything the page shows of a song, as plain types.
 
         Args:
@@ -205,17 +61,118 @@ class SongService:
             still_wanted: called now and then; what it raises ends the inference.
 
         Raises:
-            artistid.web.uploads.RefusedError: too long, or no sound that can be decoded.
+            artistid.web.uploads.RefusedError: too long, no sound that can be decoded, or nobody to compare it with.
         """
-        try:
-            sound = self._reader.read(path, self.identifier.features)
-        except DecodingError as error:
-            raise refusal(error, path, name, self.max_minutes) from error
-        outputs = self.identifier.infer(sound, still_wanted)
-        identification = replace(self.identifier.identify(outputs, self.top), name=name)
+        roster = self.known.require_roster() if self.known and self.known.names_enrolled else None
+        sound = self._read(path, name)
+        if roster:
+            with _refusing(name):
+                heard = roster.hear(sound, still_wanted)
+                answer = roster.recognise(heard, self.top).plain()
+            outputs = heard.outputs
+        else:
+            outputs = self.identifier.infer(sound, still_wanted)
+            answer = self.identifier.identify(outputs, self.top).plain()
+        neighbourhood = self.known and self.known.now().neighbourhood
         return {
-            **identification.plain(),
+            **answer,
+            "name": name,
             "silent": outputs.silent,
-            "neighbourhood": self.neighbourhood and self.neighbourhood.around(outputs),
+            "neighbourhood": neighbourhood and neighbourhood.around(outputs),
             "spectrogram": picture(sound, self.identifier.features),
         }
+
+    def check(
+        self, path: Path, name: str, still_wanted: StillWanted | None = None, *, artist: str = "", folder: str = ""
+    ) -> dict[str, Any]:
+        """Whether a song is by whom it is filed under, as plain types.
+
+        Args:
+            path, name, still_wanted: see :meth:`answer`.
+            artist: who is claimed; empty: whom its tags name.
+            folder: who is claimed where the tags name nobody either.
+
+        Returns:
+            ``name``; the ``artist`` who is claimed, and ``by`` what: ``list``, ``tags``, ``folder`` or ``nothing``; the
+            ``verdict``, see :class:`artistid.inference.roster.Verdict`, or null and why there is none, a sentence in
+            ``problem``; and ``sounds_like``, see :class:`artistid.inference.roster.Recognition`.
+
+        Raises:
+            artistid.web.uploads.RefusedError: as of :meth:`answer`.
+        """
+        assert self.known is not None
+        roster = self.known.require_roster()
+        claimed, by = self._claim(path, roster, artist, folder)
+        sound = self._read(path, name)
+        with _refusing(name):
+            heard = roster.hear(sound, still_wanted)
+            recognised = replace(roster.recognise(heard, self.top), name=name)
+        verdict, problem = None, ""
+        if not claimed:
+            problem = "Neither its tags nor its folder say whose it is."
+        elif as_text(claimed) not in roster.names:
+            problem = f"{printable(claimed)} is not enrolled."
+        else:
+            try:
+                verdict = replace(roster.verify(heard, claimed), name=name).plain()
+            except ArtistidError as error:  # enrolled by copies of this very song alone
+                problem = _sentence(error)
+        return {
+            "name": name,
+            "artist": printable(claimed),
+            "by": by,
+            "verdict": verdict,
+            "problem": problem,
+            "sounds_like": recognised.plain(),
+        }
+
+    def embed(
+        self, path: Path, name: str, still_wanted: StillWanted | None = None, *, artist: str, album: str = ""
+    ) -> tuple[EmbeddedSong, Track, tuple[str, ...]]:
+        """A song that is to be enrolled, what it is called, and what there is to know of its sound, in sentences.
+
+        Args:
+            path, name, still_wanted: see :meth:`answer`.
+            artist: whose it is.
+            album: that it is on, where its tags name none.
+
+        Raises:
+            artistid.web.uploads.RefusedError: as of :meth:`answer`; or a recording that is enrolled already.
+        """
+        assert self.known is not None
+        tagged = track_of_tags(Path(name), self._reader.tags(path))
+        album = tagged.album or album
+        track = replace(tagged, track_id="/".join(filter(None, (artist, album, name))), artist=artist, album=album)
+        sound = self._read(path, name)
+        with _refusing(name):
+            outputs = audible(self.identifier.infer(sound, still_wanted))
+        song = embedded(outputs, Path(name), sound, self.identifier.features)
+        self.known.check_unknown(song, name)
+        return song, track, outputs.warnings
+
+    def _claim(self, path: Path, roster: Roster, artist: str, folder: str) -> tuple[str, str]:
+        """Who is claimed to have made a song, and what says so."""
+        if artist:
+            return clean(artist), "list"
+        tagged = track_of_tags(path, self._reader.tags(path), set(roster.names)).artist
+        return (tagged, "tags") if tagged else (clean(folder), "folder") if folder else ("", "nothing")
+
+    def _read(self, path: Path, name: str) -> SongFeatures:
+        try:
+            return self._reader.read(path, self.identifier.features)
+        except DecodingError as error:
+            raise refusal(error, path, name, self.max_minutes) from error
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Refuses a song that cannot be compared with any: a silent one, or one that is all that is enrolled."""
+    try:
+        yield
+    except ArtistidError as error:
+        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name}: {error}.") from error
+
+
+def _sentence(error: ArtistidError) -> str:
+    words = str(error)
+    return f"{words[0].upper()}{words[1:]}."

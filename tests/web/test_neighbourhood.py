@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 
 from artistid.errors import ArtistidError
+from artistid.inference.collection import Collection
 from artistid.inference.identifier import Identifier
-from artistid.web import service
-from artistid.web.service import Neighbourhood, SongService
+from artistid.web import neighbourhood
+from artistid.web.known import KnownSettings, KnownSongs
+from artistid.web.neighbourhood import Neighbourhood
+from artistid.web.service import SongService
 from tests.verbs import run_verb
 from tests.web.conftest import served
 
 
 @pytest.fixture(scope="module")
-def around(identifier: Identifier, collection: Path) -> Neighbourhood:
-    return Neighbourhood.open(collection, identifier, 4)
+def around(collection: Path) -> Neighbourhood:
+    return Neighbourhood(Collection.read(collection), 4)
 
 
 class TestMap:
@@ -46,7 +49,7 @@ class TestMap:
         self, around: Neighbourhood, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole = around.map()
-        monkeypatch.setattr(service, "MOST_POINTS", 7)
+        monkeypatch.setattr(neighbourhood, "MOST_POINTS", 7)
         some = around.map()
         assert whole is not None
         assert some is not None
@@ -60,7 +63,7 @@ class TestMap:
         run_verb(
             "embed", f"checkpoint={checkpoint}", f"audio=[{songs}]", f"out={tmp_path / 'two.parquet'}", "device=cpu"
         )
-        two = Neighbourhood.open(tmp_path / "two.parquet", identifier, 4)
+        two = Neighbourhood(Collection.read(tmp_path / "two.parquet"), 4)
         assert two.map() is None
         found = two.around(identifier.hear(min(corpus.glob("artist1/album1/*"))))
         assert found is not None
@@ -86,9 +89,10 @@ class TestNearest:
         assert around.around(identifier.hear(np.zeros(32000), 16000)) is None
 
     def test_where_the_music_lies_is_not_told(
-        self, around: Neighbourhood, identifier: Identifier, corpus: Path, song: Path
+        self, identifier: Identifier, collection: Path, corpus: Path, song: Path
     ) -> None:
-        with served(SongService(identifier, 1, 2, around)) as address:
+        known = KnownSongs(collection, identifier, KnownSettings(n_nearest=4))
+        with served(SongService(identifier, 1, 2, known)) as address:
             answer = httpx.post(f"{address}/songs", content=song.read_bytes(), timeout=600)
             assert len(answer.json()["neighbourhood"]["songs"]) == 4
             page, drawn = httpx.get(address), httpx.get(f"{address}/map")
@@ -100,7 +104,7 @@ class TestNearest:
     def test_a_collection_of_another_network(self, checkpoint: Path, identifier: Identifier, collection: Path) -> None:
         other = Identifier(identifier.specification, identifier.specification.build(), "cpu")
         with pytest.raises(ArtistidError, match="was made by another network"):
-            Neighbourhood.open(collection, other, 4)
+            KnownSongs(collection, other, KnownSettings())
 
     def test_a_page_without_a_collection_has_no_map(self, client: httpx.Client, song: Path) -> None:
         assert client.get("/map").json()["songs"] is None

@@ -11,7 +11,7 @@ from PIL import Image
 
 from artistid.data.features import LogMel
 from artistid.inference.samples import features_of_samples
-from artistid.web.service import MOST_COLUMNS, picture
+from artistid.web.spectrogram import MOST_COLUMNS, picture
 
 FEATURES = LogMel()
 

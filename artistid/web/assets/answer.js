@@ -2,7 +2,7 @@
 
 import {showNeighbourhood} from "./neighbourhood.js";
 import {ranked, showTimeline} from "./timeline.js";
-import {bar, clock, element, percent} from "./words.js";
+import {bar, clock, counted, element, outOf, percent, ratio, sentence} from "./words.js";
 
 const part = id => document.getElementById(id);
 const palette = document.body.dataset.palette.split(" ");
@@ -21,23 +21,36 @@ export function showAnswer(answer, file) {
   part("answer").scrollIntoView({block: "start"});
 }
 
+// Of an artist who is enrolled, or of nobody who is; else the network names those that it learned.
+const ofEnrolled = answer => "llr" in answer;
+
 function verdict(answer) {
   if (answer.artist !== null) return `Sounds like ${answer.artist}`;
+  if (ofEnrolled(answer)) return "Nobody I know";
   return answer.silent ? "Silence" : "None of the artists this model knows";
 }
 
-function reason({artist, silent, score, threshold, top: [first]}) {
+function reasonOfEnrolled({artist, llr, threshold, false_alarms: share, top: [first]}) {
+  const others = `about ${outOf(share)} songs by artists who are not enrolled`;
+  return artist === null
+    ? `Most like ${first.artist}, but its ratio of ${ratio(llr)} is not above ${ratio(threshold)}, which ${others} exceed.`
+    : `Its ratio of ${ratio(llr)} is above ${ratio(threshold)}. So are those of ${others}: now and then this is wrong.`;
+}
+
+function reason(answer) {
+  if (ofEnrolled(answer)) return reasonOfEnrolled(answer);
+  const {artist, silent, score, threshold, top: [first]} = answer;
   if (artist !== null) return `${percent(first.share)} of its clips name this artist; probability ${first.probability.toFixed(2)}.`;
   if (silent) return "It is silent, so no artist is named.";
   return `Most like ${first.artist}, but the score, ${score.toFixed(3)}, is below the threshold of ${threshold.toFixed(3)}.`;
 }
 
-const sentence = words => `${words[0].toUpperCase()}${words.slice(1)}.`;
-
 const CELLS = {
   rank: ({rank}) => element("td", rank),
   share: ({share}) => bar(share, percent(share)),
   probability: ({probability}) => bar(probability, probability.toFixed(3)),
+  llr: ({llr}) => element("td", ratio(llr)),
+  songs: ({songs}) => element("td", counted(songs, "song")),
 };
 
 // In the columns that the table's head has: the first is what the artists are ordered by.

@@ -6,6 +6,7 @@ const part = id => document.getElementById(id);
 const symbols = document.body.dataset.symbols.split(" ");
 const NONE = "rgba(0,0,0,0)";
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
+let compared = null;  // songs of the collection
 let map = null;  // a promise of {songs, plotly}, asked for once
 let draw = () => {};  // the map again
 
@@ -13,7 +14,10 @@ export function showNeighbourhood({neighbourhood}, artists, palette) {
   if (part("neighbourhood") === null) return;  // the server has no collection
   part("neighbourhood").hidden = neighbourhood === null;  // silence is near to nothing
   if (neighbourhood === null) return;
-  const {songs, copies} = neighbourhood;
+  const {songs, copies, n_songs: all} = neighbourhood;
+  if (all !== compared) map = null;  // the collection has changed
+  compared = all;
+  part("n-compared").textContent = counted(all, "song");
   part("copies").hidden = copies.length === 0;
   part("copies").textContent = `This very recording is in the collection, as ${copies.map(named).join(" and ")}; the songs below are the nearest of the others.`;
   part("nearest").tBodies[0].replaceChildren(...songs.map(song => {

@@ -1,49 +1,36 @@
 // A song comes in, by choosing, dropping or recording it, and its answer is shown; one at a time.
 
 import {showAnswer} from "./answer.js";
+import {takeClaims} from "./claims.js";
+import {showEnrolled} from "./enrolled.js";
+import {takeSongs} from "./enrolment.js";
+import {dropped} from "./files.js";
 import {Recording, canRecord} from "./recording.js";
-import {ask} from "./sending.js";
+import {ask, reason} from "./sending.js";
+import {selected} from "./tabs.js";
 import {unload} from "./timeline.js";
+import {complain, end, show, work} from "./working.js";
 import {clock, counted} from "./words.js";
 
 const part = id => document.getElementById(id);
 const maxMegabytes = Number(document.body.dataset.maxMb);
 const maxSeconds = 60 * Number(document.body.dataset.maxMinutes);
-let asking = null;  // an AbortController while a song is being asked about
 let recording = null;
 
 async function identify(file) {
-  asking?.abort();
+  end();
   forget();
   if (file.size > 1e6 * maxMegabytes) {
     complain(`${file.name} is larger than the ${maxMegabytes} MB that this page accepts.`);
     return;
   }
-  const own = asking = new AbortController();
-  part("busy").hidden = false;
-  let answer = null;
-  try {
-    answer = await ask(file, own.signal, share => {
-      if (share < 1) {
-        part("progress").value = share;
-        say(`Sending ${file.name}`);
-      } else {
-        part("progress").removeAttribute("value");
-        say(`Listening to ${file.name}; a long song may take a minute`);
-      }
-    });
-  } catch (error) {
-    if (error.name !== "AbortError") complain("The server cannot be reached. Is it still running?");
-  } finally {
-    if (asking === own) {
-      asking = null;
-      part("busy").hidden = true;
-      say("");
-    }
-  }
-  if (answer === null) return;
+  const answer = await work(signal => ask(file, signal, share => {
+    if (share < 1) show(`Sending ${file.name}`, share);
+    else show(`Listening to ${file.name}; a long song may take a minute`, null);
+  }));
+  if (answer === undefined) return;
   if (answer.status === 200) showAnswer(answer.body, file);  // now that nothing above it moves any more
-  else complain(answer.body?.error ?? `The server answered with an error, ${answer.status}.`);
+  else complain(reason(answer));
 }
 
 // Takes the last song's answer or problem away.
@@ -52,34 +39,29 @@ function forget() {
   part("answer").hidden = part("problem").hidden = true;
 }
 
-function say(words) {
-  if (part("status").textContent !== words) part("status").textContent = words;  // said once to who listens to the page
-}
-
-function complain(sentence) {
-  part("problem").textContent = sentence;
-  part("problem").hidden = false;
-}
-
 part("file").addEventListener("change", ({target}) => {
   const [file] = target.files;
   target.value = "";  // or the same file could not be chosen again
   if (file) identify(file);
 });
-part("cancel").addEventListener("click", () => asking?.abort());
+
+const zones = () => document.querySelectorAll("#drop, .drop");
 
 addEventListener("dragover", event => {
   event.preventDefault();
-  part("drop").classList.add("over");
+  for (const zone of zones()) zone.classList.add("over");
 });
 addEventListener("dragleave", event => {
-  if (event.relatedTarget === null) part("drop").classList.remove("over");  // it left the window
+  if (event.relatedTarget !== null) return;
+  for (const zone of zones()) zone.classList.remove("over");  // it left the window
 });
-addEventListener("drop", event => {
+addEventListener("drop", async event => {
   event.preventDefault();
-  part("drop").classList.remove("over");
-  const {files} = event.dataTransfer;
-  if (files.length === 1) identify(files[0]);
+  for (const zone of zones()) zone.classList.remove("over");
+  const files = await dropped(event.dataTransfer);
+  if (selected() === "claims") takeClaims(files);
+  else if (selected() === "enrolment") takeSongs(files);
+  else if (files.length === 1) identify(files[0].file);
   else complain(files.length === 0 ? "That was not a file." : `One song at a time: those were ${counted(files.length, "file")}.`);
 });
 
@@ -92,7 +74,7 @@ function showRecording(on) {
 
 async function startRecording() {
   part("record").disabled = true;
-  asking?.abort();
+  end();
   forget();
   try {
     recording = await Recording.begin((seconds, peak) => {
@@ -123,4 +105,5 @@ part("record").addEventListener("click", () => {
 });
 part("discard").addEventListener("click", stopRecording);
 part("record-bar").hidden = !canRecord();  // browsers allow it on this machine, or over https
+await showEnrolled();
 document.body.dataset.ready = "";

@@ -4,19 +4,20 @@ import {asWav} from "./wav.js";
 
 const UNREADABLE = 415;  // HTTP's "unsupported media type"
 
-// What the server says of a song: {status, body}.
-export async function ask(file, signal, onProgress) {
-  const answer = await send(file, file.name, signal, onProgress);
+// What the server says of a song: {status, body}; asked with more about it, at other addresses than songs.
+export async function ask(file, signal, onProgress, address = "songs", about = {}) {
+  const to = `${address}?${new URLSearchParams({name: file.name, ...about})}`;
+  const answer = await send(to, file, signal, onProgress);
   if (answer.status !== UNREADABLE) return answer;
   const wav = await asWav(file);  // browsers read formats, such as video, that the server may not
-  return wav === null || signal.aborted ? answer : send(wav, file.name, signal, onProgress);
+  return wav === null || signal.aborted ? answer : send(to, wav, signal, onProgress);
 }
 
 // XMLHttpRequest, as fetch does not tell how much has been sent.
-function send(body, name, signal, onProgress) {
+export function send(to, body, signal, onProgress = () => {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", `songs?${new URLSearchParams({name})}`);
+    request.open("POST", to);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
     request.upload.onprogress = event => onProgress(event.loaded / event.total);
@@ -28,3 +29,6 @@ function send(body, name, signal, onProgress) {
     request.send(body);
   });
 }
+
+// Why there is no answer, in a sentence.
+export const reason = ({status, body}) => body?.error ?? `The server answered with an error, ${status}.`;

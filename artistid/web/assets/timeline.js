@@ -1,6 +1,6 @@
 // The song from left to right: which stretch sounds like whom, its spectrogram, and where it is being played.
 
-import {clock, element} from "./words.js";
+import {clock, element, ratio} from "./words.js";
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];  // seconds between the axis' labels
 const LABEL_PIXELS = 64;
@@ -98,7 +98,7 @@ function showStretchList(colourOf) {
       swatch(colourOf.get(stretch.artist)),
       element("span", span(stretch), {className: "span"}),
       element("span", stretch.artist, {className: "artist"}),
-      element("span", stretch.probability.toFixed(2)),
+      element("span", strength(stretch)),
     );
     const item = element("li");
     item.append(button);
@@ -121,7 +121,8 @@ function showAxis() {
 }
 
 const span = stretch => `${clock(stretch.start_s)}–${clock(stretch.end_s)}`;
-const described = stretch => `${span(stretch)} ${stretch.artist}, ${stretch.probability.toFixed(2)}`;
+const strength = ({probability, llr}) => llr === undefined ? probability.toFixed(2) : ratio(llr);
+const described = stretch => `${span(stretch)} ${stretch.artist}, ${strength(stretch)}`;
 
 function stretchAt(seconds) {
   return shown.timeline.find(({start_s, end_s}) => start_s <= seconds && seconds < end_s);
@@ -134,7 +135,7 @@ function showPlace() {
   const seconds = place();
   const stretch = stretchAt(seconds);
   const like = stretch === undefined ? "not analysed: less than a clip is left"
-    : `sounds like ${stretch.artist}, probability ${stretch.probability.toFixed(2)}`;
+    : `sounds like ${stretch.artist}, ${stretch.llr === undefined ? "probability" : "ratio"} ${strength(stretch)}`;
   part("playhead").style.left = `${100 * seconds / shown.duration_s}%`;
   part("here").textContent = `${clock(seconds)} of ${clock(shown.duration_s)}: ${like}`;
   track.setAttribute("aria-valuenow", seconds.toFixed(1));

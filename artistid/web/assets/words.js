@@ -34,3 +34,16 @@ export function bar(share, words) {
   both.append(element("span", words));
   return element("td", both);
 }
+
+// A log-likelihood ratio, whose sign is what is looked for.
+export function ratio(llr) {
+  return `${llr < 0 ? "−" : "+"}${Math.abs(llr).toFixed(2)}`;
+}
+
+// A share as people count: 5 of 100.
+export function outOf(share) {
+  const all = share === 0 || share >= 0.01 ? 100 : 10 ** Math.ceil(-Math.log10(share));
+  return `${Math.round(share * all) || "none"} of ${all.toLocaleString("en")}`;
+}
+
+export const sentence = words => `${words[0].toUpperCase()}${words.slice(1)}.`;
