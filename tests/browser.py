@@ -30,8 +30,8 @@ def chromium(*arguments: str) -> Iterator[Any]:
 
 
 # What of a page is cut off or runs out of its place: elements beyond the page's edge, text beyond the block it is in or
-# beyond what cuts it, but for fields, whose text may be long. What may be scrolled sideways, ``.wide``, is not; in print
-# nothing may be.
+# beyond what cuts it, but for fields, whose text may be long. What may be scrolled sideways, ``.wide``, is not; but in
+# print nothing may be.
 CUT_OFF = """printed => {
     const found = [], edge = document.documentElement.clientWidth + 1;
     const told = element => `${element.tagName}.${element.className}: ${element.textContent.trim().slice(0, 40)}`;
