@@ -23,7 +23,7 @@ from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import MEAN_EMBEDDING
-from artistid.learning.choosing import Choice, Scores, choose_by_validation, grid_of
+from artistid.learning.choosing import Choice, Scores, choose_by_validation, fitting, grid_of
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.resuming import save_whole
 from artistid.learning.specification import CHECKPOINT_KEY, Specification
@@ -155,11 +155,8 @@ def fit(estimator: BackEnd, point: Mapping[str, Any], given: Embedded, artists: 
         raise ArtistidError(
             f"a back end knows whom it was fitted to: without a clip in training are {', '.join(lacking)}"
         )
-    try:
+    with fitting("backend.*", len(given.X), len(artists), point):
         fitted: BackEnd = clone(estimator).set_params(**point).fit(given.X, given.label, given.album)
-    except (ValueError, TypeError, np.linalg.LinAlgError) as error:
-        parameters = ", ".join(f"{name}={value}" for name, value in point.items())
-        raise ArtistidError(f"backend.* cannot be fitted{f' ({parameters})' if point else ''}: {error}") from error
     return fitted
 
 

@@ -24,7 +24,7 @@ from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import MEAN_EMBEDDING
-from artistid.learning.choosing import Scores, choose_by_validation, grid_of, to_predictions
+from artistid.learning.choosing import Scores, choose_by_validation, fitting, grid_of, to_predictions
 from artistid.learning.system import check_without_effect
 from artistid.models.scoring import class_scores
 
@@ -155,11 +155,8 @@ class Baseline:
         return Samples(np.concatenate(described), np.repeat(np.arange(len(clips)), n_samples))
 
     def _fit_one(self, point: dict[str, Any], train: Samples, label: NDArray[np.int64]) -> Any:
-        try:
+        with fitting(f"model={self.name}", len(train.X), len(np.unique(label)), point):
             return clone(self.estimator).set_params(**point).fit(train.X, label[train.clip])
-        except (ValueError, TypeError) as error:
-            settings = ", ".join(f"{name}={value}" for name, value in point.items())
-            raise ArtistidError(f"model={self.name} cannot be fitted ({settings}): {error}") from error
 
 
 def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[str, Any]]]:

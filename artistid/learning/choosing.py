@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ from sklearn.model_selection import ParameterGrid
 
 from artistid.data.clips import Clips
 from artistid.data.datamodule import ClipData
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import levels_of, monitored_score, score_levels
 from artistid.learning.logits import predictions_from_logits
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 # Within which a temperature is looked for: e to the power of these.
 LOG_TEMPERATURES = (-12.0, 12.0)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Scores(NamedTuple):
@@ -51,6 +54,26 @@ class Choice(NamedTuple):
     def plain(self) -> dict[str, Any]:
         """For the scores file."""
         return {"chosen": self.point, "temperature": self.temperature, "grid_points": self.grid_points}
+
+
+@contextmanager
+def fitting(what: str, n_examples: int, n_artists: int, point: Mapping[str, Any] = NOTHING) -> Iterator[None]:
+    """Makes an ArtistidError of what an estimator raises that cannot be fitted.
+
+    Args:
+        what: setting that chose it.
+        n_examples: that it is fitted to.
+        n_artists: of these.
+        point: of a grid, if it is of one.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, np.linalg.LinAlgError) as error:
+        point_of_grid = ", ".join(f"{name}={value}" for name, value in point.items())
+        raise ArtistidError(
+            f"{what} cannot be fitted{f' ({point_of_grid})' if point else ''} to {counted(n_examples, 'example')} of "
+            f"{counted(n_artists, 'artist')}: {str(error).removesuffix('.')}"
+        ) from error
 
 
 def grid_of(settings: Any, estimator: BaseEstimator, name: str) -> list[dict[str, Any]]:
