@@ -56,6 +56,11 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         ) from error
 
 
+def nearby(path: Path) -> Path:
+    """The same path, from the current folder where it lies below that, as one would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def name_user() -> None:
     """Give a user without a name, as in a container, one: libraries ask for it, torch in vain and fatally."""
     try:

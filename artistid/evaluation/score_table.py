@@ -12,6 +12,7 @@ from rich.table import Table
 
 from artistid.errors import counted
 from artistid.evaluation.scores import Score
+from artistid.places import nearby
 from artistid.printing import say
 from artistid.terminal import Console
 
@@ -107,4 +108,4 @@ def print_scores(scores: Mapping[str, Score], condition: Mapping[str, Any], path
         console.print("one fold of a jackknife; python -m artistid.report scores its folds together")
     title = " ".join(f"{name}={value}" for name, value in condition.items() if name != "variant")  # the folder has it
     console.print(scores_table(scores, title))
-    say(f"everything behind these numbers: {path}")
+    say(f"everything behind these numbers: {nearby(path)}")

@@ -16,9 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from artistid.errors import require_choice
-from artistid.hints import Whole
 from artistid.models.backends import AlbumPLDA, BackEnd, CosineCentroids
-from artistid.models.cepstra import cosines, covariances
 from artistid.models.scoring import class_scores
 
 
@@ -27,24 +25,18 @@ class Statistics(nn.Module):
 
     Args:
         changes: whether to have the latter.
-        cepstra: of how many of the first cosines of each row, which of log-mel are its MFCC, to have the covariances
-            too, and those of their changes over two rows (after Mandel & Ellis, ISMIR 2005); 0: none.
     """
 
-    def __init__(self, changes: bool = True, cepstra: Whole = 0) -> None:
+    def __init__(self, changes: bool = True) -> None:
         super().__init__()
         self.changes = changes
-        self.cepstra = cepstra
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, d)`` of clips ``(batch, width, time)``: twice the width, or three times, and any covariances."""
+        """``(batch, d)`` of clips ``(batch, width, time)``: twice the width, or three times."""
         parts = [features.mean(dim=2), features.std(dim=2, correction=0)]
         if self.changes:
             changes = features[:, :, 1:] - features[:, :, :-1]  # none in a clip of one row
             parts.append((changes.square().sum(dim=2) / max(1, changes.shape[2])).sqrt())
-        if self.cepstra:
-            cepstra = cosines(self.cepstra, features.shape[1], features.dtype, features.device) @ features
-            parts += [covariances(cepstra), covariances(cepstra[:, :, 2:] - cepstra[:, :, :-2])]
         return torch.cat(parts, dim=1)
 
 

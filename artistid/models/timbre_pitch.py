@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from artistid.errors import ArtistidError, require_choice
 from artistid.hints import Count, Range
-from artistid.models.cepstra import cosines, covariances
 from artistid.models.probe import Statistics
 
 LAGS = (0, 1, 2, 4, 8, 16, 32)  # rows: up to a second of features=logpitch
@@ -88,16 +87,19 @@ class CepstralMoments(nn.Module):
         super().__init__()
         if not 1 <= n_cepstra <= n_features:
             raise ArtistidError(f"n_cepstra={n_cepstra}: expected 1 to {n_features}, the features' columns")
-        transform = cosines(n_cepstra, n_features)
-        transform[0] *= 0.5**0.5  # (cepstra, bins): orthonormal
+        order, place = torch.arange(n_cepstra), torch.arange(n_features)
+        transform = (torch.pi / n_features * order[:, None] * (place + 0.5)).cos() * (2 / n_features) ** 0.5
+        transform[0] *= 0.5**0.5  # (cepstra, bins): the orthonormal DCT-II
         self.register_buffer("transform", transform, persistent=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``(batch, n_cepstra + n_cepstra * (n_cepstra + 1) / 2)`` of clips ``(batch, bins, time)``."""
         cepstra = self.transform @ features
-        n_frames = cepstra.shape[2]
-        unbiased = n_frames / max(1, n_frames - 1)
-        return torch.cat([cepstra.mean(dim=2), unbiased * covariances(cepstra)], dim=1)
+        mean = cepstra.sum(dim=2, keepdim=True) / max(1, cepstra.shape[2])
+        centred = cepstra - mean
+        covariance = centred @ centred.transpose(1, 2) / max(1, cepstra.shape[2] - 1)
+        first, second = torch.triu_indices(len(self.transform), len(self.transform), device=cepstra.device)
+        return torch.cat([mean[:, :, 0], covariance[:, first, second]], dim=1)
 
 
 class TimbreAndPitch(nn.Module):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.fft import dct
 from scipy.stats import multivariate_normal
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import StandardScaler
@@ -158,16 +157,3 @@ def _clips(n_artists: int = 5) -> tuple[Floats, NDArray, NDArray]:
     artist = album // 3
     X = draw.normal(size=(n_artists, 8))[artist] + 0.5 * draw.normal(size=(3 * n_artists, 8))[album]
     return (X + draw.normal(size=(len(X), 8))) * np.logspace(-2, 3, 8) + np.arange(8), artist, album
-
-
-def test_covariances_of_cepstra() -> None:
-    """Those that scipy and numpy work out, of rows that are mirrored in time: their changes cancel, these do not."""
-    clip = np.random.default_rng(0).normal(size=(16, 40)).astype(np.float32)
-    found = Statistics(changes=False, cepstra=3)(torch.from_numpy(clip)[None])[0, 32:].numpy()
-    cepstra = dct(clip, axis=0, norm="ortho")[:3]
-    cepstra[0] *= np.sqrt(2)  # which alone "ortho" scales otherwise
-    changes = cepstra[:, 2:] - cepstra[:, :-2]
-    upper = np.triu_indices(3)
-    expected = [np.cov(rows, bias=True)[upper] for rows in (cepstra, changes)]
-    assert found == pytest.approx(np.concatenate(expected), rel=1e-3, abs=1e-4)
-    assert not Statistics(cepstra=3)(torch.zeros(1, 16, 1)).any(), "a clip of one row"
