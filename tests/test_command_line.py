@@ -258,22 +258,26 @@ def test_without_a_terminal_an_epoch_is_a_line(
 
 
 @pytest.mark.parametrize(
-    ("overrides", "scheduler", "rate", "epochs"),
+    ("overrides", "scheduler", "rate", "epochs", "crop"),
     [
-        ((), "OneCycleLR", 1e-3, 10),
-        (("schedule=paper",), None, 1e-4, 200),
-        (("experiment=reference",), None, 1e-3, 10),
-        (("experiment=paper",), None, 1e-3, 10),
-        (("experiment=producer_effect",), None, 1e-3, 10),
-        (("experiment=paper", "data=artist20"), None, 1e-4, 200),
-        (("data=folder",), None, 1e-4, 200),
-        (("scheduler=cosine",), "CosineAnnealingLR", 1e-3, 10),
+        ((), "OneCycleLR", 1e-3, 10, "random"),
+        (("schedule=paper",), None, 1e-4, 200, None),
+        (("experiment=reference",), None, 1e-3, 10, None),
+        (("experiment=paper",), None, 1e-3, 10, None),
+        (("experiment=producer_effect",), None, 1e-3, 10, None),
+        (("experiment=paper", "data=artist20"), None, 1e-4, 200, None),
+        (("data=folder",), None, 1e-4, 200, None),
+        (("scheduler=cosine",), "CosineAnnealingLR", 1e-3, 10, "random"),
+        (("switch=overlap",), "OneCycleLR", 1e-3, 10, None),
+        (("clip.crop=null",), "OneCycleLR", 1e-3, 10, None),
+        (("model=mandel_svm", "clip=song"), "OneCycleLR", 1e-3, 10, None),  # which has no epochs
+        (("experiment=best",), "OneCycleLR", 1e-3, 10, None),
     ],
 )
 def test_the_default_music_has_a_schedule_of_its_own(
-    overrides: tuple[str, ...], scheduler: str | None, rate: float, epochs: int
+    overrides: tuple[str, ...], scheduler: str | None, rate: float, epochs: int, crop: str | None
 ) -> None:
     config = composed(*overrides)
     target = (config.get("scheduler") or {}).get("_target_", "")
     assert target.rpartition(".")[2] == (scheduler or "")
-    assert (config.optimizer.lr, config.trainer.max_epochs) == (rate, epochs)
+    assert (config.optimizer.lr, config.trainer.max_epochs, config.clip.crop) == (rate, epochs, crop)
