@@ -88,6 +88,15 @@ def _times(factor: float, value: Any) -> Any:
     return factor * value if isinstance(value, int | float) else value
 
 
+def _crops_of_schedule(*, _root_: DictConfig) -> str | None:
+    """``random`` where a network learns by a schedule, from clips that would tile their songs; else None."""
+    system, scheduler, frames, hop = (
+        OmegaConf.select(_root_, name) for name in ("model.system", "scheduler", "clip.frames", "clip.hop")
+    )
+    learns = str(system).endswith(".NetworkSystem") and scheduler is not None
+    return "random" if learns and frames is not None and hop is None else None
+
+
 def check_switches(config: DictConfig) -> None:
     """Raises ArtistidError for switches of which one would undo another: each says which setting it is about."""
     switches: dict[str, str] = config.get("switch") or {}
@@ -101,5 +110,5 @@ def _class_name(target: str) -> str:
     return target.rpartition(".")[2].lower()
 
 
-for _resolver in (_basename, _stem, _folder_with, _when, _times, _class_name, origin, run_name):
+for _resolver in (*(_basename, _stem, _folder_with, _when, _times, _class_name, _crops_of_schedule, origin, run_name),):
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

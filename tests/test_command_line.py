@@ -270,6 +270,7 @@ def test_without_a_terminal_an_epoch_is_a_line(
         (("scheduler=cosine",), "CosineAnnealingLR", 1e-3, 10, "random"),
         (("switch=overlap",), "OneCycleLR", 1e-3, 10, None),
         (("clip.crop=null",), "OneCycleLR", 1e-3, 10, None),
+        (("model=song_mean",), "OneCycleLR", 1e-3, 10, "random"),
         (("model=mandel_svm", "clip=song"), "OneCycleLR", 1e-3, 10, None),  # which has no epochs
         (("experiment=best",), "OneCycleLR", 1e-3, 10, None),
     ],

@@ -180,7 +180,9 @@ class TestClaims:
         assert kinds == sorted(kinds, key=["rejected", "cannot be said", "accepted"].index)
         assert kinds.count("cannot be said") == 8  # of the two who are not enrolled
         assert opened.page.inner_text("#claims-verdict").startswith("16 songs: ")
-        assert "about 10 of 100 would be accepted" in opened.page.inner_text("#claims-alarms")
+        assert "About 10 of 100 songs that somebody else made would be accepted" in opened.page.inner_text(
+            "#claims-alarms"
+        )
         opened.page.locator("#checked .play").first.click()
         opened.until("document.getElementById('claims-audio').currentTime > 0")
         with opened.page.expect_download() as waiting:

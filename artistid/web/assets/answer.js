@@ -31,7 +31,7 @@ function verdict(answer) {
 }
 
 function reasonOfEnrolled({artist, llr, threshold, false_alarms: share, top: [first]}) {
-  const others = `about ${outOf(share)} songs by artists who are not enrolled`;
+  const others = `about ${outOf(share, "song")} by artists who are not enrolled`;
   return artist === null
     ? `Most like ${first.artist}, but its ratio of ${ratio(llr)} is not above ${ratio(threshold)}, which ${others} exceed.`
     : `Its ratio of ${ratio(llr)} is above ${ratio(threshold)}. So are those of ${others}: now and then this is wrong.`;

@@ -87,7 +87,7 @@ function showResults() {
   part("claims-verdict").textContent = [counted(results.length, "song"), told.join(", ")].filter(Boolean).join(": ");
   const verdict = results.find(({answer}) => answer?.verdict)?.answer.verdict;
   part("claims-alarms").textContent = verdict === undefined ? ""
-    : `Of songs that somebody else made, about ${outOf(verdict.false_alarms)} would be accepted as an artist's; `
+    : `About ${outOf(verdict.false_alarms, "song")} that somebody else made would be accepted as an artist's; `
       + `that was counted on ${counted(verdict.strangers, "song")} by strangers.`;
   part("checked").tBodies[0].replaceChildren(...[...results].sort(inOrder).map(row));
 }

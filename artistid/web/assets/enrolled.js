@@ -14,6 +14,6 @@ export async function showEnrolled() {
     element("li", artist, {title: `known by ${counted(songs, "song")}`})));
   part("n-known").textContent = counted(all, "song");
   part("alarms").textContent = strangers === 0 ? "always the answer, as long as nobody is enrolled"
-    : `the answer to most songs by others; still, about ${outOf(share)} songs by artists who are not enrolled will be`
+    : `the answer to most songs by others; still, about ${outOf(share, "song")} by artists who are not enrolled will be`
       + ` given one of these names. That was counted on ${counted(strangers, "song")} by strangers`;
 }

@@ -40,10 +40,10 @@ export function ratio(llr) {
   return `${llr < 0 ? "−" : "+"}${Math.abs(llr).toFixed(2)}`;
 }
 
-// A share as people count: 5 of 100.
-export function outOf(share) {
+// A share as people count: 5 of 100 songs.
+export function outOf(share, noun) {
   const all = share === 0 || share >= 0.01 ? 100 : 10 ** Math.ceil(-Math.log10(share));
-  return `${Math.round(share * all) || "none"} of ${all.toLocaleString("en")}`;
+  return `${Math.round(share * all) || "none"} of ${counted(all, noun)}`;
 }
 
 export const sentence = words => `${words[0].toUpperCase()}${words.slice(1)}.`;
