@@ -195,6 +195,7 @@ def test_the_same_network_in_a_folder_is_welcome(ask: Any, checkpoint: Path, cor
         (("track=x", "audio=y"), "audio=PATH or track=ID as the query, found both"),
         (("audio=y", "checkpoint=null"), "checkpoint=PATH is missing"),
         (("track=nobody",), "track=nobody is not in collection="),
+        (("track=song1",), "track=song1 is not in collection="),  # many end so
         (("track=x", "view=map"), "view=map: expected one of songs, matches, retrieval"),
         (("track=x", "format=xml"), "format=xml: expected one of table, json"),
         (("track=x", "min_songs=0"), "min_songs=0: expected a whole number from 1"),

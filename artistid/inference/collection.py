@@ -244,11 +244,19 @@ class Collection:
     def row(self, track_id: str) -> int:
         """Where a song is.
 
+        Args:
+            track_id: its name, or the end of it, without the file's ending, where no other ends so.
+
         Raises:
-            ArtistidError: the collection has no such song.
+            ArtistidError: the collection has no such song, or several.
         """
         rows = np.flatnonzero(self.songs["track_id"].to_numpy() == track_id)
-        if not len(rows):
+        if len(rows):
+            return int(rows[0])
+        ending = f"/{track_id}"
+        ends_so = [name.endswith(ending) or name.rpartition(".")[0].endswith(ending) for name in self.songs["track_id"]]
+        rows = np.flatnonzero(ends_so)
+        if len(rows) != 1:
             near = [name for name in self.songs["track_id"] if track_id.casefold() in name.casefold()]
             hint = f"; similar ones are {abbreviate(near, 5)}" if near else ""
             raise ArtistidError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,17 @@ def test_copies_by_sound_or_by_file(collection: Collection, path: Path) -> None:
 def test_unknown_song(collection: Collection) -> None:
     with pytest.raises(ArtistidError, match=r"track=S01 is not in .*450 songs; similar ones are s010, s011"):
         collection.row("S01")
+
+
+def test_the_end_of_a_song_s_name_is_enough(collection: Collection) -> None:
+    """As of a collection of files, whose songs are called by their whole paths."""
+    names = ["/music/A/one/1. Song.mp3", "/music/B/one/1. Song.mp3", "/music/B/two/Mr. Blue", "1. Song"]
+    named = replace(collection, songs=collection.songs.iloc[:4].assign(track_id=names))
+    ends = ("B/one/1. Song", "A/one/1. Song.mp3", "Mr. Blue", "1. Song", names[0])
+    assert [named.row(name) for name in ends] == [1, 0, 2, 3, 0]
+    for name in ("one/1. Song", "Song", "usic/B/two/Mr. Blue"):  # of two; and no name's end
+        with pytest.raises(ArtistidError, match="is not in collection="):
+            named.row(name)
 
 
 @pytest.mark.parametrize("vector", [np.zeros(UNITS), np.full(UNITS, np.nan), np.ones(UNITS + 1)])
