@@ -110,5 +110,6 @@ def _class_name(target: str) -> str:
     return target.rpartition(".")[2].lower()
 
 
-for _resolver in (*(_basename, _stem, _folder_with, _when, _times, _class_name, _crops_of_schedule, origin, run_name),):
+RESOLVERS = (_basename, _stem, _folder_with, _when, _times, _class_name, _crops_of_schedule, origin, run_name)
+for _resolver in RESOLVERS:
     OmegaConf.register_new_resolver(_resolver.__name__.removeprefix("_"), _resolver, replace=True)

@@ -27,6 +27,7 @@ from artistid.inference.enrolment import (
     check_sound,
     remove_artist,
     rename_artist,
+    title_of,
 )
 from artistid.inference.identifier import Identifier
 from artistid.inference.roster import require_verifier
@@ -87,7 +88,7 @@ def _add(config: DictConfig, path: Path) -> str:
 
         def embedded(file: Path, sound: SongFeatures) -> EmbeddedSong:
             if before and len(copies := before.copies(sound.sha1)):
-                raise ArtistidError(f"this recording is enrolled already: {_title(before, copies[0])}")
+                raise ArtistidError(f"this recording is enrolled already: {title_of(before, int(copies[0]))}")
             return embed_song(identifier, file, sound)
 
         failed = process_songs(source.songs(waiting), len(waiting), embedded, draft.add) if waiting else 0
@@ -115,8 +116,3 @@ def _named(track: Track, artist: str | None, album: str | None) -> Track:
     return replace(
         track, artist=clean(artist) if artist else track.artist, album=clean(album) if album else track.album
     )
-
-
-def _title(collection: Collection, row: int) -> str:
-    song = collection.songs.iloc[row]
-    return printable(f"{song['title'] or song['track_id']} by {song['artist'] or 'nobody known'}")

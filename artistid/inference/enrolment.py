@@ -76,6 +76,12 @@ def artists_of(collection: Collection) -> dict[str, int]:
     return {str(name): int(n) for name, n in counts.items() if name}
 
 
+def title_of(collection: Collection, row: int) -> str:
+    """What to call a song of a collection: its title, and whose it is."""
+    song = collection.songs.iloc[row]
+    return printable(f"{song['title'] or song['track_id']} by {song['artist'] or 'nobody known'}")
+
+
 def require_artist(collection: Collection, name: str, setting: str) -> str:
     """The artist as the collection writes it.
 

@@ -14,7 +14,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from artistid.data.catalog import Track, folded
@@ -29,6 +28,7 @@ from artistid.inference.enrolment import (
     changing,
     check_names,
     check_sound,
+    title_of,
 )
 from artistid.inference.identifier import Identifier
 from artistid.inference.roster import Roster, require_verifier
@@ -222,11 +222,9 @@ def _already(artist: str, songs: int) -> RefusedError:
 
 
 def _check_no_copy(collection: Collection, song: EmbeddedSong, name: str) -> None:
-    rows = collection.copies(song.sha1)
-    if np.size(rows):
-        same = collection.songs.iloc[int(rows[0])]
-        whose = printable(f"{same['title'] or same['track_id']} by {same['artist'] or 'nobody known'}")
-        raise RefusedError(HTTPStatus.CONFLICT, f"{printable(name)}: this recording is enrolled already, as {whose}.")
+    if len(copies := collection.copies(song.sha1)):
+        same = title_of(collection, int(copies[0]))
+        raise RefusedError(HTTPStatus.CONFLICT, f"{printable(name)}: this recording is enrolled already, as {same}.")
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -68,6 +69,15 @@ def client(identifier: Identifier, temporary: Path) -> Iterator[httpx.Client]:
     service = SongService(identifier, MAX_MINUTES, top=2)
     with served(service, "studio.example") as address, httpx.Client(base_url=address, timeout=600) as client:
         yield client
+
+
+def enrol_two(checkpoint: Path, music: Path, folder: Path) -> Path:
+    """A collection with the first albums of two artists, ``artist1`` and ``artist2``, in a folder."""
+    for artist in ("artist1", "artist2"):
+        shutil.copytree(music / artist / "album1", folder / "albums" / artist / "album1")
+    path = folder / "artists.parquet"
+    run_verb("enrol", f"checkpoint={checkpoint}", f"collection={path}", f"audio={folder / 'albums'}", "min_seconds=5")
+    return path
 
 
 @contextmanager

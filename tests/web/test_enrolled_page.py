@@ -17,7 +17,8 @@ from artistid.learning.kept_verifier import keep_verifier
 from tests.browser import CUT_OFF, chromium
 from tests.corpus import SAMPLE_RATE, make_corpus, write_audio
 from tests.inference.networks import random_verifier
-from tests.verbs import run_verb, train
+from tests.verbs import train
+from tests.web.conftest import enrol_two
 from tests.web.serving import serving
 from tests.web.test_page import Opened
 
@@ -48,12 +49,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def two_artists(verifying: Path, music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("enrolled")
-    for artist in ("artist1", "artist2"):
-        shutil.copytree(music / artist / "album1", folder / "albums" / artist / "album1")
-    path = folder / "artists.parquet"
-    run_verb("enrol", f"checkpoint={verifying}", f"collection={path}", f"audio={folder / 'albums'}", "min_seconds=5")
-    return path
+    return enrol_two(verifying, music, tmp_path_factory.mktemp("enrolled"))
 
 
 @pytest.fixture(params=["desktop", "phone"])

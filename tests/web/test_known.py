@@ -25,7 +25,7 @@ from artistid.web.service import SongService
 from tests.corpus import SAMPLE_RATE, make_corpus, make_song, write_audio
 from tests.inference.networks import random_verifier, save_checkpoint
 from tests.verbs import run_verb
-from tests.web.conftest import served
+from tests.web.conftest import enrol_two, served
 
 ENROL = KnownSettings(n_nearest=3, false_alarms=0.1, enrol=True, min_seconds=5)
 Ask = Callable[..., httpx.Response]
@@ -51,13 +51,7 @@ def network(verifying: Path) -> Identifier:
 
 @pytest.fixture(scope="module")
 def two_artists(verifying: Path, music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first albums of two artists."""
-    folder = tmp_path_factory.mktemp("enrolled")
-    for artist in ("artist1", "artist2"):
-        shutil.copytree(music / artist / "album1", folder / "albums" / artist / "album1")
-    path = folder / "artists.parquet"
-    run_verb("enrol", f"checkpoint={verifying}", f"collection={path}", f"audio={folder / 'albums'}", "min_seconds=5")
-    return path
+    return enrol_two(verifying, music, tmp_path_factory.mktemp("enrolled"))
 
 
 @pytest.fixture

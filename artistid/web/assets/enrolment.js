@@ -7,7 +7,6 @@ import {complain, show, work} from "./working.js";
 import {clock, counted, element} from "./words.js";
 
 const part = id => document.getElementById(id);
-const maxBytes = 1e6 * Number(document.body.dataset.maxMb);
 const DISC = /^(cd|dis[ck])\s*\d+$/i;
 let songs = [], others = [];
 
@@ -44,12 +43,13 @@ async function enrol() {
       complain(reason(ended));
     } catch (error) {
       fetch(own, {method: "DELETE"}).catch(() => {});
-      part("enrolment-verdict").textContent = "Nobody was enrolled";
       throw error;
     }
-    part("enrolment-verdict").textContent = "Nobody was enrolled";
   });
-  if (done === undefined) return;
+  if (done === undefined) {
+    part("enrolment-verdict").textContent = "Nobody was enrolled";
+    return;
+  }
   await showEnrolled();
   part("enrolment-verdict").textContent =
     `${done.artist} is enrolled, by ${counted(done.songs, "song")}; ${counted(done.artists, "artist")} in all`;
@@ -58,7 +58,6 @@ async function enrol() {
 
 // Sends a song; returns why it was refused, or null.
 async function added(own, file, path, signal) {
-  if (file.size > maxBytes) return `${file.name} is larger than the ${maxBytes / 1e6} MB that this page accepts.`;
   const answer = await ask(file, signal, () => {}, `${own}/songs`, {album: albumOf(path)});
   if (answer.status !== 200) return reason(answer);
   const {title, album, seconds, warnings} = answer.body, row = element("tr");

@@ -13,17 +13,12 @@ import {complain, end, show, work} from "./working.js";
 import {clock, counted} from "./words.js";
 
 const part = id => document.getElementById(id);
-const maxMegabytes = Number(document.body.dataset.maxMb);
 const maxSeconds = 60 * Number(document.body.dataset.maxMinutes);
 let recording = null;
 
 async function identify(file) {
   end();
   forget();
-  if (file.size > 1e6 * maxMegabytes) {
-    complain(`${file.name} is larger than the ${maxMegabytes} MB that this page accepts.`);
-    return;
-  }
   const answer = await work(signal => ask(file, signal, share => {
     if (share < 1) show(`Sending ${file.name}`, share);
     else show(`Listening to ${file.name}; a long song may take a minute`, null);

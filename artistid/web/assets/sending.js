@@ -3,9 +3,14 @@
 import {asWav} from "./wav.js";
 
 const UNREADABLE = 415;  // HTTP's "unsupported media type"
+const TOO_LARGE = 413;
+const maxMegabytes = Number(document.body.dataset.maxMb);
 
 // What the server says of a song: {status, body}; asked with more about it, at other addresses than songs.
 export async function ask(file, signal, onProgress, address = "songs", about = {}) {
+  if (file.size > 1e6 * maxMegabytes) {
+    return {status: TOO_LARGE, body: {error: `${file.name} is larger than the ${maxMegabytes} MB that this page accepts.`}};
+  }
   const to = `${address}?${new URLSearchParams({name: file.name, ...about})}`;
   const answer = await send(to, file, signal, onProgress);
   if (answer.status !== UNREADABLE) return answer;

@@ -31,7 +31,7 @@ export function show(words, share) {
   say(words);
 }
 
-export function say(words) {
+function say(words) {
   if (part("status").textContent !== words) part("status").textContent = words;  // said once to who listens to the page
 }
 
