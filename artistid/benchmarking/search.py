@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from artistid.benchmarking.material import clustered_vectors
 from artistid.benchmarking.measuring import Figure, memory_mb, seconds_of
 from artistid.errors import counted
+from artistid.inference.search_index import CARE, LINKS, THREADS
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ EFFORTS = (8, 16, 32, 64, 128, 256, 512, 1024)
 QUERIES = 200
 LISTS_PER_ROOT = 4  # lists for each unit of the root of the songs
 VECTORS_PER_LIST = 64  # that they are fitted to
-LINKS, CARE = 16, 100  # of a graph: of each vector, and how many are looked at to find them
 ADDED = 0.01  # of the songs: what an update brings
 
 Search = Callable[[NDArray[np.float32]], NDArray[np.int64]]  # the rows that are nearest to ``(units,)``
@@ -97,7 +97,7 @@ class FaissGraph(FaissLists):
 
 
 class Usearch:
-    """The same graph, by usearch."""
+    """The same graph, by usearch, made as ``similar`` makes it: by one thread."""
 
     def write(self, vectors: NDArray[np.float32], path: Path) -> Any:
         from usearch.index import Index
@@ -120,7 +120,7 @@ class Usearch:
 
     @staticmethod
     def _put(index: Any, vectors: NDArray[np.float32], path: Path) -> None:
-        index.add(np.arange(len(index), len(index) + len(vectors), dtype=np.uint64), vectors, threads=threads())
+        index.add(np.arange(len(index), len(index) + len(vectors), dtype=np.uint64), vectors, threads=THREADS)
         index.save(path)
 
 

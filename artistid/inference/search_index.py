@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 LINKS, CARE = 16, 100  # of each vector in the graph, and how many are looked at to find them
 EFFORT = 128  # vectors that a search keeps in sight; docs/size.md has what of the nearest ten that finds
+# Songs that several threads put in at once can miss each other and be found by no query (usearch's issue 735): of 400
+# songs, four indexes in five lost one or more. One thread also makes the same index of the same songs.
+THREADS = 1
 FEWEST_KEPT = 0.5  # of the songs: an index that has fewer is made anew, since what is taken out leaves gaps
 
 
@@ -82,7 +85,7 @@ class SearchIndex:
         log.info("%s: %s put in, %d taken out", printable(self._path), counted(int(new.sum()), "song"), len(gone))
         if len(gone):
             index.remove(gone)
-        index.add(wanted[new], vectors[self._rows[first[new]]])
+        index.add(wanted[new], vectors[self._rows[first[new]]], threads=THREADS)
         try:
             with whole(self._path, "wb") as file:
                 index.save(file.name)
