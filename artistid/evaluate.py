@@ -8,29 +8,36 @@ if __name__ == "__main__":
     run("evaluate")
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from artistid.config import plain
+from artistid.config import build, plain
 from artistid.data.catalog import Catalog
 from artistid.data.datamodule import ClipData, require_known_artists
-from artistid.data.splits import SUBSETS, Split
-from artistid.errors import ArtistidError, counted, require_choice, require_path
+from artistid.data.splits import SUBSETS, EnrolmentSplit, Split
+from artistid.data.store import Store
+from artistid.errors import ArtistidError, abbreviate, counted, require_choice, require_path
 from artistid.evaluation.plots import draw_results
-from artistid.evaluation.score_table import print_scores
+from artistid.evaluation.score_table import print_scores, print_verification
 from artistid.evaluation.scores import Score, find_metrics, score_levels
 from artistid.evaluation.voting import find_vote, vote
+from artistid.inference.identifier import Identifier
+from artistid.inference.roster import require_verifier
 from artistid.learning.acceleration import device_name
 from artistid.learning.classifier import ArtistClassifier
-from artistid.learning.dashboards import Results, log_results
+from artistid.learning.dashboards import Results, log_results, log_verification
 from artistid.learning.loggers import check_loggers, open_loggers
 from artistid.learning.networks import predict, set_up
 from artistid.learning.specification import Specification
 from artistid.learning.system import CHECKPOINTS
 from artistid.learning.trainer import check_trainer, trainer_settings
-from artistid.places import below, expanded
+from artistid.learning.verification import COSINE, Verification, verify_elsewhere
+from artistid.places import below, expanded, nearby
 from artistid.prepare import find_described, limits_of, make_features
+from artistid.printing import say
 from artistid.runs.folder import RunFolder
 from artistid.runs.provenance import provenance, stopwatch
 from artistid.settings import literal
@@ -39,11 +46,14 @@ from artistid.trust import trusted
 log = logging.getLogger(__name__)
 
 
-def evaluate(config: DictConfig) -> dict[str, Score]:
-    """Score a trained network, on its own test tracks or on another catalog of the same artists.
+UNSEEN = "unseen"  # of ``subset``: artists who were not trained on, who are enrolled
+
+
+def evaluate(config: DictConfig) -> dict[str, Any]:
+    """Score a trained network, on its own test tracks or on another catalog.
 
     Returns:
-        The scores of both levels.
+        The scores of both levels; of ``subset=unseen`` see :func:`artistid.learning.verification.verify_elsewhere`.
     """
     require_path(config, "checkpoint", "the best.ckpt of a run folder")
     classifier = ArtistClassifier.from_checkpoint(config.checkpoint, trusted(config))
@@ -52,41 +62,55 @@ def evaluate(config: DictConfig) -> dict[str, Score]:
     data = config.data if elsewhere else specification.data
     config.vote = config.vote or specification.vote
     config.subset = config.subset or ("all" if elsewhere else "test")
+    rule = build(config.unseen, "unseen") if elsewhere else None
     find_vote(config.vote, trusted(config))
     find_metrics(config.metrics)
     classifier.specification = replace(specification, vote=config.vote)  # which says what is to be heard
     set_up()
     check_trainer(plain(config.trainer))
     check_loggers(config)
-    require_choice("subset", config.subset, (*SUBSETS, "all"))
+    require_choice("subset", config.subset, (*SUBSETS, "all", UNSEEN))
     path = expanded(config.checkpoint).resolve()
     in_run = path.parent.name == CHECKPOINTS
     beside = RunFolder(path.parent.parent if in_run else path.parent).evaluations
-    name = f"{path.stem}-{data.get('name')}-{config.subset}-{config.vote}"
+    how = f"seed{config.seed}" if config.subset == UNSEEN else config.vote
+    name = f"{path.stem}-{data.get('name')}-{config.subset}-{how}"
     folder = RunFolder(config.run_dir or below(beside, name, "data.name in the evaluation's"))
     config.run_dir = literal(str(folder.path))
     with folder.begin(config.overwrite):
+        if config.subset == UNSEEN:
+            return _evaluate_unseen(config, specification, folder, rule)
         return _evaluate(config, classifier, folder)
 
 
-def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
-    specification, subset = classifier.specification, config.subset
-    seconds: dict[str, float] = {}
-    features, trust = specification.build_features(), trusted(config)
-    found = find_described(config, specification.data, trust)
-    _tested(found.catalog, config, specification)  # before hours of decoding, since much is refused here
-    prepared, store, left_out = make_features(config, found, features)
-    catalog = _tested(prepared, config, specification)
+class Prepared(NamedTuple):
+    """The tracks that are scored.
+
+    Attributes:
+        catalog, store: they and their features.
+        told: of ``scores.json``: files that could not be decoded, and recordings that were trained on.
+    """
+
+    catalog: Catalog
+    store: Store
+    told: dict[str, list[str]]
+
+
+def _prepare(config: DictConfig, specification: Specification, scored: Callable[[Catalog], Catalog]) -> Prepared:
+    """Find the tracks that are to be scored, make their features, and warn of recordings that were trained on."""
+    found = find_described(config, specification.data, trusted(config))
+    scored(found.catalog)  # before hours of decoding, since much is refused here
+    prepared, store, left_out = make_features(config, found, specification.build_features())
+    catalog = scored(prepared)
     trained_on, before = specification.trained_on(), specification.pretraining_recordings()
     for recordings, whose in ((trained_on, "the checkpoint"), (before, "what the checkpoint grew from")):
         recordings.warn_if_deaf(whose)
-    seen = trained_on.among(catalog, store)
-    if seen and subset != "train":
+    seen, seen_before = (recordings.among(catalog, store) for recordings in (trained_on, before))
+    if seen and config.subset != "train":
         log.warning(
             "the network was trained on %d of %s tested: %s",
             *(len(seen), counted(len(catalog), "recording"), ", ".join(seen)),
         )
-    seen_before = before.among(catalog, store)
     if seen_before:
         log.warning(
             "before fine-tuning, under other labels, it was trained on %d of %s tested: %s",
@@ -94,6 +118,15 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
             counted(len(catalog), "recording"),
             ", ".join(seen_before),
         )
+    told = {"left_out": left_out, "seen_in_training": seen, "seen_in_pretraining": seen_before}
+    return Prepared(catalog, store, told)
+
+
+def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
+    """Of artists whom the network names."""
+    specification, subset = classifier.specification, config.subset
+    seconds: dict[str, float] = {}
+    catalog, store, told = _prepare(config, specification, lambda found: _tested(found, config, specification))
     data = ClipData(
         {subset: catalog}, store, specification.artists, specification.clip_spec(), specification.batch_size
     )
@@ -114,22 +147,82 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
             draw_results(folder.path, predictions, songs, scores)
         tested = catalog, specification.clip_spec().tiling, limits_of(config)
         log_results(loggers, Results(scores, predictions, songs, *tested, folder.path, training={}))
-    condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "subset": subset, "vote": config.vote}
+    condition = _condition(config)
     folder.finish(
         {
             "test": scores,
             "condition": condition,
             "artists": specification.artists,
             "counts": {subset: data.clips[subset].counts},
-            "left_out": left_out,
-            "seen_in_training": seen,
-            "seen_in_pretraining": seen_before,
+            **told,
             "precision": settings["precision"],
             **provenance(seconds),
         }
     )
     print_scores(scores, condition, folder.path)
     return scores
+
+
+def _evaluate_unseen(
+    config: DictConfig, specification: Specification, folder: RunFolder, rule: EnrolmentSplit | None
+) -> dict[str, Any]:
+    """Of artists whom the network was not trained on; the rule says who is enrolled, None: its own split does."""
+    identifier = Identifier.from_checkpoint(config.checkpoint, trust=trusted(config))
+    trained = {*specification.artists, *require_verifier(identifier).names}
+    seconds: dict[str, float] = {}
+
+    def enrolment(found: Catalog) -> Split:
+        return _drawn(found, rule, config.seed, trained) if rule else _of_training(found, specification)
+
+    def scored(found: Catalog) -> Catalog:
+        subsets = enrolment(found).subsets
+        return Catalog(track for track in found if track.track_id in subsets)
+
+    catalog, store, told = _prepare(config, specification, scored)
+    split = enrolment(catalog)
+    folder.write_setup(config, catalog, split)
+    with open_loggers(config) as loggers, stopwatch(seconds, "test"):
+        settings = Verification(scorers={COSINE: None}, draws=config.draws)
+        verified = verify_elsewhere(identifier, split, catalog, store, settings)
+        log_verification(loggers, verified)
+    folder.write_verification(verified, config.figures)
+    scores = {"condition": _condition(config), "artists": list(catalog.artists), "verification": verified}
+    folder.finish({**scores, **told, **provenance(seconds)})
+    print_verification(verified)
+    say(f"everything behind these numbers: {nearby(folder.path)}")
+    return verified
+
+
+def _condition(config: DictConfig) -> dict[str, str]:
+    """What tells an evaluation apart."""
+    condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "subset": config.subset}
+    return condition if config.subset == UNSEEN else {**condition, "vote": config.vote}
+
+
+def _of_training(catalog: Catalog, specification: Specification) -> Split:
+    """The artists whom the network's own split enrols for the test; raises ArtistidError where it has none."""
+    split = Split(**specification.split) if specification.split else Split({}, "", 0)
+    tested = {
+        track.track_id: subset
+        for track in catalog
+        if (subset := split.subsets.get(track.track_id)) in ("enrol", "claims")
+    }
+    if not tested:
+        raise ArtistidError(
+            "subset=unseen: the network's own data has no artists who were not trained on: expected a checkpoint of "
+            "split=artists and its data, or data= of other artists"
+        )
+    return replace(split, subsets=tested)
+
+
+def _drawn(catalog: Catalog, rule: EnrolmentSplit, seed: int, trained: Collection[str]) -> Split:
+    """A draw of artists, none of whom may have been trained on or have calibrated the verifier."""
+    if known := [artist for artist in catalog.artists if artist in trained]:
+        raise ArtistidError(
+            f"subset=unseen: the network was trained on {len(known)} of {counted(len(catalog.artists), 'artist')}: "
+            f"{abbreviate(known)}; data.artists=[…] names those to use"
+        )
+    return rule.draw(catalog, seed)
 
 
 def _tested(catalog: Catalog, config: DictConfig, specification: Specification) -> Catalog:

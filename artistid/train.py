@@ -31,7 +31,7 @@ from artistid.evaluation.scores import Score, find_metrics, levels_of, monitored
 from artistid.evaluation.voting import find_vote, vote
 from artistid.inference.identifier import Identifier
 from artistid.learning.acceleration import MEMORY_FORMATS, PLACES, device_name
-from artistid.learning.dashboards import Results, log_results
+from artistid.learning.dashboards import Results, log_results, log_verification
 from artistid.learning.fine_tuning import check_fine_tuning
 from artistid.learning.kept_verifier import keep_verifier
 from artistid.learning.loggers import check_loggers, open_loggers
@@ -112,6 +112,8 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
             draw_results(folder.path, predictions["test"], songs, scores["test"])
         tested = data.subsets["test"], data.clip_spec.tiling, limits_of(config)
         log_results(loggers, Results(scores["test"], predictions["test"], songs, *tested, folder.path, training))
+        if verified:
+            log_verification(loggers, verified)
 
     condition = condition_of(config)
     folder.finish(

@@ -160,6 +160,78 @@ class TestTraining:
         assert "split=artists is for networks" in said
 
 
+class TestEvaluate:
+    """``evaluate subset=unseen``."""
+
+    @staticmethod
+    def evaluate(checkpoint: Path, folder: Path, *overrides: str) -> dict:
+        settings = ("trainer.enable_progress_bar=false", "workers=0", "draws=50", "subset=unseen")
+        run_verb("evaluate", f"checkpoint={checkpoint}", f"run_dir={folder}", *settings, *overrides)
+        return read_scores(folder)
+
+    def test_own_artists_as_at_the_end_of_training(self, run: Path, checkpoint: Path, tmp_path: Path) -> None:
+        before = read_scores(run)["verification"]
+        told = self.evaluate(checkpoint, tmp_path / "again")["verification"]
+        assert set(told["systems"]) == {before["chosen"], "cosine"}
+        for name, system in told["systems"].items():
+            for measure, found in system["test"].items():
+                assert found["value"] == pytest.approx(before["systems"][name]["test"][measure]["value"], abs=1e-9)
+        for part in ("chosen", "over_cosine", "stated", "by_songs", "by_artists"):
+            assert told[part] == before[part], part
+
+    def test_artists_of_other_music(self, checkpoint: Path, tmp_path: Path, capsys: Any) -> None:
+        """Those of two albums are enrolled by one, but for a share; those of one album are impostors."""
+        music = make_corpus(tmp_path / "others", artists=5, albums=2, songs=2, endings=("wav",))
+        for artist in music.iterdir():
+            artist.rename(music / f"other {artist.name}")
+        shutil.rmtree(music / "other artist1" / "album2")
+        scores = self.evaluate(checkpoint, tmp_path / "run", "data=folder", f"data.root={music}", "logger=csv")
+        told = scores["verification"]
+        assert told["artists"] == {"enrolled": 3, "impostors": 2}
+        assert told["songs"] == {"enrol": 6, "claims": 6 + 4 + 2}
+        split = {row["track_id"]: row["subset"] for row in csv.DictReader((tmp_path / "run" / "split.csv").open())}
+        enrolled = {tuple(Path(name).parts[:2]) for name, subset in split.items() if subset == "enrol"}
+        tried = {tuple(Path(name).parts[:2]) for name, subset in split.items() if subset == "claims"}
+        assert len(enrolled) == 3
+        assert enrolled.isdisjoint(tried)
+        assert ("other artist1", "album1") in tried
+        assert scores["seen_in_training"], "the same sounds under other names"
+        assert "the network was trained on" in capsys.readouterr().out
+        logged = pd.read_csv(next((tmp_path / "run").rglob("metrics.csv")))
+        assert logged[f"{told['chosen']}/eer"].iloc[-1] == pytest.approx(
+            told["systems"][told["chosen"]]["test"]["eer"]["value"]
+        )
+        again = self.evaluate(checkpoint, tmp_path / "again", "data=folder", f"data.root={music}", "seed=1")
+        assert again["verification"]["artists"] == told["artists"]
+        assert (tmp_path / "again" / "split.csv").read_text() != (tmp_path / "run" / "split.csv").read_text()
+
+    def test_artists_who_were_trained_on(self, checkpoint: Path, music: Path, capsys: Any) -> None:
+        said = fails(
+            capsys, "evaluate", f"checkpoint={checkpoint}", "subset=unseen", "data=folder", f"data.root={music}"
+        )
+        assert "the network was trained on 5 of 9 artists" in said
+        assert "data.artists=" in said
+
+    @pytest.mark.parametrize(
+        ("overrides", "expected"),
+        [
+            (("unseen.impostors=3",), "unseen.impostors=3 leaves 1 of these to enrol"),
+            (("unseen.impostors=0",), "needs 2 artists or more"),
+            (("unseen.impostors=1.5",), "unseen.impostors=1.5: expected a whole number"),
+        ],
+    )
+    def test_too_few_of_either(
+        self, checkpoint: Path, music: Path, by_subset: dict, overrides: tuple[str, ...], expected: str, capsys: Any
+    ) -> None:
+        others = sorted(by_subset["enrol"] | by_subset["claims"])
+        data = (f"data.root={music}", f"data.artists=[{','.join(others)}]", *overrides)
+        assert expected in fails(capsys, "evaluate", f"checkpoint={checkpoint}", "subset=unseen", "data=folder", *data)
+
+    def test_without_a_verifier(self, trained: Path, capsys: Any) -> None:
+        said = fails(capsys, "evaluate", f"checkpoint={trained / 'checkpoints' / 'best.ckpt'}", "subset=unseen")
+        assert "expected that of a run with split=artists" in said
+
+
 class TestEnrol:
     def test_the_collection_grows(self, enrolled: Path, by_subset: dict[str, set[str]]) -> None:
         collection = Collection.read(enrolled)

@@ -64,7 +64,7 @@ def _interval(score: Score) -> str:
 
 @rank_zero_only
 def print_verification(told: Mapping[str, Any]) -> None:
-    """Print what a run is worth for artists that it was not trained on, see :mod:`artistid.learning.verification`."""
+    """Print what a network is worth for artists it was not trained on, see :mod:`artistid.learning.verification`."""
     counts = told["artists"]
     title = (
         f"{counted(counts['enrolled'], 'artist')} enrolled by an album, {counted(counts['impostors'], 'impostor')}; "

@@ -24,7 +24,7 @@ def verification_rows(told: Mapping[str, Any]) -> pd.DataFrame:
     """A row for each scorer and measure: ``scorer``, ``measure``, ``val``, ``test`` and its 95 % interval."""
     return pd.DataFrame(
         {
-            **{"scorer": scorer, "measure": name, "val": system["val"].get(name), "test": found["value"]},
+            **{"scorer": scorer, "measure": name, "val": system.get("val", {}).get(name), "test": found["value"]},
             **dict(zip(("low95", "high95"), found["ci95"], strict=True)),
         }
         for scorer, system in told["systems"].items()

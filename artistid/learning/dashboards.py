@@ -20,6 +20,7 @@ from artistid.data.excerpts import Excerpt
 from artistid.data.song import Limits
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import Score, per_artist
+from artistid.evaluation.verification_results import verification_rows
 from artistid.evaluation.voting import SongVotes
 from artistid.naming import WITHOUT_EFFECT
 from artistid.printing import shown
@@ -129,6 +130,18 @@ def log_tables(loggers: Sequence[Logger], tables: Mapping[str, pd.DataFrame]) ->
         if isinstance(logger, RunLogger):
             for name, frame in tables.items():
                 logger.show_table(name, frame)
+
+
+def log_verification(loggers: Sequence[Logger], told: Mapping[str, Any]) -> None:
+    """Give what a network is worth for artists it was not trained on: each scorer's measures to all, and as a table."""
+    metrics = {
+        f"{scorer}/{measure}": found["value"]
+        for scorer, system in told["systems"].items()
+        for measure, found in system["test"].items()
+    }
+    for logger in loggers:
+        logger.log_metrics(metrics)
+    log_tables(loggers, {"verification": verification_rows(told)})
 
 
 def settings_to_log(config: DictConfig) -> dict[str, Any]:

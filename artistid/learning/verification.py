@@ -9,8 +9,8 @@ and tried by their others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -45,6 +45,7 @@ SONGS_ENROLLED = (1, 3, 10)  # beside a whole album
 ARTISTS_ENROLLED = (20, 200, 2000)  # beside all
 CURVE_POINTS = 200
 COSINE = "cosine"
+ALL_HEARD = ("train", "val", *UNSEEN_SUBSETS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +86,19 @@ class Unseen(NamedTuple):
     artists: tuple[str, ...]
 
     @classmethod
-    def of(cls, identifier: Identifier, split: Split, catalog: Catalog, store: Store) -> Unseen:
+    def of(
+        cls,
+        identifier: Identifier,
+        split: Split,
+        catalog: Catalog,
+        store: Store,
+        subsets: Sequence[str] = ALL_HEARD,
+    ) -> Unseen:
         """What a network makes of the songs of a split."""
         artist_of = {name: number for number, name in enumerate(catalog.artists)}
         album_of: dict[tuple[str, ...], int] = {}
         songs = {}
-        for subset in ("train", "val", *UNSEEN_SUBSETS):
+        for subset in subsets:
             tracks = split.select(catalog, subset)
             songs[subset] = Songs(
                 np.stack([song_vector(identifier.infer(store.song(track)).embedding) for track in tracks]),
@@ -146,30 +154,69 @@ def verify_unseen(
     validated = [Measures(unseen.trials(each, "val_enrol", "val_claims"), settings.cost)() for each in found]
     best = int(np.argmin([round(each[CHOSEN_BY], 6) for each in validated]))
     chosen = found[best]
+    told = _measured(found, chosen, unseen, settings)
+    told["artists"] = {
+        "trained": len(np.unique(unseen.songs["train"].artist)),
+        "validation": len(chosen.names),
+        **told["artists"],
+    }
+    for each, of_validation in zip(found, validated, strict=True):
+        told["systems"][each.name]["val"] = of_validation
+    _log(told, f"{chosen.name} of {counted(len(found), 'scorer')}, chosen by validation")
+    return chosen, told
+
+
+def verify_elsewhere(
+    identifier: Identifier, split: Split, catalog: Catalog, store: Store, settings: Verification
+) -> dict[str, Any]:
+    """Measure the verifier of a trained network on artists who are enrolled and tried, beside the plain cosine.
+
+    Args:
+        identifier: of the network, which has a verifier.
+        split: with the subsets ``enrol`` and ``claims``.
+        catalog, store: of its tracks.
+        settings: of the cost and the bootstrap; nothing is fitted.
+
+    Returns:
+        As :func:`verify_unseen`, without what concerns training and validation.
+    """
+    verifier = identifier.verifier
+    assert verifier, "who asks has made sure of it"
+    unseen = Unseen.of(identifier, split, catalog, store, ("enrol", "claims"))
+    found = [verifier] if verifier.name == COSINE else [verifier, _cosine_beside(verifier, settings.cost)]
+    told = _measured(found, verifier, unseen, settings)
+    _log(told, verifier.name)
+    return told
+
+
+def _cosine_beside(verifier: Verifier, cost: DetectionCost) -> Verifier:
+    """The cosine of vectors as they are, calibrated by the same strangers: by an album of each against the others."""
+    strangers = verifier.strangers
+    raw = Verifier(COSINE, Scorer.fit(None, strangers), None, Calibration(), strangers, verifier.names)
+    first = strangers.album == pd.Series(strangers.album).groupby(strangers.artist).transform("min").to_numpy()
+    trials = tried(raw, strangers.select(first), strangers.select(~first))
+    return replace(raw, calibration=Calibration.fit(trials.score.ravel(), trials.true.ravel(), cost.prior))
+
+
+def _measured(found: Sequence[Verifier], chosen: Verifier, unseen: Unseen, settings: Verification) -> dict[str, Any]:
+    """What some verifiers are worth for the artists who are enrolled, and what the chosen one is by their number."""
     tested = {each.name: unseen.trials(each, "enrol", "claims") for each in found}
     measured = {name: measure(trials, settings.cost, settings.draws) for name, trials in tested.items()}
-    told = {
+    return {
         "chosen": chosen.name,
         "artists": {
-            "trained": len(np.unique(unseen.songs["train"].artist)),
-            "validation": len(chosen.names),
             "enrolled": len(np.unique(unseen.songs["enrol"].artist)),
             "impostors": len(np.setdiff1d(unseen.songs["claims"].artist, unseen.songs["enrol"].artist)),
         },
         "songs": {subset: len(songs.vector) for subset, songs in unseen.songs.items()},
         "cost": {name: getattr(settings.cost, name) for name in ("prior", "miss", "false_alarm")},
-        "systems": {
-            each.name: {"val": of_validation, "test": plain_measures(measured[each.name])}
-            for each, of_validation in zip(found, validated, strict=True)
-        },
+        "systems": {name: {"test": plain_measures(measures)} for name, measures in measured.items()},
         "over_cosine": _differences(measured[chosen.name], measured.get(COSINE)),
         "stated": [stated(chosen, unseen, tested[chosen.name], rate) for rate in FALSE_ALARMS],
         "by_songs": list(_by_songs(chosen, unseen, settings)),
         "by_artists": list(_by_artists(tested[chosen.name], settings)),
         "curves": {name: _curve(trials) for name, trials in tested.items()},
     }
-    _log(told)
-    return chosen, told
 
 
 def plain_measures(measures: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
@@ -246,11 +293,11 @@ def _place_within(group: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array(pd.Series(group).groupby(group).cumcount(), dtype=np.int64)
 
 
-def _log(told: Mapping[str, Any]) -> None:
+def _log(told: Mapping[str, Any], scorer: str) -> None:
     test = told["systems"][told["chosen"]]["test"]
     log.info(
-        "artists never trained on: %s of %s, chosen by validation: EER %.1f %%, AUROC %.3f; at 5 %% false alarms "
-        "%.1f %% of the songs of %s are named rightly",
-        *(told["chosen"], counted(len(told["systems"]), "scorer"), 100 * test["eer"]["value"], test["auroc"]["value"]),
-        *(100 * test["dir5"]["value"], counted(told["artists"]["enrolled"], "enrolled artist")),
+        "artists never trained on: %s: EER %.1f %%, AUROC %.3f; at 5 %% false alarms %.1f %% of the songs of %s are "
+        "named rightly",
+        *(scorer, 100 * test["eer"]["value"], test["auroc"]["value"], 100 * test["dir5"]["value"]),
+        counted(told["artists"]["enrolled"], "enrolled artist"),
     )

@@ -105,7 +105,8 @@ class ArtistsSplit:
         n_albums = {artist: len(names) for artist, names in catalog.albums.items()}
         require_enough(n_albums, 3, "album", "split=artists needs 3 albums of every artist, as split=album does")
         artists = shuffled(catalog.artists, seed, "unseen artists")
-        counts = {name: self._count(name, len(artists)) for name in ("validation", "enrolled", "impostors")}
+        least = {"validation": 2, "enrolled": 2, "impostors": 1}
+        counts = {name: n_artists(name, getattr(self, name), len(artists), fewest) for name, fewest in least.items()}
         if len(artists) - sum(counts.values()) < 2:
             raise ArtistidError(
                 f"split=artists: of {counted(len(artists), 'artist')} fewer than 2 are left to train on, beside "
@@ -114,23 +115,63 @@ class ArtistsSplit:
         kinds = [*chain.from_iterable(repeat(name, n) for name, n in counts.items())]
         kind_of = dict(zip(artists, kinds, strict=False))
         album = AlbumSplit().draw(Catalog(track for track in catalog if track.artist not in kind_of), seed)
-        subsets_of = {"validation": ("val_enrol", "val_claims"), "enrolled": ("enrol", "claims")}
-        albums = catalog.albums
-        drawn = {artist: folded(shuffled(albums[artist], seed, artist)[0]) for artist in kind_of}
-        unseen: dict[str, str] = {}
-        for track in catalog:
-            if track.artist in kind_of:
-                enrol, claims = subsets_of.get(kind_of[track.artist], ("claims", "claims"))
-                unseen[track.track_id] = enrol if folded(track.album) == drawn[track.artist] else claims
+        subsets_of = {
+            "validation": ("val_enrol", "val_claims"),
+            "enrolled": ("enrol", "claims"),
+            "impostors": ("claims", "claims"),
+        }
+        unseen = enrolled_and_tried(catalog, {artist: subsets_of[kind] for artist, kind in kind_of.items()}, seed)
         return Split({**album.subsets, **unseen}, "artists", seed)
 
-    def _count(self, name: str, n_artists: int) -> int:
-        """How many artists are of a kind; two at least, of impostors one."""
-        value = getattr(self, name)
-        least = 1 if name == "impostors" else 2
-        if not value > 0 or (value >= 1 and value != int(value)):
-            raise ArtistidError(f"split.{name}={value}: expected a whole number from {least}, or a share below 1")
-        return max(least, round(value * n_artists)) if value < 1 else max(least, int(value))
+
+@dataclass(frozen=True, kw_only=True)
+class EnrolmentSplit:
+    """Artists none of whom was trained on: an album of each is enrolled, and the songs of all others are tried.
+
+    Artists with a single album are impostors, all of whose songs are tried, and so are some of the others.
+
+    Attributes:
+        impostors: of the artists with two albums or more: how many, or below 1 their share.
+    """
+
+    impostors: Count | Share = 0.2
+
+    def draw(self, catalog: Catalog, seed: int) -> Split:
+        """Draw a split.
+
+        Raises:
+            ArtistidError: a track without an album, fewer than two artists to enrol, or no impostor.
+        """
+        require_albums(catalog, "subset=unseen")
+        several = [artist for artist, albums in catalog.albums.items() if len(albums) > 1]
+        n = n_artists("impostors", self.impostors, len(several), least=0, group="unseen")
+        enrolled = shuffled(several, seed, "unseen artists")[n:]
+        if len(enrolled) < 2 or len(enrolled) == len(catalog.artists):
+            raise ArtistidError(
+                "subset=unseen needs 2 artists or more with an album to enrol and another to try, and impostors "
+                f"beside them: of {counted(len(catalog.artists), 'artist')} {len(several)} have two albums, and "
+                f"unseen.impostors={self.impostors:g} leaves {len(enrolled)} of these to enrol"
+            )
+        subsets_of = dict.fromkeys(catalog.artists, ("claims", "claims"))
+        subsets_of |= dict.fromkeys(enrolled, ("enrol", "claims"))
+        return Split(enrolled_and_tried(catalog, subsets_of, seed), "artists", seed)
+
+
+def enrolled_and_tried(catalog: Catalog, subsets_of: Mapping[str, tuple[str, str]], seed: int) -> dict[str, str]:
+    """The subset of each track of some artists: the first of theirs for one album, drawn at random, else the second."""
+    drawn = {artist: folded(shuffled(catalog.albums[artist], seed, artist)[0]) for artist in subsets_of}
+    return {
+        track.track_id: subsets_of[track.artist][folded(track.album) != drawn[track.artist]]
+        for track in catalog
+        if track.artist in subsets_of
+    }
+
+
+def n_artists(name: str, value: Count | Share, of: int, least: int, group: str = "split") -> int:
+    """How many of ``of`` artists a setting ``group.name`` asks for, ``least`` at least; below 1 it is a share."""
+    if value < 0 or (value == 0 and least) or (value >= 1 and value != int(value)):
+        raise ArtistidError(f"{group}.{name}={value}: expected a whole number from {least}, or a share below 1")
+    return max(least, round(value * of) if value < 1 else int(value))
 
 
 @dataclass(frozen=True, kw_only=True)
