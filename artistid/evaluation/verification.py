@@ -26,8 +26,8 @@ from artistid.hints import Range
 
 Floats = NDArray[np.float64]
 
-MOST_FALSE = 1_000_000  # claims that are counted
-TRIALS_DRAWN = 100_000_000  # in all draws together: of many trials fewer draws are made, but never fewer than
+MOST_FALSE = 100_000  # claims that are counted
+TRIALS_DRAWN = 20_000_000  # in all draws together: of many trials fewer draws are made, but never fewer than
 FEWEST_DRAWS = 100
 
 
