@@ -84,7 +84,7 @@ def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
 
 
 def _times(factor: float, value: Any) -> Any:
-    """A multiple of another setting; what is no number stays, and is refused where it was set."""
+    """A multiple of another setting; what is not a number stays, and is refused where it was set."""
     return factor * value if isinstance(value, int | float) else value
 
 

@@ -37,7 +37,7 @@ def require_writable(path: Path, what: str) -> None:
     """Raises ArtistidError unless a folder is, or can be made, at a path; ``what`` names it for the error."""
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ArtistidError(f"cannot write {what}: {existing} is no folder to write to")
+        raise ArtistidError(f"cannot write {what}: {existing} is not a folder to write to")
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

@@ -107,7 +107,7 @@ def _collection_names(given: Mapping[str, Override]) -> Iterator[str]:
 
 
 def _override(argument: str) -> Override | None:
-    """What Hydra reads in an argument; None for what is no setting, or is none that it can read, as it will say."""
+    """What Hydra reads in an argument; None for what is not a setting, or is none that it can read, as it will say."""
     try:
         return OverridesParser.create().parse_override(argument)
     except HydraException:

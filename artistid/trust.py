@@ -180,7 +180,7 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
     """
     found = _find(target, (*homes, *trust), what)
     if not isinstance(found, type):
-        raise ArtistidError(f"it would call {target!r}, which is no part of artistid, nor a {what} of that package")
+        raise ArtistidError(f"it would call {target!r}, which is not part of artistid, nor a {what} of that package")
     return found
 
 

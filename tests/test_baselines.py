@@ -193,7 +193,11 @@ def test_jobs_at_once_share_the_threads(music: Path, tmp_path: Path, monkeypatch
         ("crnn", ["clip=song"], "model=crnn is given batches of clips, all of one length: clip=song has whole songs"),
         ("crnn", ["features=descriptors"], "the CRNN pools 128 mel bins into one: the features have 40 columns"),
         ("mandel_svm", ["features=logmel"], "model=mandel_svm is given features=descriptors, found features=logmel"),
-        ("mandel_svm", ["+model.grid.nu=[1]"], r"model\.grid: nu is no parameter of SongSVM; it has C, clip_spectrum"),
+        (
+            "mandel_svm",
+            ["+model.grid.nu=[1]"],
+            r"model\.grid: nu is not a parameter of SongSVM; it has C, clip_spectrum",
+        ),
         ("mandel_svm", ["model.fit_on=albums"], r"model\.fit_on=albums: expected one of clips, songs"),
         (
             "whitman_svm",

@@ -58,7 +58,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
             written = root / artist / f"{place}.wav"
             (root / artist / album).mkdir(parents=True)
             write_audio(written, make_song(number, np.random.default_rng([number, place]), 3))
-            written.rename(root / artist / album / TITLE)  # soundfile takes no name that is no text
+            written.rename(root / artist / album / TITLE)  # soundfile takes no name that is not text
     (root / ARTISTS[0] / "broken\x1b[5m.mp3").write_text("no audio\n" * 100)
     return root
 
@@ -130,7 +130,7 @@ class TestNamesReachNoTerminal:
         store.mkdir(parents=True)
         (store / "settings.json").touch()
         found = told("doctor", "data=folder", f"data.root={library}", f"cache_dir={tmp_path}")
-        assert "\ufffd[31m[/b]" in found  # whose brackets are no markup
+        assert "\ufffd[31m[/b]" in found  # whose brackets are not markup
 
 
 @pytest.mark.parametrize("format_", ["json", "jsonl", "csv"])

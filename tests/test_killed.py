@@ -139,7 +139,7 @@ class Workplace:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """With two artists' three albums of a song of 2 s each, tagged; in a copy of them, a file is no music."""
+    """With two artists' three albums of a song of 2 s each, tagged; in a copy of them, a file is not music."""
     root = tmp_path_factory.mktemp("killed")
     make_corpus(root / "music", artists=2, albums=3, songs=1, seconds=2.0, endings=("wav",))
     tagged(root / "music")

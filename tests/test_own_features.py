@@ -86,7 +86,7 @@ QUIET = ("workers=0", "trainer.enable_progress_bar=false")
 
 @pytest.fixture(scope="module", autouse=True)
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The current folder, with modules that are no part of the package."""
+    """The current folder, with modules that are not part of the package."""
     folder = tmp_path_factory.mktemp("workshop")
     (folder / "myencoder.py").write_text(ENCODER)
     [example] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

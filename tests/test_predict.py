@@ -54,7 +54,7 @@ def changed(checkpoint: Path, to: Path, open_set: dict[str, Any] | None) -> Path
 
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
-    """Three songs in a folder and its folder, beside what is no music."""
+    """Three songs in a folder and its folder, beside what is not music."""
     root = tmp_path / "Sigur Rós"
     for number, name in enumerate(("b.mp3", "a.flac", "more [live]/c.ogg"), start=1):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def test_a_song_beyond_any_scale_costs_itself(
     out, err = capsys.readouterr()
     found = {Path(answer["name"]).name: answer for answer in json.loads(out)}
     assert list(found) == ["a.flac", "b.mp3", "large.wav", "c.ogg"]
-    assert "click.wav: samples as large as 5e+29 are no sound: expected [-1, 1]" in err
+    assert "click.wav: samples as large as 5e+29 are not sound: expected [-1, 1]" in err
     assert ["its samples reach" in warning for warning in found["large.wav"]["warnings"]].count(True) == 1
 
 
@@ -204,7 +204,7 @@ def test_a_playlist(checkpoint: Path, music: Path, capsys: pytest.CaptureFixture
 def test_what_fails_is_told_and_the_rest_is_done(
     checkpoint: Path, music: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (music / "text.mp3").write_text("This is no music. " * 100)
+    (music / "text.mp3").write_text("This is not music. " * 100)
     (music / "empty.mp3").touch()
     soundfile.write(music / "nan.wav", np.array([0.1, np.nan] * 8000), 16000, "FLOAT")
     (music / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(3000))

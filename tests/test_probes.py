@@ -166,7 +166,7 @@ def test_export_takes_a_probe_of_log_mel(probe: Path, tmp_path: Path) -> None:
         (["model=statistics_svm", "augment=mixup"], "augment=.* has no effect"),
         (["model=probe", "clip.crop=random"], "clip.crop=random"),
         (["model=probe", "backend.estimator.scorer=svm"], "scorer=.svm.*cosine, plda, logistic"),
-        (["model=probe", "+backend.grid.nu=[1]"], "backend.grid: nu is no parameter"),
+        (["model=probe", "+backend.grid.nu=[1]"], "backend.grid: nu is not a parameter"),
         (["model=probe", "backend.estimator.pca=1000"], "backend.* cannot be fitted.*n_components=1000"),
         (["model=probe", "init_from=x.ckpt"], "init_from"),
         (["temperature=2"], "temperature=2.*validation"),

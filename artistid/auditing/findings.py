@@ -65,7 +65,7 @@ def judge(catalog: Catalog, predictions: Predictions, confirmed: Collection[Path
     Args:
         catalog: has the tracks.
         predictions: of songs, a row for each, by systems that were not trained on it.
-        confirmed: files that someone has listened to: they are no suspects.
+        confirmed: files that someone has listened to: they are not suspects.
     """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores

@@ -321,7 +321,7 @@ def build_network(settings: Mapping[str, Any], name: str) -> nn.Module:
         name: of the setting that they are of, for errors.
 
     Raises:
-        ArtistidError: what cannot be built, or is no torch module.
+        ArtistidError: what cannot be built, or is not a torch module.
     """
     try:
         with torch.random.fork_rng():
@@ -330,7 +330,7 @@ def build_network(settings: Mapping[str, Any], name: str) -> nn.Module:
     except InstantiationException as error:
         raise ArtistidError(f"{name}: {first_line(error.__cause__ or error)}") from error
     if not isinstance(network, nn.Module):
-        raise ArtistidError(f"{name}._target_={settings['_target_']} is no torch module")
+        raise ArtistidError(f"{name}._target_={settings['_target_']} is not a torch module")
     if isinstance(network, Published):
         network.load()
     return network

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # who decodes has no use for it, and its library takes a whil
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # torch reads it when it is imported
 
 # Of a full scale of 1. What is clipped and then encoded comes out at 2 now and then. Integers of 32 bits that were
-# never scaled reach 2e9; what is beyond is no sound, and its square no number.
+# never scaled reach 2e9; what is beyond is not sound, and its square not a number.
 LOUDEST, LARGEST = 4.0, 1e10
 SILENCE = 10 ** (-70 / 20)  # of a full scale of 1: the noise of 16 bits lies at -96 dB
 CUT_OGG = "its last page is missing: it was cut short, or recorded from a station"
@@ -86,7 +86,7 @@ class SongFeatures:
         """The song whose samples come in blocks ``(n,)``, mono, at the rate of the features.
 
         Raises:
-            ArtistidError: samples so large that they are no sound, or features that are not finite.
+            ArtistidError: samples so large that they are not sound, or features that are not finite.
         """
         n_samples, peak, sha1 = 0, 0.0, hashlib.sha1()
 
@@ -96,7 +96,7 @@ class SongFeatures:
                 n_samples += len(block)
                 peak = max(peak, float(block.max(initial=0)), -float(block.min(initial=0)))
                 if LARGEST < peak < math.inf:  # what is infinite is counted where it is decoded
-                    raise ArtistidError(f"{name}: samples as large as {peak:.0e} are no sound: expected [-1, 1]")
+                    raise ArtistidError(f"{name}: samples as large as {peak:.0e} are not sound: expected [-1, 1]")
                 sha1.update(np.ascontiguousarray(block).data)
                 yield block
             if not n_samples:

@@ -126,7 +126,7 @@ def find_metrics(names: Sequence[str]) -> dict[str, Metric]:
             raise ArtistidError(f"metrics: {dotted} cannot be found: {error.__cause__ or error}") from error
         name = dotted.rpartition(".")[2]
         if not callable(metric) or name in (*found, *Score.__annotations__):
-            raise ArtistidError(f"metrics: {dotted} is no function, or its name, {name}, is that of another score")
+            raise ArtistidError(f"metrics: {dotted} is not a function, or its name, {name}, is that of another score")
         found[name] = metric
     return found
 

@@ -35,7 +35,7 @@ class SongNetwork(nn.Module):
         vote: one of :data:`artistid.evaluation.voting.VOTES`, or ``mean_embedding``.
 
     Raises:
-        ArtistidError: another vote, or features that are no spectrogram in dB: only those are written here in ONNX's
+        ArtistidError: another vote, or features that are not a spectrogram in dB: only those are written here in ONNX's
             operations.
     """
 

@@ -38,7 +38,7 @@ def upload(folder: Path, name: str, *, private: bool, token: str | None, message
     """
     shown = printable(name)
     if not NAME.fullmatch(name) or ".." in name:
-        raise ArtistidError(f"{shown} is no name of a model on the Hub: expected owner/model")
+        raise ArtistidError(f"{shown} is not a name of a model on the Hub: expected owner/model")
     hub = _hub(f"{shown} can't be uploaded")
     try:
         api = hub.HfApi(token=token)

@@ -231,7 +231,7 @@ class Identifier:
             top: how many artists to list.
 
         Raises:
-            ArtistidError: a file that can't be decoded, or samples that are no sound.
+            ArtistidError: a file that can't be decoded, or samples that are not sound.
         """
         return self.identify(self.hear(audio, rate), top)
 

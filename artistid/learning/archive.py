@@ -112,7 +112,7 @@ def _pickle(file: BinaryIO) -> bytes:
 
 
 def _mappable(path: Path, file: BinaryIO) -> str:
-    """A name of an open file that torch can map; names that are no text it can't."""
+    """A name of an open file that torch can map; names that are not text it can't."""
     try:
         str(path).encode()
     except UnicodeError:

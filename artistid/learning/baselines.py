@@ -163,7 +163,7 @@ def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[
     """What ``model`` names: the classifier, what it is given of a clip, and the points of its grid.
 
     Raises:
-        ArtistidError: what cannot be made of these settings, or is no parameter of the classifier.
+        ArtistidError: what cannot be made of these settings, or is not a parameter of the classifier.
     """
     require_choice("model.fit_on", config.model.fit_on, ("clips", "songs"))
     estimator, summary = (build(config.model[part], f"model.{part}") for part in ("estimator", "summary"))

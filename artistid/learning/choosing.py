@@ -85,7 +85,7 @@ def grid_of(settings: Any, estimator: BaseEstimator, name: str) -> list[dict[str
         name: of the setting, for the errors.
 
     Raises:
-        ArtistidError: what is no grid, or no parameter of the estimator.
+        ArtistidError: what is not a grid, or not a parameter of the estimator.
     """
     try:
         grid = list(ParameterGrid(settings or {}))
@@ -93,7 +93,7 @@ def grid_of(settings: Any, estimator: BaseEstimator, name: str) -> list[dict[str
         raise ArtistidError(f"{name}: {first_line(error)}") from error
     if unknown := sorted({parameter for point in grid for parameter in point} - set(estimator.get_params())):
         raise ArtistidError(
-            f"{name}: {', '.join(unknown)} is no parameter of {type(estimator).__name__}; it has "
+            f"{name}: {', '.join(unknown)} is not a parameter of {type(estimator).__name__}; it has "
             f"{', '.join(sorted(estimator.get_params()))}"
         )
     return grid

@@ -182,7 +182,7 @@ def _by_name(value: Any) -> Any:
 
 
 def sayable(value: Any) -> Any:
-    """Plain settings with texts that any logger can write: what is no text in a name becomes U+FFFD."""
+    """Plain settings with texts that any logger can write: what is not text in a name becomes U+FFFD."""
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, Mapping):

@@ -68,7 +68,7 @@ def _read_file(path: Path, where: str, trust: Trust) -> tuple[Any, Mapping[str, 
     if kept is None:
         return None, {}
     if not isinstance(kept, Mapping) or not all(isinstance(kept.get(part), Mapping) for part in ("settings", "arrays")):
-        raise ArtistidError(f"{where} is damaged: its verifier is no settings and arrays")
+        raise ArtistidError(f"{where} is damaged: its verifier is not settings and arrays")
     return kept["settings"], kept["arrays"]
 
 
@@ -79,7 +79,7 @@ def _read_folder(folder: Path, where: str) -> tuple[Any, Mapping[str, Any]]:
         return None, {}
     try:
         with safe_open(folder / VERIFIER_FILE, "pt") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is not a mapping
             return json.loads((file.metadata() or {})["settings"]), arrays
     except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as error:
         raise ArtistidError(f"{where} cannot be read: {VERIFIER_FILE}: {error}") from error

@@ -50,7 +50,7 @@ class AngularMargin(nn.Module):
         self.margin = margin
 
     def check_network(self, network: nn.Module) -> None:
-        """Raises ArtistidError for a network whose logits are no cosines."""
+        """Raises ArtistidError for a network whose logits are not cosines."""
         if not isinstance(getattr(network, "classify", None), CosineHead):
             raise ArtistidError(
                 f"loss: AngularMargin is for cosines, and {type(network).__name__} gives others: expected "

@@ -252,7 +252,7 @@ def _is_unicode(text: str) -> bool:
 
 def _check_whole(value: Any, name: str) -> None:
     if type(value) is not int:
-        raise ArtistidError(f"{name}={shown(value)} is no whole number")
+        raise ArtistidError(f"{name}={shown(value)} is not a whole number")
 
 
 def _with_todays_names(plain: Any) -> Any:
@@ -314,7 +314,7 @@ def check_features_class(target: Any, trust: Trust, kinds: tuple[type, ...] = (F
     """Raises ArtistidError where a name is not that of a class of features, of ours or of a trusted package."""
     homes = (*FEATURES_HOMES, PUBLISHED_HOME)
     if not issubclass(find_class(target, homes, trust, "class of features"), kinds):
-        raise ArtistidError(f"it would call {target!r}, which is no part of artistid that makes features")
+        raise ArtistidError(f"it would call {target!r}, which is not a part of artistid that makes features")
 
 
 def targets_of(config: Any) -> Iterator[Any]:

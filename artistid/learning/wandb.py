@@ -272,7 +272,9 @@ def _has_account() -> bool:
     try:
         return bool(wandb.login(prompt=False, verify=False))
     except wandb.errors.AuthenticationError as error:
-        raise ArtistidError(f"wandb: its key (WANDB_API_KEY, or wandb login) is no key: {first_line(error)}") from error
+        raise ArtistidError(
+            f"wandb: its key (WANDB_API_KEY, or wandb login) is not a key: {first_line(error)}"
+        ) from error
     except wandb.errors.UsageError:  # there is none, and WANDB_MODE=online asks for one
         return False
 

@@ -118,7 +118,7 @@ class SongSVM(ScoringClassifier):
     """A Gaussian per song, and a support vector machine on how far songs are from one another (III-A, III-B).
 
     The distance D is the symmetrised Kullback-Leibler divergence of the songs' full-covariance Gaussians of MFCC, the
-    kernel exp(−γ D). Divergences are no squared distances in any space, so the kernel need not be positive
+    kernel exp(−γ D). Divergences are not squared distances in any space, so the kernel need not be positive
     semidefinite, and the machine's problem not convex: what is negative in its spectrum is taken away, from the rows of
     songs to be named as from those of the training (Chen et al. 2009, "Similarity-based classification", JMLR).
 

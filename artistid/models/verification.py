@@ -280,7 +280,7 @@ class Verifier:
         gaussians = AlbumGaussians(**parts["gaussians"]) if parts["gaussians"] else None
         share, names = settings["snorm_share"], settings["names"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in (settings["name"], *names)):
-            raise TypeError("its names are no texts")
+            raise TypeError("its names are not texts")
         verifier = cls(
             name=settings["name"],
             scorer=Scorer(**parts["scorer"], gaussians=gaussians),

@@ -86,10 +86,12 @@ def draw_excerpts(
         seconds: of each excerpt.
 
     Raises:
-        ArtistidError: features that are no spectrogram, or an excerpt shorter than a frame.
+        ArtistidError: features that are not a spectrogram, or an excerpt shorter than a frame.
     """
     if features.frequencies is None:
-        raise ArtistidError(f"features={features.name} are no spectrogram, such as features=logmel is: none is drawn")
+        raise ArtistidError(
+            f"features={features.name} are not a spectrogram, such as features=logmel is: none is drawn"
+        )
     hop_seconds = features.hop_length / features.sample_rate
     n_frames = round(seconds / hop_seconds)
     if n_frames < 1:

@@ -194,7 +194,7 @@ class KnownSongs:
                 for song, track in zip(songs, tracks, strict=True):
                     _check_no_copy(before, song, track.title)
             tracks = [replace(track, track_id=_unique(track.track_id, taken)) for track in tracks]
-            files = [(as_text(track.track_id), 0, 0) for track in tracks]  # they are no files here
+            files = [(as_text(track.track_id), 0, 0) for track in tracks]  # they are not files here
             add_songs(self._path, [named(song_table(songs, files), tracks)], Origin.of(self._identifier))
             return len({*known, *(as_text(track.artist) for track in tracks)})
 

@@ -22,7 +22,7 @@ LABELLED_HZ = (500, 1000, 2000, 4000, 8000, 16000)  # lower ones would lie upon 
 
 
 def picture(sound: SongFeatures, features: Features) -> dict[str, Any] | None:
-    """A song's log-mel, time from left to right, low frequencies below; None of features that are no spectrogram.
+    """A song's log-mel, time from left to right, low frequencies below; None of features that are not a spectrogram.
 
     Returns:
         ``image``, a PNG as a data URI; ``seconds`` of its width; and ``frequencies``, some of its ``hz`` with their

@@ -216,7 +216,7 @@ def test_a_file_cut_short(tmp_path: Path, ending: str, kept: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.mp3", "x.wav", "x.flac", "x.ogg", "x.m4a"])
-@pytest.mark.parametrize("content", [b"This is no music. " * 200, bytes(5000), b"R"])
+@pytest.mark.parametrize("content", [b"This is not music. " * 200, bytes(5000), b"R"])
 def test_a_file_that_is_no_audio(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(NoAudioError, match=rf"{name}: cannot be decoded \(FFmpeg: .*; libsndfile: .*\)"):

@@ -30,7 +30,7 @@ def write(path: Path, level: float, click: bool = False) -> Path:
 @pytest.mark.parametrize("features", [LogMel(), Descriptors()], ids=["log-mel", "statistics"])
 def test_samples_whose_squares_overflow(tmp_path: Path, level: float, click: bool, features: Features) -> None:
     path = write(tmp_path / "x.wav", level, click)
-    with pytest.raises(DecodingError, match=r"x\.wav: (samples as large as \de\+\d\d are no sound|not finite)"):
+    with pytest.raises(DecodingError, match=r"x\.wav: (samples as large as \de\+\d\d are not sound|not finite)"):
         read_song(path, features, Limits())
 
 

@@ -47,7 +47,7 @@ SAMPLES = RawSamples(hop_length=441, sample_rate=44100).description()
 
 @pytest.fixture(scope="module", autouse=True)
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The current folder, with a separator that is no part of the package."""
+    """The current folder, with a separator that is not part of the package."""
     folder = tmp_path_factory.mktemp("separation")
     (folder / "myseparator.py").write_text(SEPARATOR)
     with pytest.MonkeyPatch.context() as patch:

@@ -332,7 +332,7 @@ for _name, _changes in {
     "a subset that there is not": {"split": {"rule": "album", "seed": 0, "subsets": {"a": "evil"}}},
     "it grew from a list": {"pretrained_from": ["x"]},
     "it grew from nothing": {"pretrained_from": {"checkpoint": "x"}},
-    "a threshold that is no number": {"open_set": {"threshold": float("nan"), "accepted": 0.95, "n_songs": 3}},
+    "a threshold that is not a number": {"open_set": {"threshold": float("nan"), "accepted": 0.95, "n_songs": 3}},
     "a threshold of text": {"open_set": {"threshold": "x", "accepted": 0.95, "n_songs": 3}},
     "a threshold of 7": {"open_set": {"threshold": 7.0, "accepted": 0.95, "n_songs": 3}},
     "bytes": {"vote": b"majority"},
@@ -348,7 +348,7 @@ for _name, _changes in {
     "a rate of 10^12 Hz": {"sample_rate": 10**12, "f_max": 8000.0},
     "a rate of 1 Hz": {"sample_rate": 1, "f_max": 0.5},
     "a frame for each sample": {"hop_length": 1},
-    "a highest frequency that is no number": {"f_max": float("nan")},
+    "a highest frequency that is not a number": {"f_max": float("nan")},
     "a window of text": {"n_fft": "2048"},
     "a setting of features that there is not": {"wavelets": 1},
 }.items():
@@ -403,7 +403,7 @@ for _name, _network in {
     "a command": {"_target_": "os.system", "command": f"touch {TRACE}"},
     "what a module of ours imports": {"_target_": "artistid.runs.provenance.subprocess.run", "args": ["touch", TRACE]},
     "what a module of the networks imports": {"_target_": "artistid.models.crnn.torch.load", "f": "x"},
-    "a class of ours that is no network": {"_target_": "artistid.models.statistics.SongStatisticsSVM"},
+    "a class of ours that is not a network": {"_target_": "artistid.models.statistics.SongStatisticsSVM"},
     "a class of ours elsewhere": {"_target_": "artistid.runs.folder.RunFolder", "path": "x"},
     "a function of ours": {"_target_": "artistid.models.crnn._block"},
     "a network of torch": {"_target_": "torch.nn.Linear", "in_features": 10**6, "out_features": 10**6},
@@ -478,7 +478,7 @@ _add_data("a cache of music elsewhere", True, _target_=SYNTHETIC, name="x", cach
 _add_data("a trillion songs", True, _target_=SYNTHETIC, name="x", cache_dir="x", n_artists=10_000, n_albums=10_000,
           n_songs=10_000)  # fmt: skip
 _add_data("songs of ten hours", True, _target_=SYNTHETIC, name="x", cache_dir="x", seconds=36_000.0)
-_add_data("a file that is no table", True, _target_=CATALOG, name="x", csv="/etc/passwd")
+_add_data("a file that is not a table", True, _target_=CATALOG, name="x", csv="/etc/passwd")
 _add_data("no folder", True, _target_=FOLDER, name="x", root="/nowhere")
 _add_data("a root with raw escape bytes", _target_=FOLDER, name="x", root="/nowhere\x1b[2J")
 _add_data("a folder with a NUL", _target_=FOLDER, name="x", root="a\0b")
@@ -506,7 +506,7 @@ _add_data("no name", _target_=FOLDER, root=SHIPPED)
 _add_data("a root that is a number", _target_=FOLDER, name="x", root=3)
 _add_data("a root that is interpolated", _target_=FOLDER, name="x", root="${oc.env:HOME}")
 _add_data("a command", _target_="os.system", command=f"touch {TRACE}")
-_add_data("a class of ours that is no source", _target_="artistid.runs.folder.RunFolder", path="evil")
+_add_data("a class of ours that is not a source", _target_="artistid.runs.folder.RunFolder", path="evil")
 _add_data("a function of a source's module", _target_=f"{SOURCES}.walk.audio_files", root="/")
 _add_data("what a source's module imports", _target_=f"{SOURCES}.folder.Path", name="x")
 _add_data("a source of a package that nobody trusts", _target_="untrusted_package.Source", name="x")

@@ -119,7 +119,7 @@ def faults(name: str, verb: str, result: Mapping[str, Any]) -> list[str]:
         found.append(f"not refused in one line: code {result['code']}, {err[-600:]}")
     if any(ord(letter) < 32 and letter not in "\n\t\r" for letter in result["out"] + err):
         found.append(f"raw control bytes: {result['out'] + err!r}")
-    if result["bytes"] > MOST_BYTES and result["code"] != 0:  # what an honest answer costs is no file's doing
+    if result["bytes"] > MOST_BYTES and result["code"] != 0:  # what an honest answer costs is not a file's doing
         found.append(f"took {result['bytes'] / 2**20:.0f} MB")
     return found
 

@@ -100,7 +100,7 @@ def main() -> None:
     results, allowed = Path(sys.argv[1]), Path(sys.argv[2]).resolve()
     warming, runs = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for verb, overrides in warming:  # what is imported, and whatever torch does once, is no file's doing
+    for verb, overrides in warming:  # what is imported, and whatever torch does once, is not a file's doing
         run(verb, overrides)
     watch = Watch(allowed)
     with results.open("w") as file:

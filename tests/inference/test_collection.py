@@ -1,4 +1,4 @@
-"""Collections: what is nearest, exactly, and files that are no collections."""
+"""Collections: what is nearest, exactly, and files that are not collections."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ class TestWandbWithoutNetwork:
             ),
             (
                 {"WANDB_MODE": "online", "WANDB_API_KEY": "abc"},
-                "wandb: its key (WANDB_API_KEY, or wandb login) is no key: ",
+                "wandb: its key (WANDB_API_KEY, or wandb login) is not a key: ",
             ),
         ],
     )

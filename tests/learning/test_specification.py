@@ -65,7 +65,7 @@ def test_a_malicious_pickle_is_refused_and_nothing_is_run(tmp_path: Path, kind: 
     "network",
     [
         {"_target_": "os.system", "command": "touch {trace}"},
-        # What our modules import is no part of them.
+        # What our modules import is not part of them.
         {"_target_": "artistid.runs.provenance.subprocess.run", "args": ["touch", "{trace}"]},
         {
             "_target_": "artistid.models.crnn.CRNN",

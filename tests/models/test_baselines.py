@@ -35,7 +35,7 @@ def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
 
 @pytest.mark.parametrize("estimator", [ArtistGaussians(), SongSVM(), ShuffledLabels(WhitmanSVM(), 0)])
 def test_estimators_of_moments_keep_scikit_learns_rules(estimator: Any) -> None:
-    """Those checks of scikit-learn's that its own random columns, which are no moments, can't make."""
+    """Those checks of scikit-learn's that its own random columns, which are not moments, can't make."""
     random = np.random.default_rng(0)
     X, y = songs_of_moments(random, 3)
     if isinstance(estimator, SongSVM):

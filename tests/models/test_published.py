@@ -357,7 +357,7 @@ class TestOnnx:
         told = refused(capsys, f"features.encoder.path={tmp_path}/mine.onnx", "features.encoder.layers=[third]")
         assert "features.encoder.layers=third" in told
         (tmp_path / "broken.onnx").write_bytes(b"no network")
-        assert "broken.onnx is no ONNX file" in refused(capsys, f"features.encoder.path={tmp_path}/broken.onnx")
+        assert "broken.onnx is not an ONNX file" in refused(capsys, f"features.encoder.path={tmp_path}/broken.onnx")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *settings: str, preset: str = "onnx") -> str:

@@ -1,4 +1,4 @@
-# ruff: noqa: RUF009 - the calls in these classes declare fields; they are no defaults
+# ruff: noqa: RUF009 - the calls in these classes declare fields; they are not defaults
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass

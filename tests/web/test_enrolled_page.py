@@ -124,7 +124,7 @@ class TestEnrolment:
         assert opened.page.inner_text("#enrolment-verdict") == verdict
         assert [row[1] for row in opened.rows("enrolled-songs")] == ["album1", "album1", "album2", "album2"]
         assert opened.page.locator("#enrolment-left-out li").all_inner_texts() == [
-            "1 file left out, which are no songs: Clara Schumann/cover.jpg.",
+            "1 file left out, not audio: Clara Schumann/cover.jpg.",
             "broken.mp3 is not an audio file that can be read here. Expected mp3, m4a, flac, ogg, opus, wav or aiff.",
         ]
         assert opened.page.locator("#enrolled-names li").all_inner_texts() == ["artist1", "artist2", "Clara Schumann"]

@@ -193,8 +193,8 @@ class Split:
         """Read what :meth:`to_csv` wrote; a file with only track_id and subset has the rule ``file``.
 
         Raises:
-            ArtistidError: no such file, columns missing, an unknown subset, a seed that is no number, or a track that
-                appears twice.
+            ArtistidError: no such file, columns missing, an unknown subset, a seed that is not a number, or a track
+                that appears twice.
         """
         rows = read_rows(path, ("track_id", "subset"), "split", old_names.SPLIT)
         subsets: dict[str, str] = {}

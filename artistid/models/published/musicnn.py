@@ -27,7 +27,7 @@ POOLED = 2 * (FRONT_WIDTH + 3 * N_MIDDLE)  # 1,506
 UNITS, TAGS = 200, 50
 EPSILON = 1e-3  # of batch norm in TensorFlow
 VERSION = "0.1.0"
-MANY = 1_000_000  # batches that the running statistics are taken to be of: they are no fresh start
+MANY = 1_000_000  # batches that the running statistics are taken to be of: they do not start anew
 
 
 class Musicnn(BlockEncoder):

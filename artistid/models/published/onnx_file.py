@@ -48,7 +48,7 @@ class OnnxFile(PublishedEncoder):
         self.front = FRONTS[front]()
         self.file, self.source, self.licence, self.layers, self.path = file, source, licence, layers, path
         self.title = file if path is None else path
-        # Of the file, so that features know its weights, which are no tensors here.
+        # Of the file, so that features know its weights, which are not tensors here.
         self.register_buffer("sha256", torch.zeros(32, dtype=torch.uint8))
 
     def read_weights(self) -> None:
@@ -67,7 +67,7 @@ class OnnxFile(PublishedEncoder):
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers)
         except Exception as error:  # ONNX Runtime has errors of its own
-            raise ArtistidError(f"{path} is no ONNX file that can be used: {first_line(error)}") from error
+            raise ArtistidError(f"{path} is not an ONNX file that can be used: {first_line(error)}") from error
         if len(inputs := self.session.get_inputs()) != 1:
             raise ArtistidError(f"{path} has {counted(len(inputs), 'input')}: expected one")
         names = [output.name for output in self.session.get_outputs()]

@@ -42,7 +42,7 @@ def read_variables(index: bytes, data: bytes) -> dict[str, npt.NDArray[Any]]:
         entries = ((key.decode(), dict(_fields(value))) for key, value in _entries(index) if key)
         return {name: _variable(entry, data) for name, entry in entries if entry.get(1) in DTYPES}
     except (IndexError, ValueError, KeyError, TypeError) as error:
-        raise ArtistidError(f"this is no checkpoint of TensorFlow's: {error}") from error
+        raise ArtistidError(f"this is not a checkpoint of TensorFlow's: {error}") from error
 
 
 def _variable(entry: dict[int, int | bytes], data: bytes) -> npt.NDArray[Any]:
@@ -58,7 +58,7 @@ def _entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a table, in its order: its last bytes lead to a block that lists the blocks of entries."""
     footer = table[-FOOTER_BYTES:]
     if int.from_bytes(footer[-8:], "little") != MAGIC:
-        raise ValueError("its index is no LevelDB table")
+        raise ValueError("its index is not a LevelDB table")
     _, position = _handle(footer, 0)  # of a block that tells of filters
     listing, _ = _handle(footer, position)
     for _, value in _block(table, *listing):

@@ -27,7 +27,7 @@ async function check() {
       ({artistOf, missing, unlisted} = matched(answer.body));
     }
     begin(new Map([
-      ["left out, which are no songs", others.map(({path}) => path)],
+      ["left out, not audio", others.map(({path}) => path)],
       ["of the list not among those chosen", missing],
       ["left out, which the list does not have", unlisted],
     ]));

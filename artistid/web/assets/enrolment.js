@@ -76,7 +76,7 @@ function begin() {
 }
 
 function showLeftOut(refused) {
-  const none = notes(new Map([["left out, which are no songs", others.map(({path}) => path)]]));
+  const none = notes(new Map([["left out, not audio", others.map(({path}) => path)]]));
   part("enrolment-left-out").replaceChildren(...none, ...refused.map(sentence => element("li", sentence)));
 }
 

@@ -94,7 +94,7 @@ def test_music_that_is_hidden_by_its_name_is_told(tmp_path: Path, caplog: pytest
     assert f"{tmp_path}/A/1/...Baby One More Time.flac" in message
 
 
-# --- what is no file ---
+# --- what is not a file ---
 
 
 @pytest.fixture
