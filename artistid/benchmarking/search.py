@@ -71,7 +71,7 @@ class FaissLists:
     def opened(self, path: Path, units: int, effort: int) -> Search:
         import faiss
 
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
         index.nprobe = effort
         return lambda query: index.search(query[None], K)[1][0]
 
@@ -82,7 +82,7 @@ class FaissGraph(FaissLists):
     def write(self, vectors: NDArray[np.float32], path: Path) -> Any:
         import faiss
 
-        index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+        index: Any = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = CARE
         index.add(vectors)
         faiss.write_index(index, str(path))
@@ -91,7 +91,7 @@ class FaissGraph(FaissLists):
     def opened(self, path: Path, units: int, effort: int) -> Search:
         import faiss
 
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         index.hnsw.efSearch = effort
         return lambda query: index.search(query[None], K)[1][0]
 
