@@ -204,7 +204,7 @@ class TestEncoder:
             ({"hop": 2.0}, r"features\.hop=2\.0"),
             ({"window": 0}, r"features\.window=0"),
             ({"device": "abacus"}, "abacus"),
-            ({"encoder": {"_target_": "fractions.Fraction"}}, "no torch module"),
+            ({"encoder": {"_target_": "fractions.Fraction"}}, "not a torch module"),
             ({"encoder": {"_target_": "nowhere.Encoder"}}, "nowhere"),
             ({"encoder": {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 3}}, "cannot encode"),
         ],

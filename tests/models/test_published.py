@@ -70,12 +70,12 @@ class TestTensorFlow:
         for name, value in written.items():
             np.testing.assert_array_equal(found[name], value)
 
-    def test_what_is_no_checkpoint(self) -> None:
+    def test_what_is_not_a_checkpoint(self) -> None:
         index, data = bundle({"beta": np.zeros(3, np.float32)})
         for broken in (b"", index[:-1], bytes(100), index[::-1]):
-            with pytest.raises(ArtistidError, match="no checkpoint of TensorFlow"):
+            with pytest.raises(ArtistidError, match="not a checkpoint of TensorFlow"):
                 read_variables(broken, data)
-        with pytest.raises(ArtistidError, match="no checkpoint of TensorFlow"):
+        with pytest.raises(ArtistidError, match="not a checkpoint of TensorFlow"):
             read_variables(index, data[:4])
 
 
