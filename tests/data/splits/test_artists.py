@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from artistid.data.catalog import Catalog
-from artistid.data.splits import ALL_SUBSETS, UNSEEN_SUBSETS, AlbumSplit, ArtistsSplit, Split
+from artistid.data.splits import ALL_SUBSETS, UNSEEN_SUBSETS, AlbumSplit, ArtistsSplit, EnrolmentSplit, Split
 from artistid.errors import ArtistidError
 from tests.data.splits.test_split import discography
 
@@ -99,3 +99,32 @@ def test_a_subset_without_songs_is_refused() -> None:
     with pytest.raises(ArtistidError, match="no tracks for val_enrol"):
         DRAWN.check(left)
     assert "val_enrol" in UNSEEN_SUBSETS
+
+
+class TestEnrolmentSplit:
+    """Of a catalog that nothing was trained on."""
+
+    MIXED = discography({"one": [3], "another": [2], **{f"artist {number}": [3, 2] for number in range(6)}})
+
+    def test_who_is_enrolled_by_what(self) -> None:
+        drawn = EnrolmentSplit(impostors=2).draw(self.MIXED, 0)
+        assert drawn.subsets.keys() == {track.track_id for track in self.MIXED}
+        albums = {(track.artist, track.album, drawn.subsets[track.track_id]) for track in self.MIXED}
+        kinds = {artist: Counter(kind for who, _, kind in albums if who == artist) for artist in self.MIXED.artists}
+        assert kinds["one"] == kinds["another"] == {"claims": 1}
+        assert Counter(map(tuple, (sorted(each.items()) for each in kinds.values()))) == {
+            (("claims", 1),): 2,
+            (("claims", 2),): 2,
+            (("claims", 1), ("enrol", 1)): 4,
+        }
+
+    def test_the_seed_draws_them(self) -> None:
+        again, other = (EnrolmentSplit(impostors=0.3).draw(self.MIXED, seed).subsets for seed in (0, 1))
+        assert EnrolmentSplit(impostors=0.3).draw(Catalog(reversed([*self.MIXED])), 0).subsets == again
+        assert other != again
+
+    def test_without_impostors_those_of_one_album_do(self) -> None:
+        drawn = EnrolmentSplit(impostors=0).draw(self.MIXED, 0)
+        assert len({track.artist for track in self.MIXED if drawn.subsets[track.track_id] == "enrol"}) == 6
+        with pytest.raises(ArtistidError, match="of 2 artists 2 have two albums"):
+            EnrolmentSplit(impostors=0).draw(discography({"a": [1, 1], "b": [1, 1]}), 0)
