@@ -21,7 +21,7 @@ from artistid.data.splits import SUBSETS, EnrolmentSplit, Split
 from artistid.data.store import Store
 from artistid.errors import ArtistidError, abbreviate, counted, require_choice, require_path
 from artistid.evaluation.plots import draw_results
-from artistid.evaluation.score_table import print_scores, print_verification
+from artistid.evaluation.score_table import print_place, print_scores, print_verification
 from artistid.evaluation.scores import Score, find_metrics, score_levels
 from artistid.evaluation.voting import find_vote, vote
 from artistid.inference.identifier import Identifier
@@ -35,9 +35,8 @@ from artistid.learning.specification import Specification
 from artistid.learning.system import CHECKPOINTS
 from artistid.learning.trainer import check_trainer, trainer_settings
 from artistid.learning.verification import COSINE, Verification, verify_elsewhere
-from artistid.places import below, expanded, nearby
+from artistid.places import below, expanded
 from artistid.prepare import find_described, limits_of, make_features
-from artistid.printing import say
 from artistid.runs.folder import RunFolder
 from artistid.runs.provenance import provenance, stopwatch
 from artistid.settings import literal
@@ -189,7 +188,7 @@ def _evaluate_unseen(
     scores = {"condition": _condition(config), "artists": list(catalog.artists), "verification": verified}
     folder.finish({**scores, **told, **provenance(seconds)})
     print_verification(verified)
-    say(f"everything behind these numbers: {nearby(folder.path)}")
+    print_place(folder.path)
     return verified
 
 

@@ -108,4 +108,10 @@ def print_scores(scores: Mapping[str, Score], condition: Mapping[str, Any], path
         console.print("one fold of a jackknife; python -m artistid.report scores its folds together")
     title = " ".join(f"{name}={value}" for name, value in condition.items() if name != "variant")  # the folder has it
     console.print(scores_table(scores, title))
+    print_place(path)
+
+
+@rank_zero_only
+def print_place(path: Path) -> None:
+    """Print where the run folder is."""
     say(f"everything behind these numbers: {nearby(path)}")

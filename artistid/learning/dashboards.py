@@ -134,14 +134,11 @@ def log_tables(loggers: Sequence[Logger], tables: Mapping[str, pd.DataFrame]) ->
 
 def log_verification(loggers: Sequence[Logger], told: Mapping[str, Any]) -> None:
     """Give what a network is worth for artists it was not trained on: each scorer's measures to all, and as a table."""
-    metrics = {
-        f"{scorer}/{measure}": found["value"]
-        for scorer, system in told["systems"].items()
-        for measure, found in system["test"].items()
-    }
+    rows = verification_rows(told)
+    metrics = dict(zip(rows["scorer"] + "/" + rows["measure"], rows["test"].tolist(), strict=True))
     for logger in loggers:
         logger.log_metrics(metrics)
-    log_tables(loggers, {"verification": verification_rows(told)})
+    log_tables(loggers, {"verification": rows})
 
 
 def settings_to_log(config: DictConfig) -> dict[str, Any]:

@@ -159,7 +159,8 @@ class EnrolmentSplit:
 
 def enrolled_and_tried(catalog: Catalog, subsets_of: Mapping[str, tuple[str, str]], seed: int) -> dict[str, str]:
     """The subset of each track of some artists: the first of theirs for one album, drawn at random, else the second."""
-    drawn = {artist: folded(shuffled(catalog.albums[artist], seed, artist)[0]) for artist in subsets_of}
+    albums = catalog.albums
+    drawn = {artist: folded(shuffled(albums[artist], seed, artist)[0]) for artist in subsets_of}
     return {
         track.track_id: subsets_of[track.artist][folded(track.album) != drawn[track.artist]]
         for track in catalog
