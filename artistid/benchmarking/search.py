@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from artistid.benchmarking.material import clustered_vectors
 from artistid.benchmarking.measuring import Figure, memory_mb, seconds_of
-from artistid.errors import counted
+from artistid.errors import counted, require_choice
 from artistid.inference.search_index import CARE, LINKS, THREADS
 
 log = logging.getLogger(__name__)
@@ -172,19 +172,22 @@ def threads() -> int:
 
 
 def measure_search(config: DictConfig, folder: Path) -> list[Figure]:
-    """Each library that is installed, beside the exact search, on collections of ``size.search`` songs.
+    """The libraries of ``size.engines``, beside the exact search, on collections of ``size.search`` songs.
 
     Of each the seconds to build its index, also those of the processor alone, and to add one song in a hundred; the
     file's size; the memory that the index takes where it is built; and a query's milliseconds with as little effort as
     gives the recall that is wanted, or with the most.
     """
+    for name in config.size.engines:
+        require_choice("size.engines", name, ENGINES)
     figures = []
     for songs in config.size.search:
         vectors = clustered_vectors(songs + round(ADDED * songs) + QUERIES)
         vectors, queries = vectors[:-QUERIES], vectors[-QUERIES:]
         truth, ms = _answered(partial(_nearest, vectors[:songs]), queries)
         figures.append(Figure(f"exact_{songs}_ms", ms))
-        for name, (module, engine) in ENGINES.items():
+        for name in config.size.engines:
+            module, engine = ENGINES[name]
             if find_spec(module):
                 log.warning("measuring %s on %s", name, counted(songs, "song"))
                 measured = _measured(engine, vectors, songs, queries, truth, folder / f"{name}-{songs}")
@@ -230,4 +233,4 @@ def _answered(search: Search, queries: NDArray[np.float32]) -> tuple[list[NDArra
 
 def _nearest(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.int64]:
     similarity = vectors @ query
-    return np.argpartition(-similarity, K)[:K]
+    return np.argpartition(-similarity, K)[:K].copy()  # a view would keep the places of all
