@@ -99,9 +99,9 @@ class LowPass(_Filter):
 class Compression(SoundAugmentation):
     """Dynamic range compression: frames above a threshold are turned down (Giannoulis, Massberg & Reiss, JAES 2012).
 
-    The compressor is theirs with a hard knee: what exceeds the threshold of a frame's level, its total power, is divided
-    by the ratio. The gain is a moving average, where theirs has attack and release, and all frames are raised by the
-    mean loss. It works on frames: changes within a frame are ignored.
+    The compressor is theirs with a hard knee: what exceeds the threshold of a frame's level (total power) is divided by
+    the ratio. The gain is a moving average, where theirs has attack and release, and all frames are raised by the mean
+    loss. It works on frames: changes within a frame are ignored.
 
     Args:
         ratio: maximum ratio; each clip's is drawn from 1 up to it.
