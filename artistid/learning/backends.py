@@ -152,9 +152,7 @@ def _albums(data: ClipData) -> dict[str, NDArray[np.int64]]:
 def fit(estimator: BackEnd, point: Mapping[str, Any], given: Embedded, artists: tuple[str, ...]) -> BackEnd:
     """Fit a back end with the parameters of a grid point; raises ArtistidError where it cannot be fitted."""
     if lacking := sorted({artists[label] for label in set(range(len(artists))) - set(given.label)}):
-        raise ArtistidError(
-            f"a back end needs training clips of every artist: there are none of {', '.join(lacking)}"
-        )
+        raise ArtistidError(f"a back end needs training clips of every artist: there are none of {', '.join(lacking)}")
     with fitting("backend.*", len(given.X), len(artists), point):
         fitted: BackEnd = clone(estimator).set_params(**point).fit(given.X, given.label, given.album)
     return fitted
