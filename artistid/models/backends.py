@@ -86,7 +86,7 @@ class Sessions(NamedTuple):
         """
         if not self.freedom:
             raise ValueError(
-                "expected artists with two or more training albums, to learn how albums differ; found none"
+                "how albums differ is learned from artists with two albums or more to train on: found none"
             )
         aside = self.mean - self.centre[self.speaker]
         covariance = aside.T @ aside / self.freedom
