@@ -71,8 +71,8 @@ class RateLog(Callback):
 class Scheduling(Callback):
     """Steps a scheduler after each epoch or, with ``interval: step``, after each step of the optimizer.
 
-    Lightning would step it after the epoch's state is written, so that a resumed run could not restore the scheduler.
-    Here its state is in the checkpoint, and a resumed run has the rates of an uninterrupted one.
+    Lightning would step it after the epoch's state is written, so that a resumed run would not know what the scheduler
+    had seen. Here its state is in the checkpoint, and a resumed run has the rates of an uninterrupted one.
 
     Args:
         settings: see :func:`make_scheduler`.

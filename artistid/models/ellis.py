@@ -36,8 +36,8 @@ class ArtistGaussians(ScoringClassifier):
     Samples are packed moments, see :func:`mfcc_and_chroma_moments`. Train on whole songs, so that each is aligned as
     one; test clips are aligned individually. Scores are means over rows, and so comparable for clips of any length.
 
-    Departures: the study's chroma are based on instantaneous frequency, and it also tries several beats per frame and a
-    mixture per artist; here they are librosa's, of one beat each.
+    Departures: the study's chroma are based on instantaneous frequency, and it also tries several beats and a mixture
+    per artist; here they are librosa's, of one beat each.
 
     Args:
         chroma_weight: weight of the chroma relative to the MFCC; 0 leaves them out.
