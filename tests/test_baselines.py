@@ -192,7 +192,7 @@ def test_jobs_at_once_share_the_threads(music: Path, tmp_path: Path, monkeypatch
     [
         ("crnn", ["clip=song"], "model=crnn is given batches of clips, all of one length: clip=song has whole songs"),
         ("crnn", ["features=descriptors"], "the CRNN pools 128 mel bins into one: the features have 40 columns"),
-        ("mandel_svm", ["features=logmel"], "model=mandel_svm is given features=descriptors, found features=logmel"),
+        ("mandel_svm", ["features=logmel"], "model=mandel_svm: expected features=descriptors, found features=logmel"),
         (
             "mandel_svm",
             ["+model.grid.nu=[1]"],
@@ -206,7 +206,7 @@ def test_jobs_at_once_share_the_threads(music: Path, tmp_path: Path, monkeypatch
         ),
         ("statistics_svm", ["model.grid.C=[-1]"], "model=statistics_svm cannot be fitted .C=-1, gamma="),
         ("mandel_svm", ["+model.estimator.nu=1"], "model.estimator: .*nu"),
-        ("mandel_svm", ["vote=mean_embedding"], "vote=mean_embedding: .* embeds no clips"),
+        ("mandel_svm", ["vote=mean_embedding"], "vote=mean_embedding: .* without embeddings"),
     ],
 )
 def test_settings_that_do_not_fit_together(

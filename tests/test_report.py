@@ -96,10 +96,10 @@ def test_published_figures_stand_beside_and_misprints_are_marked(report: Path) -
     row = crnn(report, "frame").loc["song", 10]
     assert (round(row["published_average"], 3), round(row["published_best"], 3)) == (0.772, 0.787)
     text = (report / "report.md").read_text()
-    assert "† Worked out from the authors' trials; the paper prints average 0.787 and best 0.772." in text
+    assert "† Computed from the authors' trials; the paper prints average 0.787 and best 0.772." in text
     assert "| 0.586 ± 0.033 † | 0.609 |" in text
-    assert "The published figures are of artist20: other music than music." in text
-    assert "Tables IV and V hold 24" in text
+    assert "The published figures are for artist20: other music than music." in text
+    assert "Tables IV and V have 24" in text
 
 
 def test_unfinished_runs_are_listed_with_their_last_words(report: Path) -> None:
@@ -171,7 +171,7 @@ def test_findings_say_what_the_tables_hold(report: Path) -> None:
     differences = re.findall(r"interval ([+−]\S+) to ([+−][\d.]+\d)([^)]*\)[^.]*)", said)
     assert len(differences) == 4
     for low, high, said_of_it in differences:
-        assert ("do not tell from zero" in said_of_it) == (low[0] == "−" and high[0] == "+")
+        assert ("not distinguishable from zero" in said_of_it) == (low[0] == "−" and high[0] == "+")
 
 
 def test_latex_is_beside_every_table(report: Path) -> None:

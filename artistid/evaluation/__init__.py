@@ -1,1 +1,1 @@
-"""From predictions to scores: whatever made the predictions, voting, scores, figures and tables start here."""
+"""From predictions, by any system, to votes, scores, figures and tables."""

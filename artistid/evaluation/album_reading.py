@@ -1,4 +1,4 @@
-"""How well the album can be read from a system's vectors within an artist: what is left in them of its production."""
+"""How well albums of one artist can be classified from a system's vectors: what these retain of production."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-FOLDS = 2  # a probe learns from every other song of an album, and reads the others
+FOLDS = 2  # a probe is fitted to every other song of an album, and tested on the rest
 
 
 class AlbumReading(NamedTuple):
-    """What linear probes read, a probe for each artist.
+    """The accuracy of linear probes for the album, one probe per artist.
 
     Attributes:
-        score: mean over the artists of the clips' balanced accuracy, rescaled: 1 where the album is always read, 0 at
-            chance, below it by accident.
-        artists: those with two albums or more of two songs or more, and more clips to learn from than albums.
+        score: mean over the artists of the clips' balanced accuracy, rescaled: 1 if the album is always correct, 0 at
+            chance, and possibly slightly below.
+        artists: number of artists with at least two albums of at least two songs, and more training clips than albums.
     """
 
     score: float
@@ -30,10 +30,10 @@ class AlbumReading(NamedTuple):
 def read_albums(
     vectors: NDArray[np.floating], artist: ArrayLike, album: ArrayLike, song: ArrayLike
 ) -> AlbumReading | None:
-    """Read the album of each clip from its vector, among those of the artist.
+    """Classify each clip's album, among those of its artist, from its vector.
 
-    The probe is LDA with Ledoit and Wolf's shrinkage. It never learns from the song that it reads, since the clips of
-    a song are alike in more than their album.
+    The probe is LDA with Ledoit and Wolf's shrinkage. It is never fitted to the song that it is tested on, since the
+    clips of a song share more than their album.
 
     Args:
         vectors: ``(n, d)`` of clips.
@@ -55,7 +55,7 @@ def read_albums(
 
 
 def _folds(album: NDArray[np.generic], song: NDArray[np.generic]) -> NDArray[np.int64]:
-    """``(n,)`` which fold reads each clip: an album's songs take turns; -1 for an album of one song."""
+    """``(n,)`` test fold of each clip: an album's songs alternate; -1 for an album of one song."""
     fold = np.full(len(album), -1)
     for name in np.unique(album):
         songs, place = np.unique(song[album == name], return_inverse=True)
@@ -65,7 +65,7 @@ def _folds(album: NDArray[np.generic], song: NDArray[np.generic]) -> NDArray[np.
 
 
 def _score(vectors: NDArray[np.floating], album: NDArray[np.generic], fold: NDArray[np.int64]) -> float:
-    """Of one artist."""
+    """The score of one artist."""
     read = np.empty_like(album)
     n_albums = len(np.unique(album))
     for held_out in range(FOLDS):

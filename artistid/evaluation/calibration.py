@@ -1,4 +1,4 @@
-"""Whether a system is right as often as it says: reliability, and the expected calibration error."""
+"""Calibration of a system's probabilities: reliability diagram, and expected calibration error."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BINS = 10  # of equal width, from 0 to 1
 
 
 class Reliability(NamedTuple):
-    """What was said and what was true, of the samples of each bin of confidence that has some.
+    """Confidence and accuracy in each non-empty bin of confidence.
 
     Attributes:
-        confidence: ``(bins,)`` mean probability of whom the system named.
-        accuracy: ``(bins,)`` share of them that were right.
-        n: ``(bins,)`` samples.
+        confidence: ``(bins,)`` mean probability of the predicted artist.
+        accuracy: ``(bins,)`` share of correct predictions.
+        n: ``(bins,)`` number of samples.
     """
 
     confidence: NDArray[np.float64]
@@ -28,7 +28,7 @@ class Reliability(NamedTuple):
 
     @classmethod
     def of(cls, confidence: ArrayLike, right: ArrayLike) -> Reliability:
-        """That of samples: the probability of whom the system named (n,), and whether it was right (n,)."""
+        """From samples: the probability of the predicted artist (n,), and whether it is correct (n,)."""
         confidence, right = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
         place = np.minimum((confidence * BINS).astype(int), BINS - 1)
         n = np.bincount(place, minlength=BINS)
@@ -38,10 +38,10 @@ class Reliability(NamedTuple):
 
     @property
     def error(self) -> float:
-        """The expected calibration error (Naeini, Cooper & Hauskrecht 2015): how far both lie apart, on average."""
+        """The expected calibration error (Naeini, Cooper & Hauskrecht 2015): their mean absolute difference."""
         return float(np.average(np.abs(self.confidence - self.accuracy), weights=self.n))
 
 
 def confidences(predictions: Predictions, votes: SongVotes) -> dict[str, NDArray[np.floating]]:
-    """``(n,)`` at each level the probability of whom the system names; ``votes`` are those of the predictions."""
+    """At each level, the probability ``(n,)`` of the predicted artist; ``votes`` are those of the predictions."""
     return {"frame": predictions.probability.max(axis=1), "song": votes.confidence}

@@ -1,7 +1,7 @@
-"""Is one system better than another? Two systems that were tested on the same songs, compared song by song.
+"""Is one system better than another? Paired comparison of two systems tested on the same songs.
 
-Scores of two systems on the same songs go up and down together, so that their two intervals say little about the
-difference; pairing the songs does.
+Scores of two systems on the same songs are correlated, so that their two intervals say little about the difference;
+pairing the songs does.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Comparison:
     Attributes:
         difference: weighted F1 of the first minus that of the second, mean over trials.
         ci95: ``(low, high)`` 95 % interval of the difference, see :meth:`artistid.evaluation.scores.Estimate.minus`;
-            songs are redrawn, for both systems the same.
-        only_first: songs that the first system alone names rightly, in all trials together.
-        only_second: songs that the second alone names rightly.
-        p_value: of McNemar's exact test (1947): how often fair coins would be as far from half and half as the songs
-            that one system alone names rightly; 1 where there are none.
-        n: songs, in all trials together.
-        trials: pairs of runs.
+            each draw has the same songs for both systems.
+        only_first: number of songs that only the first system classifies correctly, in all trials together.
+        only_second: number of songs that only the second classifies correctly.
+        p_value: of McNemar's exact test (1947), a two-sided binomial test of ``only_first`` and ``only_second`` being
+            equally likely; 1 where there are no such songs.
+        n: number of songs, in all trials together.
+        trials: number of pairs of runs.
     """
 
     difference: float
@@ -50,10 +50,10 @@ def compare(
     """Compare two systems by their predictions for the same songs, which may be cut into clips of different lengths.
 
     Args:
-        first: of one system.
-        second: of the other.
+        first: predictions of one system.
+        second: predictions of the other.
         method: of the song vote, see :func:`artistid.evaluation.voting.count_votes`.
-        draws: of the bootstrap.
+        draws: number of bootstrap draws.
         seed: of the bootstrap.
 
     Raises:
@@ -65,12 +65,12 @@ def compare(
 def compare_trials(pairs: Sequence[tuple[SongVotes, SongVotes]], *, draws: int = DRAWS, seed: int = 0) -> Comparison:
     """Compare two systems over several trials, each with test songs of its own.
 
-    The difference is the mean over trials, for which songs are redrawn within each trial; the test counts the songs of
-    all trials. A song that several trials test counts in each: where they overlap much, the p-value is a little small.
+    The difference is the mean over trials, with songs redrawn within each trial; McNemar's test pools the songs of all
+    trials. A song in several trials counts in each: where these overlap much, the p-value is somewhat too small.
 
     Args:
         pairs: the votes of the first and of the second system in each trial.
-        draws: of the bootstrap.
+        draws: number of bootstrap draws.
         seed: of the bootstrap.
 
     Raises:
@@ -99,13 +99,13 @@ def compare_trials(pairs: Sequence[tuple[SongVotes, SongVotes]], *, draws: int =
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p-value of McNemar's exact test, from the songs that one system alone names rightly."""
+    """Two-sided p-value of McNemar's exact test, from the numbers of songs that only one system gets right."""
     decided = only_first + only_second
     return float(binomtest(only_first, decided).pvalue) if decided else 1.0
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """p-values of several tests, adjusted so that an error among them all stays as rare as said (Holm 1979)."""
+    """p-values of several tests, adjusted to control the family-wise error rate (Holm 1979)."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     adjusted = np.empty_like(p)
@@ -121,6 +121,6 @@ def require_same_songs(first: SongVotes, second: SongVotes) -> None:
     differing = sorted(truths[0].items() ^ truths[1].items())
     raise ArtistidError(
         f"two systems are compared on the same test songs and true artists; of {len(first)} and "
-        f"{counted(len(second), 'song')}, these are of one only: "
+        f"{counted(len(second), 'song')}, these are in only one of them: "
         f"{', '.join(f'{song} ({artist})' for song, artist in differing[:5])}{', …' if len(differing) > 5 else ''}"
     )

@@ -1,4 +1,4 @@
-"""How well scores tell songs of known artists from others, and how that moves when the artists are redrawn."""
+"""How well scores separate songs of known artists from others, with a bootstrap over artists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from artistid.evaluation.open_set import ACCEPTED
 from artistid.evaluation.scores import DRAWS, Estimate
 
-# Shares of the unknown that are accepted, at which it is told how many of the known are.
+# Shares of unknown artists' songs accepted, at which detection and identification rates are reported.
 FALSE_ALARMS = (0.01, 0.05)
 
 
@@ -20,23 +20,23 @@ def detection(
     known: NDArray[np.bool_],
     weight: NDArray[np.floating] | None = None,
 ) -> dict[str, float]:
-    """How well a score tells songs of known artists from others, and how many of them are named rightly as well.
+    """How well a score separates songs of known artists from others, and how many are also identified correctly.
 
     Args:
         score: ``(songs,)``, higher for known artists.
-        right: ``(songs,)`` whether the artist who is named made the song.
-        known: ``(songs,)`` whether the artist is known at all; some are, some are not.
-        weight: ``(songs,)`` of each, such as how often a draw has it; None: 1.
+        right: ``(songs,)`` whether the artist named is the song's.
+        known: ``(songs,)`` whether the song's artist is known; there are songs of both kinds.
+        weight: ``(songs,)`` of each, such as how often a draw contains it; None: 1.
 
     Returns:
-        ``auroc``; ``fpr95``, the share of the unknown that are accepted where 95 % of the known are; ``dir1`` and
-        ``dir5``, the share of the known that are accepted and named rightly where 1 % and 5 % of the unknown are
+        ``auroc``; ``fpr95``, the share of the unknown accepted where 95 % of the known are; ``dir1`` and ``dir5``, the
+        share of the known that are accepted and identified correctly where at most 1 % and 5 % of the unknown are
         accepted (detection and identification rate: Phillips, Grother & Micheals 2011).
     """
     weight = np.ones(len(score)) if weight is None else weight
     scores, place = np.unique(score, return_inverse=True)
     kinds = {"known": (known, known), "right": (known & right, known), "unknown": (~known, ~known)}
-    # From each score on, what share of the songs has as high a one, or a higher; no song is above the last.
+    # For each score, the share of songs with a score at least as high; 0 after the last.
     accepted = {
         name: np.append(np.cumsum(np.bincount(place, weight * of, len(scores))[::-1])[::-1], 0) / (weight @ whose)
         for name, (of, whose) in kinds.items()
@@ -58,16 +58,16 @@ def redrawn(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Measures, and how they move when the artists are redrawn, as many as there are and with replacement.
+    """Measures with a bootstrap over artists, who are redrawn with replacement, as many as there are.
 
-    Songs of an artist are accepted or mistaken together: of many songs of few artists little is known.
+    An artist's songs tend to be accepted or confused together, so that many songs of few artists tell little.
 
     Args:
-        measures: of weights ``(artists,)``.
-        n_artists: how many there are.
-        enough: whether weights leave something to measure; draws that don't are made again.
-        draws: of the bootstrap.
-        seed: of the bootstrap. For as many artists all draws are the same, so that differences are paired.
+        measures: from weights ``(artists,)`` to measures by name.
+        n_artists: number of artists.
+        enough: whether weights leave something to measure; other draws are repeated.
+        draws: number of bootstrap draws.
+        seed: of the bootstrap. With the same number of artists, all draws are the same, so that differences are paired.
     """
     generator = np.random.default_rng(seed)
     drawn: list[Mapping[str, float]] = []

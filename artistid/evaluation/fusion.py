@@ -1,4 +1,4 @@
-"""Several systems as one: what they say of the same songs, as a weighted mean of log-probabilities."""
+"""Score fusion: several systems combined by a weighted sum of their log-probabilities for the same songs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from artistid.evaluation.comparison import require_same_songs
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import SongVotes
 
-# A system that is sure to be wrong must weigh heavily, not veto.
+# A single system's 0 must weigh heavily, but not veto an artist.
 LEAST_PROBABILITY = np.finfo(np.float32).tiny
 
 
 def fuse(systems: Sequence[SongVotes], weights: ArrayLike) -> Predictions:
-    """What several systems together say of each song: the softmax of a weighted sum of their log-probabilities.
+    """Fused predictions for each song: the softmax of a weighted sum of the systems' log-probabilities.
 
-    Each song is one clip of it, like those of a system that describes whole songs.
+    Each song is one clip, as with a system that describes whole songs.
 
     Args:
         systems: the votes of each, on the same songs.
-        weights: ``(systems,)``; of one over their number it is the mean.
+        weights: ``(systems,)``; one over their number gives the mean.
 
     Raises:
         ArtistidError: they are not of the same songs and artists.
@@ -36,10 +36,10 @@ def fuse(systems: Sequence[SongVotes], weights: ArrayLike) -> Predictions:
 
 
 def likeliest_weights(systems: Sequence[SongVotes]) -> NDArray[np.float64]:
-    """``(systems,)`` weights, none below 0, that make the songs' true artists likeliest.
+    """``(systems,)`` non-negative weights that maximise the likelihood of the songs' true artists.
 
-    What they add up to is the fusion's temperature. The loss is convex in them. As where a temperature is chosen, one
-    more song than there are is taken to be another artist's, lest systems without a mistake be sure of everything.
+    Their sum is the fusion's inverse temperature. The loss is convex in them. As for temperatures, labels are smoothed
+    as if one more song were another artist's, so that systems without a mistake do not become certain of everything.
 
     Args:
         systems: the votes of each on songs that were not trained on.
@@ -68,5 +68,5 @@ def log_probabilities(systems: Sequence[SongVotes]) -> NDArray[np.float64]:
         require_same_songs(first, other)
         if other.artists != first.artists:
             differing = sorted(set(first.artists) ^ set(other.artists)) or ["none, but their order does"]
-            raise ArtistidError(f"systems are fused that name the same artists; these differ: {', '.join(differing)}")
+            raise ArtistidError(f"fused systems need the same artists; these differ: {', '.join(differing)}")
     return np.log(np.maximum([votes.probability for votes in systems], LEAST_PROBABILITY))

@@ -1,10 +1,10 @@
-"""None of them: which songs are so unlike all artists that a system knows that it should name nobody.
+"""Open-set rejection: which songs are so unlike all artists that a system should name none of them.
 
 A song's score is the probability of the artist whom the run's vote places first, averaged over the clips that voted
-(Hendrycks & Gimpel 2017 take it of one sample): name, probability and threshold follow one rule. The threshold is set
-by songs of known artists that were not trained on: so many of them are accepted. How well it tells others apart is
-another question, which takes songs of unknown artists to answer. For that other scores than this one are measured, too:
-see :mod:`artistid.learning.unknown_artists` and :mod:`artistid.evaluation.detection`.
+(Hendrycks & Gimpel 2017 use it for single samples): name, probability and threshold follow one rule. The threshold is
+set so that a given share of known artists' songs, which were not trained on, is accepted. How well it rejects unknown
+artists is another question, which needs their songs to answer; for that, other scores are evaluated, too: see
+:mod:`artistid.learning.unknown_artists` and :mod:`artistid.evaluation.detection`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ACCEPTED = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSetThreshold:
-    """When a song is by none of the artists: its score is below the threshold.
+    """A song with a score below the threshold counts as by none of the artists.
 
     Attributes:
         threshold: of the score, in [0, 1].
-        accepted: share of known artists' songs that was to be accepted.
-        n_songs: of validation, that the threshold was set by.
+        accepted: target share of known artists' songs to accept.
+        n_songs: number of validation songs that the threshold was set by.
     """
 
     threshold: float
@@ -45,12 +45,12 @@ class OpenSetThreshold:
 
 
 class OpenSetScores(TypedDict):
-    """How well songs of unknown artists are told from those of known ones; plain numbers, ready for JSON.
+    """How well songs of unknown and known artists are separated; plain numbers, ready for JSON.
 
     Keys:
-        auroc: the chance that a song of a known artist has a higher score than one of an unknown artist.
+        auroc: the probability that a song of a known artist has a higher score than one of an unknown artist.
         known, unknown: number of songs.
-        known_accepted, unknown_accepted: shares of them at the threshold.
+        known_accepted, unknown_accepted: shares of them accepted at the threshold.
     """
 
     auroc: float
@@ -61,11 +61,11 @@ class OpenSetScores(TypedDict):
 
 
 def calibrate(scores: NDArray[np.floating], accepted: float = ACCEPTED) -> OpenSetThreshold:
-    """The highest threshold that accepts so many of the songs; of few songs that may be all.
+    """The highest threshold that accepts at least a given share of the songs; with few songs, that may be all.
 
     Args:
         scores: ``(songs,)`` of known artists, not trained on.
-        accepted: share of them.
+        accepted: share of them to accept.
     """
     threshold = float(np.quantile(scores, 1 - accepted, method="lower"))
     return OpenSetThreshold(threshold=threshold, accepted=accepted, n_songs=len(scores))

@@ -1,4 +1,4 @@
-"""Figures of a run: who is confused with whom, and how it learned.
+"""Figures of a run: confusion matrices and learning curves.
 
 Drawn on matplotlib's ``Figure`` itself, without ``pyplot``: there is no window, no global state and nothing to close,
 so they can be drawn in a training loop or in a thread.
@@ -34,11 +34,11 @@ from artistid.writing import whole
 DPI = 150
 PRINT_DPI = 300
 PRINT_FORMATS = (".pdf", ".svg")
-PAGE_INCHES = 7  # the width of a printed page's text; a larger figure is scaled down to it, and needs fewer dots
-# Beyond this many artists the cells are too small for numbers and the figure shows shares alone.
+PAGE_INCHES = 7  # text width of a printed page; a larger figure is scaled down to it, and needs fewer dots per inch
+# Beyond this many artists, cells are too small for numbers, and the figure shows colours only.
 MOST_ARTISTS_WITH_COUNTS = 25
 LONGEST_LABEL = 32
-# Matplotlib's own font knows Latin, Greek and Cyrillic; these, where installed, draw what it cannot.
+# Matplotlib's own font has Latin, Greek and Cyrillic; these, where installed, have other scripts.
 FONTS = (
     "DejaVu Sans",
     "Noto Sans CJK JP",
@@ -51,9 +51,9 @@ FONTS = (
     "WenQuanYi Zen Hei",
     "Arial Unicode MS",
 )
-# In all figures a colour means a split and nothing else (Okabe & Ito's colours, made for every kind of colour vision);
-# but for the artists of a map, who have others (Tol's "muted", save its faint ones). Levels and subsets are told by
-# line and grey, trials by marker and shade, shares by grey alone, so that every figure can be read in black and white.
+# In all figures a colour means a split (Okabe & Ito's palette, for every kind of colour vision), except for the artists
+# of a map, which have others (Tol's "muted", without its faint ones). Levels and subsets differ by line style and grey,
+# trials by marker and shade, shares by grey alone, so that every figure can be read in black and white.
 SPLIT_COLOURS = {
     "song": "#D55E00",
     "album": "#0072B2",
@@ -69,7 +69,7 @@ LEVEL_STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 ARTIST_COLOURS = ("#332288", "#CC6677", "#117733", "#AA4499", "#999933", "#44AA99", "#882255")
 MARKERS = "osD^vPX"
-# How shares are coloured. Coloured first and enlarged then: the other way, every dot of the print would be looked up.
+# How shares are coloured: before scaling, as after it every pixel of the print would be mapped to a colour.
 CELLS: dict[str, Any] = {
     "cmap": "Greys",
     "vmin": 0,
@@ -77,7 +77,7 @@ CELLS: dict[str, Any] = {
     "interpolation": "nearest",
     "interpolation_stage": "rgba",
 }
-# By quantity: the metric, its name, and how its curve is drawn.
+# By quantity: the metric, its label, and its line style.
 CURVES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "loss": (("val/loss", "validation", "-"), ("train/loss", "train", ":")),
     "weighted F1, validation": (
@@ -89,7 +89,7 @@ CURVES: Mapping[str, Sequence[tuple[str, str, str]]] = {
 
 @rank_zero_only
 def draw_results(folder: Path, predictions: Predictions, votes: SongVotes, scores: Mapping[str, Score]) -> None:
-    """Draw who is confused with whom at each level and, if there are metrics, the learning curves, into a run folder.
+    """Draw confusion matrices of each level and, if there are metrics, the learning curves into a run folder.
 
     Args:
         folder: of the run.
@@ -115,11 +115,11 @@ def confusion_matrix(
     path: str | Path,
     for_print: bool = False,
 ) -> None:
-    """Draw who is confused with whom and save it at ``path``, in the format of its suffix.
+    """Draw a confusion matrix and save it at ``path``, in the format of its suffix.
 
-    Rows are the true artists, columns the predicted ones. Colour is the share of the row; up to 25 artists the counts
-    are printed as well, save zeros. The row of an artist without samples is blank. Names longer than 32 characters are
-    cut short; the figure grows with the number of artists.
+    Rows are the true artists, columns the predicted ones. Colour is the share of the row; for up to 25 artists, counts
+    above 0 are printed as well. The row of an artist without samples is blank. Names longer than 32 characters are
+    shortened; the figure grows with the number of artists.
 
     Args:
         label: ``(n,)`` index of the true artist of each clip or song.
@@ -161,9 +161,8 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
     """Draw loss (train, validation) and validation F1 (frame, song level) over the epochs and save it at ``path``.
 
     Args:
-        metrics: a run's: rows with ``epoch`` and a column per metric, NaN where
-            a metric was not logged. Several values of one epoch are averaged. A curve that was never logged is left
-            out.
+        metrics: of a run: rows with ``epoch`` and a column per metric, NaN where a metric was not logged. Several
+            values of one epoch are averaged. A curve that was never logged is left out.
         path: where to save, in the format of its suffix; the folder is made if needed.
         monitor: the metric that says which epoch is best: the lowest if it is a loss, else the highest.
 
@@ -199,7 +198,7 @@ def learning_curves(metrics: pd.DataFrame, path: str | Path, monitor: str = "val
 
 
 def by_epoch(metrics: pd.DataFrame, monitor: str) -> pd.DataFrame:
-    """One row per epoch, which people count from 1, a column per metric."""
+    """One row per epoch, counted from 1, and a column per metric."""
     for column in ("epoch", monitor):
         if column not in metrics or metrics[column].isna().all():
             logged = ", ".join(map(str, metrics.columns[metrics.notna().any()])) or "nothing"
@@ -219,12 +218,12 @@ def marker_size(n_epochs: int) -> float:
 
 
 def shortened(name: str) -> str:
-    """A name that fits beside an axis or in a legend: at most 32 characters, an ellipsis last where it was longer."""
+    """A name that fits beside an axis or in a legend: at most 32 characters, with an ellipsis if shortened."""
     return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1].rstrip()}…"
 
 
 def as_written(*texts: Text) -> None:
-    """Draw names as they are: in a font that has their letters, and "$" as a dollar, not as the start of a formula."""
+    """Draw names literally: in a font that has their letters, and "$" as a dollar sign, not as a formula."""
     for text in texts:
         text.set_parse_math(False)
         text.set_fontfamily(_installed_fonts())
@@ -251,13 +250,13 @@ def _print_counts(axes: Axes, counts: NDArray[np.integer], share: NDArray[np.flo
 
 
 def save(figure: Figure, path: str | Path, for_print: bool = False) -> None:
-    """Save a figure, all that is drawn outside of its axes included; the folder is made if needed.
+    """Save a figure, including everything outside its axes; the folder is made if needed.
 
     Args:
-        figure: what is drawn.
-        path: where to, in the format of its suffix.
-        for_print: in more dots, and beside it as PDF and SVG, whose letters any reader has: in a PDF as TrueType, which
-            publishers ask for, in an SVG as outlines.
+        figure: the figure.
+        path: where to save, in the format of its suffix.
+        for_print: in higher resolution, and beside it as PDF and SVG, with portable letters: TrueType in a PDF, as
+            publishers require, outlines in an SVG.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

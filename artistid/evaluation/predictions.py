@@ -1,7 +1,7 @@
-"""Predictions: what every system, a network, a baseline or someone else's, says about every clip.
+"""Predictions: the probabilities of a system, be it a network, a baseline or an outside one, for every clip.
 
-They are the seam of the package. Whatever turns sound into probabilities ends with a :class:`Predictions`, on disk as
-Parquet; voting, scores, figures and tables start from one and know nothing of how it was made.
+They are the interface between systems and evaluation. Any system ends with a :class:`Predictions`, on disk as Parquet;
+voting, scores, figures and tables start from it, whatever made it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from artistid.writing import whole
 KEY_COLUMNS = ("track_id", "clip", "artist")
 PROBABILITY_PREFIX = "p/"
 OF_SONG_PREFIX = "song/"
-# A softmax in half precision is this far from 1 at worst; a system that forgot to normalise is much farther.
+# The sum of a softmax in half precision is this far from 1 at worst; unnormalised scores are much farther.
 SUM_TOLERANCE = 1e-3
 
 
@@ -31,19 +31,19 @@ class Predictions:
     """The probability of every artist for every clip, one row per clip, sorted by track and clip.
 
     Attributes:
-        artists: the artists that the system can name; their order is that of the columns of ``probability``.
+        artists: the artists that the system can name, in the order of the columns of ``probability``.
         track_id: ``(n,)`` str, the track each clip was cut from.
-        clip: ``(n,)`` int32, place of the clip within its track, from 0.
+        clip: ``(n,)`` int32, index of the clip within its track, from 0.
         artist: ``(n,)`` str, the true artist of the track.
         probability: ``(n, len(artists))`` float32; every row sums to 1.
-        of_song: the same of the clip's whole song, as the mean of its clips' embeddings is named; equal in all clips of
-            a song. None: the system was not asked, or has no embeddings.
+        of_song: the same for the clip's whole song, by the mean of its clips' embeddings; equal in all clips of a song.
+            None: not computed, or a system without embeddings.
 
     The rows may be given in any order: construction sorts them by ``(track_id, clip)``.
 
     Raises:
         ArtistidError: if the arrays do not fit together, a probability is not finite or negative, a row does not sum
-            to 1, a true artist is not among ``artists``, a track has two true artists, or a clip comes twice. The
+            to 1, a true artist is not among ``artists``, a track has two true artists, or a clip appears twice. The
             message names the first such track.
 
     Example:
@@ -87,7 +87,7 @@ class Predictions:
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
-        """``(n,)`` index of the most probable artist; of equals, the one listed first."""
+        """``(n,)`` index of the most probable artist; of ties, the one listed first."""
         return self.probability.argmax(axis=1)
 
     @cached_property
@@ -102,13 +102,13 @@ class Predictions:
 
     @property
     def _tables(self) -> dict[str, NDArray[np.float32]]:
-        """What there is of probabilities, by the prefix of its columns."""
+        """The tables of probabilities that exist, by the prefix of their columns."""
         of_song = {} if self.of_song is None else {OF_SONG_PREFIX: self.of_song}
         return {PROBABILITY_PREFIX: self.probability, **of_song}
 
     @property
     def _columns(self) -> dict[str, NDArray]:
-        """All that there is, by the name of the attribute."""
+        """All arrays that exist, by attribute."""
         names = (*KEY_COLUMNS, "probability", "of_song")
         return {name: values for name in names if (values := getattr(self, name)) is not None}
 
@@ -129,10 +129,9 @@ class Predictions:
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Predictions:
-        """Read what :meth:`to_parquet`, or an outside system, wrote.
+        """Read a file written by :meth:`to_parquet`, or by an outside system.
 
-        The order of the ``p/<artist>`` columns is the order of ``artists``. Columns of any other name belong to the
-        system that wrote them and are not read.
+        The order of the ``p/<artist>`` columns is the order of ``artists``. Columns of any other name are ignored.
 
         Raises:
             ArtistidError: if the file is not readable as Parquet, lacks a column, or its rows are not valid
@@ -166,16 +165,16 @@ class Predictions:
 
     @classmethod
     def pooled(cls, folds: Sequence[Predictions]) -> Predictions:
-        """Predictions for different tracks as one, such as the folds of a jackknife: one test of all their tracks.
+        """Predictions for different tracks combined, such as the folds of a jackknife, into one test of all tracks.
 
         Raises:
             ArtistidError: the folds name different artists or not all have ``of_song``, or two have the same clip.
         """
         first = folds[0]
         if any(fold.artists != first.artists for fold in folds):
-            raise ArtistidError("predictions are pooled where all are of the same artists, in the same order")
+            raise ArtistidError("pooled predictions need the same artists, in the same order")
         if any(fold._columns.keys() != first._columns.keys() for fold in folds):
-            raise ArtistidError(f"predictions are pooled where all, or none, have columns {OF_SONG_PREFIX}<artist>")
+            raise ArtistidError(f"pooled predictions need columns {OF_SONG_PREFIX}<artist> in all of them, or in none")
         columns = {name: np.concatenate([fold._columns[name] for fold in folds]) for name in first._columns}
         return cls(first.artists, **columns)
 

@@ -1,9 +1,8 @@
-"""How well songs find others by their artist: recall at k and mean average precision.
+"""Retrieval of songs by the same artist: recall at k and mean average precision.
 
-A song is the query, all other songs are ranked by their similarity to it, and those of the same artist are the ones to
-be found. Songs of the query's own album do not count: they share its production (the "producer effect", Whitman et al.
-2001), which would be found instead of the artist; how much, is measured by letting them count. Copies of the query's
-recording never do.
+All other songs are ranked by their similarity to a query song; those of the same artist are relevant. Songs of the
+query's own album are excluded: they share its production (the "producer effect", Whitman et al. 2001), which would be
+retrieved instead of the artist; including them measures how much. Copies of the query's recording are always excluded.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Measure(NamedTuple):
     Attributes:
         value: in [0, 1].
         ci95: ``(low, high)`` 95 % interval over queries, see :class:`artistid.evaluation.scores.Estimate`.
-        chance: what it would be, for the same queries, if the others were ranked at random.
+        chance: its expected value, for the same queries, if songs were ranked at random.
     """
 
     value: float
@@ -38,17 +37,17 @@ class Measure(NamedTuple):
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How well songs find others by their artist.
+    """Measures of the retrieval of songs by the same artist.
 
     Attributes:
-        recall: by k, the share of queries that have a song of their artist among the k nearest ("recall at k" as metric
-            learning counts it: Jégou et al. 2011, Oh Song et al. 2016).
-        mean_average_precision: of the whole ranking, the mean over queries of the mean over the songs to be found of
-            the share of such songs from the first place to theirs.
-        n: queries.
-        artists: of the queries.
-        gallery: songs in the collection.
-        without_answer: queries that have no song of their artist outside their album; not counted.
+        recall: by k, the share of queries with a song of their artist among the k nearest ("recall at k" as in metric
+            learning: Jégou et al. 2011, Oh Song et al. 2016).
+        mean_average_precision: of the whole ranking: the mean over queries of the mean, over the relevant songs, of the
+            precision at their ranks.
+        n: number of queries.
+        artists: number of the queries' artists.
+        gallery: number of songs in the collection.
+        without_answer: number of queries without a song of their artist outside their album; they are not counted.
     """
 
     recall: dict[int, Measure]
@@ -66,7 +65,7 @@ class Retrieval:
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """All of them, by the names that they are known by."""
+        """All measures, by their usual names."""
         return {f"R@{k}": each for k, each in self.recall.items()} | {"mAP": self.mean_average_precision}
 
 
@@ -76,7 +75,7 @@ class Gallery:
 
     Attributes:
         vectors: ``(songs, units)`` of length 1.
-        artist, album, recording: ``(songs,)`` numbers, -1 where there is none to know. Albums of two artists differ.
+        artist, album, recording: ``(songs,)`` numbers, -1 where unknown. Albums of two artists differ.
     """
 
     vectors: NDArray[np.float32]
@@ -86,7 +85,7 @@ class Gallery:
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32], artist: ArrayLike, album: ArrayLike, recording: ArrayLike) -> Gallery:
-        """From texts ``(songs,)``, empty where there is none to know."""
+        """From texts ``(songs,)``, empty where unknown."""
         songs = pd.DataFrame({"artist": artist, "album": album, "recording": recording}).astype(object)
         albums = songs.groupby(["artist", "album"], sort=True).ngroup().where(songs["album"] != "", -1)
         artists, recordings = (
@@ -100,15 +99,15 @@ class Gallery:
 
 
 def retrieval(gallery: Gallery, queries: NDArray[np.integer], same_album: bool = False) -> Retrieval | None:
-    """Let some songs find others of their artist among all.
+    """Retrieve songs of the same artist for each query, and measure how well this works.
 
     Args:
         gallery: all songs.
-        queries: rows of those that are queries; songs without an artist are not counted.
-        same_album: whether songs of the query's own album count; the queries are the same either way.
+        queries: rows of the query songs; those without an artist are not counted.
+        same_album: whether songs of the query's own album are included; the queries are the same either way.
 
     Returns:
-        None where no query has anything to find.
+        None where no query has a relevant song.
     """
     queries = queries[gallery.artist[queries] >= 0]
     if not len(queries):
@@ -137,13 +136,13 @@ def retrieval(gallery: Gallery, queries: NDArray[np.integer], same_album: bool =
 
 
 def average_precision(relevant: NDArray[np.bool_]) -> float:
-    """Of a ranking ``(songs,)``, the first first, with at least one song that is to be found."""
+    """Average precision of a ranking ``(songs,)``, nearest first, with at least one relevant song."""
     places = np.flatnonzero(relevant) + 1
     return float(np.mean(np.arange(1, len(places) + 1) / places))
 
 
 def chance_of_recall(size: NDArray[np.integer], to_find: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    """``(queries,)`` the chance that of ``to_find`` songs among ``size`` one is among ``k`` drawn at random."""
+    """``(queries,)`` the probability that ``k`` of ``size`` songs, drawn at random, include one of ``to_find``."""
     missed = np.ones(len(size))
     for drawn in range(k):
         missed *= np.clip((size - to_find - drawn) / np.maximum(size - drawn, 1), 0, 1)
@@ -153,8 +152,8 @@ def chance_of_recall(size: NDArray[np.integer], to_find: NDArray[np.integer], k:
 def chance_of_precision(size: NDArray[np.integer], to_find: NDArray[np.integer]) -> NDArray[np.float64]:
     """``(queries,)`` the expected average precision of a random ranking.
 
-    A song to be found is at any place i with the same chance, the i - 1 places before it hold on average
-    (i - 1) (to_find - 1) / (size - 1) others; the sum over i has the harmonic number of ``size`` in it.
+    A relevant song is at any rank i with equal probability, and the i - 1 ranks before it contain on average
+    (i - 1) (to_find - 1) / (size - 1) others; the sum over i contains the harmonic number of ``size``.
     """
     harmonic = np.cumsum(1 / np.arange(1, size.max() + 1))[size - 1]
     others = (to_find - 1) / np.maximum(size - 1, 1)
@@ -162,12 +161,12 @@ def chance_of_precision(size: NDArray[np.integer], to_find: NDArray[np.integer])
 
 
 def _answers(gallery: Gallery, query: int) -> bool:
-    """Whether there is a song to be found: of the query's artist, outside its album."""
+    """Whether there is a relevant song: of the query's artist, outside its album."""
     return bool(((gallery.artist == gallery.artist[query]) & ~_own(gallery, query, same_album=False)).any())
 
 
 def _own(gallery: Gallery, query: int, same_album: bool) -> NDArray[np.bool_]:
-    """``(songs,)`` whether a song is the query itself, a copy of it or, unless those count, of its album."""
+    """``(songs,)`` whether a song is the query itself, a copy of it or, unless these are included, of its album."""
     own = np.zeros(len(gallery), bool)
     own[query] = True
     for key in (gallery.recording,) if same_album else (gallery.recording, gallery.album):
@@ -177,7 +176,7 @@ def _own(gallery: Gallery, query: int, same_album: bool) -> NDArray[np.bool_]:
 
 
 def _ranked(gallery: Gallery, queries: NDArray[np.integer], same_album: bool) -> Iterator[NDArray[np.bool_]]:
-    """For each query, of the songs that count, the nearest first, whether they are by its artist."""
+    """For each query, whether the included songs, nearest first, are by its artist."""
     at_once = max(1, SIMILARITIES_AT_ONCE // len(gallery))
     for begin in range(0, len(queries), at_once):
         some = queries[begin : begin + at_once]

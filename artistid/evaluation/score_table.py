@@ -17,7 +17,7 @@ from artistid.printing import say
 from artistid.terminal import Console
 
 UNITS = {"frame": "clips", "song": "songs"}
-# Of artists that were not trained on; the first four are of claims, the others of songs.
+# Measures for artists that were not trained on; the first four are over claims, the others over songs.
 MEASURES = {
     "eer": "EER",
     "min_dcf": "minDCF",
@@ -31,7 +31,7 @@ MEASURES = {
 
 
 def scores_table(scores: Mapping[str, Score], title: str | None = None) -> Table:
-    """One row per level, in the given order; the words alone carry everything, so it reads the same without colour.
+    """One row per level, in the given order; readable without colour.
 
     Args:
         scores: level (``frame``, ``song``) to score, as from :func:`artistid.evaluation.scores.score_levels`. A score
@@ -64,7 +64,7 @@ def _interval(score: Score) -> str:
 
 @rank_zero_only
 def print_verification(told: Mapping[str, Any]) -> None:
-    """Print what a network is worth for artists it was not trained on, see :mod:`artistid.learning.verification`."""
+    """Print a network's measures for artists it was not trained on, see :mod:`artistid.learning.verification`."""
     counts = told["artists"]
     title = (
         f"{counted(counts['enrolled'], 'artist')} enrolled by an album, {counted(counts['impostors'], 'impostor')}; "
@@ -76,14 +76,14 @@ def print_verification(told: Mapping[str, Any]) -> None:
 
 @rank_zero_only
 def print_unknown_artists(unlike: Mapping[str, Any]) -> None:
-    """Print how well several scores tell unknown artists, see :mod:`artistid.learning.unknown_artists`."""
+    """Print how well several scores detect unknown artists, see :mod:`artistid.learning.unknown_artists`."""
     songs, artists = counted(unlike["unknown"], "song"), counted(len(unlike["artists"]), "unknown artist")
     title = f"{songs} of {artists}, among {unlike['known']:,} of known ones"
     Console().print(measures_table(unlike["by_score"], title))
 
 
 def measures_table(by_score: Mapping[str, Mapping[str, Any]], title: str, mark: str = "") -> Table:
-    """A row per score, and a column per measure, see :data:`MEASURES`; what they all lack has none."""
+    """A row per score, and a column for each of :data:`MEASURES` that any of them has."""
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("score", no_wrap=True)
     there = [name for name in MEASURES if any(name in found for found in by_score.values())]
@@ -100,7 +100,7 @@ def print_scores(scores: Mapping[str, Score], condition: Mapping[str, Any], path
 
     Args:
         scores: by level.
-        condition: what tells the run apart.
+        condition: settings that distinguish the run.
         path: of the run folder.
     """
     console = Console()

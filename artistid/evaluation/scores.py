@@ -1,7 +1,7 @@
 """Scores at the paper's two levels: *frame*, where every clip is a sample, and *song*, where the clips have voted.
 
-The paper reports the F1 score weighted by support (Nasrullah & Zhao 2019, section III-C). Beside it stand the macro F1,
-accuracy and top-3 accuracy, and how far the weighted F1 would move had other songs been drawn for the test.
+The paper reports the F1 score weighted by support (Nasrullah & Zhao 2019, section III-C). This module adds macro F1,
+accuracy and top-3 accuracy, and a confidence interval of the weighted F1 over the choice of test songs.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from artistid.evaluation.voting import SongVotes, vote
 
 LEVELS = ("frame", "song")
 DRAWS = 1000
-# How many weights, one per song and draw, are held in memory at once: 32 MB of them.
+# Number of weights, one per song and draw, held in memory at once: 32 MB.
 WEIGHTS_AT_ONCE = 4_000_000
 
 
 class Score(TypedDict):
     """The scores of one level; plain numbers, ready for JSON. All but ``n`` are in [0, 1].
 
-    Beside these keys there is one for each metric of another package, see :func:`find_metrics`.
+    There is a further key for each metric from another package, see :func:`find_metrics`.
     """
 
     f1_weighted: float
@@ -45,7 +45,7 @@ class Score(TypedDict):
 
 
 class Outcome(NamedTuple):
-    """What was said of the samples of one level, be they clips or songs: all that an F1 and its interval need.
+    """The predictions for the samples of one level, clips or songs: all that an F1 and its interval need.
 
     Attributes:
         label: ``(n,)`` index of the true artist.
@@ -76,16 +76,16 @@ def song_outcome(votes: SongVotes) -> Outcome:
 
 
 def f1_weighted(outcome: Outcome) -> float:
-    """The paper's score: the artists' F1, weighted by how many samples each has."""
+    """The paper's score: the artists' F1, weighted by support."""
     return _f1_score(outcome.label, outcome.predicted, outcome.n_artists, "weighted")
 
 
-# From the true label (n,) and a ranking (n, artists), larger is better, of samples, be they clips or songs.
+# From the true labels (n,) and a ranking (n, artists), larger is better, of samples (clips or songs) to a score.
 Metric = Callable[[NDArray[np.integer], NDArray[np.number]], float]
 
 
 def weighted_f1_of(label: NDArray[np.integer], ranking: NDArray[np.number]) -> float:
-    """The paper's score: the artists' F1, weighted by how many samples each has."""
+    """The paper's score: the artists' F1, weighted by support."""
     return _f1_score(label, ranking.argmax(axis=1), ranking.shape[1], "weighted")
 
 
@@ -113,7 +113,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def find_metrics(names: Sequence[str]) -> dict[str, Metric]:
-    """All of :data:`METRICS`, and those of other packages under the last part of their dotted names.
+    """All of :data:`METRICS`, and those from other packages by the last part of their dotted names.
 
     Raises:
         ArtistidError: there is no such function.
@@ -140,20 +140,20 @@ def score(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score:
-    """Score samples, be they clips or songs.
+    """Score samples, which are clips or songs.
 
-    The F1 of an artist with neither support nor predictions does not exist: ``f1_macro`` is the mean over the artists
+    The F1 of an artist with neither support nor predictions is undefined: ``f1_macro`` is the mean over the artists
     that occur in the truth or in the predictions. An artist that is predicted but has no support counts there with an
-    F1 of 0; ``f1_weighted`` gives it no weight. Both agree with scikit-learn's ``f1_score``. Of artists ranked
-    equally, the one listed first is taken to come first. With three artists or fewer ``top3`` is 1.
+    F1 of 0; ``f1_weighted`` gives it no weight. Both agree with scikit-learn's ``f1_score``. Ties in a ranking are
+    broken by the order of the artists. With three artists or fewer ``top3`` is 1.
 
     Args:
         label: ``(n,)`` index of the true artist.
         ranking: ``(n, artists)``, larger is better: probabilities of clips, or the ranking of a vote.
         song: ``(n,)`` number of the song each sample belongs to; without it every sample is a song of its own.
         metrics: by name, see :func:`find_metrics`.
-        draws: bootstrap draws for ``f1_weighted_ci95``, see :func:`f1_weighted_interval`; 0 leaves it out, which is
-            what a score per epoch wants.
+        draws: bootstrap draws for ``f1_weighted_ci95``, see :func:`f1_weighted_interval`; 0 leaves it out, as for a
+            score per epoch.
         seed: of the bootstrap.
     """
     scores: dict[str, Any] = {name: float(metric(label, ranking)) for name, metric in metrics.items()}
@@ -194,7 +194,7 @@ def levels_of(whole_songs: bool) -> tuple[str, ...]:
 
 
 def monitored_score(scores: Mapping[str, Score]) -> float:
-    """The weighted F1 that systems are chosen by: at frame level where there is one, else at song level."""
+    """The weighted F1 used for model selection: at frame level where there is one, else at song level."""
     return scores["frame" if "frame" in scores else "song"]["f1_weighted"]
 
 
@@ -209,7 +209,7 @@ def f1_weighted_interval(
 ) -> list[float]:
     """95 % interval ``[low, high]`` of the weighted F1, see :class:`Estimate`.
 
-    It speaks of the choice of test songs only, not of the spread between training runs.
+    It covers the choice of test songs only, not the spread between training runs.
     """
     return mean_f1_interval([Outcome(label, predicted, song, n_artists)], draws=draws, seed=seed)
 
@@ -221,16 +221,17 @@ def mean_f1_interval(trials: Sequence[Outcome], *, draws: int = DRAWS, seed: int
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A score in [0, 1] that is known from some songs, and how it moves when they are redrawn (Efron 1979).
+    """A score in [0, 1] estimated from some songs, with a bootstrap over songs (Efron 1979).
 
-    Each draw takes as many songs as there are, with replacement, and every song brings all its clips: the clips of one
-    song resemble one another, and resampling them singly would make an interval far too narrow. Of a mean over trials
-    songs are redrawn within each; the trials themselves are not, their spread is told by their standard deviation.
+    Each draw takes as many songs as there are, with replacement, each with all its clips: the clips of one song are
+    similar, and resampling them individually would make the interval far too narrow. For a mean over trials, songs are
+    redrawn within each; the trials themselves are not, and their spread is given by their standard deviation.
 
-    The interval is Wilson's (1927) for a proportion of as many independent songs as would spread as much as the draws
-    do (Korn & Graubard 1998), with Student's quantile for Wilson's normal one. The middle 95 % of the draws themselves
-    are too narrow where songs are few, and of no width where all are right. Of simulated test sets (2 to 20 artists,
-    accuracies of 0.3 to 0.99) so many intervals hold the true F1, and in parentheses so many middles of the draws:
+    The interval is Wilson's (1927) for a proportion with the effective sample size at which independent songs would
+    vary as much as the draws (Korn & Graubard 1998), with Student's quantile instead of the normal one. Percentile
+    intervals of the draws are too narrow for few songs, and have no width where all are correct. In simulated test sets
+    (2 to 20 artists, accuracies of 0.3 to 0.99) the coverage of the true F1, and of percentile intervals in
+    parentheses, is:
 
     ===== =========== =========== =========== =========== =========== ===========
     songs 8           12          20          32          60          150
@@ -239,13 +240,13 @@ class Estimate:
     song  .974 (.557) .967 (.598) .958 (.707) .975 (.788) .960 (.842) .953 (.895)
     ===== =========== =========== =========== =========== =========== ===========
 
-    These are of 420 or 570 test sets each; ``pytest -m slow -s tests/evaluation/test_intervals.py`` measures them anew.
+    Each is from 420 or 570 test sets; ``pytest -m slow -s tests/evaluation/test_intervals.py`` reproduces them.
 
     Attributes:
         value: the score.
         draws: ``(draws,)`` the score of each draw.
-        songs: that it is known from, in all trials together.
-        trials: that it is the mean of.
+        songs: number of songs, in all trials together.
+        trials: number of trials that it is the mean of.
     """
 
     value: float
@@ -255,19 +256,19 @@ class Estimate:
 
     @property
     def error(self) -> float:
-        """Standard error: the draws', which spread too little by a degree of freedom of each trial."""
+        """Standard error of the draws, corrected for one degree of freedom per trial."""
         return float(np.std(self.draws) * np.sqrt(self.songs / max(1, self.songs - self.trials)))
 
     @property
     def interval(self) -> list[float]:
-        """95 % interval ``[low, high]``, within [0, 1]; all of it where there is a single song."""
+        """95 % interval ``[low, high]`` within [0, 1]; all of [0, 1] if there is one song per trial."""
         return share_interval(self.value, self.error, self.songs, self.trials)
 
     def minus(self, other: Estimate) -> tuple[float, float]:
-        """95 % interval of the difference to another score, by the distances from each to the ends of its interval.
+        """95 % interval of the difference to another score, from the distances of each to the ends of its interval.
 
-        They are added as errors are, with the correlation of the draws (Newcombe 1998; Zou & Donner 2008): draws that
-        have the same songs for both go up and down together, and independent ones don't.
+        They are added like standard errors, with the correlation of the draws (Newcombe 1998; Zou & Donner 2008), which
+        is high if both scores are from the same songs, and near 0 if they are independent.
         """
         (low, high), (others_low, others_high) = self.interval, other.interval
         spreads = bool(np.std(self.draws) and np.std(other.draws))
@@ -284,11 +285,11 @@ class Estimate:
 
 
 def share_interval(value: float, error: float, songs: int, trials: int = 1) -> list[float]:
-    """Wilson's interval ``[low, high]`` of a share with some standard error, see :class:`Estimate`."""
+    """Wilson's interval ``[low, high]`` of a share with a given standard error, see :class:`Estimate`."""
     freedom = songs - trials
     if freedom < 1:
         return [0.0, 1.0]
-    certain = error < 1e-9 or not 0 < value < 1  # as far as these songs tell: they then count as independent
+    certain = error < 1e-9 or not 0 < value < 1  # no estimate of the error: songs then count as independent
     independent = songs if certain else value * (1 - value) / error**2
     quantile = float(stdtrit(freedom, 0.975))
     doubt = quantile**2 / independent
@@ -311,7 +312,7 @@ def estimate_of(trials: Sequence[Outcome], redrawn: Sequence[NDArray[np.float64]
 
 
 def f1_draws(systems: Sequence[Outcome], draws: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """``(systems, draws)`` weighted F1 of systems tested on the same songs: one draw has the same songs for all."""
+    """``(systems, draws)`` weighted F1 of systems tested on the same songs: a draw has the same songs for all."""
     counts = [_counts_per_song(*outcome) for outcome in systems]
     n_songs = counts[0].shape[0]
     at_once = max(1, WEIGHTS_AT_ONCE // n_songs)
@@ -323,7 +324,7 @@ def f1_draws(systems: Sequence[Outcome], draws: int, generator: np.random.Genera
 
 
 def mean_interval(values: NDArray[np.floating]) -> list[float]:
-    """95 % interval ``[low, high]`` of the mean of ``values`` (songs,) in [0, 1], whose error needs no draws."""
+    """95 % interval ``[low, high]`` of the mean of ``values`` (songs,) in [0, 1], with the analytic standard error."""
     n = len(values)
     return share_interval(float(np.mean(values)), float(np.std(values)) / math.sqrt(max(1, n - 1)), n)
 
@@ -336,9 +337,9 @@ def confusion(label: NDArray[np.integer], predicted: NDArray[np.integer], n_arti
 def per_artist(predictions: Predictions, votes: SongVotes, levels: Sequence[str] = LEVELS) -> pd.DataFrame:
     """Scores of each artist at each level, one row per level and artist.
 
-    Columns: level (frame, song), artist, precision, recall, f1, n (support: clips or songs), confused_with (whom the
-    artist was most often taken for; empty if never mistaken) and confused_n (how often). What would be 0 / 0, such as
-    the precision of an artist never predicted, is 0.
+    Columns: level (frame, song), artist, precision, recall, f1, n (support: clips or songs), confused_with (the artist
+    most often predicted instead; empty if none was) and confused_n (how often). Where a score would be 0 / 0, such as
+    the precision of an artist never predicted, it is 0.
     """
     rows = [
         _artist_rows(level, outcome.label, outcome.predicted, predictions.artists)
@@ -377,7 +378,7 @@ def _f1_score(
         torch.as_tensor(label),
         num_classes=n_artists,
         average=average,
-        validate_args=False,  # it refuses a single artist, whose F1 is well defined
+        validate_args=False,  # validation rejects a single artist, whose F1 is well defined
     ).item()
 
 
@@ -391,7 +392,7 @@ def _place(label: NDArray[np.integer], ranking: NDArray[np.number]) -> NDArray[n
 def _counts_per_song(
     label: NDArray[np.integer], predicted: NDArray[np.integer], song: NDArray[np.integer], n_artists: int
 ) -> sparse.csr_array:
-    """``(songs, 3 * artists)``: of each artist the song's hits, predictions and support, all that an F1 needs."""
+    """``(songs, 3 * artists)``: each song's hits, predictions and support per artist, all that an F1 needs."""
     _, row = np.unique(song, return_inverse=True)
     hit = label == predicted
     rows = np.concatenate([row[hit], row, row])
@@ -401,7 +402,7 @@ def _counts_per_song(
 
 
 def _song_weights(generator: np.random.Generator, draws: int, n_songs: int) -> NDArray[np.int64]:
-    """``(draws, songs)`` how often each draw holds each song: multinomial, but far faster than numpy's multinomial."""
+    """``(draws, songs)`` how often each draw contains each song: much faster than numpy's multinomial."""
     return np.stack([np.bincount(generator.integers(n_songs, size=n_songs), minlength=n_songs) for _ in range(draws)])
 
 

@@ -1,11 +1,11 @@
-"""Whether a song is by whom it claims to be, and by whom if by anyone: scores of songs against enrolled artists.
+"""Evaluation of artist verification and open-set identification, from scores of songs against enrolled artists.
 
-As *verification* every song is tried against every enrolled artist, and the trials are judged as speaker verification
-judges its own: equal error rate, detection cost (NIST), and the cost of the log-likelihood ratio (Brümmer & du Preez
-2006, "Application-independent evaluation of speaker detection"). As *open-set identification* a song is given to the
-artist of its highest score, or to nobody below a threshold: how well songs of enrolled artists are told from others'
-(AUROC, false positives at 95 % true positives), and how many are both accepted and named rightly while so many of the
-others raise a false alarm (detection and identification rate: Phillips, Grother & Micheals 2011).
+For *verification*, every song is a trial against every enrolled artist, evaluated as in speaker verification: equal
+error rate, detection cost (NIST), and the cost of the log-likelihood ratio (Brümmer & du Preez 2006,
+"Application-independent evaluation of speaker detection"). For *open-set identification*, a song is assigned to the
+artist with the highest score, or to nobody below a threshold: how well songs of enrolled artists are separated from
+others (AUROC, false positives at 95 % true positives), and how many are both accepted and identified correctly at a
+given false-alarm rate (detection and identification rate: Phillips, Grother & Micheals 2011).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from artistid.hints import Range
 
 Floats = NDArray[np.float64]
 
-MOST_FALSE = 100_000  # claims that are counted
-TRIALS_DRAWN = 20_000_000  # in all draws together: of many trials fewer draws are made, but never fewer than
+MOST_FALSE = 100_000  # false claims used
+TRIALS_DRAWN = 20_000_000  # in all draws together: with many trials there are fewer draws, but never fewer than
 FEWEST_DRAWS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionCost:
-    """What an error costs (NIST's detection cost function).
+    """The parameters of NIST's detection cost function.
 
     Attributes:
-        prior: of a claim being true.
+        prior: probability of a claim being true.
         miss: cost of rejecting a true claim.
         false_alarm: cost of accepting a false one.
     """
@@ -57,14 +57,14 @@ EVEN = DetectionCost()
 
 
 class ErrorRates(NamedTuple):
-    """Of each threshold, from the lowest: the shares of true claims below it, and of false ones not below it."""
+    """For each threshold, from the lowest: the share of true claims below it, and of false ones not below it."""
 
     miss: Floats
     false_alarm: Floats
 
     @property
     def equal(self) -> float:
-        """The rate at which both are equal, on the straight line between the two thresholds around it."""
+        """The equal error rate, interpolated linearly between the two nearest thresholds."""
         after = int(np.argmax(self.miss >= self.false_alarm))
         if self.miss[after] == self.false_alarm[after]:
             return float(self.miss[after])
@@ -73,7 +73,7 @@ class ErrorRates(NamedTuple):
         return float(self.miss[after - 1] + share * (self.miss[after] - self.miss[after - 1]))
 
     def least_cost(self, cost: DetectionCost = EVEN) -> float:
-        """The lowest cost of any threshold; 1 is that of accepting or rejecting all, whichever is cheaper."""
+        """The minimum cost over thresholds; 1 is that of accepting or rejecting all, whichever is cheaper."""
         missing, alarming = cost.miss * cost.prior, cost.false_alarm * (1 - cost.prior)
         return float((missing * self.miss + alarming * self.false_alarm).min() / min(missing, alarming))
 
@@ -85,7 +85,7 @@ class Trials:
     Attributes:
         score: ``(songs, enrolled)``, larger is likelier.
         maker: ``(songs,)`` number of the artist who made each song.
-        enrolled: ``(enrolled,)`` number of each enrolled artist, none twice.
+        enrolled: ``(enrolled,)`` number of each enrolled artist, without duplicates.
     """
 
     score: Floats
@@ -104,11 +104,11 @@ class Trials:
 
     @property
     def artists(self) -> NDArray[np.int64]:
-        """The numbers of all artists, of songs or enrolled."""
+        """The numbers of all artists that have songs or are enrolled."""
         return np.union1d(self.maker, self.enrolled)
 
     def select(self, songs: Any = slice(None), enrolled: Any = slice(None)) -> Trials:
-        """Of some songs, against some of the enrolled; the songs of the others are then of unknown artists."""
+        """A selection of songs and of enrolled artists; songs of other artists are then of unknown artists."""
         score = self.score[songs][:, enrolled]
         return Trials(score, self.maker[songs], self.enrolled[enrolled])
 
@@ -116,10 +116,10 @@ class Trials:
 class Measures:
     """All measures of some trials, for any weights of their artists.
 
-    What takes long, sorting the scores, is done once. Of very many false claims some, drawn at random, stand for all.
+    Scores are sorted once, which is the slow part. Very many false claims are represented by a random sample.
 
     Args:
-        trials: with true claims and false ones.
+        trials: with true and false claims.
         cost: of errors.
     """
 
@@ -129,20 +129,20 @@ class Measures:
         kept = kept[np.argsort(trials.score.ravel()[kept], kind="stable")]
         self._song, self._artist = np.divmod(kept, trials.score.shape[1])
         self._score, self._true = trials.score.ravel()[kept], trials.true.ravel()[kept]
-        self._last = np.append(np.diff(self._score) > 0, True)  # of its score: equal ones have one threshold
+        self._last = np.append(np.diff(self._score) > 0, True)  # of equal scores, which share one threshold
         first = np.arange(len(trials.score)), trials.score.argmax(axis=1)
         self._top, self._named = trials.score[first], trials.true[first]
 
     def __call__(self, weight: Floats | None = None) -> dict[str, float]:
-        """Each by its name.
+        """All measures, by name.
 
         Args:
-            weight: of each of :attr:`Trials.artists`, such as how often a draw has them; None: 1.
+            weight: of each of :attr:`Trials.artists`, such as how often a draw contains them; None: 1.
         """
         trials = self._trials
         weight = np.ones(len(trials.artists)) if weight is None else weight
         maker, enrolled = (weight[np.searchsorted(trials.artists, each)] for each in (trials.maker, trials.enrolled))
-        # An artist who is drawn twice makes twice as many true claims, but none of being the other of the two.
+        # An artist drawn twice makes twice as many true claims, but none across the two copies.
         of_trial = maker[self._song] * np.where(self._true, 1, enrolled[self._artist])
         rates = self._rates(of_trial)
         measures = {
@@ -157,12 +157,12 @@ class Measures:
 
     @property
     def n_trials(self) -> int:
-        """That are counted."""
+        """Number of trials used."""
         return len(self._score)
 
     @property
     def rates(self) -> ErrorRates:
-        """Of every threshold, which a DET curve shows."""
+        """The error rates at every threshold, as a DET curve shows them."""
         return self._rates(np.ones(len(self._score)))
 
     def _rates(self, weight: Floats) -> ErrorRates:
@@ -171,15 +171,15 @@ class Measures:
         return ErrorRates(miss, 1 - correct)
 
     def _cllr(self, llr: Floats, weight: Floats) -> float:
-        """Bits that a claim costs, of scores taken for log-likelihood ratios; saying nothing costs 1."""
+        """Cllr: mean cost in bits per claim, with scores as log-likelihood ratios; uninformative ones cost 1."""
         costs = np.logaddexp(0, np.where(self._true, -llr, llr)) / np.log(2)
-        counted = weight > 0  # others may cost infinitely much
+        counted = weight > 0  # others may have infinite cost
         kinds = (self._true & counted, ~self._true & counted)
         return float(np.mean([np.average(costs[kind], weights=weight[kind]) for kind in kinds]))
 
     def _ideal(self, weight: Floats) -> Floats:
-        """The ratios that the scores would be by the best of all rising maps (pool adjacent violators)."""
-        of_score = np.cumsum(self._last) - self._last  # equal scores are one, and stay equal
+        """The ratios from the optimal monotonic calibration of the scores (pool adjacent violators)."""
+        of_score = np.cumsum(self._last) - self._last  # equal scores share a bin, and stay equal
         total, true = (np.bincount(of_score, weights=weight * kind) for kind in (1.0, self._true))
         there = total > 0
         posterior = np.zeros(len(total))
@@ -191,15 +191,15 @@ class Measures:
 def measure(trials: Trials, cost: DetectionCost = EVEN, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
     """All measures with intervals over artists.
 
-    Each draw takes as many artists as there are, with replacement, and each brings its songs and its enrolment: songs
-    of an artist are accepted or mistaken together. The cost of the log-likelihood ratio has no upper bound, and its
-    interval is the middle of the draws, see :func:`interval`.
+    Each draw takes as many artists as there are, with replacement, each with its songs and its enrolment, since an
+    artist's songs tend to be accepted or confused together. The cost of the log-likelihood ratio has no upper bound,
+    and its interval is given by percentiles of the draws, see :func:`interval`.
 
     Args:
-        trials: with true claims and false ones.
+        trials: with true and false claims.
         cost: of errors.
-        draws: of the bootstrap, at most.
-        seed: of the bootstrap. Of trials with the same artists all draws are the same, so that differences are paired.
+        draws: maximum number of bootstrap draws.
+        seed: of the bootstrap. With the same artists, all draws are the same, so that differences are paired.
 
     Raises:
         ArtistidError: no true claim, or no false one.
@@ -219,7 +219,7 @@ def interval(name: str, estimate: Estimate) -> list[float]:
 
 
 def _some(chosen: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
-    """About so many of the chosen trials, always the same ones; of fewer all."""
+    """About ``most`` of the chosen trials, always the same; all if they are fewer."""
     n = int(chosen.sum())
     if n <= most:
         return chosen
@@ -228,7 +228,7 @@ def _some(chosen: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
 
 
 def _has_both(trials: Trials, weight: Floats) -> bool:
-    """Whether a draw has two enrolled artists, one of whom has songs, and, where all trials have any, unknown ones."""
+    """Whether a draw has two enrolled artists, one with songs, and unknown artists where the trials have any."""
     maker, enrolled = (weight[np.searchsorted(trials.artists, each)] for each in (trials.maker, trials.enrolled))
     unknown = ~trials.known
     enough = (enrolled > 0).sum() > 1 and maker[trials.known].any()

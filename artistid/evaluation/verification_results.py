@@ -1,4 +1,4 @@
-"""What a run was worth for artists that it was not trained on, as rows and as a figure."""
+"""A run's results on artists that it was not trained on, as a table and as a figure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def verification_rows(told: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def draw_verification(told: Mapping[str, Any], path: Path, for_print: bool = False) -> None:
-    """DET curves of all scorers, and the chosen one's measures by the number of enrolled songs and artists.
+    """Draw DET curves of all scorers, and the chosen one's measures by the number of enrolled songs and artists.
 
     Args:
         told: see :func:`artistid.learning.verification.verify_unseen`.

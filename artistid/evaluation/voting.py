@@ -1,8 +1,8 @@
 """From clips to songs: the clips of a song vote on its artist.
 
 Nasrullah & Zhao (2019), section III-C: at the song level the artist predicted most often among the clips of a song is
-the prediction for the song. The paper leaves two things open, both settled here and nowhere else: what happens in a
-tie, and which artists come second and third.
+the prediction for the song. The paper leaves two things open, both defined here and nowhere else: how ties are broken,
+and which artists come second and third.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy import sparse
 from artistid.errors import ArtistidError, require_choice
 from artistid.trust import Trust, find_function, is_within, shown, way_to_trust
 
-if TYPE_CHECKING:  # a song alone is answered without tables
+if TYPE_CHECKING:  # single songs need no pandas
     import pandas as pd
 
     from artistid.evaluation.predictions import Predictions
@@ -31,7 +31,7 @@ ARTISTS_AT_ONCE = 32
 
 
 class VoteCount(NamedTuple):
-    """What the clips of each song said, one row per song.
+    """The result of a vote, one row per song.
 
     Attributes:
         votes: ``(songs, artists)`` int64, how many of the counted clips named each artist.
@@ -46,15 +46,15 @@ class VoteCount(NamedTuple):
     probability: NDArray[np.float64]
 
 
-# From the probabilities (clips, artists), of which zeros count as the smallest normal float32, and the number of each
+# From the probabilities (clips, artists), where zeros count as the smallest normal float32, and the number of each
 # clip's song (clips,), from 0 and without gaps. The true artists need not be known.
 Vote = Callable[[NDArray[np.floating], NDArray[np.integer]], VoteCount]
 
 
 def majority(probability: NDArray[np.floating], song: NDArray[np.integer]) -> VoteCount:
-    """The paper's: artists are placed by their number of votes.
+    """The paper's vote: artists are ranked by their number of votes.
 
-    Of those with equally many, the one with the larger log-probability summed over the clips comes first.
+    Ties are broken by the log-probability summed over the clips.
     """
     return place(probability, song, _votes(probability, song), _sum_by_song(probability, song, _log))
 
@@ -62,46 +62,46 @@ def majority(probability: NDArray[np.floating], song: NDArray[np.integer]) -> Vo
 def confident(probability: NDArray[np.floating], song: NDArray[np.integer]) -> VoteCount:
     """As in the authors' code: :func:`majority` among the clips whose top probability is above 0.5.
 
-    Where a song has none, it is among all its clips.
+    A song without any such clip counts all its clips.
     """
     counted = _confident(probability, song)
     return majority(probability[counted], song[counted])
 
 
 def mean_logprob(probability: NDArray[np.floating], song: NDArray[np.integer]) -> VoteCount:
-    """Artists are placed by their mean log-probability, as if the clips were independent evidence."""
+    """Artists are ranked by their mean log-probability, as if the clips were independent evidence."""
     return place(probability, song, _sum_by_song(probability, song, _log))
 
 
 def mean_probability(probability: NDArray[np.floating], song: NDArray[np.integer]) -> VoteCount:
-    """The field's default: artists are placed by their mean probability."""
+    """The field's default: artists are ranked by their mean probability."""
     return place(probability, song, _sum_by_song(probability, song, np.asarray))
 
 
 def mean_embedding(
     probability: NDArray[np.floating], song: NDArray[np.integer], of_song: NDArray[np.floating] | None = None
 ) -> VoteCount:
-    """Artists are placed by what the system says of the mean of the song's embeddings.
+    """Artists are ranked by the system's probabilities for the mean of the song's embeddings.
 
-    For a linear layer on the embeddings that is the order of :func:`mean_logprob`, since the mean of its logits is the
-    logit of the mean; a cosine or a density makes another.
+    For a linear layer on the embeddings this is the order of :func:`mean_logprob`, since the mean of its logits is the
+    logit of the mean; for a cosine or a density it differs.
 
     Args:
         probability, song: see :data:`Vote`.
-        of_song: ``(songs, artists)`` probabilities of the mean embeddings.
+        of_song: ``(songs, artists)`` probabilities for the mean embeddings.
 
     Raises:
-        ArtistidError: there are none.
+        ArtistidError: ``of_song`` is missing.
     """
     if of_song is None:
         raise ArtistidError(
-            "vote=mean_embedding is for systems that embed clips and were asked to embed songs: these predictions have "
-            "no probabilities of whole songs"
+            "vote=mean_embedding needs probabilities of whole songs, from a system that embeds clips: found none in "
+            "these predictions"
         )
     return VoteCount(_votes(probability, song), _rank(of_song), of_song / of_song.sum(axis=1, keepdims=True))
 
 
-# Of clips, each by itself.
+# Votes on the probabilities of single clips.
 VOTES: Mapping[str, Vote] = {
     "majority": majority,
     "mean_probability": mean_probability,
@@ -114,10 +114,10 @@ _FOUND: dict[str, Vote] = {}  # of other packages, by dotted name
 def find_vote(name: Any, trust: Trust = ()) -> Vote:
     """The vote of a name: one of :data:`VOTES`, :func:`mean_embedding`, or by its dotted name a trusted package's.
 
-    :func:`count_votes` then knows it by its name alone.
+    :func:`count_votes` then finds it by its name alone.
 
     Raises:
-        ArtistidError: there is none, or it is of a package that is not trusted.
+        ArtistidError: there is none, or its package is not trusted.
     """
     if isinstance(name, str) and "." not in name:
         require_choice("vote", name, (*VOTES, MEAN_EMBEDDING))
@@ -140,19 +140,19 @@ def count_votes(
     Args:
         probability, song: see :data:`Vote`.
         method: the vote's name.
-        of_song: ``(songs, artists)`` probabilities of whole songs, which :func:`mean_embedding` counts by.
+        of_song: ``(songs, artists)`` probabilities of whole songs, for :func:`mean_embedding`.
 
     Raises:
-        ArtistidError: an unknown vote, or one that needs what is not there.
+        ArtistidError: an unknown vote, or one that needs a missing ``of_song``.
     """
     rule = _FOUND.get(method) or find_vote(method)
     return mean_embedding(probability, song, of_song) if rule is mean_embedding else rule(probability, song)
 
 
 def place(probability: NDArray[np.floating], song: NDArray[np.integer], *keys: NDArray[np.number]) -> VoteCount:
-    """The count of a vote that places artists by the first of some keys ``(songs, artists)``, of equals by the next.
+    """The count of a vote that ranks artists by the first of several keys ``(songs, artists)``, ties by the next.
 
-    Larger is better; artists that are equal in all keys keep the order of the columns.
+    Larger is better; artists that tie in all keys keep the order of the columns.
     """
     total = _sum_by_song(probability, song, np.asarray)
     return VoteCount(
@@ -163,7 +163,7 @@ def place(probability: NDArray[np.floating], song: NDArray[np.integer], *keys: N
 
 
 def of_the_first(probability: NDArray[np.floating], ranking: NDArray[np.integer]) -> NDArray[np.floating]:
-    """``(songs,)`` the probability of the artist placed first, of ``(songs, artists)`` both."""
+    """``(songs,)`` the probability of the artist placed first, from ``(songs, artists)`` arrays."""
     return np.take_along_axis(probability, ranking.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
@@ -175,7 +175,7 @@ def _votes(probability: NDArray[np.floating], song: NDArray[np.integer]) -> NDAr
 
 
 def _confident(probability: NDArray[np.floating], song: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """``(clips,)`` whether a clip is counted: all clips of a song are where none of them is confident."""
+    """``(clips,)`` whether a clip is counted: a confident one, or any of a song without confident ones."""
     confident = probability.max(axis=1) > CONFIDENT_ABOVE
     return confident | (np.bincount(song, weights=confident) == 0)[song]
 
@@ -185,8 +185,8 @@ def _sum_by_song(
 ) -> NDArray[np.float64]:
     """``(songs, artists)`` sums of a function of the probabilities of each song's clips.
 
-    The sums are float64: those of float32 values are as good as exact, so that songs which tie do so to the last bit,
-    whatever the order of their clips. A few artists at a time need no second table of all the clips.
+    The sums are float64, practically exact for float32 values, so that ties are exact whatever the order of the clips.
+    A few artists at a time are summed, without a second table of all clips.
     """
     n_clips, n_artists = probability.shape
     clips_of_song = sparse.csr_array((np.ones(n_clips), song, np.arange(n_clips + 1))).T
@@ -195,12 +195,12 @@ def _sum_by_song(
 
 
 def _log(probability: NDArray[np.floating]) -> NDArray[np.floating]:
-    """A clip that is sure to be wrong must weigh heavily, not veto: 0 counts as the smallest normal float32."""
+    """Logarithms, of 0 as the smallest normal float32: a single clip's 0 must weigh heavily, but not veto an artist."""
     return np.log(np.maximum(probability, np.finfo(np.float32).tiny))
 
 
 def _rank(*keys: NDArray[np.number]) -> NDArray[np.int64]:
-    """Places by the first key, then the next: larger is better, and full ties keep the order of the columns."""
+    """Ranks by the first key, then the next: larger is better, and full ties keep the order of the columns."""
     best_first = np.lexsort([-key for key in reversed(keys)], axis=-1)
     ranking = np.empty_like(best_first)
     np.put_along_axis(ranking, best_first, np.arange(best_first.shape[1])[::-1][None], axis=1)
@@ -250,8 +250,8 @@ class SongVotes:
     def to_frame(self) -> pd.DataFrame:
         """One row per song, as written to CSV: track_id, artist, predicted, n_clips, votes, confidence.
 
-        ``votes`` and ``confidence`` speak of the predicted artist: the clips that named it, and its mean probability
-        over the counted clips.
+        ``votes`` and ``confidence`` are those of the predicted artist: the clips that named it, and its mean
+        probability over the counted clips.
         """
         import pandas as pd
 
@@ -268,7 +268,7 @@ class SongVotes:
         )
 
 
-# Votes that were taken: a run needs each of them several times.
+# Cache of votes: a run needs each of them several times.
 _TAKEN: WeakKeyDictionary[Predictions, dict[str, SongVotes]] = WeakKeyDictionary()
 
 

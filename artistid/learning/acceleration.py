@@ -1,4 +1,4 @@
-"""How a network is run on this machine: precision, memory format, where clips are kept. Networks know nothing of it."""
+"""How a network runs on this machine: precision, memory format, where clips are kept. Networks do not depend on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from artistid.errors import counted
 from artistid.learning.layers import use_fast_layers
 
 if TYPE_CHECKING:
-    from artistid.data.datamodule import ClipData  # which brings Lightning, and answers are given without
+    from artistid.data.datamodule import ClipData  # which imports Lightning, not needed for inference
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def choose_precision(precision: str, accelerator: str) -> str:
-    """Lightning's name of the precision to use: what ``trainer.precision`` says, or for ``auto`` what is fast here.
+    """Lightning's name of the precision to use: ``trainer.precision``, or for ``auto`` the fastest on this machine.
 
-    bfloat16 where the processor computes in it natively; elsewhere it would be emulated, slower than single precision.
+    That is bfloat16 where the hardware supports it; elsewhere it would be emulated, slower than single precision.
     """
     if precision != "auto":
         return precision
@@ -52,11 +52,11 @@ def choose_precision(precision: str, accelerator: str) -> str:
 
 
 def cache_on_device(data: ClipData, device: torch.device, where: str = "auto") -> None:
-    """Have batches gathered where that costs least.
+    """Choose where batches are gathered.
 
     Args:
         data: clips, which are not on a device yet.
-        device: that the network is on.
+        device: the network's device.
         where: of :data:`PLACES`. ``device``: all clips are copied to the device once, and gathered there by index;
             ``host``: batches are sliced from the memory map, ahead of a GPU; ``auto``: on a GPU that has room for
             them, else on the host.
@@ -74,10 +74,10 @@ def cache_on_device(data: ClipData, device: torch.device, where: str = "auto") -
 
 
 def choose_memory_format(memory_format: str, accelerator: str) -> str:
-    """The order of an image's values in memory: what ``memory_format`` says, or for ``auto`` what is fast here.
+    """The memory layout of images: ``memory_format``, or for ``auto`` the fastest on this machine.
 
-    Channels last: convolutions run faster so on CPUs, in bfloat16 several times, and on NVIDIA's GPUs; Apple's have
-    nothing of it.
+    That is channels last, which speeds up convolutions on CPUs, in bfloat16 several times, and on NVIDIA's GPUs, but
+    not on Apple's.
     """
     if memory_format != "auto":
         return memory_format
@@ -86,18 +86,18 @@ def choose_memory_format(memory_format: str, accelerator: str) -> str:
 
 
 def prepare_network(network: nn.Module, memory_format: str = "channels_last") -> nn.Module:
-    """The same network in the form that is fast: its images in a memory format, its layers those of :mod:`.layers`."""
+    """The network, optimised: in a memory format, with the faster layers of :mod:`.layers`."""
     return use_fast_layers(network).to(memory_format=MEMORY_FORMATS[memory_format])  # type: ignore[call-overload]
 
 
 def set_up_process() -> None:
-    """Once per process, before training or testing: repeatable kernels, and memory that is kept from batch to batch."""
-    # Lightning switches deterministic kernels on; filling every new tensor with NaN as well only costs time.
+    """Called once per process, before training or testing: settings that save time, but change no results."""
+    # Lightning enables deterministic kernels; filling every new tensor with NaN as well would only cost time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if sys.platform == "linux":
         try:
             libc = ctypes.CDLL("libc.so.6")
-            # Activations of some ten MB would be given back to the system, and their pages zeroed anew, at every step.
+            # Else activations of some ten MB are returned to the system, and their pages zeroed again, at every step.
             libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
             libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         except (OSError, AttributeError):  # another C library
@@ -105,19 +105,19 @@ def set_up_process() -> None:
 
 
 def device_name(accelerator: str = "auto") -> str:
-    """What this process computes on, in words: with ``trainer.accelerator``, or by default."""
+    """The name of the hardware that this process computes on, for a ``trainer.accelerator`` or by default."""
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def threads() -> dict[str, Any]:
-    """How many threads this process computes on, and the environment's variables that say so.
+    """The number of threads that this process computes on, and the environment variables that set it.
 
-    A sum that is shared among threads is added up in another order, and rounded otherwise: the same seed need not give
-    the same weights on another number of threads. Of the CRNN's parts it is the GRU whose products, the BLAS's, differ
-    between one thread and two in single precision from the first step on; of a first step in bfloat16 no bit did.
-    joblib gives each of several jobs its share of the cores.
+    Sums divided among threads are added up in another order, and so rounded differently: the same seed need not give
+    the same weights on another number of threads. In the CRNN, the GRU's matrix products (BLAS) differ between one
+    thread and two in single precision from the first step on; in bfloat16 the first step was equal to the bit. joblib
+    gives each of several jobs its share of the cores.
     """
     return {
         "torch": torch.get_num_threads(),
@@ -127,6 +127,6 @@ def threads() -> dict[str, Any]:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Where a network computes in one of Lightning's mixed precisions as Lightning's Trainer would let it."""
+    """The context in which Lightning's Trainer would run a network in one of its mixed precisions."""
     types = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     return torch.autocast(device.type, types[precision]) if precision in types else nullcontext()

@@ -1,8 +1,8 @@
-"""Checkpoints as files: what ``torch.save`` writes, looked through before anything of it is loaded.
+"""Checkpoint files of ``torch.save``, checked before anything in them is loaded.
 
 A checkpoint is a zip archive of a pickle and of the tensors' bytes. Neither is trusted: the archive must hold its
-entries as they are, since some kilobytes can be compressed gigabytes, and the pickle may name nothing but what rebuilds
-plain tensors. The bytes are memory-mapped, so that what nobody asks for, such as an optimizer's state, is not read.
+entries uncompressed, since some kilobytes can expand to gigabytes, and the pickle may name nothing but what rebuilds
+plain tensors. The bytes are memory-mapped, so that unused ones, such as an optimizer's state, are not read.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ from hydra.utils import get_object
 from artistid.errors import ArtistidError, counted
 from artistid.trust import Trust, is_within, shown, way_to_trust
 
-# All that a pickle of weights and plain values names, as its second protocol writes it.
+# All names that a pickle of weights and plain values contains, as pickle protocol 2 writes them.
 DTYPES = r"float(16|32|64)|bfloat16|u?int(8|16|32|64)|bool"
 NAMED = re.compile(
     r"collections (OrderedDict|Counter)|_codecs encode|__builtin__ (set|complex)|torch (Size|device)"
     r"|torch\._utils _rebuild_(tensor_v2|parameter)|torch (Float|Half|BFloat16|Double|Int|Long|Short|Char|Byte|Bool)"
     rf"Storage|torch ({DTYPES})"
 )
-# Other ways to name, which torch.save does not use.
+# Other opcodes for names and objects, not used by torch.save.
 NAMING = frozenset({"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"})
 MOST_OPERATIONS = 40_000_000  # of a pickle: a few for each value
-END = b"PK\x05\x06"  # of a zip archive without a comment begins its last 22 bytes
+END = b"PK\x05\x06"  # start of the last 22 bytes of a zip archive without a comment
 
 
 def load_archive(path: Path, where: str, trust: Trust = ()) -> Any:
-    """What a file holds, its tensors memory-mapped on the CPU.
+    """The content of a file, with its tensors memory-mapped on the CPU.
 
     Args:
         path: of the file.
-        where: names it, for the errors.
+        where: its name, for errors.
         trust: packages whose classes may be in it, such as those of an optimizer's state.
 
     Raises:
-        ArtistidError: a file that can't be read, or holds more than weights and plain values.
+        ArtistidError: a file that cannot be read, or holds more than weights and plain values.
     """
     with readable(path, where, trust):
         try:
             with path.open("rb") as file:
                 return torch.load(_mappable(path, file), map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # torch raises whatever it stumbles over
+        except Exception as error:  # torch raises exceptions of many kinds
             raise ArtistidError(f"{where} cannot be read: {shown(str(error).partition(chr(10))[0])}") from error
 
 
 @contextmanager
 def readable(path: Path, where: str, trust: Trust = ()) -> Iterator[None]:
-    """Within it, ``torch.load(…, weights_only=True)`` is safe for a file, and finds classes of trusted packages.
+    """A context in which ``torch.load(…, weights_only=True)`` is safe for a file, and accepts trusted classes.
 
     Raises:
-        ArtistidError: a file that can't be read, or holds more than weights and plain values.
+        ArtistidError: a file that cannot be read, or holds more than weights and plain values.
     """
     try:
         with path.open("rb") as file:
@@ -81,38 +81,38 @@ def readable(path: Path, where: str, trust: Trust = ()) -> Iterator[None]:
 def _found(name: str, where: str) -> Any:
     try:
         return get_object(name.replace(" ", "."))
-    except Exception as error:  # whatever an import of a trusted package raised
+    except Exception as error:  # importing a trusted package can raise anything
         raise ArtistidError(f"{where} cannot be read: {name.replace(' ', '.')} cannot be found") from error
 
 
 def _pickle(file: BinaryIO) -> bytes:
-    """The pickle of an archive whose entries are all as they are, within the file.
+    """The pickle of an archive whose entries are all uncompressed and within the file.
 
     Raises:
-        ValueError, zipfile.BadZipFile: another file.
+        ValueError, zipfile.BadZipFile: any other file.
     """
     size = file.seek(0, 2)
     file.seek(max(size - 22, 0))
     if not file.read().startswith(END) or size < 22:  # anything behind it might be read as another archive
-        raise ValueError("no zip archive as torch.save has written since version 1.6")
+        raise ValueError("it is not a zip archive as written by torch.save since version 1.6")
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         for entry in entries:
             if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
                 raise ValueError("it is compressed, which torch.save does not do")
         if (claimed := sum(entry.file_size for entry in entries)) > size:
-            raise ValueError(f"it claims {counted(claimed, 'byte')}, and has {size:,}")
+            raise ValueError(f"it claims {counted(claimed, 'byte')}, but has {size:,}")
         roots = {entry.filename.partition("/")[0] for entry in entries}
         if len(roots) != 1 or len({entry.filename for entry in entries}) != len(entries):
-            raise ValueError("its entries lie in several folders, or are there twice")
+            raise ValueError("its entries are in several folders, or appear twice")
         name = f"{roots.pop()}/data.pkl"
         if name not in archive.namelist():
-            raise ValueError("it has no pickle of what torch.save was given")
+            raise ValueError("it has no pickle (data.pkl)")
         return archive.read(name)
 
 
 def _mappable(path: Path, file: BinaryIO) -> str:
-    """A name of an open file that torch can map; names that are not text it can't."""
+    """A path of an open file that torch can map, which it cannot by paths that are not valid text."""
     try:
         str(path).encode()
     except UnicodeError:
@@ -121,13 +121,13 @@ def _mappable(path: Path, file: BinaryIO) -> str:
 
 
 def _names(pickle: bytes) -> Iterator[str]:
-    """What a pickle names, as ``module name``; nothing of it is built.
+    """The names in a pickle, as ``module name``; nothing is built.
 
     Raises:
-        ValueError: no pickle, one that names in other ways than torch.save's, or one without an end.
+        ValueError: not a complete pickle, or one with opcodes or a length that torch.save does not write.
     """
     for number, (operation, argument, _) in enumerate(pickletools.genops(pickle)):
         if operation.name == "GLOBAL":
             yield str(argument)
         elif operation.name in NAMING or number > MOST_OPERATIONS:
-            raise ValueError(f"its pickle is none of torch.save's: {operation.name} as operation {number}")
+            raise ValueError(f"its pickle was not written by torch.save: {operation.name} as operation {number}")

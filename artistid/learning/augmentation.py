@@ -1,10 +1,10 @@
-"""Augmentation: what training does to a batch before the network sees it.
+"""Augmentation of training batches.
 
 An augmentation is an ``nn.Module`` called with features ``(batch, width, time)`` float32 and targets
 ``(batch, artists)``, the share that each artist has in a clip, and returns both. It runs on the batch's device, in
-training only, and draws from torch's generators, which the run's seed sets and a resumed run finds as they were.
+training only, and draws from torch's generators, which the run's seed sets and a resumed run restores.
 
-Here are those that mask and mix; what producers do is in :mod:`.production`, other keys and tempos in :mod:`.warping`.
+This module masks and mixes; production effects are in :mod:`.production`, other keys and tempos in :mod:`.warping`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from artistid.hints import Range, Whole
 Share = Annotated[float, Range(0, 1)]
 Decibels = Annotated[float, Range(0, 200)]
 
-NEPERS = math.log(10) / 10  # in a decibel, as a natural logarithm of power
+NEPERS = math.log(10) / 10  # per decibel: the natural logarithm of power
 
 Changed = tuple[torch.Tensor, torch.Tensor]
 
@@ -35,12 +35,12 @@ class Augmentations(nn.Module):
     """Several augmentations, one after the other.
 
     Args:
-        augmentations: in their order; one of another package need not be an :class:`Augmentation`.
-        n_artists: that labels are indices of.
-        features: that they are given; None: any of the same shape.
+        augmentations: in order; one from another package need not be an :class:`Augmentation`.
+        n_artists: number of artists that labels index.
+        features: the features of the batches; None: any of the same shape.
 
     Raises:
-        ArtistidError: features that one of them cannot be given.
+        ArtistidError: one of them cannot process these features.
     """
 
     def __init__(self, augmentations: Iterable[nn.Module], n_artists: int, features: Features | None = None) -> None:
@@ -53,7 +53,7 @@ class Augmentations(nn.Module):
 
     @property
     def mixes(self) -> bool:
-        """Whether a clip may be of several artists afterwards."""
+        """Whether a clip may contain several artists afterwards."""
         return any(getattr(augment, "mixes", False) for augment in self.augmentations)
 
     def forward(self, features: torch.Tensor, label: torch.Tensor) -> Changed:
@@ -65,16 +65,16 @@ class Augmentations(nn.Module):
 
 
 class Augmentation(nn.Module, ABC):
-    """An augmentation of this package: in evaluation it leaves all as it is.
+    """An augmentation of this package: in evaluation mode it changes nothing.
 
     Attributes:
-        mixes: whether it makes clips of several artists.
+        mixes: whether it mixes clips of several artists.
     """
 
     mixes = False
 
     def adapt(self, features: Features) -> None:
-        """Told what it will be given; raises ArtistidError for features that it knows no way with."""
+        """Called with the features to expect; raises ArtistidError for features that it does not support."""
 
     def forward(self, features: torch.Tensor, target: torch.Tensor) -> Changed:
         """Features ``(batch, width, time)`` and targets ``(batch, artists)``, changed in training."""
@@ -82,14 +82,14 @@ class Augmentation(nn.Module, ABC):
 
     @abstractmethod
     def change(self, features: torch.Tensor, target: torch.Tensor) -> Changed:
-        """What it does in training."""
+        """The change applied in training."""
 
 
 class SoundAugmentation(Augmentation):
-    """An augmentation that says what would be done to the sound: on log-mel, in dB, or on samples.
+    """An augmentation of the sound itself: computed on log-mel, in dB, or on samples.
 
     Attributes:
-        features: that it is given.
+        features: the features of the batches.
     """
 
     features: Features
@@ -115,28 +115,28 @@ class SoundAugmentation(Augmentation):
 
     @abstractmethod
     def of_log_mel(self, log_mel: torch.Tensor, target: torch.Tensor) -> Changed:
-        """What it does to ``(batch, mel, time)`` in dB."""
+        """The change to ``(batch, mel, time)`` in dB."""
 
     def of_samples(self, samples: torch.Tensor, target: torch.Tensor) -> Changed:
-        """What it does to ``(batch, n)`` samples; those that don't say cannot be given any."""
+        """The change to samples ``(batch, n)``; without this method, samples are not supported."""
         raise NotImplementedError
 
 
 def uniform(low: float, high: float, clips: torch.Tensor) -> torch.Tensor:
-    """Numbers ``(batch, 1, 1)``, one of each clip, on its device."""
+    """Random numbers ``(batch, 1, 1)``, one per clip, on its device."""
     return torch.empty(len(clips), 1, 1, device=clips.device).uniform_(low, high)
 
 
 def power_level(decibels: torch.Tensor, dim: int | tuple[int, ...]) -> torch.Tensor:
-    """The power of all values in dB along some dimensions, added up, in dB; the dimensions are kept."""
+    """The summed power, in dB, of values in dB along some dimensions, which are kept."""
     return torch.logsumexp(decibels * NEPERS, dim=dim, keepdim=True) / NEPERS
 
 
 class Mixup(Augmentation):
-    """Blends each clip of a batch with another one, and their targets alike (Zhang et al., "mixup", ICLR 2018).
+    """Blends each clip and its target with another of the batch (Zhang et al., "mixup", ICLR 2018).
 
     Args:
-        alpha: of the beta distribution that a batch's blend is drawn from; near 0, most clips stay as they are.
+        alpha: parameter of the beta distribution of a batch's blend; near 0, most clips hardly change.
     """
 
     mixes = True
@@ -154,15 +154,15 @@ class Mixup(Augmentation):
 
 
 class SpecAugment(Augmentation):
-    """Masks bands of frequencies and stretches of time, of each clip others (Park et al., "SpecAugment", 2019).
+    """Masks frequency bands and time spans, drawn anew for each clip (Park et al., "SpecAugment", 2019).
 
-    What is masked has the batch's mean, as zeros have in features that were normalised to a mean of zero.
+    Masked values are set to the batch's mean, which corresponds to zeros in features normalised to zero mean.
 
     Args:
-        frequency_masks: how many bands.
-        frequency_width: of a band at most, in bins.
-        time_masks: how many stretches.
-        time_width: of a stretch at most, in rows of features.
+        frequency_masks: number of bands.
+        frequency_width: maximum width of a band, in bins.
+        time_masks: number of time spans.
+        time_width: maximum length of a span, in rows of features.
     """
 
     def __init__(
@@ -185,15 +185,14 @@ class SpecAugment(Augmentation):
 
 
 class PowerMix(SoundAugmentation):
-    """Plays another song's passage along, more quietly, as Hsieh et al. (ICASSP 2020) shuffle and remix stems.
+    """Mixes in a quieter clip of another song, much as Hsieh et al. (ICASSP 2020) shuffle and remix stems.
 
-    The powers of both are added, as those of two sounds that know nothing of each other are; each artist's share of the
-    target is the share of the power (Tokozume et al., "Between-class learning", ICLR 2018, share by level). Of samples
-    the sounds themselves are added.
+    The powers of both are added, as those of uncorrelated sounds are; each artist's share of the target is its share of
+    the power (Tokozume et al., "Between-class learning", ICLR 2018, share by level). Samples are added directly.
 
     Args:
-        share: of the clips that another one is mixed into.
-        quietest: dB, by how much the other clip is quieter at most.
+        share: share of the clips that another one is mixed into.
+        quietest: maximum attenuation of the other clip, in dB.
     """
 
     mixes = True
@@ -218,7 +217,7 @@ class PowerMix(SoundAugmentation):
         return samples + added, _shared(target, other, *levels)
 
     def _draw(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which clip is mixed into each ``(batch,)``, and how loud, in dB ``(batch, 1, 1)``."""
+        """The index ``(batch,)`` of the clip mixed into each, and its gain in dB ``(batch, 1, 1)``."""
         other = torch.randperm(len(clips), device=clips.device)
         silenced = uniform(0, 1, clips) >= self.share
         return other, (-uniform(0, self.quietest, clips)).masked_fill(silenced, -math.inf)
@@ -227,6 +226,6 @@ class PowerMix(SoundAugmentation):
 def _shared(
     target: torch.Tensor, other: torch.Tensor, own_level: torch.Tensor, other_level: torch.Tensor
 ) -> torch.Tensor:
-    """Targets by the share of the power of two sounds in one, of levels ``(batch,)`` in dB."""
+    """Targets by each sound's share of the power of a mix of two, from their levels ``(batch,)`` in dB."""
     share = torch.sigmoid((own_level - other_level) * NEPERS)[:, None]
     return share * target + (1 - share) * target[other]

@@ -1,8 +1,8 @@
-"""Auxiliary losses: what a network's vectors are to be beside useful for naming artists.
+"""Auxiliary losses on a network's vectors, besides that of classifying artists.
 
-An auxiliary loss is an ``nn.Module`` made with ``units``, the length of the vectors, and ``artist_of_album``
-``(albums,)``. It is called with the vectors ``(batch, units)`` and the :class:`artistid.data.datamodule.Batch` that
-they are of, and gives a scalar, which is added to the loss by its ``weight``, 1 where it has none.
+An auxiliary loss is an ``nn.Module`` constructed with ``units``, the length of the vectors, and ``artist_of_album``
+``(albums,)``. It is called with the vectors ``(batch, units)`` and their :class:`artistid.data.datamodule.Batch`, and
+returns a scalar, which is added to the loss with its ``weight``, 1 if it has none.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ Weight = Annotated[float, Range(0, 1e6)]
 
 
 class Auxiliaries(nn.ModuleDict):
-    """Auxiliary losses by their names."""
+    """Auxiliary losses by name."""
 
     def forward(self, vectors: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-        """Each one's share of the loss, by its name."""
+        """The weighted losses, by name."""
         return {name: getattr(loss, "weight", 1.0) * loss(vectors, batch) for name, loss in self.items()}
 
 
 class AlbumContrast(nn.Module):
     """Supervised contrastive loss (Khosla et al., NeurIPS 2020) between the albums of an artist.
 
-    A clip is to be nearer those of the artist's *other* albums than those of other artists; clips of its own album
-    count as neither. Where it is known what the sound of several artists has in common (the year, the studio), the
-    others are those that have it, so that it tells nothing; a clip whose batch has none is compared with all. Tracks
+    Clips of the artist's *other* albums are positives, those of other artists negatives; clips of the same album count
+    as neither. Where the production (the year, the studio) is known, only clips of other artists that share it are
+    negatives, so that it does not help to separate them; a clip without such in its batch is compared with all. Tracks
     without an album count as albums of their own. A batch needs clips of several albums of an artist:
     ``sampler=across_albums``.
 
     Args:
-        units: of the vectors.
-        artist_of_album: not needed.
-        weight: of this loss beside the other.
-        temperature: that similarities are divided by.
-        dimensions: of the projection that is compared, in place of the vectors themselves.
+        units: length of the vectors.
+        artist_of_album: not used.
+        weight: of this loss relative to the classification loss.
+        temperature: divisor of the similarities.
+        dimensions: of the projection head, whose outputs are compared.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class AlbumContrast(nn.Module):
         log_probability = similarity - likelihood.logsumexp(dim=1, keepdim=True)
         anchors = positive.any(dim=1)
         if not anchors.any():
-            return points.sum() * 0  # of which all weights have a gradient, as several processes want
+            return points.sum() * 0  # a zero gradient for all weights, which DDP requires
         per_clip = (log_probability * positive).sum(dim=1)[anchors] / positive.sum(dim=1)[anchors]
         return -per_clip.mean()
 
 
 def pairs(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which clips of a batch are to be near each other, and which apart; each ``(batch, batch)``."""
+    """Which pairs of clips of a batch are positive, and which negative; each ``(batch, batch)``."""
     same_artist = _same(batch["label"])
     same_album = _same(batch["album"]) | (batch["song"][:, None] == batch["song"])
     negative = ~same_artist
@@ -83,21 +83,21 @@ def pairs(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _same(index: torch.Tensor) -> torch.Tensor:
-    """Which two of ``(batch,)`` are known and the same."""
+    """Which pairs of indices ``(batch,)`` are known and equal."""
     return (index[:, None] == index) & (index >= 0)
 
 
 class AlbumAdversary(nn.Module):
-    """Lets a classifier read the album from the vectors, and the network unlearn it (Ganin et al., JMLR 2016).
+    """Domain-adversarial training against a classifier of albums on the vectors (Ganin et al., JMLR 2016).
 
-    The classifier tells an artist's albums from each other, not from those of other artists: what tells artists apart
-    is not to be unlearned. Its gradient is turned round before it reaches the network. Clips of artists with a single
-    album, and without an album, don't count.
+    The classifier separates the albums of one artist only, since what separates artists must not be unlearned. Its
+    gradient is reversed before it reaches the network. Clips without an album, or of artists with a single album, do
+    not count.
 
     Args:
-        units: of the vectors.
-        artist_of_album: ``(albums,)`` whose each album is.
-        weight: of the turned gradient beside the other; the classifier learns as fast in any case.
+        units: length of the vectors.
+        artist_of_album: ``(albums,)`` index of each album's artist.
+        weight: factor of the reversed gradient; the classifier's own learning does not depend on it.
         hidden: units of the classifier's hidden layer.
     """
 
@@ -119,7 +119,7 @@ class AlbumAdversary(nn.Module):
 
 
 class Reversal(torch.autograd.Function):
-    """Gives what it is given, and turns its gradient round."""
+    """The identity, with its gradient reversed and scaled."""
 
     @staticmethod
     def forward(context: Any, values: torch.Tensor, strength: float) -> torch.Tensor:

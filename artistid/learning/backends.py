@@ -1,4 +1,4 @@
-"""Back ends at work: fitted to what a front makes of clips, chosen by validation, and kept as a network of both."""
+"""Fitting back ends to a front's vectors of clips, choosing one by validation, and saving both as one network."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from artistid.models.scoring import class_scores
 
 log = logging.getLogger(__name__)
 
-VALUES_AT_ONCE = 2**22  # of a front's batch
+VALUES_AT_ONCE = 2**22  # in a front's batch
 
-# The predictions that a classifier makes of a subset of some clips.
+# From a classifier, clips and a subset to the predictions for it.
 Test = Callable[[ArtistClassifier, ClipData, str], Predictions]
 
 
 class Embedded(NamedTuple):
-    """What a front makes of clips: ``X`` (clips, columns), and of each clip the artist, the album and the song."""
+    """A front's vectors of clips: ``X`` (clips, columns), and each clip's artist, album and song."""
 
     X: NDArray[np.float64]
     label: NDArray[np.int64]
@@ -50,14 +50,14 @@ class Embedded(NamedTuple):
     song: NDArray[np.int64]
 
     def and_also(self, other: Embedded) -> Embedded:
-        """Both; albums are counted alike, songs are different ones."""
+        """Both together; albums share their numbering, songs are distinct."""
         songs = self.song, other.song + self.song.max() + 1
         pairs = [*zip(self[:3], other[:3], strict=True), songs]
         return Embedded._make(np.concatenate(pair) for pair in pairs)
 
 
 class BackEndSettings(NamedTuple):
-    """``backend.*``: the estimator, its grid, and whether it is fitted to the validation as well in the end."""
+    """``backend.*``: the estimator, its grid, and whether it is finally fitted to validation as well."""
 
     estimator: BackEnd
     grid: list[dict[str, Any]]
@@ -65,7 +65,7 @@ class BackEndSettings(NamedTuple):
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> BackEndSettings:
-        """Raises ArtistidError for settings of which no back end can be made."""
+        """Raises ArtistidError for settings with which no back end can be built."""
         estimator = build(settings["estimator"], "backend.estimator")
         if not isinstance(estimator, BackEnd):
             raise ArtistidError(f"backend.estimator is a {type(estimator).__name__}, expected a BackEnd")
@@ -81,19 +81,19 @@ def add_back_end(
     device: torch.device,
     test: Test,
 ) -> tuple[ArtistClassifier, Predictions, dict[str, Any]]:
-    """Fit a back end behind a front, and keep both in the run's best checkpoint.
+    """Fit a back end to a front's vectors, and store both in the run's best checkpoint.
 
     Args:
         front: from clips ``(batch, width, time)`` to vectors ``(batch, columns)``.
-        specification: of the front, as its network; of the checkpoint all else is the same.
+        specification: with the front as its network; the checkpoint's is the same otherwise.
         settings: of the back end.
-        data: train fits, val chooses; with ``refit`` the chosen one is then fitted to both.
+        data: fitted to train, chosen by val; with ``refit`` the chosen one is then fitted to both.
         folder: of the run.
         device: for the front.
-        test: makes the predictions of the validation, always of what was fitted to train alone.
+        test: makes the validation predictions, always with the back end fitted to train alone.
 
     Returns:
-        The classifier, the predictions of the validation, and for the scores file what was chosen.
+        The classifier, the validation predictions, and the choice for the scores file.
     """
     subsets = ("train", "val")
     train, validation = (embed(front, data, subset, device) for subset in subsets)
@@ -120,12 +120,12 @@ def add_back_end(
 
 
 def embed(front: nn.Module, data: ClipData, subset: str, device: torch.device) -> Embedded:
-    """What a front makes of a subset's clips; random crops are where they tile their songs."""
+    """A front's vectors of a subset's clips; in place of random crops, clips tile their songs."""
     clips = data.clips[subset]
     vectors = np.concatenate([each.double().numpy() for each in _vectors(front, data, subset, device)])
     if not np.isfinite(vectors).all():
         worst = clips.track_ids[clips.track[np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]]]
-        raise ArtistidError(f"what the back end is given of {worst} is not finite (NaN or infinite)")
+        raise ArtistidError(f"the back end's input for {worst} is not finite (NaN or infinite)")
     return Embedded(vectors, clips.label, _albums(data)[subset][clips.track], clips.track)
 
 
@@ -141,7 +141,7 @@ def _vectors(front: nn.Module, data: ClipData, subset: str, device: torch.device
 
 
 def _albums(data: ClipData) -> dict[str, NDArray[np.int64]]:
-    """``(songs,)`` of each subset the number of each song's album; a song of no album is one by itself."""
+    """For each subset, the album number of each song ``(songs,)``; a song without an album has its own."""
     numbers: dict[tuple[str, ...], int] = {}
     return {
         subset: np.array([numbers.setdefault(track.session_key, len(numbers)) for track in catalog])
@@ -150,18 +150,16 @@ def _albums(data: ClipData) -> dict[str, NDArray[np.int64]]:
 
 
 def fit(estimator: BackEnd, point: Mapping[str, Any], given: Embedded, artists: tuple[str, ...]) -> BackEnd:
-    """A back end with the parameters of a point, fitted; raises ArtistidError for what it cannot be fitted to."""
+    """Fit a back end with the parameters of a grid point; raises ArtistidError where it cannot be fitted."""
     if lacking := sorted({artists[label] for label in set(range(len(artists))) - set(given.label)}):
-        raise ArtistidError(
-            f"a back end knows whom it was fitted to: without a clip in training are {', '.join(lacking)}"
-        )
+        raise ArtistidError(f"a back end needs training clips of every artist: there are none of {', '.join(lacking)}")
     with fitting("backend.*", len(given.X), len(artists), point):
         fitted: BackEnd = clone(estimator).set_params(**point).fit(given.X, given.label, given.album)
     return fitted
 
 
 def scores_of(fitted: BackEnd, given: Embedded, vote: str) -> Scores:
-    """Of clips, and of their songs where the vote is by the mean of the embeddings."""
+    """Scores of clips, and of their songs where the vote uses the mean of the embeddings."""
     vectors = fitted.transform(given.X)
     of_clip = class_scores(fitted.score_vectors(vectors))
     if vote != MEAN_EMBEDDING:
@@ -185,7 +183,7 @@ def _together(front: nn.Module, specification: Specification, choice: Choice, fi
 
 
 def heard_of(catalog: Catalog, store: Store) -> dict[str, Any]:
-    """For a specification: which recordings were learned from."""
+    """The recordings trained on, for a specification."""
     return {
         "recordings": sorted({track.sha1 for track in catalog if track.sha1}),
         "fingerprints": kept_fingerprints(catalog, store),
@@ -194,6 +192,6 @@ def heard_of(catalog: Catalog, store: Store) -> dict[str, Any]:
 
 @rank_zero_only
 def save_classifier(classifier: ArtistClassifier, path: Path) -> None:
-    """Write a checkpoint of a classifier that is not to be trained any more."""
+    """Write a checkpoint of a classifier, from which training cannot resume."""
     weights = {f"network.{name}": value.cpu() for name, value in classifier.network.state_dict().items()}
     save_whole({"state_dict": weights, CHECKPOINT_KEY: classifier.specification.plain()}, path)

@@ -1,4 +1,4 @@
-"""Baselines as systems of the study: scikit-learn classifiers of clips that a few numbers describe."""
+"""Baselines as systems of the study: scikit-learn classifiers of clips described by summary statistics."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ Summary = Callable[[NDArray[np.floating], Descriptors], NDArray[np.floating]]
 
 
 class Samples(NamedTuple):
-    """What a classifier is given: ``X`` (n, columns), and the clip that each sample is of (n,), ascending."""
+    """A classifier's input: ``X`` (n, columns), and the clip of each sample (n,), ascending."""
 
     X: NDArray[np.floating]
     clip: NDArray[np.int64]
 
 
 class Baseline:
-    """A scikit-learn classifier, the numbers it is given of a clip, and a grid of its parameters.
+    """A scikit-learn classifier, the summary of a clip that it classifies, and a grid of its parameters.
 
-    Where a clip is several samples, their scores are averaged. The grid's point and the temperature are chosen by
+    Where a clip is several samples, their scores are averaged. The grid point and the temperature are chosen by
     validation, see :func:`artistid.learning.choosing.choose_by_validation`.
 
     Args:
-        config: ``seed``, which is any ``random_state`` of the estimator, and ``model``: its ``estimator``; the
+        config: ``seed``, used for any ``random_state`` of the estimator, and ``model``: its ``estimator``; the
             ``summary`` of a clip's rows; a ``grid`` of parameters of the estimator, lists of values; what to
-            ``fit_on``, ``clips`` like those that it names or whole ``songs``, and how many, ``most_clips_per_song``
-            (null: all). What is fitted on songs names songs only, unless the estimator says ``any_length``: that its
-            scores are of single rows, and so of clips of any length.
+            ``fit_on``, ``clips`` of the tested length or whole ``songs``, and how many, ``most_clips_per_song``
+            (null: all). A system fitted on songs classifies songs only, unless the estimator has ``any_length``: its
+            scores are means over rows, and so comparable for clips of any length.
         data: the clips of all subsets.
-        split: unused; the subsets say it all.
+        split: unused, since ``data`` has its subsets.
 
     Raises:
-        ArtistidError: settings that don't fit together.
+        ArtistidError: settings that do not fit together.
     """
 
     parameters: int | None = None
@@ -79,34 +79,34 @@ class Baseline:
 
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
-        """Raises ArtistidError for settings of which no baseline can be made, whatever the data."""
+        """Raises ArtistidError for settings that are invalid for a baseline, whatever the data."""
         check_without_effect(config, "backend")
         if not isinstance(features, Descriptors):
             raise ArtistidError(
-                f"model={config.model.name} is given features=descriptors, found features={features.name}"
+                f"model={config.model.name}: expected features=descriptors, found features={features.name}"
             )
         if config.vote == MEAN_EMBEDDING:
-            raise ArtistidError(f"vote={config.vote}: model={config.model.name} is a baseline, which embeds no clips")
+            raise ArtistidError(f"vote={config.vote}: model={config.model.name} is a baseline, without embeddings")
         if clip_spec.crop:
-            raise ArtistidError(f"clip.crop={clip_spec.crop} is drawn anew in each epoch, which a baseline has none of")
+            raise ArtistidError(f"clip.crop={clip_spec.crop} is drawn anew in each epoch, but a baseline has no epochs")
         estimator, _, _ = described_by(config)
         alike = clip_spec.whole_songs or getattr(estimator, "any_length", False)
         if config.model.fit_on == "songs" and not alike:
             raise ArtistidError(
                 f"model={config.model.name} describes whole songs, and would be fitted on songs but tested on clips, "
-                f"which measure otherwise: found clip={clip_spec.name}, expected clip=song (model.fit_on=clips would "
-                "fit it on such clips, which is another system than its source's)"
+                f"whose statistics differ: found clip={clip_spec.name}, expected clip=song (model.fit_on=clips would "
+                "fit it on such clips, unlike the system of its source)"
             )
 
     @classmethod
     def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
-        """Nothing to check: a baseline keeps no names of songs."""
+        """Nothing to check: a baseline stores no names of songs."""
 
     def check_unchanged(self, folder: Path) -> None:
-        """Nothing to check: a baseline that was interrupted begins anew."""
+        """Nothing to check: an interrupted baseline starts again."""
 
     def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
-        """Fit every point of the grid, and keep the best of validation.
+        """Fit every grid point, and keep the best by validation.
 
         Returns:
             The chosen parameters and the temperature, for the scores file; the whole grid is in ``grid.csv``.
@@ -139,10 +139,10 @@ class Baseline:
         return to_predictions(scores, self.temperature, data.clips[subset], data.artists)[1]
 
     def calibrate(self, validation: Predictions, folder: Path) -> None:
-        """Nothing to keep it in: a baseline leaves no checkpoint."""
+        """Does nothing: a baseline has no checkpoint to store a threshold in."""
 
     def describe(self, store: Store, clips: Clips) -> Samples:
-        """The samples of clips, a song's after the other: memory holds what is kept of the songs, not the songs."""
+        """The samples of clips, one clip at a time, so that memory holds the summaries, not the songs."""
         assert isinstance(store.features, Descriptors)
         described = []
         for number, (start, length) in enumerate(zip(clips.start, clips.length, strict=True)):
@@ -160,10 +160,10 @@ class Baseline:
 
 
 def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[str, Any]]]:
-    """What ``model`` names: the classifier, what it is given of a clip, and the points of its grid.
+    """Build what ``model`` names: the classifier, the summary of a clip, and the points of its grid.
 
     Raises:
-        ArtistidError: what cannot be made of these settings, or is not a parameter of the classifier.
+        ArtistidError: invalid settings, or a grid of unknown parameters.
     """
     require_choice("model.fit_on", config.model.fit_on, ("clips", "songs"))
     estimator, summary = (build(config.model[part], f"model.{part}") for part in ("estimator", "summary"))
@@ -171,7 +171,7 @@ def described_by(config: DictConfig) -> tuple[BaseEstimator, Summary, list[dict[
 
 
 def subsample_clips(clips: Clips, most: int | None) -> Clips:
-    """At most so many clips of each song, evenly subsample_clips over it."""
+    """At most so many clips of each song, evenly spaced over it."""
     if most is None:
         return clips
     n_clips = np.bincount(clips.track, minlength=len(clips.track_ids))
@@ -184,7 +184,7 @@ def subsample_clips(clips: Clips, most: int | None) -> Clips:
 
 
 def clip_scores(classifier: Any, samples: Samples, n_artists: int) -> NDArray[np.float64]:
-    """Scores ``(clips, artists)``, means over each clip's samples; an artist that was not trained on has −∞."""
+    """Scores ``(clips, artists)``, means over each clip's samples; −∞ for an artist that was not trained on."""
     if hasattr(classifier, "decision_function"):
         found = class_scores(classifier.decision_function(samples.X))
     else:

@@ -1,4 +1,4 @@
-"""Features that a network has learned: the bottleneck of a checkpoint."""
+"""Learned features: the bottleneck vectors of a trained network."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from artistid.places import expanded
 
 @dataclass(frozen=True, kw_only=True)
 class Bottleneck(Encoded):
-    """The vectors that a trained network of this package tells artists apart by.
+    """The bottleneck vectors of a trained network of this package.
 
     Args:
-        checkpoint: of the network; whoever opens what has learned from these features needs it too.
-        hop: seconds from vector to vector; None: those of the network's clips, which then follow one another.
-        device: that it runs on: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
-        sha256: of its weights, where they are known; others are refused.
+        checkpoint: of the network; also needed to open any network trained on these features.
+        hop: seconds from vector to vector; None: the length of the network's clips, without overlap.
+        device: to run it on: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
+        sha256: expected hash of its weights; others are refused; None: any.
 
     Raises:
-        ArtistidError: a setting out of its range.
+        ArtistidError: a setting out of range.
     """
 
     checkpoint: str = ""
@@ -39,7 +39,7 @@ class Bottleneck(Encoded):
 
     def __post_init__(self) -> None:
         if not self.checkpoint or not isinstance(self.checkpoint, str):
-            raise ArtistidError("features.checkpoint=PATH is missing: the best.ckpt of a run folder")
+            raise ArtistidError("features.checkpoint=PATH is missing: expected the best.ckpt of a run folder")
         object.__setattr__(self, "checkpoint", str(expanded(self.checkpoint).absolute()))
         if self.hop is not None:
             check_seconds("hop", self.hop)
@@ -77,9 +77,9 @@ _opening: ContextVar[frozenset[str]] = ContextVar("_opening", default=frozenset(
 
 @lru_cache(maxsize=LOADED)
 def _load(path: str, mtime_ns: int) -> tuple[Specification, nn.Module]:
-    """Raises ArtistidError for a network that would be needed to open itself."""
+    """Load a network; raises ArtistidError for one whose features need itself."""
     if path in (opening := _opening.get()):
-        raise ArtistidError(f"features.checkpoint={path}: its network is given features=bottleneck of itself")
+        raise ArtistidError(f"features.checkpoint={path}: its network takes features=bottleneck from itself")
     token = _opening.set(opening | {path})
     try:
         return load_network(path)

@@ -20,7 +20,7 @@ from artistid.models.embedding import EmbeddingNetwork
 def calibrated(
     network: nn.Module, specification: Specification, validation: Predictions
 ) -> tuple[Calibrated, Specification]:
-    """A network with the temperature that makes its validation's truth likeliest, and its specification."""
+    """A network with the maximum-likelihood temperature on its validation predictions, and its specification."""
     of_song = None if validation.of_song is None else _logits(validation.of_song)
     logits = Scores(_logits(validation.probability), of_song)
     kind = CalibratedEmbedding if isinstance(network, EmbeddingNetwork) else Calibrated
@@ -31,11 +31,11 @@ def calibrated(
 
 
 def _logits(probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits but for what all artists share, which a softmax does not see."""
+    """Logits, up to a constant per row, to which a softmax is invariant."""
     return np.log(np.maximum(probability, np.finfo(np.float32).tiny))
 
 
 def around(kind: type[nn.Module], specification: Specification) -> dict[str, Any]:
-    """The configuration of a module that has a specification's network within."""
+    """The configuration of a module that wraps a specification's network."""
     within = {**specification.network, "n_artists": len(specification.artists)}
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", "network": within}

@@ -1,4 +1,4 @@
-"""Callbacks of training: the song vote, scored at both levels after each validation or test, and averaged weights."""
+"""Callbacks of training: the song vote, with scores at both levels after each validation, and averaged weights."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 class SongVote(Callback):
     """Lets the clips of every song vote; logs ``val/loss``, ``val/frame/f1_weighted``, ``val/song/f1_weighted``, ….
 
-    Under DDP the logits of all processes are gathered, and the clips that a distributed sampler hands out twice to
-    fill up the last batch are counted once, so that every process has the scores of one process alone.
+    Under DDP the logits of all processes are gathered, and clips that a distributed sampler repeats to fill the last
+    batch are counted once, so that every process has the scores that a single process would have.
 
     Args:
         clips: of each subset; a test predicts ``clips["test"]``.
-        vote: method of the song level.
+        vote: method of the song vote.
         metrics: by name, see :func:`artistid.evaluation.scores.find_metrics`.
 
     Attributes:
@@ -112,14 +112,14 @@ class SongVote(Callback):
 def _divergence(module: L.LightningModule) -> str:
     rates = sorted({float(group["lr"]) for each in module.trainer.optimizers for group in each.param_groups})
     return (
-        f"training diverged in epoch {module.current_epoch + 1}: what the network gives is not finite (NaN or "
+        f"training diverged in epoch {module.current_epoch + 1}: the network's outputs are not finite (NaN or "
         f"infinite); a lower optimizer.lr (it is {', '.join(f'{rate:g}' for rate in rates)}) or "
         "trainer.gradient_clip_val helps"
     )
 
 
 class ValidatedEnd(Callback):
-    """Validates also where ``trainer.max_steps`` ends training within an epoch, as ``trainer.max_time`` does."""
+    """Validates also where ``trainer.max_steps`` ends training within an epoch, as with ``trainer.max_time``."""
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if 0 <= trainer.max_steps <= trainer.global_step:
@@ -129,11 +129,11 @@ class ValidatedEnd(Callback):
 class EpochAverage(WeightAveraging):
     """Stochastic weight averaging (Izmailov et al., UAI 2018): the mean of the weights at the ends of epochs.
 
-    Validation judges the mean, and the best checkpoint holds it, while training goes on from the last weights.
-    Lightning's own ``StochasticWeightAveraging`` has its mean when training is over: no validation has seen it.
+    Validation uses the mean, and the best checkpoint stores it, while training continues from the latest weights.
+    Lightning's own ``StochasticWeightAveraging`` has its mean only after training, when it is no longer validated.
 
     Args:
-        start_epoch: the first of the mean; until then it is the last weights.
+        start_epoch: first epoch of the mean; before it, the latest weights are used.
     """
 
     def __init__(self, start_epoch: Whole = 10) -> None:

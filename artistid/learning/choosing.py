@@ -1,4 +1,4 @@
-"""Choosing by validation: of a grid's points the best one, and the temperature that makes probabilities of scores."""
+"""Model selection by validation: the best grid point, and the temperature that turns scores into probabilities."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from artistid.writing import write_csv
 
 log = logging.getLogger(__name__)
 
-# Within which a temperature is looked for: e to the power of these.
+# Search range of the temperature's natural logarithm.
 LOG_TEMPERATURES = (-12.0, 12.0)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Scores(NamedTuple):
-    """What a system says of clips ``(clips, artists)``, and of the song of each where songs are named as a whole."""
+    """A system's scores of clips ``(clips, artists)``, and of each clip's song where songs are scored as a whole."""
 
     of_clip: NDArray[np.floating]
     of_song: NDArray[np.floating] | None = None
 
 
 class Choice(NamedTuple):
-    """What validation chose: the fitted system, by what its scores are divided, and the grid's point."""
+    """The choice by validation: the fitted system, the divisor of its scores, and the grid point."""
 
     fitted: Any
     temperature: float
@@ -58,13 +58,13 @@ class Choice(NamedTuple):
 
 @contextmanager
 def fitting(what: str, n_examples: int, n_artists: int, point: Mapping[str, Any] = NOTHING) -> Iterator[None]:
-    """Makes an ArtistidError of what an estimator raises that cannot be fitted.
+    """Turns an exception of an estimator's ``fit`` into an ArtistidError.
 
     Args:
-        what: setting that chose it.
-        n_examples: that it is fitted to.
-        n_artists: of these.
-        point: of a grid, if it is of one.
+        what: the setting that chose the estimator.
+        n_examples: number of examples that it is fitted to.
+        n_artists: number of their artists.
+        point: the grid point, if any.
     """
     try:
         yield
@@ -77,15 +77,15 @@ def fitting(what: str, n_examples: int, n_artists: int, point: Mapping[str, Any]
 
 
 def grid_of(settings: Any, estimator: BaseEstimator, name: str) -> list[dict[str, Any]]:
-    """The points of a grid, lists of values by an estimator's parameters.
+    """The points of a grid, which lists values for each parameter of an estimator.
 
     Args:
         settings: the grid.
-        estimator: whose parameters they are.
-        name: of the setting, for the errors.
+        estimator: has these parameters.
+        name: of the setting, for errors.
 
     Raises:
-        ArtistidError: what is not a grid, or not a parameter of the estimator.
+        ArtistidError: not a grid, or not a parameter of the estimator.
     """
     try:
         grid = list(ParameterGrid(settings or {}))
@@ -107,18 +107,18 @@ def choose_by_validation(
     vote: str,
     folder: Path,
 ) -> Choice:
-    """Fit every point of a grid, and keep the best of validation; what each scored is written to ``grid.csv``.
+    """Fit every grid point, and keep the best by validation; all scores are written to ``grid.csv``.
 
-    The best has the highest weighted F1, at frame level where there is one, and of equals the lowest loss. Scores
-    become probabilities by a softmax with one temperature, the one that makes the validation's truth likeliest (Guo et
-    al. 2017), of songs where they are named as a whole; which artist comes first does not depend on it.
+    The best has the highest weighted F1, at frame level where there is one, and among equals the lowest loss. Scores
+    become probabilities by a softmax with one temperature, which maximises the likelihood of the validation labels (Guo
+    et al. 2017): of songs where these are scored as a whole. The ranking of the artists does not depend on it.
 
     Args:
-        grid: of :func:`grid_of`.
-        fit: makes a system of a point.
-        score: what a system says of the validation's clips.
-        data: of which the validation is.
-        vote: of the song level.
+        grid: from :func:`grid_of`.
+        fit: fits a system for a grid point.
+        score: a system's scores of the validation clips.
+        data: contains the validation clips.
+        vote: method of the song vote.
         folder: of the run.
     """
     clips, levels = data.clips["val"], levels_of(data.clip_spec.whole_songs)
@@ -143,9 +143,9 @@ def choose_by_validation(
 
 
 def temperature_of(scores: Scores, label: NDArray[np.int64], song: NDArray[np.integer]) -> float:
-    """The likeliest temperature of what is named: of songs where the system says something of these, else of clips.
+    """The maximum-likelihood temperature: of songs where the system scores these, else of clips.
 
-    The mean of a song's embeddings is surer than a clip's, and one temperature does not fit both.
+    Scores of a song's mean embedding are more confident than a clip's, and one temperature does not fit both.
 
     Args:
         scores: of clips, and of their songs.
@@ -159,12 +159,12 @@ def temperature_of(scores: Scores, label: NDArray[np.int64], song: NDArray[np.in
 
 
 def likeliest_temperature(scores: NDArray[np.floating], label: NDArray[np.int64]) -> float:
-    """By which to divide scores (n, artists) so that a softmax makes the labels (n,) likeliest.
+    """The divisor of scores (n, artists) for which a softmax maximises the likelihood of the labels (n,).
 
-    One more label than there are is taken to be another artist's (after Platt 1999): else a system without a mistake in
-    validation would be sure of everything.
+    Labels are smoothed as if one more were another artist's (after Platt 1999): otherwise a system without a mistake in
+    validation would become certain of everything.
     """
-    known = np.isfinite(scores[np.arange(len(label)), label])  # whom the system can't name has no part in it
+    known = np.isfinite(scores[np.arange(len(label)), label])  # artists that the system cannot name do not count
     if not known.any():
         return 1.0
     nameable = np.isfinite(scores).all(axis=0)

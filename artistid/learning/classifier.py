@@ -1,4 +1,4 @@
-"""The LightningModule: a network that names the artist of a clip; learning is augment, network, loss (paper III-E)."""
+"""The LightningModule: a network that classifies clips by artist; a step is augment, network, loss (paper III-E)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 def make_optimizer(factory: OptimizerFactory, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of some parameters; raises ArtistidError for settings that it does not take."""
+    """The optimizer of some parameters; raises ArtistidError for settings that it does not accept."""
     try:
         return factory(parameters)
     except Exception as error:  # one of any package may be named
@@ -32,20 +32,20 @@ def make_optimizer(factory: OptimizerFactory, parameters: Iterable[nn.Parameter]
 
 
 class ArtistClassifier(L.LightningModule):
-    """Any network from clips ``(batch, width, time)`` to logits ``(batch, artists)``, and how it learns.
+    """Any network from clips ``(batch, width, time)`` to logits ``(batch, artists)``, and how it is trained.
 
-    Validation and test steps give what was heard to the callbacks; what is made of it is no business of the network's.
+    Validation and test steps return outputs for callbacks, which vote and score.
 
     Args:
-        specification: kept in every checkpoint.
+        specification: stored in every checkpoint.
         optimizer: makes the optimizer from the parameters; None for a classifier that is not trained.
         loss: of logits ``(batch, artists)``, and labels ``(batch,)`` or targets ``(batch, artists)``; None:
             cross-entropy.
-        augment: what is done to a batch before; see :mod:`artistid.learning.augmentation`.
-        auxiliaries: what is added to the loss; see :mod:`artistid.learning.auxiliary`.
+        augment: augmentation of training batches; see :mod:`artistid.learning.augmentation`.
+        auxiliaries: losses that are added; see :mod:`artistid.learning.auxiliary`.
         batch_norm_warm_up: see :meth:`on_train_batch_start`.
         memory_format: of :data:`artistid.learning.acceleration.MEMORY_FORMATS`.
-        network: None: as the specification builds it, with fresh weights.
+        network: None: as built from the specification, with fresh weights.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class ArtistClassifier(L.LightningModule):
         return self.network(features.float()).float()
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Let the running statistics of batch norm begin as plain means, until their own momentum is the larger.
+        """Start batch norm's running statistics as plain means, until its own momentum is larger.
 
-        With the paper's momentum they would forget their arbitrary start by a hundredth a step: on small collections
-        validation would judge by wrong statistics, and early stopping act on it, before they have arrived. Gradients
-        don't depend on them, and after some hundred steps nothing is left of the difference.
+        With the paper's momentum their arbitrary initial values would decay by a hundredth a step: on small
+        collections, validation and early stopping would act on wrong statistics at first. Gradients do not depend on
+        them, and after some hundred steps the difference has vanished.
         """
         for norm, momentum in list(self._warming_up.items()):
             assert norm.num_batches_tracked is not None
@@ -128,16 +128,16 @@ class ArtistClassifier(L.LightningModule):
         return self.hear(batch["features"])
 
     def hear(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``logits`` of clips, and their ``vectors`` where the vote is by the mean of these."""
+        """``logits`` of clips, and their ``vectors`` where the vote uses the mean of these."""
         if self.specification.vote != MEAN_EMBEDDING:
             return {"logits": self(features)}
         vectors = self.embedding_network.bottleneck(features.float())
         return {"logits": self.embedding_network.classify(vectors).float(), "vectors": vectors.float()}
 
     def name_songs(self, vectors: torch.Tensor, song: np.ndarray) -> torch.Tensor:
-        """``(clips, artists)`` for each clip the logits of its song, by the mean of vectors ``(clips, d)``, on the CPU.
+        """``(clips, artists)`` for each clip, the logits of its song's mean of vectors ``(clips, d)``, on the CPU.
 
-        ``song`` (clips,) counts songs from 0.
+        ``song`` (clips,) numbers songs from 0.
         """
         with torch.no_grad():
             of_songs = self.embedding_network.classify(song_means(vectors, song).to(self.device))

@@ -1,4 +1,4 @@
-"""What loggers are told of a job of ours beside its metrics: its settings, and at its end all that can be looked at."""
+"""What loggers get from a job besides its metrics: its settings, and at the end figures, tables and audio."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ LONGEST_EXCERPT = 10.0  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What a training or an evaluation has found.
+    """The results of a training or an evaluation.
 
     Attributes:
         scores: of the test, by level.
         predictions: of the tested clips.
-        songs: their votes.
-        catalog: has the tested songs.
-        clip: how they were cut.
-        limits: of a file that is decoded to be listened to.
+        songs: the votes on the tested songs.
+        catalog: contains the tested songs.
+        clip: how songs were cut into clips.
+        limits: for files that are decoded for listening.
         folder: of the run.
-        training: how it went, as the scores file has it; empty for an evaluation.
+        training: summary of the training, as in the scores file; empty for an evaluation.
     """
 
     scores: Mapping[str, Score]
@@ -54,7 +54,7 @@ class Results:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """The scores as metrics, ``test/song/f1_weighted`` and the like; each end of an interval is one."""
+        """The scores as metrics, such as ``test/song/f1_weighted``; each end of an interval is one."""
         found: dict[str, float] = {}
         for level, score in self.scores.items():
             for name, value in score.items():
@@ -67,14 +67,14 @@ class Results:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """By name, what was said of each song, and how well each artist was told."""
+        """Tables by name: the prediction for each song, and the scores of each artist."""
         return {
             "test/songs": self.songs.to_frame(),
             "test/artists": per_artist(self.predictions, self.songs, tuple(self.scores)),
         }
 
     def surest(self, most: int) -> dict[str, list[Excerpt]]:
-        """Of the songs that were named ``right`` and ``wrong`` the surest, by the clip that spoke for it most."""
+        """The most confident of the songs named ``right`` and ``wrong``, each as its most confident clip."""
         right = self.songs.predicted == self.songs.label
         order = np.argsort(-self.songs.confidence, kind="stable")
         return {
@@ -99,24 +99,24 @@ class Results:
 
 
 class RunLogger(Logger):
-    """A logger that shows more of a job of ours than its metrics."""
+    """A logger that shows more of a job than its metrics."""
 
     def resume(self, curves: Sequence[Mapping[str, float]]) -> None:
-        """The run goes on after these epochs, each with its metrics, its ``epoch`` and its last ``step`` among them."""
+        """Called when a run resumes after these epochs, given by their metrics, ``epoch`` and last ``step``."""
 
     def show(self, results: Results) -> None:
-        """The job has these results."""
+        """Show a job's results."""
         self.log_metrics(results.metrics)
 
     def show_table(self, name: str, frame: pd.DataFrame) -> None:
-        """A table of a job's results."""
+        """Show a table of a job's results."""
 
     def close(self, status: str) -> None:
-        """The job has ended: ``success`` or ``failed``. Lightning's ``finalize`` comes before that, after training."""
+        """Called at the end of a job, with ``success`` or ``failed``; Lightning's ``finalize`` ends training only."""
 
 
 def log_results(loggers: Sequence[Logger], results: Results) -> None:
-    """Give a job's results to the loggers: scores to all, and what can be looked at to those that show it."""
+    """Give a job's results to the loggers: scores to all, figures, tables and audio to those that show them."""
     for logger in loggers:
         if isinstance(logger, RunLogger):
             logger.show(results)
@@ -133,7 +133,7 @@ def log_tables(loggers: Sequence[Logger], tables: Mapping[str, pd.DataFrame]) ->
 
 
 def log_verification(loggers: Sequence[Logger], told: Mapping[str, Any]) -> None:
-    """Give what a network is worth for artists it was not trained on: each scorer's measures to all, and as a table."""
+    """Log a network's results on artists it was not trained on: each scorer's measures, and all as a table."""
     rows = verification_rows(told)
     metrics = dict(zip(rows["scorer"] + "/" + rows["measure"], rows["test"].tolist(), strict=True))
     for logger in loggers:
@@ -142,16 +142,16 @@ def log_verification(loggers: Sequence[Logger], told: Mapping[str, Any]) -> None
 
 
 def settings_to_log(config: DictConfig) -> dict[str, Any]:
-    """The settings of a job as dashboards list and filter by them: what is made of a class goes by the class's name.
+    """A job's settings, for dashboards to list and filter by; objects are given by the name of their class.
 
-    Those that change nothing in a job's numbers are left out, such as the machine's folders and the dashboards' own.
+    Settings that do not affect a job's numbers are left out, such as the machine's folders and the dashboards' own.
     """
     logged: dict[str, Any] = sayable(_by_name(_with_effect(plain(config))))
     return logged
 
 
 def _with_effect(value: Any, above: str = "") -> Any:
-    """Settings below a name, with its dot, but for those without effect."""
+    """The settings below ``above`` (ending in a dot), except those without effect."""
     if not isinstance(value, Mapping):
         return value
     names = {name: f"{above}{name}" for name in value}
@@ -163,7 +163,7 @@ def _with_effect(value: Any, above: str = "") -> Any:
 
 
 def _by_name(value: Any) -> Any:
-    """What a class is named by becomes its name.
+    """Replace ``_target_`` by the ``name`` of the class.
 
     Example:
         >>> _by_name({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.001})
@@ -179,7 +179,7 @@ def _by_name(value: Any) -> Any:
 
 
 def sayable(value: Any) -> Any:
-    """Plain settings with texts that any logger can write: what is not text in a name becomes U+FFFD."""
+    """Plain settings whose texts any logger can write: undecodable bytes in names become U+FFFD."""
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, Mapping):

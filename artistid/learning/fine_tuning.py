@@ -1,6 +1,6 @@
-"""Fine-tuning: a network begins with what another one has learned, and its stages begin to learn one after the other.
+"""Fine-tuning: a network starts from another one's weights, and its stages are unfrozen one after the other.
 
-Gradual unfreezing and slower learning of what was learned before are after Howard & Ruder, "Universal language model
+Gradual unfreezing and lower learning rates for pretrained stages follow Howard & Ruder, "Universal language model
 fine-tuning for text classification", ACL 2018.
 """
 
@@ -48,33 +48,33 @@ MOVING = ("thawed", "all", "none")
 
 @runtime_checkable
 class StagedNetwork(Protocol):
-    """What a network must offer beyond its logits to be fine-tuned."""
+    """A network that can be fine-tuned."""
 
     @property
     def stages(self) -> Mapping[str, nn.Module]:
-        """By name what thaws together, from the input to the head, the layer that is replaced."""
+        """Parts that thaw together, by name, from the input to the head, the layer that is replaced."""
         ...
 
 
 def stages_of(network: nn.Module) -> dict[str, nn.Module]:
-    """The stages of a network, from the head to the input; raises ArtistidError where it doesn't say them."""
+    """The stages of a network, from the head to the input; raises ArtistidError where it does not define any."""
     if not isinstance(network, StagedNetwork):
         raise ArtistidError(
-            f"{type(network).__name__} has no property stages, which names what thaws together, from the input to the "
-            "head: it cannot be trained with init_from"
+            f"{type(network).__name__} has no property stages, which names the parts that thaw together, from the "
+            "input to the head: it cannot be trained with init_from"
         )
     return dict(reversed(list(network.stages.items())))
 
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """A checkpoint to begin with, its labels artists or anything else, such as genres.
+    """A checkpoint to start from, whose labels are artists or anything else, such as genres.
 
     Attributes:
-        path: as ``init_from`` gives it.
-        specification: what it was trained for.
+        path: as in ``init_from``.
+        specification: of the checkpoint.
         weights: of its network, by parameter name.
-        sha256: of the file; of a saved folder, of its weights.
+        sha256: of the file; for a saved folder, of its weights file.
     """
 
     path: str
@@ -84,15 +84,15 @@ class Pretrained:
 
     @classmethod
     def of(cls, config: DictConfig) -> Pretrained:
-        """What ``config.init_from`` names.
+        """Load the checkpoint that ``config.init_from`` names.
 
         Raises:
-            ArtistidError: no file, no checkpoint, or one that does not fit the model or its features.
+            ArtistidError: no file, not a checkpoint, or one that does not fit the model or its features.
         """
         path = expanded(str(config.init_from))
         if path.resolve().is_relative_to((expanded(config.run_dir) / CHECKPOINTS).resolve()):
             raise ArtistidError(
-                f"init_from={config.init_from} lies in run_dir={config.run_dir}, and the run would write over it"
+                f"init_from={config.init_from} is in run_dir={config.run_dir}, where the run would overwrite it"
             )
         try:
             specification, weights = load_checkpoint(path, trusted(config))
@@ -106,7 +106,7 @@ class Pretrained:
             )
         features: Features = features_of(config)
         if different := differences(specification.build_features().description(), features.description()):
-            raise ArtistidError(f"init_from={path} has learned from other features: {_in_words('features', different)}")
+            raise ArtistidError(f"init_from={path} was trained on other features: {_in_words('features', different)}")
         try:
             network = network_of(specification, weights, named(path), trusted(config))
         except ArtistidError as error:
@@ -115,7 +115,7 @@ class Pretrained:
         return cls(str(config.init_from), specification, weights, _sha256(path))
 
     def plain(self) -> dict[str, Any]:
-        """For the specification of what grows from it."""
+        """For the specification of the fine-tuned network."""
         return {
             "checkpoint": self.path,
             "sha256": self.sha256,
@@ -125,7 +125,7 @@ class Pretrained:
         }
 
     def recordings_seen(self, subsets: Mapping[str, Catalog], store: Store) -> dict[str, list[str]]:
-        """Track ids in validation and test that it was trained on, under whatever label; warns of them."""
+        """Track ids in validation and test that it was trained on, under any label; logs a warning for them."""
         pretraining = self.specification.heard()
         heard = Recordings(pretraining["recordings"], pretraining["fingerprints"], self.specification.build_features())
         heard.warn_if_deaf("init_from")
@@ -133,7 +133,7 @@ class Pretrained:
         for subset, track_ids in seen.items():
             if track_ids:
                 log.warning(
-                    "%s: init_from was trained on %d of %s tested, so that scores flatter it: %s",
+                    "%s: init_from was trained on %d of %s tested, so scores are optimistic: %s",
                     subset,
                     len(track_ids),
                     counted(len(subsets[subset]), "recording"),
@@ -142,30 +142,30 @@ class Pretrained:
         return seen
 
     def require_artists(self, artists: Sequence[str]) -> None:
-        """Raises ArtistidError unless these are the artists whom its head tells apart, in its order."""
+        """Raises ArtistidError unless these are the artists of its head, in the same order."""
         if self.specification.artists != list(artists):
             others = sorted(set(self.specification.artists) ^ set(artists))
             raise ArtistidError(
-                f"fine_tuning.head=keep needs the artists of init_from={self.path}; in one only of the two are "
-                f"{len(others)}: {abbreviate(others)}; fine_tuning.head=fresh takes any"
+                f"fine_tuning.head=keep needs the artists of init_from={self.path}; {len(others)} are in only one of "
+                f"the two: {abbreviate(others)}; fine_tuning.head=fresh takes any"
             )
 
     def hand_over(self, network: nn.Module, now: Specification, head: str) -> None:
-        """Give a network these weights; where ``head`` is ``fresh``, it keeps its own last layer.
+        """Load these weights into a network; where ``head`` is ``fresh``, it keeps its own last layer.
 
         Args:
-            network: as its specification builds it.
+            network: as built from its specification.
             now: that specification.
             head: ``fresh`` or ``keep``.
 
         Raises:
-            ArtistidError: a network of another shape, or a head to keep that is of other artists.
+            ArtistidError: a network of another shape, or a kept head with other artists.
         """
         if head == "keep":
             self.require_artists(now.artists)
         self.load_into(network, now.network, _head_weights(network) if head == "fresh" else {})
         log.info(
-            "begins with %s, trained on %s of %s; head: %s",
+            "starts from %s, trained on %s of %s; head: %s",
             self.path,
             counted(len(self.specification.artists), "label"),
             self.specification.data.get("name"),
@@ -173,13 +173,13 @@ class Pretrained:
         )
         there, here = (each.clip.get("frames") for each in (self.specification, now))
         if there != here:
-            log.info("init_from heard clips of %s frames; here they have %s", there, here)
+            log.info("init_from was trained on clips of %s frames; here they have %s", there, here)
 
     def load_into(self, network: nn.Module, settings: Mapping[str, Any], own: Mapping[str, torch.Tensor]) -> None:
-        """Load the weights, but for what the network keeps of its ``own``.
+        """Load the weights, except for those in ``own``, which the network keeps.
 
         Raises:
-            ArtistidError: the shapes differ; it names the ``settings`` of the network that do.
+            ArtistidError: the shapes differ; it names the network's ``settings`` that differ.
         """
         try:
             network.load_state_dict({**self.weights, **own})
@@ -187,7 +187,7 @@ class Pretrained:
             raise self.unfit(settings, str(error)) from error
 
     def unfit(self, settings: Mapping[str, Any], fault: str) -> ArtistidError:
-        """The error of a network that the weights don't fit, by its settings where they differ, else by the fault."""
+        """The error for weights that do not fit a network: its settings that differ, or else the fault."""
         difference = _in_words("model.network", differences(self.specification.network, settings))
         return ArtistidError(f"init_from={self.path} is a network of another shape: {difference or fault}")
 
@@ -198,7 +198,7 @@ def _sha256(path: Path) -> str:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Values of settings that are not the same, there and here; None where a setting is missing."""
+    """Settings that differ, as pairs of the value there and here; None where a setting is missing."""
     return {
         name: (there.get(name), here.get(name)) for name in sorted({*there, *here}) if there.get(name) != here.get(name)
     }
@@ -209,18 +209,18 @@ def _in_words(prefix: str, different: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def _head_weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The head's own entries in the network's state, by their names there."""
+    """The head's entries in the network's state, by their names there."""
     head = next(iter(stages_of(network).values()))
     own = {id(tensor) for tensor in head.state_dict(keep_vars=True).values()}
     return {name: tensor for name, tensor in network.state_dict(keep_vars=True).items() if id(tensor) in own}
 
 
 def thaw_epochs(thaw: Any, stages: Sequence[str]) -> dict[str, int | None]:
-    """The epoch, from 0, with which each stage begins to learn; None: never.
+    """The epoch, from 0, at which each stage thaws; None: never.
 
     Args:
         thaw: epochs from stage to stage, or the epoch of each stage by name.
-        stages: names, from the head, which learns from the start, to the input.
+        stages: names, from the head, which is never frozen, to the input.
 
     Raises:
         ArtistidError: neither of the two, an unknown stage, or a stage that would thaw before one nearer the head.
@@ -252,7 +252,7 @@ def _is_epoch(value: Any) -> bool:
 
 
 def check_fine_tuning(config: DictConfig) -> None:
-    """Before any music is decoded, what can be known of ``init_from`` by then; raises ArtistidError."""
+    """Raises ArtistidError for faults of ``init_from`` that can be found before any music is decoded."""
     settings = config.fine_tuning
     for name, choices in (("head", HEADS), ("batch_norm", MOVING)):
         require_choice(f"fine_tuning.{name}", settings[name], choices)
@@ -261,7 +261,7 @@ def check_fine_tuning(config: DictConfig) -> None:
         raise ArtistidError(f"fine_tuning.lr_factor={factor}: expected a number above 0")
     pretrained = Pretrained.of(config)
     n_artists = len(pretrained.specification.artists)
-    # Without memory first: how many artists there are is a file's word.
+    # On the meta device first: the number of artists comes from an untrusted file.
     described = with_width(plain(config.model.network), features_of(config))
     if fault := misfit(described, n_artists, pretrained.weights, trusted(config)):
         raise pretrained.unfit(described, fault)
@@ -271,19 +271,18 @@ def check_fine_tuning(config: DictConfig) -> None:
 
 
 class Thawing(BaseFinetuning):
-    """Lets the stages of a network begin to learn one after the other, from the head to the input.
+    """Thaws the stages of a network one after the other, from the head to the input.
 
-    A frozen stage is in eval mode: it drops nothing, and its batch norm normalises by the statistics it came with,
-    which stay as they are. ``batch_norm`` says otherwise: ``all`` lets the statistics of frozen stages follow the new
-    music from the first epoch, ``none`` keeps them for good, which small batches may want.
+    A frozen stage is in eval mode: without dropout, and with the running statistics of batch norm unchanged.
+    ``batch_norm`` can change the latter: with ``all``, the statistics of frozen stages follow the new music from the
+    first epoch; with ``none`` they are never updated, which may suit small batches.
 
-    What Lightning's callback adds: it is asked at the right times, and a run that goes on finds the optimizer's groups
-    again.
+    Lightning's base class calls it at the right times, and restores the optimizer's parameter groups of a resumed run.
 
     Args:
         epochs: by stage, see :func:`thaw_epochs`.
-        lr_factor: of the head's learning rate, for all other stages.
-        batch_norm: whose running statistics move: ``thawed``, ``all`` or ``none``.
+        lr_factor: learning rate of all other stages, as a multiple of the head's.
+        batch_norm: stages whose running statistics are updated: ``thawed``, ``all`` or ``none``.
     """
 
     def __init__(self, epochs: Mapping[str, int | None], lr_factor: float, batch_norm: str) -> None:
@@ -294,13 +293,13 @@ class Thawing(BaseFinetuning):
 
     @property
     def last_epoch(self) -> int:
-        """With which the last stage thaws that ever does."""
+        """The epoch at which the last stage thaws."""
         return max(epoch for epoch in self.epochs.values() if epoch is not None)
 
     def check(self, trainer: L.Trainer) -> None:
-        """Before it trains: warns of stages that will never learn; raises ArtistidError for several processes."""
+        """Before training: warns of stages that will never thaw; raises ArtistidError for several processes."""
         if (processes := trainer.num_devices * trainer.num_nodes) > 1:
-            # What was frozen when DDP wrapped the network would learn in each process by itself.
+            # DDP would not synchronise gradients of parameters that were frozen when it wrapped the network.
             raise ArtistidError(
                 f"init_from: a network is fine-tuned in one process, but trainer.devices={trainer.num_devices} and "
                 f"trainer.num_nodes={trainer.num_nodes} make {processes}"
@@ -315,15 +314,15 @@ class Thawing(BaseFinetuning):
 
     def freeze_before_training(self, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, ArtistClassifier)
-        # Not by the callback's own freeze, which would leave batch norm to the statistics of each batch.
+        # Not by the base class's freeze, which would leave batch norm normalising by each batch's statistics.
         _, *others = stages_of(pl_module.network).values()
         for stage in others:
             stage.requires_grad_(False)
 
     def finetune_function(self, pl_module: L.LightningModule, epoch: int, optimizer: torch.optim.Optimizer) -> None:
-        """Make every stage what it should be in this epoch, also where a run goes on with it."""
+        """Freeze or thaw every stage as due in this epoch, also in a resumed run."""
         assert isinstance(pl_module, ArtistClassifier)
-        # By identity: the callback's own filter takes parameters of equal values for the same one.
+        # By identity: the base class's filter takes parameters of equal values for the same one.
         learning = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         for name, stage in stages_of(pl_module.network).items():
             begins = self.epochs[name]
@@ -341,14 +340,14 @@ class Thawing(BaseFinetuning):
 
 
 class StopOnceThawed(EarlyStopping):
-    """Early stopping that looks away until the last stage thaws, so that every stage has ``patience`` epochs at least.
+    """Early stopping that starts once the last stage has thawed, so that every stage has at least ``patience`` epochs.
 
-    Its best epoch is that of all stages learning; which checkpoint is kept is not its business.
+    Its best epoch is among those with all stages thawed; it does not affect which checkpoint is kept.
 
     Args:
         monitor: name of the metric.
         patience: epochs without a new best value.
-        mode: ``min`` or ``max``, which is best.
+        mode: ``min`` or ``max``, whichever is best.
         begin: first epoch that counts.
     """
 

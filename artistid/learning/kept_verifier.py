@@ -1,4 +1,4 @@
-"""The verifier of a run, kept in its best checkpoint beside the network: plain settings and arrays, nothing to call."""
+"""The verifier of a run, stored in its best checkpoint beside the network as plain settings and arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def keep_verifier(path: Path, verifier: Verifier, trust: Trust = ()) -> None:
 
 def save_verifier(folder: Path, verifier: Verifier) -> None:
     """Write a verifier beside a network that has been saved to a folder."""
-    from safetensors.torch import save  # here, since checkpoints do without
+    from safetensors.torch import save  # here, since checkpoints do not need it
 
     with whole(folder / VERIFIER_FILE, "wb") as file:
         file.write(save(_tensors(verifier), metadata={"settings": json.dumps(verifier.settings())}))
@@ -68,7 +68,7 @@ def _read_file(path: Path, where: str, trust: Trust) -> tuple[Any, Mapping[str, 
     if kept is None:
         return None, {}
     if not isinstance(kept, Mapping) or not all(isinstance(kept.get(part), Mapping) for part in ("settings", "arrays")):
-        raise ArtistidError(f"{where} is damaged: its verifier is not settings and arrays")
+        raise ArtistidError(f"{where} is damaged: its verifier does not consist of settings and arrays")
     return kept["settings"], kept["arrays"]
 
 

@@ -1,13 +1,13 @@
-"""ELU, batch norm, max pooling and dropout of training in one go, on CPUs.
+"""Fused kernels for ELU, batch norm, max pooling and dropout in training on CPUs.
 
-One after the other they read and write a block's largest images a dozen times, and wait for memory each time: a third
-of a training step. Here a convolution's result is read once on the way there, which gives batch norm its statistics and
-every pool its value, and once on the way back. Batch norm, and dropout, are left with what is pooled, since ELU and
-batch norm never fall, or batch norm never rises where a channel's weight is negative (see :mod:`.layers`).
+Run one after the other, these layers read and write a block's largest images a dozen times and are bound by memory: a
+third of a training step. Here a convolution's output is read once in the forward pass, for batch norm's statistics and
+each pool's value, and once in the backward pass. Batch norm and dropout then apply to pooled values only, since ELU and
+batch norm are monotonic (see :mod:`.layers`).
 
-Images lie in memory channels last, and are seen as ``(batch, height, width, channel)``: float32, or bfloat16 as the
-uint16 that holds its bits, which become float32 to be computed with. The innermost loop is that of the channels, of
-which the compiler computes several at a time. Sums are taken item by item: the same with any number of threads.
+Images are stored channels last and seen as ``(batch, height, width, channel)``: float32, or bfloat16 as the uint16
+that holds its bits, converted to float32 for computation. The innermost loop runs over channels, which the compiler
+vectorises. Sums are taken item by item, so that they do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ ZERO, ONE = FLOAT(0), FLOAT(1)
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compiled once on a machine for arrays of each kind, see :func:`rehearse`."""
+    """Compiled and cached once per machine and array type, see :func:`rehearse`."""
     with numba_cache(__name__):
         return numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")(function)
 
 
 def _value(stored: Any) -> Any:
-    """The float32 of an image's value as it is stored."""
+    """An image's stored value as float32."""
 
 
 @overload(_value)
@@ -56,7 +56,7 @@ def _value_of(stored: Any) -> Any:
 
 
 def _stored(value: Any, like: Any) -> Any:
-    """A float32 as a value like another is stored, rounded to the nearest."""
+    """A float32 in the storage type of ``like``, rounded to nearest."""
 
 
 @overload(_stored)
@@ -97,7 +97,7 @@ def _elu(v: Any) -> Any:
 
 @numba.njit(inline="always")
 def _random(index: Any, seed: Any) -> Any:
-    """32 bits for the value of an index: the finalizer of a hash, which needs no state and so no order."""
+    """32 random bits for an index: a hash finalizer, which needs no state and so no order."""
     h = UINT(index + seed[0])
     h = UINT((h ^ (h >> 16)) * 0x7FEB352D)
     h = UINT(h + seed[1])
@@ -107,7 +107,7 @@ def _random(index: Any, seed: Any) -> Any:
 
 @_compiled
 def _pool(images: Array, pooled: Array, place: Array, sums: Array, sign: Array, height: int, width: int) -> None:
-    """Of each pool the value that decides and its place; of each item the sums of ELU and of its square."""
+    """For each pool, the deciding value and its position; for each item, the sums of ELU and of its square."""
     n, rows, columns, channels = images.shape
     first = np.empty(channels, FLOAT)
     second = np.empty(channels, FLOAT)
@@ -148,7 +148,7 @@ def _pool(images: Array, pooled: Array, place: Array, sums: Array, sign: Array, 
 def _normalise(
     pooled: Array, items: Array, out: Array, slope: Array, shift: Array, seed: Array, dropped: int, scale: float
 ) -> None:
-    """ELU, batch norm and dropout of what was pooled."""
+    """ELU, batch norm and dropout of the pooled values."""
     n, rows, columns, channels = pooled.shape
     for item in range(n):
         for row in range(rows):
@@ -165,7 +165,7 @@ def _normalise(
 def _normalise_backward(
     pooled: Array, items: Array, grad: Array, kept: Array, sums: Array, seed: Array, dropped: int, scale: float
 ) -> None:
-    """The gradient that dropout let through; of each item its sum, and the sum of its product with ELU."""
+    """The gradient that dropout passes; for each item, its sum and the sum of its product with ELU."""
     n, rows, columns, channels = pooled.shape
     first = np.empty(channels, FLOAT)
     second = np.empty(channels, FLOAT)
@@ -200,7 +200,7 @@ def _pool_backward(
     height: int,
     width: int,
 ) -> None:
-    """The gradient of the images: what came from a pool, and from the statistics; both through ELU."""
+    """The gradient of the images: from the pools and from batch norm's statistics, both through ELU."""
     n, rows, columns, channels = images.shape
     for item in range(n):
         for row in range(rows):
@@ -224,15 +224,15 @@ def _pool_backward(
 
 
 class Dropping(NamedTuple):
-    """A dropout's draw."""
+    """One draw of a dropout mask."""
 
     seed: Array  # (2,) uint32
-    dropped: np.uint32  # of the 2 ** 32 values that are drawn from, those that drop
-    scale: np.float32  # of what is kept
+    dropped: np.uint32  # how many of the 2 ** 32 possible draws drop a value
+    scale: np.float32  # factor for the kept values
 
     @classmethod
     def draw(cls, p: float) -> Dropping:
-        """One of torch's generator, so that a seed repeats it."""
+        """A draw from torch's generator, so that a seed repeats it."""
         seed = torch.randint(2**32, (2,)).numpy().astype(UINT)
         return cls(seed, UINT(min(round(p * 2**32), 2**32 - 1)), FLOAT(1 / (1 - p)))
 
@@ -284,7 +284,7 @@ class EluNormPoolDrop(torch.autograd.Function):
         _share(_normalise_backward, (_array(pooled), items, _array(grad), _array(kept), sums), *ctx.drop)
         of_bias, of_product = torch.from_numpy(sums.sum(0)).float()
         of_weight = (of_product - mean * of_bias) * inverse
-        # What every value does to mean and variance: (e - mean) * tilt - slope * of_bias / count
+        # Through each value's effect on mean and variance: (e - mean) * tilt - slope * of_bias / count
         count = n * rows * columns
         tilt = -slope * inverse * of_weight / count
         level = -slope * of_bias / count - mean * tilt
@@ -297,14 +297,14 @@ class EluNormPoolDrop(torch.autograd.Function):
 
 
 def elu_norm_pool_drop(images: torch.Tensor, norm: nn.BatchNorm2d, pool: nn.MaxPool2d, p: float) -> torch.Tensor:
-    """What ELU, batch norm in training, max pooling and dropout make of images.
+    """Apply ELU, batch norm in training, max pooling and dropout to images.
 
-    Of values in a pool that are equally large the first one decides, and has the gradient. Dropout draws by a hash.
+    Of equal values in a pool, the first is chosen and gets the gradient. Dropout draws by a hash.
 
     Args:
-        images: ``(batch, channel, height, width)``, for which :func:`can_take` holds.
-        norm: its running statistics move.
-        pool: as :func:`can_take` wants it.
+        images: ``(batch, channel, height, width)``, for which :func:`can_take` is true.
+        norm: its running statistics are updated.
+        pool: accepted by :func:`can_take`.
         p: share of values dropped, below 1.
     """
     height, width = _pair(pool.kernel_size)
@@ -314,18 +314,18 @@ def elu_norm_pool_drop(images: torch.Tensor, norm: nn.BatchNorm2d, pool: nn.MaxP
 
 
 def rehearse() -> None:
-    """Have all kernels compiled, for images of both types."""
+    """Compile all kernels, for images of both types."""
     for dtype in DTYPES:
         images = torch.zeros(1, 1, 2, 2, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
         elu_norm_pool_drop(images, nn.BatchNorm2d(1), nn.MaxPool2d(2), p=0.5).sum().backward()
 
 
 def can_take(images: torch.Tensor, elu: nn.ELU, norm: nn.BatchNorm2d, pool: nn.MaxPool2d, p: float) -> bool:
-    """Whether :func:`elu_norm_pool_drop` can stand in for these layers, for images on the CPU, channels last."""
+    """Whether :func:`elu_norm_pool_drop` can replace these layers, for images on the CPU, channels last."""
     plain_pool = (_pair(pool.stride), _pair(pool.padding), _pair(pool.dilation), pool.ceil_mode, pool.return_indices)
     height, width = _pair(pool.kernel_size)
     return (
-        not torch.compiler.is_compiling()  # it fuses by itself, and cannot look in here
+        not torch.compiler.is_compiling()  # which fuses by itself, and cannot trace this
         and images.dtype in DTYPES
         and images.numel() > images.shape[1]  # a single value has no variance
         and elu.alpha == 1
@@ -345,7 +345,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _remember(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor) -> None:
-    """Move running statistics as batch norm does."""
+    """Update the running statistics as batch norm does."""
     assert norm.momentum is not None
     assert norm.num_batches_tracked is not None
     assert norm.running_mean is not None
@@ -363,8 +363,8 @@ def _array(images: torch.Tensor) -> Array:
 
 
 def _share(kernel: Callable[..., None], per_item: tuple[Array, ...], *others: Any) -> None:
-    """Run a kernel on items, which torch's threads share."""
-    kernel(*(array[:0] for array in per_item), *others)  # compiles, if need be
+    """Run a kernel on items, divided among torch's threads."""
+    kernel(*(array[:0] for array in per_item), *others)  # compiles if needed
     openmp = _openmp()
     assert openmp is not None
     failed: list[BaseException] = []
@@ -374,7 +374,7 @@ def _share(kernel: Callable[..., None], per_item: tuple[Array, ...], *others: An
             share = -(-len(per_item[0]) // openmp.omp_get_num_threads())
             first = openmp.omp_get_thread_num() * share
             kernel(*(array[first : first + share] for array in per_item), *others)
-        except BaseException as error:  # it would be lost: who calls is not Python
+        except BaseException as error:  # it would be lost: the caller is not Python
             failed.append(error)
 
     openmp.GOMP_parallel(_BODY(one_share), None, torch.get_num_threads(), 0)
@@ -387,10 +387,10 @@ _BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 @cache
 def _openmp() -> ctypes.CDLL | None:
-    """GNU's OpenMP, whose threads torch computes in where it was built with that.
+    """GNU OpenMP, whose threads torch uses where it was built with it.
 
-    Threads of our own would have to wait for them: after each of torch's operations they keep their cores busy for some
-    milliseconds, in case there is another.
+    Separate threads would compete with them: after each torch operation they spin on their cores for some milliseconds,
+    waiting for the next one.
     """
     try:
         library = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD)  # only if torch has loaded it

@@ -1,4 +1,4 @@
-"""Layers that take the place of torch's: they give the same, and sooner."""
+"""Faster replacements for torch's layers, with the same results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POOLED_BLOCK = (nn.Conv2d, nn.ELU, nn.BatchNorm2d, nn.MaxPool2d)
 
 
 def use_fast_layers(network: nn.Module) -> nn.Module:
-    """Put fast layers in place of a network's own, whose parameters and names they keep."""
+    """Replace layers of a network by faster ones, which keep the parameters and their names."""
     for name, child in network.named_children():
         setattr(network, name, _fast(use_fast_layers(child)))
     return network
@@ -22,7 +22,7 @@ def _fast(module: nn.Module) -> nn.Module:
     if not _is_pooled_block(module):
         return module
     fast = PooledBlock(*module.children())
-    fast.training = module.training  # of itself alone: what is in it may be frozen
+    fast.training = module.training  # not train(mode): layers in it may be frozen
     return fast
 
 
@@ -34,13 +34,13 @@ def _is_pooled_block(module: nn.Module) -> bool:
 
 
 class PooledBlock(nn.Sequential):
-    """Convolution, ELU, batch norm, max pooling and what follows, such as dropout: they give the same in another order.
+    """Convolution, ELU, batch norm, max pooling and following layers such as dropout, computed in a faster order.
 
-    ELU never falls, and batch norm either never falls or never rises: so of each pool one value alone decides, the
-    largest, or the smallest where the channel's weight is negative. Pooled at once, ELU and batch norm are left with
-    that one. A sign given to the convolution makes the smallest the largest.
+    ELU and batch norm are monotonic: each pool's result depends on its largest value alone, or on its smallest where
+    the channel's weight is negative. So pooling comes first, and ELU and batch norm see pooled values only. Negating
+    the convolution turns the smallest value into the largest.
 
-    In training batch norm takes its statistics of all values: there :mod:`.kernels` do it all, where they can.
+    In training, batch norm needs statistics of all values; there :mod:`.kernels` fuse the block where they can.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -58,12 +58,12 @@ class PooledBlock(nn.Sequential):
         return x
 
     def _of_all_values(self, x: torch.Tensor, others: list[nn.Module]) -> tuple[torch.Tensor, list[nn.Module]]:
-        """The block in training, and what is left of the layers that follow."""
+        """The block in training, and the following layers that are still to be applied."""
         convolution, elu, norm, pool, *_ = cast(Iterable[Any], self)
         x = convolution(x)
         if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
-            return pool(norm(elu(x))), others  # and no kernels are compiled for it
-        from artistid.learning import kernels  # here, so that answers are given without their compiler
+            return pool(norm(elu(x))), others  # no kernels are compiled for these
+        from artistid.learning import kernels  # here, so that inference needs no compiler
 
         drops = len(others) > 0 and type(others[0]) is nn.Dropout
         p = cast(nn.Dropout, others[0]).p if drops and others[0].training else 0.0

@@ -22,17 +22,17 @@ from artistid.writing import whole
 
 @contextmanager
 def open_loggers(config: DictConfig, resume: bool = False, **resolved: Any) -> Iterator[list[Logger]]:
-    """Loggers that know the composed configuration, closed at the end in every case: a run of wandb per job of ours.
+    """Open the loggers, log the composed configuration, and always close them: each job is one wandb run.
 
     Args:
         config: ``logger.*`` are the loggers.
-        resume: whether a run goes on; its run of wandb then does so as well.
-        resolved: what settings such as ``auto`` have come to, listed beside them.
+        resume: whether the run is resumed; its wandb run then continues, too.
+        resolved: the values that settings such as ``auto`` resolved to, logged beside them.
     """
     settings = {name: plain(logger) for name, logger in (config.get("logger") or {}).items()}
     if "wandb" in settings:
         settings["wandb"] = accepted_settings(settings["wandb"], resume)
-    warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # our run folder, of course
+    warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists.*")  # the run folder: it must exist
     loggers: list[Logger] = [build(logger, f"logger.{name}") for name, logger in settings.items()]
     logged = settings_to_log(config) | ({"resolved": resolved} if resolved else {})
     status = "failed"
@@ -52,20 +52,20 @@ def open_loggers(config: DictConfig, resume: bool = False, **resolved: Any) -> I
 
 
 def check_loggers(config: DictConfig) -> None:
-    """Raises ArtistidError where wandb was told to be online and cannot be: before the work, not after it."""
+    """Raises ArtistidError, before any work, where wandb is set to online mode but cannot be reached."""
     settings = (config.get("logger") or {}).get("wandb")
     if settings is not None and wanted_mode(settings) == "online":
         possible_mode(plain(settings))
 
 
 class CSVLogger(RunLogger):
-    """Writes ``metrics.csv``: a row per epoch, and one of the test. The file is always whole.
+    """Writes ``metrics.csv``: a row per epoch, and one for the test. The file is always complete.
 
-    Metrics of one epoch make one row, in whatever portions they come, so that a run that went on from the end of an
-    epoch leaves the same file as one that was never interrupted.
+    All metrics of an epoch go into one row, however many calls log them, so that a run resumed at the end of an epoch
+    leaves the same file as an uninterrupted one.
 
     Args:
-        save_dir: the run folder; its ``config.yaml`` has the settings.
+        save_dir: the run folder; its ``config.yaml`` holds the settings.
     """
 
     name, version = "csv", ""
@@ -73,7 +73,7 @@ class CSVLogger(RunLogger):
     def __init__(self, save_dir: str) -> None:
         super().__init__()
         self._path = expanded(save_dir) / METRICS
-        self._rows: dict[Any, dict[str, Any]] = {}  # by epoch; None: of no epoch
+        self._rows: dict[Any, dict[str, Any]] = {}  # by epoch; None: not tied to an epoch
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -86,7 +86,7 @@ class CSVLogger(RunLogger):
             writer.writerows(self._rows.values())
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
-        """They are in the run folder already."""
+        """Does nothing: they are already in the run folder."""
 
     def resume(self, curves: Sequence[Mapping[str, float]]) -> None:
         for metrics in curves:

@@ -1,4 +1,4 @@
-"""From logits, a network's or any other system's scores, to predictions."""
+"""From logits, or other unnormalised scores of a system, to predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def predictions_from_logits(
 ) -> tuple[float, Predictions]:
     """Mean cross-entropy, and predictions, of the clips ``rows`` (n,) from their logits (n, artists).
 
-    Where there are logits of their songs' mean embeddings, these are ``of_song`` (n, artists), a row for each clip.
+    ``of_song`` (n, artists) holds, for each clip, the logits of its song's mean embedding, where there are any.
     """
     label = torch.from_numpy(clips.label[rows])
     loss = torch.nn.functional.cross_entropy(logits.double(), label).item()

@@ -1,4 +1,4 @@
-"""Losses beside torch's own, of logits ``(batch, artists)`` and labels ``(batch,)`` or targets ``(batch, artists)``."""
+"""Further losses, of logits ``(batch, artists)`` and labels ``(batch,)`` or targets ``(batch, artists)``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from artistid.models.heads import COSINE_SCALE, CosineHead
 
 
 class FocalLoss(nn.Module):
-    """Cross-entropy in which clips that are recognised already weigh less (Lin et al., ICCV 2017).
+    """Cross-entropy with less weight on well-classified clips (Lin et al., ICCV 2017).
 
     Args:
-        gamma: how much less; 0 is cross-entropy.
+        gamma: focusing parameter; 0 is cross-entropy.
     """
 
     def __init__(self, gamma: float = 2.0) -> None:
@@ -33,11 +33,11 @@ class FocalLoss(nn.Module):
 
 
 class AngularMargin(nn.Module):
-    """Additive angular margin (Deng et al., "ArcFace", CVPR 2019): a clip is to be nearer its artist by an angle.
+    """Additive angular margin (Deng et al., "ArcFace", CVPR 2019): clips must be nearer their artist by an angle.
 
-    Cross-entropy of the logits of a :class:`artistid.models.heads.CosineHead`, in which the angle between a clip and
-    its own artist counts as larger by the margin. Beyond a half turn, where cosines rise again, the logit goes on to
-    fall by a straight line. Of mixed clips, it is the mean over their artists by their shares.
+    Cross-entropy of the logits of a :class:`artistid.models.heads.CosineHead`, with the margin added to the angle
+    between a clip and its own artist. Beyond 180°, where the cosine would rise again, the logit continues to fall
+    linearly. For mixed clips it is the mean over their artists, weighted by their shares.
 
     Args:
         margin: radians.
@@ -53,7 +53,7 @@ class AngularMargin(nn.Module):
         """Raises ArtistidError for a network whose logits are not cosines."""
         if not isinstance(getattr(network, "classify", None), CosineHead):
             raise ArtistidError(
-                f"loss: AngularMargin is for cosines, and {type(network).__name__} gives others: expected "
+                f"loss: AngularMargin needs cosine logits, but {type(network).__name__} has others: expected "
                 "++model.network.head=cosine"
             )
 
@@ -61,12 +61,12 @@ class AngularMargin(nn.Module):
         if target.dim() == 1:
             target = nn.functional.one_hot(target, logits.shape[1])
         cosine = (logits / COSINE_SCALE).clamp(-1, 1)
-        sine = (1 - cosine.square()).clamp(min=1e-12).sqrt()  # its root has no slope at 0
+        sine = (1 - cosine.square()).clamp(min=1e-12).sqrt()  # the root's gradient is infinite at 0
         farther = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
         beyond = cosine < -math.cos(self.margin)
         farther = torch.where(beyond, cosine - self.margin * math.sin(self.margin), farther)
         own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
-        # Of each artist as if the clip were theirs: (batch, theirs, artists).
+        # Logits as if the clip were each artist's in turn: (batch, whose, artists).
         as_if = torch.where(own, COSINE_SCALE * farther[:, :, None], logits[:, None, :])
         log_probability = as_if.log_softmax(dim=2).diagonal(dim1=1, dim2=2)
         return -(target * log_probability).sum(dim=1).mean()

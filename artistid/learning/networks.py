@@ -63,26 +63,26 @@ from artistid.trust import Trust, check_plain, trusted
 
 log = logging.getLogger(__name__)
 
-# A best epoch in the last tenth of all epochs allowed: training would have gone on.
+# With the best epoch in the last tenth of all epochs allowed, training was probably cut off.
 UNDERTRAINED = 0.9
-# Of the highest learning rate what is left when a schedule is at its end.
+# Share of the highest learning rate at or below which a schedule counts as finished.
 ANNEALED = 0.1
-IN_FULL = "32-true"  # the precision of whatever a back end is given
+IN_FULL = "32-true"  # the precision of a back end's input
 
-KEPT = "what a checkpoint is to keep"
+KEPT = "the content of a checkpoint"
 
 
 class NetworkSystem:
-    """A network that learns to name artists.
+    """A network that learns to classify artists.
 
     Args:
         config: ``model``, ``augment``, ``loss``, ``auxiliary``, ``optimizer``, ``scheduler``, ``callbacks``,
             ``trainer`` and the other settings of ``train``.
         data: the clips of all subsets.
-        split: that the subsets are of.
+        split: the split into these subsets.
 
     Attributes:
-        extra_callbacks: more callbacks of training, for whoever measures it.
+        extra_callbacks: more callbacks of training, for benchmarks.
 
     Raises:
         ArtistidError: settings that don't fit together.
@@ -105,7 +105,7 @@ class NetworkSystem:
         self.callbacks = list(named_parts(config, "callbacks", Callback).values())
         self.back_end = BackEndSettings.of(plain(config.backend)) if config.get("backend") else None
         self.temperature: str | None = config.temperature
-        self._validation: Predictions | None = None  # where a back end has been fitted to the validation since
+        self._validation: Predictions | None = None  # kept where a back end is fitted after it
         self.scheduler: dict[str, Any] = plain(config)["scheduler"] if config.get("scheduler") else {}
         pretrained = Pretrained.of(config) if config.get("init_from") else None
         described = with_width(plain(config.model.network), data.store.features)
@@ -113,7 +113,7 @@ class NetworkSystem:
         self.memory_format = choose_memory_format(config.memory_format, config.trainer.accelerator)
         features = data.store.features
         augmentations = named_parts(config, "augment", nn.Module).values()
-        network = self.specification.build()  # before all that may draw as well: a seed's weights are always the same
+        network = self.specification.build()  # before anything else draws: a seed always gives the same weights
         artist_of_album = [data.artists.index(artist) for artist, _ in albums_of(data.subsets["train"])]
         self.classifier = ArtistClassifier(
             self.specification,
@@ -147,7 +147,7 @@ class NetworkSystem:
 
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
-        """Raises ArtistidError for settings of which no network can be built and trained, whatever the data."""
+        """Raises ArtistidError for settings with which no network can be built and trained, whatever the data."""
         if clip_spec.whole_songs:
             raise ArtistidError(
                 f"model={config.model.name} is given batches of clips, all of one length: clip={clip_spec.name} "
@@ -166,24 +166,24 @@ class NetworkSystem:
 
     @classmethod
     def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
-        """Raises ArtistidError for names that a checkpoint could not keep, or a head to keep that is of others."""
+        """Raises ArtistidError for names that a checkpoint cannot store, or a kept head with other artists."""
         check_names(config, artists, split)
         if config.get("init_from") and config.fine_tuning.head == "keep":
             Pretrained.of(config).require_artists(artists)
 
     def check_unchanged(self, folder: Path) -> None:
-        """Raises ArtistidError if an interrupted run was about other data than there are now."""
+        """Raises ArtistidError if the data have changed since a run was interrupted."""
         before, _ = load_checkpoint(folder / LAST, self.trust)
         then, now = (_without_fingerprints(specification.plain()) for specification in (before, self.specification))
         if changed := [name for name, value in then.items() if value != now[name]]:
             raise ArtistidError(
-                f"{folder} holds an unfinished run that can't go on, since this has changed: "
-                f"{', '.join(changed)} (recordings: the training files themselves); overwrite=true starts it anew, "
+                f"{folder} holds an unfinished run that cannot be resumed, since this has changed: "
+                f"{', '.join(changed)} (recordings: the training files themselves); overwrite=true starts again, "
                 "run_dir=PATH keeps both"
             )
 
     def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
-        """Train with early stopping, from the start or from the last state, and take the best weights.
+        """Train with early stopping, from the start or from the last state, and load the best weights.
 
         Returns:
             How training went, for the scores file.
@@ -214,7 +214,7 @@ class NetworkSystem:
             trainer.fit(self.classifier, data, ckpt_path=folder / LAST if resume else None, weights_only=True)
         self.seconds = last.seconds
         if not best.best_model_path:
-            raise ArtistidError("no epoch was trained and validated to its end (trainer.*): there is nothing to test")
+            raise ArtistidError("no epoch was trained and validated in full (trainer.*): there is nothing to test")
         path = Path(best.best_model_path)
         checkpoint = load_archive(path, named(path), self.trust)
         self.classifier.load_state_dict(checkpoint["state_dict"])
@@ -238,7 +238,7 @@ class NetworkSystem:
         }
 
     def _complete(self, data: ClipData, folder: Path) -> dict[str, Any]:
-        """What follows training, if anything: a back end, or a temperature, and then the best checkpoint has it too.
+        """Fit a back end or a temperature after training, if asked for, and add it to the best checkpoint.
 
         Returns:
             What was chosen, for the scores file.
@@ -263,13 +263,13 @@ class NetworkSystem:
         return predict(classifier, data, subset, self.trainer_settings, self.data_device)
 
     def predict(self, data: ClipData, subset: str) -> Predictions:
-        """The probabilities of all clips of a subset; of the validation those before a back end was fitted to it."""
+        """The probabilities of all clips of a subset; for validation, those from before a back end was fitted to it."""
         if subset == "val" and self._validation:
             return self._validation
         return self._test(self.classifier, data, subset)
 
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
-        """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
+        """Set the open-set threshold by the validation songs, and store it in the best checkpoint."""
         return calibrate_open_set(validation, self.specification.vote, folder, self.trust)
 
 
@@ -281,10 +281,10 @@ def specify(
     precision: str,
     pretrained: Pretrained | None = None,
 ) -> Specification:
-    """What the checkpoints of a run are to carry.
+    """The specification for the checkpoints of a run.
 
     Raises:
-        ArtistidError: settings that no checkpoint can keep.
+        ArtistidError: settings that no checkpoint can store.
     """
     specification = Specification(
         artists=list(data.artists),
@@ -305,12 +305,12 @@ def specify(
 
 
 def check_names(config: DictConfig, artists: Sequence[str], split: Split) -> None:
-    """Raises ArtistidError for names of artists, songs or files that no checkpoint could keep."""
+    """Raises ArtistidError for names of artists, songs or files that no checkpoint can store."""
     check_plain({"artists": list(artists), "data": plain(config.data), "split": split.plain()}, KEPT)
 
 
 def calibrate_open_set(validation: Predictions, method: str, folder: Path, trust: Trust) -> OpenSetThreshold:
-    """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint of the run."""
+    """Set the open-set threshold by the validation songs, and store it in the run's best checkpoint."""
     open_set = calibrate(vote(validation, method).confidence)
     songs = counted(open_set.n_songs, "validation song")
     log.info("none of them: below %.3f, by %s", open_set.threshold, songs)
@@ -319,12 +319,12 @@ def calibrate_open_set(validation: Predictions, method: str, folder: Path, trust
 
 
 def check_takes(network: nn.Module, name: str, features: Features, clip_spec: ClipSpec) -> None:
-    """Raises ArtistidError unless a network without memory (on torch's device ``meta``) can be given such clips."""
+    """Raises ArtistidError unless a network, on torch's device ``meta``, can process such clips."""
     shape = shape_of(features, clip_spec)
     try:
         with torch.no_grad():
             network(torch.empty(shape, device="meta"))
-    except NotImplementedError:  # an operation that knows no meta: it is seen when it is trained
+    except NotImplementedError:  # an operation without meta support: errors show in training
         return
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ArtistidError(
@@ -334,15 +334,15 @@ def check_takes(network: nn.Module, name: str, features: Features, clip_spec: Cl
 
 
 def annealed(curves: Sequence[Mapping[str, float]]) -> bool:
-    """Whether a schedule has taken the learning rate down, after which more epochs would change little."""
+    """Whether a schedule has reduced the learning rate so far that more epochs would change little."""
     rates = [epoch["train/lr"] for epoch in curves if "train/lr" in epoch]
     return bool(rates) and rates[-1] <= ANNEALED * max(rates)
 
 
 def optimizer_for(config: DictConfig, precision: str) -> dict[str, Any]:
-    """The settings of the optimizer; it is not fused where gradients are clipped in a mixed precision.
+    """The settings of the optimizer, not fused where gradients are clipped in a mixed precision.
 
-    Lightning takes a fused one for unscaling gradients itself there, and refuses to clip them.
+    There Lightning assumes that a fused optimizer unscales gradients itself, and refuses to clip them.
     """
     settings: dict[str, Any] = plain(config.optimizer)
     clipped = bool(config.trainer.get("gradient_clip_val")) and precision.endswith("-mixed")
@@ -350,7 +350,7 @@ def optimizer_for(config: DictConfig, precision: str) -> dict[str, Any]:
 
 
 def without_memory(config: DictConfig, features: Features, n_artists: int = 2) -> nn.Module:
-    """The network on torch's device ``meta``, in evaluation mode; raises ArtistidError where it can't be made."""
+    """The network on torch's device ``meta``, in evaluation mode; raises ArtistidError where it cannot be built."""
     described = with_width(plain(config.model.network), features)
     with torch.device("meta"):
         network: nn.Module = build(described, "model.network", n_artists=n_artists)
@@ -358,12 +358,12 @@ def without_memory(config: DictConfig, features: Features, n_artists: int = 2) -
 
 
 def named_parts(config: DictConfig, group: str, kind: type, **arguments: Any) -> dict[str, Any]:
-    """What a group of the configuration has by name, in its order; raises ArtistidError for what is no ``kind``.
+    """Build the parts of a group of the configuration, by name, in order.
 
     Args:
         config, group: the group's settings are ``config.group``.
-        kind: that all are to be of.
-        arguments: that they are made with beside their settings.
+        kind: their required type; raises ArtistidError for others.
+        arguments: constructor arguments besides their settings.
     """
     settings = config.get(group) or {}
     parts = {name: build(described, f"{group}.{name}", **arguments) for name, described in settings.items()}
@@ -380,11 +380,11 @@ def make_auxiliaries(
 
     Args:
         config: of the run.
-        features, clip_spec: that the network is given.
+        features, clip_spec: the network's input.
         artist_of_album: label of each training album.
 
     Raises:
-        ArtistidError: settings of which none can be made, or a network without a bottleneck.
+        ArtistidError: invalid settings, or a network without a bottleneck.
     """
     if not config.get("auxiliary"):
         return None
@@ -396,7 +396,7 @@ def make_auxiliaries(
 
 
 def shape_of(features: Features, clip_spec: ClipSpec) -> tuple[int, int, int]:
-    """That of a batch of two clips."""
+    """The shape of a batch of two clips."""
     return 2, features.width, clip_spec.rows(features) or 1
 
 
@@ -405,16 +405,16 @@ def check_learning(config: DictConfig, features: Features, clip_spec: ClipSpec, 
 
     Args:
         config: of the run.
-        features, clip_spec: that the network is given.
-        network: without memory.
+        features, clip_spec: the network's input.
+        network: on torch's device ``meta``.
     """
     known = ["val/loss", *(f"val/{level}/{name}" for level in LEVELS for name in find_metrics(config.metrics))]
     require_choice("monitor", config.monitor, known)
     if config.get("scheduler"):
         if config.get("init_from"):
             raise ArtistidError(
-                "scheduler: the rates of stages that thaw one after the other follow no schedule; with init_from "
-                "expected scheduler=null"
+                "scheduler: with init_from, stages thaw one after the other at rates of their own; expected "
+                "scheduler=null"
             )
         check_scheduler(plain(config)["scheduler"], config.monitor)
     named_parts(config, "callbacks", Callback)
@@ -432,18 +432,18 @@ def check_learning(config: DictConfig, features: Features, clip_spec: ClipSpec, 
     except Exception as error:
         raise ArtistidError(f"augment.*: {first_line(error)}") from error
     if make_auxiliaries(config, features, clip_spec, [0, 0, 1]) and augment.mixes:
-        raise ArtistidError("auxiliary losses are of clips of one artist each, and augment=… mixes several into one")
+        raise ArtistidError("auxiliary losses need clips of one artist each, but augment=… mixes several artists")
 
 
 def _without_fingerprints(settings: dict[str, Any]) -> dict[str, Any]:
-    """Those of a specification; fingerprints follow from the recordings, and runs of before have none."""
+    """A specification's settings without fingerprints, which follow from the recordings; older runs have none."""
     pretrained_from = settings["pretrained_from"] and {**settings["pretrained_from"], "fingerprints": None}
     return {**settings, "fingerprints": None, "pretrained_from": pretrained_from}
 
 
 @rank_zero_only
 def keep_open_set(path: Path, open_set: OpenSetThreshold, trust: Trust = ()) -> None:
-    """Write into a checkpoint when a song is by none of its artists."""
+    """Write an open-set threshold into a checkpoint."""
     checkpoint = load_archive(path, named(path), trust)
     checkpoint[CHECKPOINT_KEY]["open_set"] = open_set.plain()
     save_whole(checkpoint, path)
@@ -466,15 +466,15 @@ def predict(
 
 
 def set_up() -> None:
-    """Once per process, before networks are trained or tested.
+    """Called once per process, before networks are trained or tested.
 
-    Lightning tells of every trainer what it found, and recommends; what matters of it is in our own log.
+    Silences Lightning's messages and recommendations for every trainer; what matters is logged by this package.
     """
     set_up_process()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # what trainer.profiler was asked for
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # the output of trainer.profiler
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the loaders need none, see ClipData
-    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen blocks are meant to be
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # intended for frozen blocks
     warnings.filterwarnings("ignore", ".*treespec.*is deprecated.*")  # between Lightning and torch
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # a cluster's login node, see make_trainer
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")

@@ -1,4 +1,4 @@
-"""Probes as systems of the study: a front that is not trained, and the back end that is fitted behind it."""
+"""Probes as systems of the study: a front that is not trained, and a back end fitted to its output."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from artistid.trust import trusted
 
 @runtime_checkable
 class LearnedFront(Protocol):
-    """A front that is fitted to the training's clips, without their artists, such as i-vectors."""
+    """A front that is fitted to the training clips without their labels, such as i-vectors."""
 
     def learn(self, clips: Iterator[torch.Tensor], seed: int) -> None:
         """Fit to batches ``(batch, width, time)`` of clips."""
@@ -53,7 +53,7 @@ class ProbeSystem:
         config: ``model.network``, the front, from clips ``(batch, width, time)`` to vectors ``(batch, columns)``;
             ``backend``; ``trainer.accelerator`` and the other settings of ``train``.
         data: the clips of all subsets.
-        split: that the subsets are of.
+        split: the split into these subsets.
     """
 
     rejects = True
@@ -76,16 +76,16 @@ class ProbeSystem:
 
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
-        """Raises ArtistidError for settings of which no probe can be made, whatever the data."""
+        """Raises ArtistidError for settings that are invalid for a probe, whatever the data."""
         check_without_effect(config)
         if not config.get("backend"):
             raise ArtistidError(
                 f"model={config.model.name} is a front and a back end: expected backend=lda, or another"
             )
         if clip_spec.whole_songs:
-            raise ArtistidError(f"model={config.model.name} is given clips of one length: clip=song has whole songs")
+            raise ArtistidError(f"model={config.model.name} needs clips of one length: clip=song has whole songs")
         if clip_spec.crop:
-            raise ArtistidError(f"clip.crop={clip_spec.crop} is drawn anew in each epoch, which a probe has none of")
+            raise ArtistidError(f"clip.crop={clip_spec.crop} is drawn anew in each epoch, but a probe has no epochs")
         set_up()
         check_trainer(plain(config.trainer))
         BackEndSettings.of(plain(config.backend))
@@ -95,17 +95,17 @@ class ProbeSystem:
 
     @classmethod
     def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
-        """Raises ArtistidError for names that a checkpoint could not keep."""
+        """Raises ArtistidError for names that a checkpoint cannot store."""
         check_names(config, artists, split)
 
     def check_unchanged(self, folder: Path) -> None:
-        """Nothing to check: a probe that was interrupted begins anew."""
+        """Nothing to check: an interrupted probe starts again."""
 
     def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
         """Fit front and back end, and choose by validation.
 
         Returns:
-            What was chosen, for the scores file; all points of the grid are in ``grid.csv``.
+            The choice, for the scores file; all grid points are in ``grid.csv``.
         """
         start = time.perf_counter()
         if isinstance(self.front, LearnedFront):
@@ -121,9 +121,9 @@ class ProbeSystem:
         return predict(classifier, data, subset, self.trainer_settings, self.data_device)
 
     def predict(self, data: ClipData, subset: str) -> Predictions:
-        """The probabilities of all clips of a subset; of the validation those before it was fitted to."""
+        """The probabilities of all clips of a subset; for validation, those from before it was fitted to."""
         return self._validation if subset == "val" else self._test(self.classifier, data, subset)
 
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
-        """When a song is by none of the artists, by the validation's songs; kept in the best checkpoint."""
+        """Set the open-set threshold by the validation songs, and store it in the best checkpoint."""
         return calibrate_open_set(validation, self.specification.vote, folder, self.trust)

@@ -1,7 +1,7 @@
-"""Augmentations that do what producers do: loudness, equaliser, a band that ends early, dynamic range compression.
+"""Augmentation by production effects: gain, equalisation, low-pass filtering, dynamic range compression.
 
-An album's production is what tells its songs from those of the artist's other albums, so it is what a network should
-not learn. Where values fall below the smallest of their clip, its floor, they stay there, as a song's log-mel does.
+An album's production distinguishes its songs from those of the artist's other albums, and so is what a network should
+not learn. Values that would fall below the clip's minimum, its floor, are clamped to it, as a song's log-mel is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Gain(SoundAugmentation):
     """Makes each clip louder or softer (as Schlüter & Grill, "Exploring data augmentation …", ISMIR 2015).
 
     Args:
-        decibels: at most, up or down.
+        decibels: maximum gain, up or down.
     """
 
     def __init__(self, decibels: Decibels = 6.0) -> None:
@@ -45,18 +45,18 @@ class _Filter(SoundAugmentation):
         return above_floor(log_mel + self.response(log_mel, octaves[:, None]), log_mel), target
 
     def response(self, log_mel: torch.Tensor, octaves: torch.Tensor) -> torch.Tensor:
-        """The gain in dB ``(batch, mel, 1)``; of each bin its frequency is given ``(mel, 1)``, log2 of Hz."""
+        """The gain in dB ``(batch, mel, 1)``; ``octaves`` (mel, 1) is log2 of each bin's frequency in Hz."""
         raise NotImplementedError
 
 
 class Equaliser(_Filter):
-    """Raises and lowers bands, as the bells of a parametric equaliser do (Schlüter & Grill's random frequency filters).
+    """Boosts and cuts bands, like a parametric equaliser's bell filters (Schlüter & Grill's random frequency filters).
 
     Args:
-        bands: how many, of each clip others.
-        decibels: at most, up or down, in the middle of a band.
-        octaves: from the middle of a band to where its gain, in dB, is down to 0.61: a Gaussian's deviation, at most;
-            at least it is a quarter of that.
+        bands: number of bands, drawn anew for each clip.
+        decibels: maximum gain at the centre of a band, up or down.
+        octaves: maximum width of a band: a Gaussian's standard deviation, at which the gain in dB is 0.61 of its peak;
+            the minimum is a quarter of that.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class Equaliser(_Filter):
 
 
 class LowPass(_Filter):
-    """Takes away what is high, as old recordings, tapes and codecs do: a Butterworth filter (1930) of order 1 to 4.
+    """Removes high frequencies, as old recordings, tapes and codecs do: a Butterworth filter (1930) of order 1 to 4.
 
     Args:
-        lowest: Hz, that a filter's cutoff is at least; at most it is the features' own.
+        lowest: lowest cutoff frequency, in Hz; the highest is that of the features.
     """
 
     def __init__(self, lowest: Annotated[float, Range(20, 192_000)] = 2000.0) -> None:
@@ -99,14 +99,14 @@ class LowPass(_Filter):
 class Compression(SoundAugmentation):
     """Dynamic range compression: frames above a threshold are turned down (Giannoulis, Massberg & Reiss, JAES 2012).
 
-    The compressor is theirs with a hard knee: a frame's level, of all its power, is above the threshold by 1 / ratio of
-    what it was. The gain is averaged over some time, where theirs has attack and release, and all frames are raised by
-    what is lost on average. It sees frames: what happens within one is left out.
+    The compressor is theirs with a hard knee: what exceeds the threshold of a frame's level (total power) is divided by
+    the ratio. The gain is a moving average, where theirs has attack and release, and all frames are raised by the mean
+    loss. It works on frames: changes within a frame are ignored.
 
     Args:
-        ratio: at most; of each clip another, from 1.
+        ratio: maximum ratio; each clip's is drawn from 1 up to it.
         threshold: dB below the level of a clip's loudest frame.
-        seconds: that the gain is averaged over.
+        seconds: length of the moving average of the gain.
     """
 
     def __init__(self, ratio: Ratio = 4.0, threshold: Decibels = 20.0, seconds: Seconds = 0.1) -> None:
@@ -125,5 +125,5 @@ class Compression(SoundAugmentation):
 
 
 def above_floor(changed: torch.Tensor, log_mel: torch.Tensor) -> torch.Tensor:
-    """Clips ``(batch, mel, time)`` no lower than the smallest value that each had before."""
+    """Clips ``(batch, mel, time)``, clamped to the smallest value that each had before."""
     return torch.maximum(changed, log_mel.amin(dim=(1, 2), keepdim=True))

@@ -1,4 +1,4 @@
-"""The bars of training and testing, in a terminal."""
+"""Progress bars of training and testing in a terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PARTS = {"train": "training part", "val": "validation part", "test": "test part"
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's, whose epochs count from 1, and whose test says what is tested; lines that are logged stay whole.
+    """Lightning's progress bar, counting epochs from 1 and naming the tested subset; log lines are not broken.
 
     Args:
-        subset: that a test is of.
+        subset: the tested subset.
     """
 
     def __init__(self, subset: str = "test") -> None:
@@ -31,10 +31,10 @@ class ProgressBar(RichProgressBar):
 
 
 def bars(wanted: bool, subset: str = "test") -> list[ProgressBar]:
-    """The callback that shows them, if that is wanted and there is a terminal.
+    """The progress bar callback, if it is wanted and there is a terminal.
 
     Args:
         wanted: ``trainer.enable_progress_bar``.
-        subset: that a test is of.
+        subset: the tested subset.
     """
     return [ProgressBar(subset)] if wanted and shows_bars() else []

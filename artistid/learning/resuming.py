@@ -1,4 +1,4 @@
-"""Going on with a run that was killed: at most the epoch in work is lost, and nothing of the result changes."""
+"""Resuming a run that was killed: at most the current epoch is lost, and the result does not change."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ log = logging.getLogger(__name__)
 
 
 class LastState(Checkpoint):
-    """Writes a checkpoint at the end of every epoch, from which training goes on as if it had never stopped.
+    """Writes a checkpoint at the end of every epoch, from which training resumes as if it had never stopped.
 
-    To what Lightning keeps (weights, optimizer, loops, callbacks) it adds the state of the random generators, whether
-    training was over, the curves so far and the seconds they took. Being a ``Checkpoint`` that stands behind
-    ``ModelCheckpoint`` in the trainer's list, it is called after all other callbacks: once its file is there, so is
-    everything else of the epoch.
+    To Lightning's state (weights, optimizer, loops, callbacks) it adds the random generators, whether training had
+    ended, the learning curves so far and the training time. As a ``Checkpoint`` after ``ModelCheckpoint`` in the
+    trainer's list, it is called after all other callbacks: once its file is written, the epoch's other files are, too.
 
     Args:
-        path: of the checkpoint; there is always a whole one once there is one.
+        path: of the checkpoint; once written, the file is always complete.
         trust: packages whose objects may be in it.
 
     Attributes:
-        seconds: spent on training, earlier processes included.
-        resumed_at: epochs, from 0, with which a later process began.
+        seconds: spent on training, including earlier processes.
+        resumed_at: epochs, from 0, at which training was resumed.
         curves: the metrics of each epoch.
     """
 
@@ -53,7 +52,7 @@ class LastState(Checkpoint):
 
     @property
     def epochs(self) -> int:
-        """That were trained to their end; the trainer counts one less where a run that was over is resumed."""
+        """Number of completed epochs; the trainer counts one less where a finished run is resumed."""
         return len(self.curves)
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,7 +73,7 @@ class LastState(Checkpoint):
         checkpoint["should_stop"] = trainer.should_stop
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        # Lightning forgets that training was over, and would train an epoch more.
+        # Lightning does not store that training had ended, and would train one more epoch.
         trainer.should_stop = checkpoint["should_stop"]
         # The folder may have been moved, and ModelCheckpoint would then forget which epoch was the best.
         for state in checkpoint["callbacks"].values():
@@ -88,7 +87,7 @@ class LastState(Checkpoint):
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger):
                 logger.resume(self.curves)
-        # Now, before the loader is asked for its first batch, which draws the order of all.
+        # Before the loader's first batch, which draws the order of all.
         set_random_state(self._random)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -107,7 +106,7 @@ class LastState(Checkpoint):
         metrics = {
             name: value.item()
             for name, value in trainer.callback_metrics.items()
-            if self._validated or not name.startswith("val/")  # which are those of an epoch before
+            if self._validated or not name.startswith("val/")  # else from an earlier epoch
         }
         self._validated = False
         self.curves.append({**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step - 1})
@@ -117,7 +116,7 @@ class LastState(Checkpoint):
             self._check_readable()
 
     def _check_readable(self) -> None:
-        """Said after the first epoch, not when all are trained and the best is read; raises ArtistidError."""
+        """Raises ArtistidError after the first epoch, rather than after training, when the best is loaded."""
         try:
             with readable(self.path, "optimizer.*, callbacks.*: the state of this run", self.trust):
                 pass
@@ -127,19 +126,19 @@ class LastState(Checkpoint):
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's way to write checkpoints, whole or not at all: its own copies them across file systems."""
+    """Writes Lightning's checkpoints atomically, which its own class does not: it copies across file systems."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         save_whole(checkpoint, Path(path))
 
 
 def save_whole(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint; there is always a whole one once there is one."""
+    """Write a checkpoint atomically: once there is one, the file is always complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path, "wb") as file:
         try:
             torch.save(checkpoint, file)
-        except RuntimeError as error:  # what torch's archive says when it is closed hides why it could not be written
+        except RuntimeError as error:  # torch's error on closing its archive hides why it could not be written
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -158,7 +157,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Set what :func:`random_state` gave; the generators of GPUs only where there are as many as there were."""
+    """Restore a :func:`random_state`; those of GPUs only if their number is the same."""
     torch.set_rng_state(state["torch"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,4 +1,4 @@
-"""How the learning rate changes over training, and what training watches to change it, to stop and to keep the best."""
+"""Learning rate schedules, and whether the monitored metric is to be minimised or maximised."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERVALS = ("epoch", "step")
 
 
 def mode_of(monitor: str) -> str:
-    """Whether what is monitored is to fall, as losses do, or to rise."""
+    """``min`` for a monitored metric that is a loss, else ``max``."""
     return "min" if monitor.endswith("loss") else "max"
 
 
@@ -29,19 +29,19 @@ def make_scheduler(
     """The scheduler of an optimizer.
 
     Args:
-        settings: of what is called with the optimizer. ``total_steps: null`` stands for all steps of training; one
-            that waits for a plateau is told by ``monitor`` whether it falls or rises.
-        optimizer: whose rate it changes.
-        monitor: what training watches.
-        steps: of the optimizer in all of training; infinite where it has no end.
+        settings: of a callable that takes the optimizer. ``total_steps: null`` stands for all steps of training;
+            ``ReduceLROnPlateau`` gets its ``mode`` from ``monitor``.
+        optimizer: the optimizer whose rate it changes.
+        monitor: the monitored metric.
+        steps: number of optimizer steps in all of training; infinite where it has no end.
 
     Raises:
-        ArtistidError: settings that it does not take.
+        ArtistidError: settings that the scheduler does not accept.
     """
     described = {name: value for name, value in settings.items() if name != "interval"}
     if "total_steps" in described and described["total_steps"] is None:
         if math.isinf(steps):
-            raise ArtistidError("scheduler.total_steps=null is as long as trainer.max_epochs, which has no end here")
+            raise ArtistidError("scheduler.total_steps=null follows trainer.max_epochs, which sets no end here")
         described["total_steps"] = int(steps)
     factory = build({**described, "_partial_": True}, "scheduler")
     if isinstance(factory.func, type) and issubclass(factory.func, ReduceLROnPlateau):
@@ -53,15 +53,15 @@ def make_scheduler(
 
 
 def check_scheduler(settings: Mapping[str, Any], monitor: str) -> None:
-    """Raises ArtistidError for settings of which no scheduler can be made."""
+    """Raises ArtistidError for settings with which no scheduler can be built."""
     require_choice("scheduler.interval", settings.get("interval", "epoch"), INTERVALS)
     make_scheduler(settings, torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), monitor, steps=100)
 
 
 class RateLog(Callback):
-    """Logs ``train/lr``, the rate that an epoch ends with; of stages that learn at several rates, that of the head.
+    """Logs ``train/lr``, the learning rate at the end of an epoch; with several rates, that of the head.
 
-    It stands before whatever changes the rate for the next epoch.
+    It must come before callbacks that change the rate for the next epoch.
     """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -71,12 +71,12 @@ class RateLog(Callback):
 class Scheduling(Callback):
     """Steps a scheduler after each epoch or, with ``interval: step``, after each step of the optimizer.
 
-    Lightning would step it after the epoch's state is written, so that a run that goes on from there had to guess what
-    the scheduler saw. Here the state has it, and a run that goes on has the rates of one that was not interrupted.
+    Lightning would step it after the epoch's state is written, so that a resumed run would not know what the scheduler
+    had seen. Here its state is in the checkpoint, and a resumed run has the rates of an uninterrupted one.
 
     Args:
         settings: see :func:`make_scheduler`.
-        monitor: the metric that a plateau is looked for in.
+        monitor: the metric that is watched for a plateau.
     """
 
     def __init__(self, settings: Mapping[str, Any], monitor: str) -> None:
@@ -103,12 +103,12 @@ class Scheduling(Callback):
         if self._state is not None:
             self.scheduler.load_state_dict(self._state)
             for group, before in zip(optimizer.param_groups, restored, strict=True):
-                group.update(before)  # making a scheduler begins its schedule
+                group.update(before)  # constructing a scheduler sets the initial rate
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if self.by_step and trainer.global_step > self._steps:  # it may take several batches for one step
+        if self.by_step and trainer.global_step > self._steps:  # a step may accumulate several batches
             self._steps = trainer.global_step
-            if self._steps < self._all_steps:  # after the last one a cycle would go up again
+            if self._steps < self._all_steps:  # a further step would raise a cyclic rate again
                 self.scheduler.step()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""What a checkpoint must carry so that it can be used without the run that made it."""
+"""The specification stored in a checkpoint, which makes it usable without the run that wrote it."""
 
 from __future__ import annotations
 
@@ -43,47 +43,47 @@ from artistid.trust import (
 from artistid.writing import whole, write_text
 
 CHECKPOINT_KEY = "artistid"
-FEATURES_HOMES = ("artistid.data", "artistid.learning.bottleneck")  # where our classes of features are
+FEATURES_HOMES = ("artistid.data", "artistid.learning.bottleneck")  # where this package's feature classes are
 PUBLISHED_HOME = "artistid.models.published"
-# The files of a folder that a network is kept in for others, by the names that Hugging Face's libraries give them.
+# The files of a folder that a network is saved to, named as Hugging Face's libraries name them.
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VERSION_KEY = "artistid_version"
-# Lightning's names; numbers are what a command line has for the plain ones.
+# Lightning's names; on a command line, the plain ones are parsed as numbers.
 PRECISIONS = (
     *("16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "64", "32", "16", "bf16"),
     *("transformer-engine", "transformer-engine-float16", 64, 32, 16),
 )
-# Of weights: what networks are trained in, and what counts batches or holds indices.
+# Of weights: the types that networks are trained in, and those of batch counters and indices.
 DTYPES = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
 )
-MOST_BESIDE_WEIGHTS = 2**26  # bytes of what a network holds and does not keep in checkpoints, such as a window
-# What a network has heard before that grew from none.
+MOST_BESIDE_WEIGHTS = 2**26  # bytes that a network holds but checkpoints do not, such as a window
+# The earlier training data of a network that was not fine-tuned from another.
 NOTHING_BEFORE: dict[str, Any] = {"recordings": [], "fingerprints": {}}
 
 
 @dataclass(frozen=True)
 class Specification:
-    """All that data, network and vote must agree on; plain types only, so that it is safe to load.
+    """Everything that data, network and vote must agree on; plain types only, so that it is safe to load.
 
     Attributes:
-        artists: names of the labels, in their order.
+        artists: names of the labels, in order.
         features: description of the features, see :func:`artistid.data.features.build_features`.
         clip: settings of :class:`artistid.data.clips.ClipSpec`.
         network: Hydra configuration of the network.
-        vote: method of the song level.
-        batch_size: clips.
-        precision: that it was trained in, in Lightning's words.
+        vote: method of the song vote.
+        batch_size: clips per batch.
+        precision: training precision, by Lightning's name.
         data: Hydra configuration of the source trained on.
         split: track id to subset, and the rule and seed that drew it.
         recordings: SHA-1 of the decoded samples of the tracks trained on.
-        pretrained_from: of a fine-tuned network, the checkpoint that it began with: its path, ``sha256``, data,
+        pretrained_from: of a fine-tuned network, the checkpoint that it started from: its path, ``sha256``, data,
             artists, and the recordings that it and its own predecessor were trained on, with fingerprints as below.
         open_set: settings of :class:`artistid.evaluation.open_set.OpenSetThreshold`; None: songs by unknown artists
             are not rejected.
         fingerprints: of the recordings trained on, by their SHA-1, see :mod:`artistid.data.recordings`; None, as in
-            checkpoints of before: copies of them that have other samples are not known again.
+            older checkpoints: copies of them with other samples are not recognised.
     """
 
     artists: list[str]
@@ -102,15 +102,15 @@ class Specification:
 
     @classmethod
     def from_plain(cls, plain: Any, where: str, trust: Trust = ()) -> Specification:
-        """What :meth:`plain` gave, checked, since a file may come from anywhere.
+        """The specification from what :meth:`plain` returned, checked, since a file may come from anywhere.
 
         Args:
-            plain: what was found.
-            where: names the file, for the errors.
-            trust: packages whose networks and sources it may name, beside our own.
+            plain: the loaded content.
+            where: name of the file, for errors.
+            trust: packages whose networks and sources it may name, besides this one.
 
         Raises:
-            ArtistidError: other entries than this version's, or what :meth:`check` says.
+            ArtistidError: other entries than this version's, or see :meth:`check`.
         """
         plain = _with_todays_names(plain)
         expected = {field.name: field.default is MISSING for field in fields(cls)}
@@ -136,11 +136,11 @@ class Specification:
         return specification
 
     def check(self) -> None:
-        """Raises ArtistidError for entries of other types, or outside the bounds of :mod:`artistid.trust`."""
+        """Raises ArtistidError for entries of the wrong type, or outside the bounds of :mod:`artistid.trust`."""
         kinds = {"list": list, "dict": dict, "str": str, "int": int}
         for field in fields(self):
             value, words = getattr(self, field.name), str(field.type)
-            if field.name in ("vote", "precision"):  # which are one of few, see below
+            if field.name in ("vote", "precision"):  # checked below, or by find_vote
                 continue
             if not isinstance(value, kinds[words.split(" ")[0].partition("[")[0]]) and not (
                 value is None and "None" in words
@@ -168,13 +168,13 @@ class Specification:
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
             if name in self.features:
                 _check_whole(self.features[name], f"features.{name}")
-        # What is encoded knows its width once its network is loaded, and that is not for a file to bring about.
+        # Encoded features know their width only once their network is loaded, which a file must not cause.
         dense = features.base is features and (
             features.width * features.sample_rate > MOST_VALUES_PER_S * features.hop_length
         )
         if dense:
             raise ArtistidError(f"features has more than {MOST_VALUES_PER_S} values for a second of sound")
-        _check_whole(clip_spec.frames, "clip.frames")  # whole songs have none, and are not for networks
+        _check_whole(clip_spec.frames, "clip.frames")  # None for whole songs, which networks do not take
         if not isinstance(clip_spec.name, str) or {type(clip_spec.keep_last), type(clip_spec.pad_short)} != {bool}:
             raise ArtistidError("clip needs a name that is text, and keep_last and pad_short that are true or false")
         self._check_split()
@@ -182,7 +182,7 @@ class Specification:
         self.trained_on(), self.pretraining_recordings()
 
     def _check_split(self) -> None:
-        if not self.split:  # nothing is known of it
+        if not self.split:  # unknown
             return
         if self.split.keys() != {"rule", "seed", "subsets"} or not isinstance(self.split["subsets"], dict):
             raise ArtistidError("split needs a rule, a seed and subsets")
@@ -200,12 +200,12 @@ class Specification:
         return Recordings(self.recordings, self.fingerprints, self.build_features())
 
     def pretraining_recordings(self) -> Recordings:
-        """The recordings trained on before fine-tuning, under whatever labels; the features were the same."""
+        """The recordings trained on before fine-tuning, under any labels; the features were the same."""
         before = self.pretrained_from or NOTHING_BEFORE
         return Recordings(before["recordings"], before.get("fingerprints"), self.build_features())
 
     def heard(self) -> dict[str, Any]:
-        """All that the weights have learned from: SHA-1 of the recordings, and the fingerprints that are kept."""
+        """All recordings that the weights were trained on: their SHA-1, and the stored fingerprints."""
         before = self.pretrained_from or NOTHING_BEFORE
         return {
             "recordings": sorted({*self.recordings, *before["recordings"]}),
@@ -217,7 +217,7 @@ class Specification:
         return asdict(self)
 
     def build_features(self) -> Features:
-        """What the network is given."""
+        """The network's input features."""
         return build_features(self.features)
 
     def clip_spec(self) -> ClipSpec:
@@ -233,7 +233,7 @@ class Specification:
 
 
 def _within(description: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The settings of what a description has within it, by name."""
+    """The settings, by name, of all descriptions nested in a description."""
     for nested in description.values():
         if isinstance(nested, Mapping):
             yield from nested.items()
@@ -246,7 +246,7 @@ def _check_texts(value: Any, name: str) -> None:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be written anywhere: half a surrogate pair can't."""
+    """Whether it can be encoded: half a surrogate pair can't."""
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
@@ -256,7 +256,7 @@ def _check_whole(value: Any, name: str) -> None:
 
 
 def _with_todays_names(plain: Any) -> Any:
-    """What was found, if it is what an earlier version wrote; the same otherwise."""
+    """A specification with this version's names where an earlier version wrote it; else unchanged."""
     if not isinstance(plain, Mapping):
         return plain
     plain = renamed(plain, old_names.CHECKPOINT)
@@ -270,27 +270,27 @@ def _with_todays_names(plain: Any) -> Any:
 
 
 def with_width(network: Mapping[str, Any], features: Features) -> dict[str, Any]:
-    """A network's configuration, with the features' width as ``n_features`` where its constructor takes that."""
+    """A network's configuration, with the features' width as ``n_features`` if its constructor has that argument."""
     try:
         takes = inspect.signature(get_object(str(network.get("_target_")))).parameters
-    except (ImportError, ValueError, TypeError, InstantiationException):  # what is wrong is said where it is built
+    except (ImportError, ValueError, TypeError, InstantiationException):  # reported where it is built
         return dict(network)
     return {"n_features": features.width, **network} if "n_features" in takes else dict(network)
 
 
 def check_targets(network: Any, features: Any, data: Any, trust: Trust) -> None:
-    """Raises ArtistidError where the configuration of a network, of features or of data would call something foreign.
+    """Raises ArtistidError where the configuration of network, features or data would call untrusted code.
 
     Args:
         network: Hydra configuration.
-        features: description; what it names within itself is features again, or an encoder of a trusted package.
+        features: description; nested in it are features again, or a published or trusted encoder.
         data: see :mod:`artistid.data.sources.base`.
-        trust: packages whose networks and sources may be called, beside our own.
+        trust: packages whose networks and sources may be called, besides this one.
     """
     targets = list(targets_of(network))
     if not isinstance(network, Mapping) or "_target_" not in network:
         raise ArtistidError(f"network is {shown(network)}, which names no class under _target_")
-    if special := {"_partial_", "_args_"} & network.keys():  # which give no network, or one without its artists
+    if special := {"_partial_", "_args_"} & network.keys():  # these build no network, or one without its artists
         raise ArtistidError(f"network has the setting {min(special)}, which is not for a network")
     for target in targets:
         if not issubclass(find_class(target, ("artistid.models",), trust, "network"), nn.Module):
@@ -301,24 +301,24 @@ def check_targets(network: Any, features: Any, data: Any, trust: Trust) -> None:
 
 def _check_features(features: Any, trust: Trust) -> None:
     if not isinstance(features, Mapping):
-        raise ArtistidError(f"features is {shown(features)}, no description of features")
+        raise ArtistidError(f"features is {shown(features)}, expected a description of features")
     check_features_class(features.get("_target_"), trust)
     for target in targets_of(list(features.values())):
-        # What is within is features again, an encoder or a separator. Ours are as large as they were published; others
-        # are built to be as large as a file says: only a package that the user trusts has one.
+        # Nested are features, an encoder or a separator. This package's have their published size; others could be as
+        # large as a file says, so they must be from a trusted package.
         trusted = isinstance(target, str) and is_within(target, trust)
         check_features_class(target, trust, (Features, nn.Module) if trusted else (Features, Published))
 
 
 def check_features_class(target: Any, trust: Trust, kinds: tuple[type, ...] = (Features,)) -> None:
-    """Raises ArtistidError where a name is not that of a class of features, of ours or of a trusted package."""
+    """Raises ArtistidError unless a name is that of a feature class of this or a trusted package."""
     homes = (*FEATURES_HOMES, PUBLISHED_HOME)
     if not issubclass(find_class(target, homes, trust, "class of features"), kinds):
         raise ArtistidError(f"it would call {target!r}, which is not a part of artistid that makes features")
 
 
 def targets_of(config: Any) -> Iterator[Any]:
-    """What a Hydra configuration would call, nested parts included."""
+    """Everything that a Hydra configuration would call, nested parts included."""
     if isinstance(config, Mapping):
         if "_target_" in config:
             yield config["_target_"]
@@ -332,15 +332,15 @@ def targets_of(config: Any) -> Iterator[Any]:
 def load_checkpoint(path: str | Path, trust: Trust = ()) -> tuple[Specification, dict[str, torch.Tensor]]:
     """Read a checkpoint that ``train`` wrote, or a folder of ``Identifier.save_pretrained``.
 
-    Nothing that a file holds is run: a checkpoint's pickle may rebuild tensors and plain types only.
+    No code in the file is run: a checkpoint's pickle may rebuild tensors and plain types only.
 
     Args:
-        path: of the file or folder.
-        trust: packages whose networks, sources and optimizers it may name, beside our own.
+        path: the file or folder.
+        trust: packages whose networks, sources and optimizers it may name, besides this one.
 
     Returns:
-        specification: what it was trained for.
-        weights: of the network, by parameter name; of a file, they are memory-mapped.
+        specification: its specification.
+        weights: of the network, by parameter name; memory-mapped from a checkpoint file.
 
     Raises:
         ArtistidError: no such file, or one that is not a checkpoint of this package.
@@ -358,12 +358,12 @@ def load_checkpoint(path: str | Path, trust: Trust = ()) -> tuple[Specification,
 
 
 def named(path: Path) -> str:
-    """A checkpoint as messages name it."""
+    """A checkpoint's name in messages."""
     return f"checkpoint={printable(path)}"
 
 
 def load_network(path: str | Path, trust: Trust = ()) -> tuple[Specification, nn.Module]:
-    """A trained network, ready to be used, and what it was trained for.
+    """A trained network, in evaluation mode, and its specification.
 
     Args:
         path, trust: see :func:`load_checkpoint`.
@@ -378,11 +378,11 @@ def load_network(path: str | Path, trust: Trust = ()) -> tuple[Specification, nn
 def network_of(
     specification: Specification, weights: Mapping[str, torch.Tensor], where: str, trust: Trust = ()
 ) -> nn.Module:
-    """The network of a checkpoint that has been read, ready to be used.
+    """The network of a checkpoint that has been read, in evaluation mode.
 
     Args:
         specification, weights: of the checkpoint, see :func:`load_checkpoint`.
-        where: names it, for the errors.
+        where: its name, for errors.
         trust: see :func:`load_checkpoint`.
 
     Raises:
@@ -395,16 +395,16 @@ def network_of(
         network.load_state_dict(weights)
     except (InstantiationException, RuntimeError) as error:
         raise ArtistidError(f"{where}: its weights don't fit its network: {shown(_first_line(error))}") from error
-    if not all(value.isfinite().all() for value in network.state_dict().values()):  # the file's are, but were wider
+    if not all(value.isfinite().all() for value in network.state_dict().values()):  # finite in the file's wider type
         raise ArtistidError(f"{where} is not safe to use: its weights are too large for the network's precision")
     return network.eval()
 
 
 def misfit(network: Mapping[str, Any], n_artists: int, weights: Mapping[str, torch.Tensor], trust: Trust = ()) -> str:
-    """What of a network's weights does not fit its configuration; nothing where all do.
+    """How a network's weights do not fit its configuration; empty where they do.
 
-    The network is built without memory for this (torch's device ``meta``), so that a configuration that asks for more
-    than the weights bear out costs nothing. One of another package may not be able to be built so, and is then passed.
+    The network is built without memory for this, on torch's device ``meta``, so that a configuration that asks for more
+    than the weights' size costs nothing. A trusted package's network that cannot be built on it is not checked.
 
     Raises:
         InstantiationException: a configuration that the network's class refuses.
@@ -417,7 +417,7 @@ def misfit(network: Mapping[str, Any], n_artists: int, weights: Mapping[str, tor
             return ""
         raise
     if not isinstance(built, nn.Module):
-        return f"{shown(network.get('_target_'))} gives no network"
+        return f"{shown(network.get('_target_'))} returns no network"
     expected = built.state_dict(keep_vars=True)
     if missing := sorted(expected.keys() ^ weights.keys()):
         whose = "the weights" if missing[0] in expected else "the network"
@@ -430,37 +430,37 @@ def misfit(network: Mapping[str, Any], n_artists: int, weights: Mapping[str, tor
     needed = {id(tensor): tensor.nbytes for tensor in (*built.parameters(), *built.buffers())}
     there = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in weights.values()}
     if (asked := sum(needed.values())) > sum(there.values()) + MOST_BESIDE_WEIGHTS:
-        return f"it takes {counted(asked, 'byte')}, and the weights have {sum(there.values()):,}"
+        return f"it takes {counted(asked, 'byte')}, but the weights have {sum(there.values()):,}"
     return ""
 
 
 def _first_line(error: Exception) -> str:
-    """What an error says, without the traces that Hydra and torch write below it."""
+    """An error's message, without the details that Hydra and torch append."""
     return str(error.__cause__ or error).partition("\n")[0]
 
 
 def check_weights(weights: Mapping[str, Any], where: str) -> None:
-    """Raises ArtistidError unless these are dense tensors of finite numbers by name, whose bytes the file has."""
+    """Raises ArtistidError unless these are dense tensors of finite numbers, by name, complete in the file."""
     for name, value in weights.items():
         if fault := _fault_of(value):
             raise ArtistidError(f"{where} is not safe to use: the weight {shown(name)} {fault}")
 
 
 def _fault_of(value: Any) -> str:
-    """What is wrong with a weight; nothing of a good one."""
+    """What is wrong with a weight; empty if nothing is."""
     if not isinstance(value, torch.Tensor):
-        return f"is {shown(value)}, no tensor"
+        return f"is {shown(value)}, expected a tensor"
     if type(value) not in (torch.Tensor, nn.Parameter) or value.layout != torch.strided or value.dtype not in DTYPES:
-        return f"is of a kind that no network is trained in: {value.layout}, {value.dtype}"
+        return f"has a layout or type that no network is trained in: {value.layout}, {value.dtype}"
     if value.device.type != "cpu" or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        return f"claims to be of the shape {tuple(value.shape)}, for which the file has not the bytes"
+        return f"has the shape {tuple(value.shape)}, for which the file has too few bytes"
     if not value.isfinite().all():
         return "has values that are not finite (NaN or infinite)"
     return ""
 
 
 def _read_file(path: Path, where: str, trust: Trust) -> tuple[Any, dict[str, Any]]:
-    """The specification and the network's weights of what ``train`` wrote, both unchecked."""
+    """The specification and the network's weights of a checkpoint of ``train``, both unchecked."""
     checkpoint = load_archive(path, where, trust)
     if not isinstance(checkpoint, Mapping) or CHECKPOINT_KEY not in checkpoint or "state_dict" not in checkpoint:
         raise ArtistidError(f"{where} was not written by artistid: it has no entry {CHECKPOINT_KEY!r}")
@@ -473,12 +473,12 @@ def _read_file(path: Path, where: str, trust: Trust) -> tuple[Any, dict[str, Any
 
 
 def save_folder(folder: Path, specification: Specification, network: nn.Module) -> None:
-    """Write a network in the manner of Hugging Face: ``model.safetensors`` and ``config.json``.
+    """Write a network as Hugging Face's libraries do: ``model.safetensors`` and ``config.json``.
 
     Raises:
         ArtistidError: a folder that can't be written.
     """
-    from safetensors.torch import save  # here, since checkpoints do without
+    from safetensors.torch import save  # here, since checkpoints do not need it
 
     config = {VERSION_KEY: __version__, **specification.plain()}
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
@@ -492,7 +492,7 @@ def save_folder(folder: Path, specification: Specification, network: nn.Module) 
 
 
 def _read_folder(folder: Path, where: str) -> tuple[Any, dict[str, Any]]:
-    """The specification and the network's weights of what :func:`save_folder` wrote, both unchecked."""
+    """The specification and the network's weights from a folder of :func:`save_folder`, both unchecked."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

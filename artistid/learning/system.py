@@ -1,4 +1,4 @@
-"""What a system of the study is, a network or a baseline, and where its files lie in a run folder."""
+"""The interface of a system of the study, a network or a baseline, and the places of its files in a run folder."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from artistid.evaluation.predictions import Predictions
 # Files of a system and its loggers, below its run folder.
 CHECKPOINTS = "checkpoints"
 BEST = f"{CHECKPOINTS}/best.ckpt"
-NETWORK = f"{CHECKPOINTS}/network.ckpt"  # the best as it was trained, where the former has a back end or a temperature
-LAST = f"{CHECKPOINTS}/last.ckpt"  # the state after the last epoch, from which training can go on
+NETWORK = f"{CHECKPOINTS}/network.ckpt"  # the best epoch's network, where BEST adds a back end or a temperature to it
+LAST = f"{CHECKPOINTS}/last.ckpt"  # the state after the last epoch, from which training can resume
 METRICS = "metrics.csv"
 GRID = "grid.csv"
 SPLIT = "split.csv"
-DASHBOARDS = ("wandb", "tensorboard")  # folders of loggers' records
+DASHBOARDS = ("wandb", "tensorboard")  # folders that loggers write to
 
 
 class System(Protocol):
-    """What learns to name artists: a network or a baseline.
+    """A system that learns to classify artists: a network or a baseline.
 
     Attributes:
-        parameters: number of trained ones; None where that says nothing.
-        precision: in which it computes.
-        seconds: that fitting took.
-        rejects: whether it can say that a song is by none of its artists.
-        keeps_checkpoint: whether its network and its source are named in a checkpoint, to be built again.
+        parameters: number of trained parameters; None where it is not meaningful.
+        precision: of its computations.
+        seconds: duration of fitting.
+        rejects: whether it can decide that a song is by none of its artists.
+        keeps_checkpoint: whether a checkpoint names its network and its source, so that they can be rebuilt.
     """
 
     parameters: int | None
@@ -50,17 +50,17 @@ class System(Protocol):
 
     @classmethod
     def check_settings(cls, config: DictConfig, features: Features, clip_spec: ClipSpec) -> None:
-        """Raises ArtistidError for settings of which no such system can be made, whatever the data."""
+        """Raises ArtistidError for settings that are invalid for the system, whatever the data."""
 
     @classmethod
     def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
-        """Raises ArtistidError for artists and songs that no such system can learn, before any is decoded."""
+        """Raises ArtistidError, before anything is decoded, for artists and songs that the system cannot learn."""
 
     def check_unchanged(self, folder: Path) -> None:
-        """Raises ArtistidError if an interrupted run was about other data than there are now."""
+        """Raises ArtistidError if the data have changed since a run was interrupted."""
 
     def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
-        """Learn from the training subset, choose by validation; returns how it went, for the scores file."""
+        """Train on the training subset, choose by validation; returns a summary for the scores file."""
         ...
 
     def predict(self, data: ClipData, subset: str) -> Predictions:
@@ -68,7 +68,7 @@ class System(Protocol):
         ...
 
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold | None:
-        """When a song is by none of the artists, kept in the run's best checkpoint; None: the system cannot say."""
+        """Set the open-set threshold, stored in the run's best checkpoint; None: the system has none."""
         ...
 
 
@@ -84,23 +84,23 @@ def system_of(config: DictConfig) -> type[System]:
     except pydoc.ErrorDuringImport as error:
         raise ArtistidError(f"model.system={name} cannot be imported: {error.value}") from error
     if not isinstance(found, type):
-        raise ArtistidError(f"model.system={name}: expected the dotted name of a class that is a system")
+        raise ArtistidError(f"model.system={name}: expected the dotted name of a system's class")
     return found
 
 
-# Groups that only what is trained by gradients has a use for; without a choice but where one is asked for.
+# Groups that only affect systems trained by gradients; empty unless set.
 OF_TRAINING = ("augment", "auxiliary", "sampler", "callbacks")
 
 
 def check_without_effect(config: DictConfig, *others: str) -> None:
-    """Refuse choices that would name a run and do nothing in it.
+    """Refuse choices that would appear in a run's name but have no effect on it.
 
     Args:
         config: of a system that is not trained by gradients.
-        others: groups that it has no use for either.
+        others: further groups that do not affect it.
 
     Raises:
-        ArtistidError: there is such a choice.
+        ArtistidError: such a choice was made.
     """
     switches = [name for name, about in (config.get("switch") or {}).items() if about.partition(".")[0] != "clip"]
     groups = [group for group in (*OF_TRAINING, *others) if config.get(group)]

@@ -19,7 +19,7 @@ from artistid.learning.dashboards import Results, RunLogger
 class TensorBoardLogger(RunLogger, loggers.TensorBoardLogger):
     """Writes ``tensorboard/`` into a folder.
 
-    A run that goes on writes its file of events anew, as if it had never been interrupted.
+    A resumed run writes its event file again, as if it had never been interrupted.
 
     Args:
         save_dir: the folder.
@@ -31,7 +31,7 @@ class TensorBoardLogger(RunLogger, loggers.TensorBoardLogger):
 
     @rank_zero_only
     def resume(self, curves: Sequence[Mapping[str, float]]) -> None:
-        self.experiment.close()  # Lightning has begun a file already
+        self.experiment.close()  # Lightning has already started a file
         for earlier in Path(self.log_dir).glob("events.out.tfevents.*"):
             earlier.unlink()
         for metrics in curves:
@@ -39,7 +39,7 @@ class TensorBoardLogger(RunLogger, loggers.TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """All charts are over steps; one of the epochs' numbers, which Lightning adds, would tell nothing."""
+        """Log metrics over steps, without the epoch number that Lightning adds."""
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     @rank_zero_only
@@ -57,7 +57,7 @@ class TensorBoardLogger(RunLogger, loggers.TensorBoardLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Training is over: what comes after it goes into the same file."""
+        """Only saves after training: later records go into the same file."""
         self.save()
 
     @rank_zero_only

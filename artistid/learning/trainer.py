@@ -1,4 +1,4 @@
-"""Lightning's Trainer from ``trainer.*``: each of its arguments works, or is refused in a sentence before the work."""
+"""Lightning's Trainer from ``trainer.*``: each of its arguments works, or is refused before any work starts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from artistid.learning.resuming import WholeCheckpoints
 from artistid.places import expanded
 from artistid.settings import first_line
 
-# Of which 0 would leave nothing to be chosen by validation, or to be tested.
+# With 0 there would be nothing to choose by validation, or to test.
 NEEDED = ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches")
 
-# Of which weights and their optimizer are in single precision.
+# Those that keep weights and optimizer state in single precision.
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
-# Of Lightning's arguments those that a run of ours sets itself, and where else they are.
+# Lightning's arguments that a run sets itself, and the settings to use instead.
 OURS = {
     "logger": "logger=csv, wandb or tensorboard",
     "callbacks": "callbacks.*",
@@ -42,9 +42,9 @@ OURS = {
 
 
 def fast_dev_run(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in which ``fast_dev_run`` is said by others: an epoch of so many batches, through everything.
+    """Replace ``fast_dev_run`` by equivalent settings: one epoch of so many batches, through all steps of a run.
 
-    Lightning itself would keep no checkpoint then, and so nothing would be tested.
+    With Lightning's own there would be no checkpoint, and so no test.
     """
     batches = int(settings.get("fast_dev_run") or 0)
     if not batches:
@@ -57,20 +57,20 @@ def fast_dev_run(settings: Mapping[str, Any]) -> dict[str, Any]:
 def trainer_settings(config: DictConfig, precision: str) -> dict[str, Any]:
     """The settings of a run's Trainer: ``trainer.*``, with its precision, and Lightning's own files in the run folder.
 
-    Else a profiler's traces would lie in whatever folder a test was begun from.
+    Otherwise a profiler's traces would be written to the current working directory.
     """
     return {**plain(config.trainer), "precision": precision, "default_root_dir": str(expanded(config.run_dir))}
 
 
 def check_trainer(settings: Mapping[str, Any]) -> None:
-    """Raises ArtistidError for settings of which no trainer can be made here, or one that leaves nothing to test."""
+    """Raises ArtistidError for settings that make no trainer on this machine, or leave nothing to test."""
     settings = fast_dev_run(settings)
     for name in NEEDED:
         if settings.get(name) == 0:
             raise ArtistidError(f"trainer.{name}={settings[name]} leaves nothing to train, to validate or to test")
     for name, instead in OURS.items():
         if name in settings:
-            raise ArtistidError(f"trainer.{name} is set by the run itself: expected it left out; see {instead}")
+            raise ArtistidError(f"trainer.{name} is set by the run itself: leave it out; see {instead}")
     interval = settings.get("val_check_interval")
     if not (interval is None or (isinstance(interval, float) and interval == 1)):
         raise ArtistidError(
@@ -89,7 +89,7 @@ def check_trainer(settings: Mapping[str, Any]) -> None:
 
 
 def _check_precision(trainer: L.Trainer, asked: Any) -> None:
-    """Raises ArtistidError for a precision that weights are not kept in, or that Lightning took another one for."""
+    """Raises ArtistidError for a precision that does not keep weights in float32, or that Lightning replaced."""
     other = str(asked) in ("16", "16-mixed") and trainer.precision != "16-mixed"
     if other or trainer.precision not in PRECISIONS:
         raise ArtistidError(
@@ -99,23 +99,23 @@ def _check_precision(trainer: L.Trainer, asked: Any) -> None:
 
 
 def _check_processes(trainer: L.Trainer) -> None:
-    """Raises ArtistidError for processes that are too many, that never meet, or that keep what they learn."""
+    """Raises ArtistidError for too many processes, or those that cannot connect or return their weights."""
     cores = os.cpu_count() or 1
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
         raise ArtistidError(
-            f"trainer.devices={trainer.num_devices}: each is a process, and here: {counted(cores, 'core')}"
+            f"trainer.devices={trainer.num_devices}: each is a process, but this machine has {counted(cores, 'core')}"
         )
     strategy = trainer.strategy
     if isinstance(strategy.launcher, _MultiProcessingLauncher):
         raise ArtistidError(
-            "trainer.strategy: what is learned by processes that this one forks or spawns does not come back; "
-            "expected ddp, which starts the command once more for each"
+            "trainer.strategy: weights trained in forked or spawned processes are not returned to this one; "
+            "expected ddp, which runs the command once for each process"
         )
     alone = isinstance(strategy, ParallelStrategy) and isinstance(strategy.cluster_environment, LightningEnvironment)
     if trainer.num_nodes > 1 and alone and "MASTER_ADDR" not in os.environ:
         raise ArtistidError(
-            f"trainer.num_nodes={trainer.num_nodes}: expected 1 on a machine that is in no cluster; in one, SLURM or "
-            "torchrun say where the others are, or MASTER_ADDR does"
+            f"trainer.num_nodes={trainer.num_nodes}: expected 1 on a machine outside a cluster; in a cluster, SLURM, "
+            "torchrun or MASTER_ADDR must give the address of the main node"
         )
 
 
@@ -126,18 +126,18 @@ def make_trainer(
 
     Args:
         settings: ``trainer.*``.
-        callbacks: but for a progress bar.
+        callbacks: all but the progress bar.
         logger: one, several, or false.
-        subset: that a test is of.
+        subset: the tested subset.
 
     Raises:
-        ArtistidError: settings of which none can be made here.
+        ArtistidError: settings that make no trainer on this machine.
     """
     settings = fast_dev_run(settings)
     shown = bars(settings.get("enable_progress_bar", True), subset)
     keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    # In a job of SLURM Lightning would take the job's tasks for its processes, and requeue it by itself. On one machine
-    # it starts its own; on several, requeueing is the launcher's business.
+    # In a SLURM job, Lightning would take the job's tasks for its processes, and requeue the job. On one machine it
+    # starts its own processes; on several, requeueing is left to the launcher.
     one_machine = settings.get("num_nodes", 1) == 1
     plugins: list[Any] = [WholeCheckpoints()]
     if SLURMEnvironment.detect():
@@ -145,13 +145,13 @@ def make_trainer(
     ours = {"callbacks": [*callbacks, *shown], "logger": logger, "plugins": plugins, "enable_checkpointing": keeps}
     try:
         return L.Trainer(**{**settings, "enable_progress_bar": bool(shown), **ours})
-    except Exception as error:  # Lightning asserts some, and looks others up
+    except Exception as error:  # Lightning raises AssertionError, KeyError and others
         raise ArtistidError(f"trainer.*: {first_line(error)}") from error
 
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Lightning's word for settings that do not go with the data, as an error that a user can put right."""
+    """Turns Lightning's exception for settings that do not fit the data into an ArtistidError."""
     try:
         yield
     except MisconfigurationException as error:

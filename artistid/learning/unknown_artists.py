@@ -1,7 +1,7 @@
-"""Which score tells songs of unknown artists best: the network's own confidence, and others beside it.
+"""Scores for detecting songs of unknown artists: the network's own confidence, and alternatives.
 
-All are of the clips that the network hears, averaged over a song; who is named is the vote's decision in any case. They
-are written with the parts of SciPy and scikit-learn that they are made of.
+All are computed from the clips that the network hears, averaged over a song; the artist named is the vote's in any
+case. They are built from parts of SciPy and scikit-learn.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from artistid.trust import Trust
 
 Floats = NDArray[np.floating]
 
-NEIGHBOUR = 50  # Sun et al.'s for CIFAR-10
+NEIGHBOUR = 50  # Sun et al.'s k for CIFAR-10
 BACK_ENDS: Mapping[str, BackEnd | None] = {
     "cosine": None,
     "wccn": BackEnd(lda=False, wccn=True),
@@ -47,31 +47,31 @@ BACK_ENDS: Mapping[str, BackEnd | None] = {
 def compare_scores(
     checkpoint: Path, known: SongVotes, unknown_confidence: Floats, unknown: Catalog, data: ClipData, trust: Trust
 ) -> dict[str, Any]:
-    """How well each score tells songs of unknown artists from test songs; all but the first need a bottleneck.
+    """How well each score separates songs of unknown artists from test songs; all but the first need a bottleneck.
 
-    ``msp`` is the probability of whom the vote names (Hendrycks & Gimpel 2017); ``energy`` the log of the sum of the
-    exponents of the logits (Liu et al. 2020); ``mahalanobis`` the distance to the nearest artist's mean by the
-    covariance that all share (Lee et al. 2018); ``nearest`` the distance to the 50th nearest training clip, of vectors
-    of length 1 (Sun et al. 2022). ``cosine``, ``wccn`` and ``plda`` score the song against the artists, enrolled by
-    all their training songs, as :mod:`artistid.models.verification` does; fitted to these and to the validation's,
-    where artists have two albums in both.
+    ``msp`` is the probability of the artist that the vote names (Hendrycks & Gimpel 2017); ``energy`` the logsumexp of
+    the logits (Liu et al. 2020); ``mahalanobis`` the distance to the nearest artist's mean under the pooled covariance
+    (Lee et al. 2018); ``nearest`` the distance to the 50th nearest training clip, of vectors of length 1 (Sun et al.
+    2022). ``cosine``, ``wccn`` and ``plda`` score the song against the artists, enrolled by all their training songs,
+    as in :mod:`artistid.models.verification`; they are fitted to training and validation songs, if some artist has two
+    albums among these.
 
     Args:
         checkpoint: of the run.
         known: votes on the test songs.
-        unknown_confidence: ``(songs,)`` the same confidence of the songs of unknown artists.
+        unknown_confidence: ``(songs,)`` the same confidence for the songs of unknown artists.
         unknown: these songs.
-        data: what was trained on and tested.
+        data: the clips trained on and tested.
         trust: packages whose networks may be called.
 
     Returns:
-        By score its measures, each with ``value`` and ``ci95`` over artists, and the latter of how much more it is
-        than that of ``msp``.
+        The measures of each score: ``value``, ``ci95`` over artists, and ``over_msp_ci95``, the interval of the
+        difference to ``msp``.
     """
     scores = {"msp": (known.confidence, unknown_confidence)}
     _, network = load_network(checkpoint, trust)
     if isinstance(network, EmbeddingNetwork):
-        clip_spec = replace(data.clip_spec.tiling, keep_last=True, pad_short=True)  # no song is without a clip
+        clip_spec = replace(data.clip_spec.tiling, keep_last=True, pad_short=True)  # so that every song has a clip
         others = ClipData({"unknown": unknown}, data.store, unknown.artists, clip_spec, data.batch_size)
         scores |= _of_vectors(network, data, others)
     names = [*known.artist, *(track.artist for track in unknown)]  # of all songs, the known first
@@ -101,7 +101,7 @@ def compare_scores(
 
 
 def _of_vectors(network: EmbeddingNetwork, data: ClipData, others: ClipData) -> dict[str, tuple[Floats, Floats]]:
-    """By name, the scores of the test's songs and of the others'."""
+    """By name, the scores of the test songs and of the unknown artists' songs."""
     assert isinstance(network, nn.Module)
     front, device = ToBottleneck(network), torch_device("auto")
     training, tested, unknown = (
@@ -120,7 +120,7 @@ def _of_vectors(network: EmbeddingNetwork, data: ClipData, others: ClipData) -> 
     for name, back_end in BACK_ENDS.items():
         try:
             scorer = Scorer.fit(back_end, _songs(training.and_also(validated)))
-        except ArtistidError:  # of artists with a single album nothing is learned of albums
+        except ArtistidError:  # no artist has two albums to learn from
             continue
         enrolled = scorer.enrol(songs[0])
         of_tested, of_unknown = (scorer.score(enrolled, each.vector).max(axis=1) for each in songs[1:])
@@ -137,7 +137,7 @@ def energy(network: EmbeddingNetwork, vectors: Floats) -> Floats:
 
 
 class Mahalanobis:
-    """Half the squared distance to the nearest artist's mean, negative."""
+    """Negative half of the squared Mahalanobis distance to the nearest artist's mean."""
 
     def __init__(self, training: Embedded) -> None:
         self.means = np.stack([training.X[training.label == each].mean(axis=0) for each in np.unique(training.label)])
@@ -150,7 +150,7 @@ class Mahalanobis:
 
 
 class Nearest:
-    """The distance to the so manieth nearest training clip, of vectors of length 1, negative."""
+    """Negative distance to the :data:`NEIGHBOUR`-th nearest training clip, of vectors of length 1."""
 
     def __init__(self, training: Embedded) -> None:
         self.neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOUR, len(training.X))).fit(normalize(training.X))
@@ -162,13 +162,13 @@ class Nearest:
 
 
 def _song_means(values: Floats, given: Embedded) -> Floats:
-    """``(songs, …)`` of values ``(clips, …)``."""
+    """Means ``(songs, …)`` of values ``(clips, …)``."""
     _, place = np.unique(given.song, return_inverse=True)
     means: Floats = song_means(torch.from_numpy(values.reshape(len(values), -1)), place).numpy()
     return means.reshape(-1, *values.shape[1:])
 
 
 def _songs(given: Embedded) -> Songs:
-    """Their mean vectors at length 1."""
+    """Songs by their mean vectors, of length 1."""
     _, first = np.unique(given.song, return_index=True)
     return Songs(normalize(_song_means(given.X, given)), given.label[first], given.album[first])

@@ -1,9 +1,9 @@
-"""What a network is worth for artists that it was not trained on: scorers fitted, one chosen, and all measured.
+"""Artist verification with a network, for artists it was not trained on: fit scorers, choose one, evaluate all.
 
-The training artists' songs fit the scorers and are the cohort, those of their validation albums included: how much an
-artist's albums differ shows best on albums that the network was not trained on. The artists who validate calibrate the
-scorers, choose one and are the strangers by whom false alarms are counted; those who test are enrolled by an album each
-and tried by their others.
+The training artists' songs, including those of their validation albums, fit the scorers and are the cohort: how much an
+artist's albums differ shows best on albums that the network was not trained on. The validation artists calibrate the
+scorers, choose one, and are the strangers by whom false alarms are counted; the test artists are enrolled by an album
+each and tested on songs of their other albums.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from artistid.models.verification import (
 
 log = logging.getLogger(__name__)
 
-CHOSEN_BY = "min_cllr"  # of validation: it judges the order of all claims, whatever their calibration
-SONGS_ENROLLED = (1, 3, 10)  # beside a whole album
-ARTISTS_ENROLLED = (20, 200, 2000)  # beside all
+CHOSEN_BY = "min_cllr"  # in validation: it judges the ranking of all claims, whatever their calibration
+SONGS_ENROLLED = (1, 3, 10)  # and a whole album
+ARTISTS_ENROLLED = (20, 200, 2000)  # and all
 CURVE_POINTS = 200
 COSINE = "cosine"
 ALL_HEARD = ("train", "val", *UNSEEN_SUBSETS)
@@ -53,10 +53,10 @@ class Verification:
     """``verification.*``: how songs are scored against artists.
 
     Attributes:
-        scorers: by name, the back end whose embedding and Gaussians score; None: the cosine of vectors as they are.
-        snorm: share of the cohort for adaptive s-norm, with which each is tried as well; None: it is not.
+        scorers: by name, the back end whose embedding and Gaussians score; None: the cosine of raw vectors.
+        snorm: share of the cohort for adaptive s-norm, with which each scorer is evaluated as well; None: without it.
         cost: of errors.
-        draws: of the bootstrap over artists, at most.
+        draws: maximum number of bootstrap draws over artists.
     """
 
     scorers: Mapping[str, BackEnd | None]
@@ -66,7 +66,7 @@ class Verification:
 
     def __post_init__(self) -> None:
         if not self.scorers:
-            raise ArtistidError("verification.scorers names none: expected one or more")
+            raise ArtistidError("verification.scorers is empty: expected one or more")
         for name, back_end in self.scorers.items():
             if not isinstance(back_end, BackEnd | None):
                 raise ArtistidError(f"verification.scorers.{name} is a {type(back_end).__name__}, expected a BackEnd")
@@ -75,11 +75,11 @@ class Verification:
 
 
 class Unseen(NamedTuple):
-    """The songs of all subsets as vectors, their artists and albums counted alike.
+    """The songs of all subsets as vectors, with artists and albums numbered the same in all.
 
     Attributes:
         songs: by subset.
-        artists: names, by their numbers.
+        artists: names, by number.
     """
 
     songs: Mapping[str, Songs]
@@ -94,7 +94,7 @@ class Unseen(NamedTuple):
         store: Store,
         subsets: Sequence[str] = ALL_HEARD,
     ) -> Unseen:
-        """What a network makes of the songs of a split."""
+        """The network's vectors of the songs of a split."""
         artist_of = {name: number for number, name in enumerate(catalog.artists)}
         album_of: dict[tuple[str, ...], int] = {}
         songs = {}
@@ -108,19 +108,19 @@ class Unseen(NamedTuple):
         return cls(songs, catalog.artists)
 
     def trials(self, verifier: Verifier, enrol: str, claims: str) -> Trials:
-        """The ratios of the songs of one subset against the artists of another."""
+        """The likelihood ratios of the songs of one subset against the artists of another."""
         return tried(verifier, self.songs[enrol], self.songs[claims])
 
 
 def tried(verifier: Verifier, enrol: Songs, claims: Songs) -> Trials:
-    """The ratios of songs against the artists of others."""
+    """The likelihood ratios of the songs ``claims`` against the artists of ``enrol``."""
     counted, enrolled = enrol.counted()
     ratios = verifier.ratios(verifier.scorer.enrol(counted), claims.vector)
     return Trials(ratios, claims.artist, enrolled)
 
 
 def verifiers(settings: Verification, unseen: Unseen) -> Iterator[Verifier]:
-    """Each scorer, without and with s-norm, calibrated by the validation's artists."""
+    """Each scorer, without and with s-norm, calibrated on the validation artists."""
     training = _both(unseen.songs["train"], unseen.songs["val"])
     strangers, numbers = _both(unseen.songs["val_enrol"], unseen.songs["val_claims"]).some(COHORT_SONGS).counted()
     names = tuple(unseen.artists[number] for number in numbers)
@@ -138,7 +138,7 @@ def verifiers(settings: Verification, unseen: Unseen) -> Iterator[Verifier]:
 def verify_unseen(
     identifier: Identifier, split: Split, catalog: Catalog, store: Store, settings: Verification
 ) -> tuple[Verifier, dict[str, Any]]:
-    """Fit the scorers, choose one by validation, and measure all on artists that nothing was fitted to.
+    """Fit the scorers, choose one by validation, and evaluate all on artists that nothing was fitted to.
 
     Args:
         identifier: of the trained network.
@@ -147,7 +147,7 @@ def verify_unseen(
         settings: of the run.
 
     Returns:
-        The chosen one, and what the scores file says.
+        The chosen verifier, and the entry for the scores file.
     """
     unseen = Unseen.of(identifier, split, catalog, store)
     found = list(verifiers(settings, unseen))
@@ -169,19 +169,19 @@ def verify_unseen(
 def verify_elsewhere(
     identifier: Identifier, split: Split, catalog: Catalog, store: Store, settings: Verification
 ) -> dict[str, Any]:
-    """Measure the verifier of a trained network on artists who are enrolled and tried, beside the plain cosine.
+    """Evaluate the verifier of a trained network, and the plain cosine, on newly enrolled artists.
 
     Args:
         identifier: of the network, which has a verifier.
         split: with the subsets ``enrol`` and ``claims``.
         catalog, store: of its tracks.
-        settings: of the cost and the bootstrap; nothing is fitted.
+        settings: cost and bootstrap; nothing is fitted.
 
     Returns:
-        As :func:`verify_unseen`, without what concerns training and validation.
+        As :func:`verify_unseen`, without training and validation.
     """
     verifier = identifier.verifier
-    assert verifier, "who asks has made sure of it"
+    assert verifier, "the caller has checked this"
     unseen = Unseen.of(identifier, split, catalog, store, ("enrol", "claims"))
     found = [verifier] if verifier.name == COSINE else [verifier, _cosine_beside(verifier, settings.cost)]
     told = _measured(found, verifier, unseen, settings)
@@ -190,7 +190,7 @@ def verify_elsewhere(
 
 
 def _cosine_beside(verifier: Verifier, cost: DetectionCost) -> Verifier:
-    """The cosine of vectors as they are, calibrated by the same strangers: by an album of each against the others."""
+    """The cosine of raw vectors, calibrated on the same strangers: one album of each against the others."""
     strangers = verifier.strangers
     raw = Verifier(COSINE, Scorer.fit(None, strangers), None, Calibration(), strangers, verifier.names)
     first = strangers.album == pd.Series(strangers.album).groupby(strangers.artist).transform("min").to_numpy()
@@ -199,7 +199,7 @@ def _cosine_beside(verifier: Verifier, cost: DetectionCost) -> Verifier:
 
 
 def _measured(found: Sequence[Verifier], chosen: Verifier, unseen: Unseen, settings: Verification) -> dict[str, Any]:
-    """What some verifiers are worth for the artists who are enrolled, and what the chosen one is by their number."""
+    """The measures of all verifiers on the test artists, and of the chosen one by number of songs and artists."""
     tested = {each.name: unseen.trials(each, "enrol", "claims") for each in found}
     measured = {name: measure(trials, settings.cost, settings.draws) for name, trials in tested.items()}
     return {
@@ -225,10 +225,10 @@ def plain_measures(measures: Mapping[str, Estimate]) -> dict[str, dict[str, Any]
 
 
 def stated(verifier: Verifier, unseen: Unseen, trials: Trials, rate: float) -> dict[str, float]:
-    """What becomes of a false-alarm rate that the strangers promise, on the test's artists.
+    """Error rates on the test artists at thresholds set for a false-alarm rate on the strangers.
 
     Returns:
-        ``false_alarms`` as stated; of identification ``unknown_accepted`` and ``known_named``, the shares of songs; of
+        ``false_alarms`` as stated; for identification the shares of songs ``unknown_accepted`` and ``known_named``; for
         claims ``false_accepted`` and ``true_accepted``.
     """
     enrolled, _ = unseen.songs["enrol"].counted()
@@ -246,7 +246,7 @@ def stated(verifier: Verifier, unseen: Unseen, trials: Trials, rate: float) -> d
 
 
 def _by_songs(verifier: Verifier, unseen: Unseen, settings: Verification) -> Iterator[dict[str, Any]]:
-    """The measures by how many songs of each artist's album are enrolled, up to all of them."""
+    """The measures by the number of songs enrolled of each artist's album, up to all of them."""
     enrol = unseen.songs["enrol"]
     place = _place_within(enrol.artist)
     for songs in (*SONGS_ENROLLED, None):
@@ -258,7 +258,7 @@ def _by_songs(verifier: Verifier, unseen: Unseen, settings: Verification) -> Ite
 
 
 def _by_artists(trials: Trials, settings: Verification) -> Iterator[dict[str, Any]]:
-    """The measures by how many artists are enrolled, drawn evenly; the songs of the others are then unknown ones'."""
+    """The measures by the number of enrolled artists, spaced evenly; all others are then unknown artists."""
     n = len(trials.enrolled)
     for artists in (*(some for some in ARTISTS_ENROLLED if some < n), n):
         chosen = np.linspace(0, n - 1, artists).round().astype(int)
@@ -267,14 +267,14 @@ def _by_artists(trials: Trials, settings: Verification) -> Iterator[dict[str, An
 
 
 def _curve(trials: Trials) -> dict[str, list[float]]:
-    """Points of a DET curve, no more than are seen."""
+    """Points of a DET curve, thinned out for drawing."""
     rates = Measures(trials).rates
     chosen = np.unique(np.searchsorted(rates.miss, np.linspace(0, 1, CURVE_POINTS)).clip(max=len(rates.miss) - 1))
     return {name: getattr(rates, name)[chosen].round(6).tolist() for name in rates._fields}
 
 
 def _differences(one: Mapping[str, Estimate], another: Mapping[str, Estimate] | None) -> dict[str, Any]:
-    """How much more of each share the chosen scorer has than another, with paired 95 % intervals over artists."""
+    """One scorer's measures, except the unbounded Cllr, minus another's, with paired 95 % intervals over artists."""
     if another is None:
         return {}
     shares = [name for name in one if name != "cllr"]
@@ -289,15 +289,15 @@ def _both(one: Songs, other: Songs) -> Songs:
 
 
 def _place_within(group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``(n,)`` how many of the same group come before each."""
+    """``(n,)`` the position of each element within its group."""
     return np.array(pd.Series(group).groupby(group).cumcount(), dtype=np.int64)
 
 
 def _log(told: Mapping[str, Any], scorer: str) -> None:
     test = told["systems"][told["chosen"]]["test"]
     log.info(
-        "artists never trained on: %s: EER %.1f %%, AUROC %.3f; at 5 %% false alarms %.1f %% of the songs of %s are "
-        "named rightly",
+        "artists never trained on: %s: EER %.1f %%, AUROC %.3f; at 5 %% false alarms, %.1f %% of the songs of %s are "
+        "identified correctly",
         *(scorer, 100 * test["eer"]["value"], test["auroc"]["value"], 100 * test["dir5"]["value"]),
         counted(told["artists"]["enrolled"], "enrolled artist"),
     )

@@ -1,4 +1,4 @@
-"""A run of Weights & Biases: how it is begun, online or offline, and what is shown there."""
+"""A run of Weights & Biases: how it is started, online or offline, and what is logged to it."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from artistid.writing import write_text
 
 log = logging.getLogger(__name__)
 
-# What wandb takes of each text, in characters, and what its names of projects may not have.
+# wandb's length limits, in characters, and the characters not allowed in its project names.
 LONGEST = {"name": 128, "group": 128, "job_type": 64, "project": 128}
 LONGEST_TAG = 64
 NOT_IN_PROJECTS = re.compile(r"[/\\#?%:]")
 
-SECONDS_TO_ANSWER = 10  # after which a server counts as out of reach
+SECONDS_TO_ANSWER = 10  # after which a server counts as unreachable
 
 
 class WandbLogger(RunLogger, loggers.WandbLogger):
-    """A run of wandb for a job of ours.
+    """A wandb run for a job.
 
-    Metrics of an epoch are in its summary those of the best epoch, all of the one that the best checkpoint is of: by
-    wandb's own ``summary: max`` each would be of another one, and no plain number that a sweep of wandb's can compare.
+    Its summary has all metrics of the epoch of the best checkpoint: with wandb's own ``summary: max`` each metric would
+    be from another epoch, and not a plain number that a wandb sweep can compare.
 
     Args:
-        save_dir: folder that gets ``wandb/``.
-        project, entity, name, group, job_type, notes, tags: what wandb lists the run by; entity is a user or a team.
+        save_dir: folder in which ``wandb/`` is created.
+        project, entity, name, group, job_type, notes, tags: as wandb lists the run; entity is a user or a team.
         mode: null: ``online`` where an account is set up and a server answers, else ``offline``.
-        excerpts: how many of the surest right songs, and of the surest wrong ones, can be listened to.
-        artifacts: whether the split and the best checkpoint are kept at wandb.
+        excerpts: how many of the most confident correct songs, and of the wrong ones, can be listened to.
+        artifacts: whether the split and the best checkpoint are uploaded as artifacts.
         settings: other arguments of ``wandb.init``.
     """
 
@@ -85,7 +85,7 @@ class WandbLogger(RunLogger, loggers.WandbLogger):
         self._defined: set[str] = set()
 
     def begin(self) -> None:
-        """Begin the run at wandb; raises ArtistidError where it is refused."""
+        """Start the wandb run; raises ArtistidError where wandb refuses it."""
         import wandb
 
         try:
@@ -114,7 +114,7 @@ class WandbLogger(RunLogger, loggers.WandbLogger):
         self._summarise()
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
-        """The epoch in work is the best so far."""
+        """The current epoch is the best so far."""
         super().after_save_checkpoint(checkpoint_callback)
         self._best = max(self._rows, default=None)
         self._summarise()
@@ -147,12 +147,12 @@ class WandbLogger(RunLogger, loggers.WandbLogger):
             self.experiment.finish(exit_code=int(status == "failed"))
 
     def _summarise(self) -> None:
-        """Let the summary have the metrics of the best epoch, which wandb drops from it with each further epoch."""
+        """Write the best epoch's metrics to the summary, from which wandb drops them with each further epoch."""
         if self._best in self._rows:
             self.experiment.summary.update({**self._rows[self._best], "best_epoch": self._best})
 
     def _curves(self) -> dict[str, Any]:
-        """Charts of what belongs together: losses, and scores of both levels."""
+        """One chart of the losses, and one of the scores at both levels."""
         import wandb
 
         charts = {}
@@ -174,7 +174,7 @@ class WandbLogger(RunLogger, loggers.WandbLogger):
         return charts
 
     def _play(self, results: Results) -> None:
-        """Let the surest songs be listened to, and read what was said of them."""
+        """Log audio of the most confident songs, with their predictions as captions."""
         import wandb
 
         chosen = [(name, each) for name, excerpts in results.surest(self._excerpts).items() for each in excerpts]
@@ -190,7 +190,7 @@ class WandbLogger(RunLogger, loggers.WandbLogger):
                 self.experiment.log(dict(players))
 
     def _keep(self, kind: str, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
-        """A file of the run folder, if there is one, as an artifact."""
+        """Log a file of the run folder, if it exists, as an artifact."""
         import wandb
 
         if path.exists():
@@ -215,10 +215,10 @@ def _matrices(results: Results) -> dict[str, Any]:
 
 
 def accepted_settings(settings: Mapping[str, Any], resume: bool) -> dict[str, Any]:
-    """Settings of :class:`WandbLogger` as wandb takes them, with the run's id and the mode it can have.
+    """Settings of :class:`WandbLogger` in the form that wandb accepts, with the run's id and a possible mode.
 
     Raises:
-        ArtistidError: it was told to be online, and cannot be.
+        ArtistidError: online mode was asked for, but is not possible.
     """
     return {
         **fitted(settings),
@@ -228,7 +228,7 @@ def accepted_settings(settings: Mapping[str, Any], resume: bool) -> dict[str, An
 
 
 def _run_id(folder: Path, resume: bool) -> str:
-    """The run's id at wandb; kept in the run folder, since resuming needs it."""
+    """The run's id at wandb; stored in the run folder for resuming."""
     path = expanded(folder) / "wandb" / "id"
     if not (resume and path.exists()):
         path.parent.mkdir(exist_ok=True)
@@ -237,17 +237,17 @@ def _run_id(folder: Path, resume: bool) -> str:
 
 
 def wanted_mode(settings: Mapping[str, Any]) -> str | None:
-    """What a setting says or, where it says nothing, the environment."""
+    """The mode from the settings or else from the environment."""
     return settings.get("mode") or os.environ.get("WANDB_MODE")
 
 
 def possible_mode(settings: Mapping[str, Any]) -> str:
-    """``online`` where wandb was told so or can be reached, else ``offline``: its records then stay in the run folder.
+    """``online`` where wandb can be reached, else ``offline``: its records then stay in the run folder.
 
-    It would wait for two minutes before it gives up, and could not go on offline after that.
+    wandb itself would wait for two minutes before giving up, and could not continue offline then.
 
     Raises:
-        ArtistidError: it was told to be online, and cannot be.
+        ArtistidError: online mode was asked for, but is not possible.
     """
     asked = wanted_mode(settings)
     if asked not in (None, "online"):
@@ -260,20 +260,20 @@ def possible_mode(settings: Mapping[str, Any]) -> str:
     else:
         return "online"
     if asked:
-        raise ArtistidError(f"wandb was told to be online, but {lacking}; logger.wandb.mode=offline does without")
+        raise ArtistidError(f"wandb is set to mode online, but {lacking}; logger.wandb.mode=offline works without it")
     log.warning("wandb: %s, so it works offline%s", lacking, later)
     return "offline"
 
 
 def _has_account() -> bool:
-    """Whether wandb has a key, without which it would ask for it; raises ArtistidError for what is none."""
+    """Whether wandb has an API key, without which it would prompt for one; raises ArtistidError for a malformed one."""
     import wandb
 
     try:
         return bool(wandb.login(prompt=False, verify=False))
     except wandb.errors.AuthenticationError as error:
         raise ArtistidError(
-            f"wandb: its key (WANDB_API_KEY, or wandb login) is not a key: {first_line(error)}"
+            f"wandb: its API key (WANDB_API_KEY, or wandb login) is not valid: {first_line(error)}"
         ) from error
     except wandb.errors.UsageError:  # there is none, and WANDB_MODE=online asks for one
         return False
@@ -286,8 +286,8 @@ def _address() -> str:
 
 
 def _answers(address: str) -> bool:
-    """Whether a server answers, whatever it says."""
-    import requests  # which wandb brings
+    """Whether a server answers, with any response."""
+    import requests  # a dependency of wandb
 
     try:
         requests.head(address, timeout=SECONDS_TO_ANSWER)
@@ -297,7 +297,7 @@ def _answers(address: str) -> bool:
 
 
 def fitted(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of wandb with texts that it takes: no longer than it allows, and still told apart where they are cut."""
+    """Settings of wandb with texts cut to the lengths that it accepts, but still distinct."""
     found: dict[str, Any] = sayable(settings)
     for name, most in LONGEST.items():
         if found.get(name) is not None:
@@ -309,7 +309,7 @@ def fitted(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cut_short(text: str, most: int) -> str:
-    """A text of at most so many characters; a longer one ends in eight that tell it from others that begin alike."""
+    """A text of at most so many characters; a longer one is cut, and ends in eight hash digits to stay distinct."""
     if len(text) <= most:
         return text
     return f"{text[: most - 9]}-{hashlib.sha1(text.encode()).hexdigest()[:8]}"

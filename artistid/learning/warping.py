@@ -1,9 +1,9 @@
-"""Augmentations by other keys and tempos: pitch shift and time stretch (as Schlüter & Grill, ISMIR 2015).
+"""Augmentation by other keys and tempos: pitch shift and time stretch (as Schlüter & Grill, ISMIR 2015).
 
-On log-mel an axis is resampled, by straight lines between its values. That leaves out what a real one would keep or
-change: resonances of voices and instruments, and the rooms, move along with the pitch; partials become wider or
-narrower, and attacks faster or slower, than those of music that was played so. On samples the phase vocoder does it
-(Flanagan & Golden 1966), which blurs attacks instead, with one amount for all clips of a batch.
+On log-mel, one axis is resampled by linear interpolation. This differs from music played in another key or tempo:
+resonances of voices, instruments and rooms move along with the pitch; partials become wider or narrower, and attacks
+faster or slower. On samples a phase vocoder (Flanagan & Golden 1966) is used, which blurs attacks instead; all clips of
+a batch are changed by the same amount.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ WINDOW = 1024  # samples of the phase vocoder's transform
 
 
 class PitchShift(SoundAugmentation):
-    """Transposes each clip; what comes from beyond the highest or lowest frequency is its floor.
+    """Transposes each clip; bins shifted in from outside the range are filled with its minimum.
 
     Args:
-        semitones: at most, up or down; any fraction of one may be drawn.
+        semitones: maximum shift, up or down; fractions of a semitone are drawn, too.
     """
 
     def __init__(self, semitones: Annotated[float, Range(0, 24)] = 2.0) -> None:
@@ -36,7 +36,7 @@ class PitchShift(SoundAugmentation):
         assert isinstance(self.features, LogSpectrogram)
         frequencies = torch.as_tensor(self.features.frequencies, device=log_mel.device).float()
         factor = 2 ** (uniform(-self.semitones, self.semitones, log_mel)[:, :, 0] / 12)  # (batch, 1)
-        source = (frequencies / factor).contiguous()  # (batch, mel) Hz that each bin now hears
+        source = (frequencies / factor).contiguous()  # (batch, mel) Hz that each bin is read from
         upper = torch.searchsorted(frequencies, source).clamp(1, len(frequencies) - 1)
         low, high = frequencies[upper - 1], frequencies[upper]
         shifted = interpolate(log_mel.transpose(1, 2), upper - 1 + (source - low) / (high - low)).transpose(1, 2)
@@ -52,10 +52,10 @@ class PitchShift(SoundAugmentation):
 
 
 class TimeStretch(SoundAugmentation):
-    """Plays each clip faster or slower at its pitch; where a faster one ends too soon, it turns back.
+    """Plays each clip faster or slower at its pitch; where it ends too soon, it is mirrored at its end.
 
     Args:
-        factor: at most, faster or slower.
+        factor: maximum change of tempo, faster or slower.
     """
 
     def __init__(self, factor: Annotated[float, Range(1, 4)] = 1.2) -> None:
@@ -65,7 +65,7 @@ class TimeStretch(SoundAugmentation):
     def of_log_mel(self, log_mel: torch.Tensor, target: torch.Tensor) -> Changed:
         rate = torch.exp(uniform(-math.log(self.factor), math.log(self.factor), log_mel)[:, :, 0])  # (batch, 1)
         frames = log_mel.shape[2]
-        spare = ((1 - rate) * (frames - 1)).clamp(min=0)  # frames that a slower one leaves out, before it or behind
+        spare = ((1 - rate) * (frames - 1)).clamp(min=0)  # frames cut off a slower clip, at either end
         first = spare * uniform(0, 1, log_mel)[:, :, 0]
         position = first + rate * torch.arange(frames, device=log_mel.device)
         return interpolate(log_mel, turned_back(position, frames)), target
@@ -78,7 +78,7 @@ class TimeStretch(SoundAugmentation):
 
 
 def interpolate(values: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """The values of ``(batch, channel, n)`` at places ``(batch, m)`` from 0 to n - 1, by lines between them."""
+    """Linear interpolation of ``(batch, channel, n)`` at positions ``(batch, m)`` from 0 to n - 1."""
     lower = position.floor().clamp(0, values.shape[2] - 1)
     share = (position - lower).to(values.dtype)[:, None]
     lower = lower.long()[:, None].expand(-1, values.shape[1], -1)
@@ -87,16 +87,16 @@ def interpolate(values: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
 
 
 def turned_back(position: torch.Tensor, n: int) -> torch.Tensor:
-    """Places from 0 to n - 1: those beyond the end are mirrored at it, and then at the beginning."""
+    """Positions within 0 to n - 1: those beyond the end are mirrored at it, and then at the start."""
     period = max(2 * (n - 1), 1)
     within = position % period
     return torch.minimum(within, period - within)
 
 
 def vocode(samples: torch.Tensor, rate: float) -> torch.Tensor:
-    """Samples ``(batch, n)`` ``rate`` times as fast, at their pitch: ``(batch, n / rate)``.
+    """Samples ``(batch, n)`` played ``rate`` times as fast, at their pitch: ``(batch, n / rate)``.
 
-    On the processor, since phases are running sums, which a GPU cannot repeat to the bit.
+    Runs on the CPU, since phases are running sums, which a GPU does not reproduce bit by bit.
     """
     hop, window = WINDOW // 4, torch.hann_window(WINDOW)
     spectrum = torch.stft(samples.cpu(), WINDOW, hop, window=window, return_complex=True, pad_mode="constant")

@@ -1,1 +1,1 @@
-"""The networks and the classifiers that they are compared with; one module for each work."""
+"""The networks, and the classifiers that they are compared with; one module for each publication."""

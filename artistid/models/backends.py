@@ -1,8 +1,8 @@
-"""Back ends: from the embeddings of clips, whatever made them, to artists, without training a network.
+"""Back ends: from embeddings of clips, from any source, to artists, without training a network.
 
-What speaker verification does with its embeddings (Dehak et al. 2011, "Front-end factor analysis for speaker
-verification"), with the artist as the speaker and the album as the session: an artist sounds otherwise on each album as
-a speaker does on each telephone, and a song of an album that was never heard is a call from a new one.
+These are the methods of speaker verification (Dehak et al. 2011, "Front-end factor analysis for speaker verification"),
+with the artist as the speaker and the album as the session: an artist sounds different on each album, as a speaker
+does on each telephone, and a song from an unseen album is like a call from a new one.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from artistid.models.scoring import ScoringClassifier, as_decision
 
 Floats = NDArray[np.float64]
 Shrinkage = Share | Literal["auto"] | None
-Session = NDArray[np.integer] | None  # the number of each vector's session; None: each is one by itself
+Session = NDArray[np.integer] | None  # the number of each vector's session; None: each vector is its own
 
 SCORERS = ("cosine", "plda", "logistic")
 MOST_ITERATIONS = 1000  # of logistic regression
 
 
 class Sessions(NamedTuple):
-    """Where the vectors of sessions, such as an artist's albums, lie.
+    """Statistics of sessions, such as an artist's albums.
 
     Attributes:
         mean: ``(sessions, d)`` of each session's vectors.
-        n: ``(sessions,)`` vectors of each.
-        speaker: ``(sessions,)`` index of whose each is.
-        centre: ``(speakers, d)`` mean of each speaker's sessions, in which all sessions count alike.
+        n: ``(sessions,)`` number of vectors of each.
+        speaker: ``(sessions,)`` index of each one's speaker.
+        centre: ``(speakers, d)`` mean of each speaker's session means, equally weighted.
         within: ``(d, d)`` covariance of vectors around their session's mean, unbiased.
     """
 
@@ -53,16 +53,16 @@ class Sessions(NamedTuple):
 
     @classmethod
     def of(cls, X: Floats, speaker: NDArray[np.integer], session: Session) -> Sessions:
-        """Those of vectors ``(n, d)`` whose speakers are counted from 0.
+        """The statistics of vectors ``(n, d)`` whose speakers are numbered from 0.
 
         Raises:
-            ValueError: a session is of two speakers.
+            ValueError: a session has two speakers.
         """
         session = np.arange(len(X)) if session is None else session
         pairs, row = np.unique(np.column_stack([session, speaker]), axis=0, return_inverse=True)
         of = pairs[:, 1]
         if len(np.unique(session)) < len(pairs):
-            raise ValueError("an album is to be of one artist")
+            raise ValueError("expected albums of one artist each, found one of several")
         mean, n = _means(X, row, len(pairs))
         centre, _ = _means(mean, of, speaker.max() + 1)
         aside = X - mean[row]
@@ -70,23 +70,23 @@ class Sessions(NamedTuple):
 
     @property
     def sessions_of(self) -> NDArray[np.int64]:
-        """``(speakers,)`` how many sessions each has."""
+        """``(speakers,)`` number of sessions of each."""
         return np.bincount(self.speaker)
 
     @property
     def freedom(self) -> int:
-        """Degrees of freedom of how sessions differ."""
+        """Degrees of freedom of the covariance of sessions."""
         return len(self.mean) - len(self.centre)
 
     def covariance(self, shrinkage: Shrinkage) -> Floats:
-        """``(d, d)`` of sessions around their speakers' centres, unbiased, and shrunk: sessions are few.
+        """``(d, d)`` covariance of sessions around their speakers' centres, unbiased, and shrunk, as sessions are few.
 
         Raises:
             ValueError: no speaker has two sessions.
         """
         if not self.freedom:
             raise ValueError(
-                "how albums differ is learned from artists with two albums or more to train on, and none has two"
+                "how albums differ is learned from artists with two albums or more to train on: found none"
             )
         aside = self.mean - self.centre[self.speaker]
         covariance = aside.T @ aside / self.freedom
@@ -95,7 +95,7 @@ class Sessions(NamedTuple):
 
 
 def _means(X: Floats, group: NDArray[np.integer], n_groups: int) -> tuple[Floats, NDArray[np.int64]]:
-    """``(groups, d)`` means of the rows of each group, and how many there are of each."""
+    """``(groups, d)`` means of the rows of each group, and their numbers."""
     n = np.bincount(group, minlength=n_groups)
     total = np.zeros((n_groups, X.shape[1]))
     np.add.at(total, group, X)
@@ -103,10 +103,10 @@ def _means(X: Floats, group: NDArray[np.integer], n_groups: int) -> tuple[Floats
 
 
 class WCCN(TransformerMixin, BaseEstimator):
-    """Within-class covariance normalisation (Hatch, Kajarekar & Stolcke 2006), the class an artist, its samples albums.
+    """Within-class covariance normalisation (Hatch, Kajarekar & Stolcke 2006), with artists as classes of albums.
 
-    Directions in which an artist's albums differ are made small: afterwards the covariance of album means around their
-    artist's centre is the identity.
+    Directions in which an artist's albums differ are scaled down: afterwards the shrunk covariance of album means
+    around their artist's centre is the identity.
 
     Args:
         shrinkage: of that covariance, from 0 to 1; ``auto``: Ledoit & Wolf's.
@@ -116,7 +116,7 @@ class WCCN(TransformerMixin, BaseEstimator):
         self.shrinkage = shrinkage
 
     def fit(self, X: Any, y: Any, session: Session = None) -> Self:
-        """Fit to vectors (n, d), their artists (n,) and albums (n,); None: each is one by itself."""
+        """Fit to vectors (n, d), their artists (n,) and albums (n,); None: each vector is its own."""
         X = validate_data(self, X, dtype=np.float64)
         _, speaker = np.unique(y, return_inverse=True)
         factor = cholesky(Sessions.of(X, speaker, session).covariance(self.shrinkage), lower=True)
@@ -131,7 +131,7 @@ class WCCN(TransformerMixin, BaseEstimator):
 
 
 class CosineCentroids(ScoringClassifier):
-    """The cosine of a vector and the mean of each artist's."""
+    """The cosine of a vector and the mean of each artist's vectors."""
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit to vectors (n, d) and their artists (n,)."""
@@ -141,20 +141,20 @@ class CosineCentroids(ScoringClassifier):
         return self
 
     def decision_function(self, X: Any) -> Floats:
-        """Cosines (n, artists); of two artists (n,) half of how much the second's is larger."""
+        """Cosines (n, artists); for two artists (n,), half of the second's minus the first's."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         return as_decision(normalize(X) @ self.centroids_.T)
 
 
 class Places(NamedTuple):
-    """Where artists are, as far as their albums tell.
+    """Posteriors of the artists' locations, given their albums.
 
     Attributes:
-        mean: ``(artists, d)`` of where each is.
-        covariance: ``(kinds, d, d)`` of how little is known of that: artists with as many vectors on as many albums are
-            of one kind.
-        kind: ``(artists,)`` of each.
+        mean: ``(artists, d)`` posterior means.
+        covariance: ``(kinds, d, d)`` posterior covariances: artists with the same numbers of vectors on their albums
+            are of one kind, and share one.
+        kind: ``(artists,)`` index of each one's kind.
     """
 
     mean: Floats
@@ -163,7 +163,7 @@ class Places(NamedTuple):
 
 
 class AlbumGaussians(NamedTuple):
-    """A vector as the sum of three Gaussians: where the artist is, how the album departs from that, and the rest.
+    """A vector as the sum of three Gaussians: the artist's location, the album's deviation from it, and the rest.
 
     Attributes:
         mean: ``(d,)`` of all artists.
@@ -176,7 +176,7 @@ class AlbumGaussians(NamedTuple):
     rest: Floats
 
     def places(self, sessions: Sessions) -> Places:
-        """The posterior of where each artist is, given its albums."""
+        """The posterior of each artist's location, given its albums."""
         one = np.eye(len(self.mean))
         kinds: dict[tuple[int, ...], int] = {}
         means: list[Floats] = []
@@ -188,7 +188,7 @@ class AlbumGaussians(NamedTuple):
             evidence = np.einsum("kij,kj->i", precision, sessions.mean[own] - self.mean)
             kind.append(kinds.setdefault(tuple(sessions.n[own]), len(kinds)))
             if kind[-1] == len(covariances):
-                # (B⁻¹ + P)⁻¹ = B (1 + P B)⁻¹, which does without the inverse of B: that may have no full rank.
+                # (B⁻¹ + P)⁻¹ = B (1 + P B)⁻¹, without the inverse of B, which may not have full rank.
                 covariances.append(self.artist @ np.linalg.inv(one + precision.sum(axis=0) @ self.artist))
             means.append(self.mean + covariances[kind[-1]] @ evidence)
         return Places(np.stack(means), np.stack(covariances), np.array(kind))
@@ -197,13 +197,13 @@ class AlbumGaussians(NamedTuple):
 class AlbumPLDA(ScoringClassifier):
     """Probabilistic linear discriminant analysis with the album as the session.
 
-    A vector is the sum of three Gaussians: where the artist is, how the album departs from that, and the rest
-    (Prince & Elder 2007 have two; Brümmer & de Villiers 2010 call those the two-covariance model). An artist is
-    the posterior of its place given its albums, of which each counts as one with the precision that its number of
-    vectors gives it. A vector's score is its log-likelihood as that artist's on an album of its own, a new one.
+    A vector is the sum of three Gaussians: the artist's location, the album's deviation from it, and the rest (Prince &
+    Elder 2007 have two; Brümmer & de Villiers 2010 call those the two-covariance model). An artist is represented by
+    the posterior of its location given its albums, each with the precision due to its number of vectors. A vector's
+    score is its log-likelihood as that artist's, on a new album.
 
-    The three covariances are found by moments (Henderson 1953, method 1, with every album and every artist weighted
-    alike): exact on average, and without iterations. What is negative in their spectra is taken away.
+    The three covariances are estimated by the method of moments (Henderson 1953, method 1, with every album and every
+    artist weighted equally): unbiased, and without iterations. Negative eigenvalues are then set to 0.
 
     Args:
         shrinkage: of the covariance of albums, from 0 to 1; ``auto``: Ledoit & Wolf's.
@@ -230,7 +230,7 @@ class AlbumPLDA(ScoringClassifier):
         """The covariances ``(d, d)`` of albums and of artists."""
         departing = sessions.covariance(self.shrinkage)
         several = sessions.sessions_of  # albums of each artist
-        # What an album's mean has of the rest: one over its number of vectors; as many albums' centre has less of it.
+        # An album's mean contains the rest divided by its number of vectors; the centre of several albums, less.
         noise = np.bincount(sessions.speaker, weights=1 / sessions.n)  # (artists,)
         share = ((1 - 1 / several) * noise).sum() / sessions.freedom
         album = _positive(departing - share * self.rest_)
@@ -238,7 +238,7 @@ class AlbumPLDA(ScoringClassifier):
         return album, _positive(np.cov(sessions.centre, rowvar=False).reshape(album.shape) - of_centre)
 
     def decision_function(self, X: Any) -> Floats:
-        """Log-likelihoods (n, artists); of two artists (n,) half of how much the second's is higher."""
+        """Log-likelihoods (n, artists); for two artists (n,), half of the second's minus the first's."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         whitened = np.einsum("nad,ade->nae", X[:, None] - self.mean_, self.whitening_)
@@ -258,25 +258,25 @@ class AlbumPLDA(ScoringClassifier):
 
 
 def _positive(covariance: Floats) -> Floats:
-    """A covariance without what is negative in its spectrum."""
+    """A covariance with negative eigenvalues set to 0."""
     value, vector = np.linalg.eigh(covariance)
     return (vector * np.maximum(value, 0)) @ vector.T
 
 
 class BackEnd(TransformerMixin, ScoringClassifier):
-    """Standardise → (PCA) → (shrunk LDA) → (WCCN) → score: of clips' embeddings, and of the mean of a song's.
+    """Standardise → (PCA) → (shrunk LDA) → (WCCN) → score, for clips' embeddings and for a song's mean embedding.
 
-    All before the score is an affine map, so that the mean of a song's embeddings is the embedding of the mean.
-    Columns that say nothing, being constant, are left out.
+    Everything before the score is an affine map, so that the mean of a song's embeddings is the embedding of the mean.
+    Constant columns are left out.
 
     Args:
-        pca: how many components to keep, a whole number, or which share of the variance, below 1; None: no PCA.
-        lda: whether to turn to the directions that tell the artists apart, as many as there are artists but one.
+        pca: number of components to keep, a whole number, or share of the variance, below 1; None: no PCA.
+        lda: whether to project to LDA's directions, at most one fewer than there are artists.
         shrinkage: of LDA's covariance within artists, from 0 to 1; ``auto``: Ledoit & Wolf's.
-        wccn: whether to normalise by how an artist's albums differ, see :class:`WCCN`.
-        album_shrinkage: of what WCCN and PLDA know of albums.
+        wccn: whether to normalise by the covariance of an artist's albums, see :class:`WCCN`.
+        album_shrinkage: of the covariance of albums in WCCN and PLDA.
         scorer: ``cosine`` to the artists' centroids, ``plda``, see :class:`AlbumPLDA`, or ``logistic`` regression.
-        C: of logistic regression: how little it is regularised.
+        C: inverse regularisation strength of logistic regression.
     """
 
     def __init__(
@@ -298,7 +298,7 @@ class BackEnd(TransformerMixin, ScoringClassifier):
         self.C = C
 
     def fit(self, X: Any, y: Any, session: Session = None) -> Self:
-        """Fit to embeddings (n, columns), their artists (n,) and albums (n,); None: each is one by itself."""
+        """Fit to embeddings (n, columns), their artists (n,) and albums (n,); None: each vector is its own."""
         require_choice("scorer", self.scorer, SCORERS)
         X, y = validate_data(self, X, y, dtype=np.float64)
         self.centre_ = X.mean(axis=0)
@@ -331,9 +331,9 @@ class BackEnd(TransformerMixin, ScoringClassifier):
         return vectors
 
     def affine(self) -> tuple[Floats, Floats, Floats]:
-        """What :meth:`transform` comes to: ``(X - centre) @ projection + offset``.
+        """:meth:`transform` as an affine map ``(X - centre) @ projection + offset``.
 
-        The centre ``(columns,)`` is the training's, the projection ``(columns, d)``, the offset ``(d,)``.
+        The centre ``(columns,)`` is the training data's; the projection is ``(columns, d)``, the offset ``(d,)``.
         """
         check_is_fitted(self)
         offset = self.transform(self.centre_[None])
@@ -345,6 +345,6 @@ class BackEnd(TransformerMixin, ScoringClassifier):
         return self.score_vectors(self.transform(X))
 
     def score_vectors(self, vectors: Floats) -> Floats:
-        """Scores (n, artists), or (n,) for two, of what :meth:`transform` gave, or of means of it."""
+        """Scores (n, artists), or (n,) for two, of vectors from :meth:`transform`, or of their means."""
         scores: Floats = self.scorer_.decision_function(vectors)
         return scores

@@ -1,4 +1,4 @@
-"""A network that is right as often as it says: its logits divided by a temperature (Guo et al. 2017)."""
+"""Temperature scaling: a network whose logits are divided by a temperature (Guo et al. 2017)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from artistid.models.embedding import require_bottleneck
 
 
 class Calibrated(nn.Module):
-    """A network and the temperature of its softmax; which artist comes first does not depend on it.
+    """A network and the temperature of its softmax, which does not change the ranking of artists.
 
     Args:
         n_artists: number of classes.
@@ -28,7 +28,7 @@ class Calibrated(nn.Module):
 
 
 class CalibratedEmbedding(Calibrated):
-    """The same of a network with a bottleneck, which stays as it is."""
+    """The same for a network with a bottleneck, which is unchanged."""
 
     def bottleneck(self, features: torch.Tensor) -> torch.Tensor:
         """The vectors (batch, d) of clips ``(batch, width, time)``."""

@@ -1,4 +1,4 @@
-"""Systems that know nothing: what any other has to beat, and what shows that nothing leaks into a test."""
+"""Control systems without knowledge: a lower bound for all others, and a check that no labels leak into the test."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from artistid.data.descriptors import Descriptors
 
 
 def nothing(rows: NDArray[np.floating], descriptors: Descriptors) -> NDArray[np.floating]:
-    """The same one column for every clip, for a system that only counts artists."""
+    """One constant column for every clip, for a system that only counts artists."""
     return np.zeros((1, 1))
 
 
 class ShuffledLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
-    """Any system, trained on its own samples with each other's artists: it must be at chance.
+    """Any system, trained with permuted labels: it must score at chance.
 
     Args:
         estimator: the system.

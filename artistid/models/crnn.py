@@ -28,13 +28,13 @@ class CRNN(ClipNetwork):
 
     Args:
         n_artists: number of classes.
-        n_features: columns of the input, mel bins; the pools want 128.
+        n_features: columns of the input, mel bins; the pooling layers need 128.
         recurrent_units: units of each GRU, the size of the bottleneck.
         conv_dropout, dropout: share of values dropped after each block, and before the linear layer; single values,
             not channels.
-        width: of the paper's number of filters in each block.
-        time_pools: frames that each block makes one of. The paper's leave a sixteenth of the frames, and it names less
-            temporal pooling as future work: smaller numbers first pool late.
+        width: number of filters in each block, as a multiple of the paper's.
+        time_pools: pool size over time in each block. The paper's pool time by 16, and it names less temporal pooling
+            as future work; with smaller numbers in the first blocks, pooling happens late.
         normalisation: see :func:`artistid.models.normalisation.make_normalisation`.
         head: see :func:`artistid.models.heads.make_head`.
     """
@@ -59,12 +59,12 @@ class CRNN(ClipNetwork):
             )
         if len(time_pools) != len(FILTERS) or min(time_pools) < 1:
             raise ArtistidError(
-                f"model.network.time_pools={list(time_pools)}: expected {len(FILTERS)} whole numbers from 1, one of "
+                f"model.network.time_pools={list(time_pools)}: expected {len(FILTERS)} whole numbers from 1, one for "
                 "each block"
             )
         filters = [round(width * n) for n in FILTERS]
         if min(filters) < 1:
-            raise ArtistidError(f"model.network.width={width} leaves a block without filters: expected more")
+            raise ArtistidError(f"model.network.width={width} leaves a block without filters: expected a larger one")
         self.shortest = math.prod(time_pools)  # frames
         self.normalise = make_normalisation(normalisation, n_features)
         self.convolutions = nn.Sequential(
@@ -82,7 +82,7 @@ class CRNN(ClipNetwork):
 
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """What thaws together in fine-tuning, from the input to the head; normalising is part of the first stage."""
+        """Parts that thaw together in fine-tuning, from the input to the head; the first includes normalisation."""
         first, *others = self.convolutions
         blocks = (nn.ModuleList([self.normalise, first]), *others)
         convolutions = {f"convolution{number}": block for number, block in enumerate(blocks, start=1)}
@@ -92,7 +92,7 @@ class CRNN(ClipNetwork):
         """The vector (batch, recurrent_units) that summarises a clip: the last state of the second GRU (paper, Fig. 3).
 
         Args:
-            features: log-mel ``(batch, mel, time)`` in dB; of the paper's network at least 16 frames.
+            features: log-mel ``(batch, mel, time)`` in dB; for the paper's network at least 16 frames.
         """
         if features.shape[-1] < self.shortest:
             raise ArtistidError(
@@ -113,7 +113,7 @@ class CRNN(ClipNetwork):
 def _block(n_in: int, n_out: int, pool: tuple[int, int], dropout: float) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, kernel_size=3, padding="same"),
-        nn.ELU(inplace=True),  # its gradient needs the result only
+        nn.ELU(inplace=True),  # its gradient needs only the output
         nn.BatchNorm2d(n_out, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM),
         nn.MaxPool2d(pool),
         nn.Dropout(dropout),
@@ -124,12 +124,12 @@ def _initialise_like_keras(module: nn.Module) -> None:
     """Glorot-uniform weights, orthogonal recurrent weights, zero biases."""
     if isinstance(module, nn.Conv2d | nn.Linear | nn.GRU):
         for name, parameter in module.named_parameters():
-            if parameter.is_meta:  # of a network that has shapes only: torch takes two seconds to draw nothing
+            if parameter.is_meta:  # shapes only; torch would take two seconds to draw nothing
                 continue
             if "bias" in name:
                 nn.init.zeros_(parameter)
             elif "weight_hh" in name:
                 nn.init.orthogonal_(parameter)
             else:
-                # The gates of a GRU share one matrix, in Keras as here, and it is drawn as one.
+                # A GRU's gates share one matrix, in Keras as here, which is initialised as a whole.
                 nn.init.xavier_uniform_(parameter)

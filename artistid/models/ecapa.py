@@ -1,4 +1,4 @@
-"""ECAPA-TDNN, speaker verification's network of convolutions over time (Desplanques et al., Interspeech 2020).
+"""ECAPA-TDNN, a network for speaker verification with convolutions over time (Desplanques et al., Interspeech 2020).
 
 Here it is trained from scratch on artists.
 """
@@ -20,17 +20,17 @@ EPS = 1e-6  # of a variance, under its root
 
 
 class ECAPA(ClipNetwork):
-    """A convolution over time, three SE-Res2 blocks, all of their outputs together, and statistics by attention.
+    """A convolution over time, three SE-Res2 blocks with concatenated outputs, and attentive statistics pooling.
 
     Args:
         n_artists: number of classes.
         n_features: columns of the input, such as mel bins; 80 in the source.
         channels: of the convolutions, a multiple of 8; 512 and 1024 in the source.
-        joined_channels: of the three blocks' outputs together; 1536 in the source.
+        joined_channels: after joining the three blocks' outputs; 1536 in the source.
         units: the size of the bottleneck.
-        dropout: share of the bottleneck's values that is dropped; the source has none.
-        normalisation: see :func:`artistid.models.normalisation.make_normalisation`; the source takes away each
-            recording's mean of each bin, which is nearest to ``bins``.
+        dropout: share of the bottleneck's values that are dropped; the source has none.
+        normalisation: see :func:`artistid.models.normalisation.make_normalisation`; the source subtracts each
+            recording's mean of each bin, which is closest to ``bins``.
         head: see :func:`artistid.models.heads.make_head`; the source has ``cosine``, with ``loss=angular_margin``.
     """
 
@@ -61,7 +61,7 @@ class ECAPA(ClipNetwork):
 
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """What thaws together in fine-tuning, from the input to the head."""
+        """Parts that thaw together in fine-tuning, from the input to the head."""
         blocks = {f"block{number}": block for number, block in enumerate(self.blocks, start=1)}
         return {
             "first": nn.ModuleList([self.normalise, self.first]),
@@ -82,7 +82,7 @@ class ECAPA(ClipNetwork):
 
 
 class SERes2Block(nn.Module):
-    """A Res2Net convolution between two of width 1, channels weighted by squeeze-excitation, and a residual."""
+    """A Res2Net convolution between two of width 1, squeeze-excitation of channels, and a residual connection."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class SERes2Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(batch, channels, time)`` to the same."""
         first, *others = self.into(x).chunk(SCALE, dim=1)
-        parts = [first]  # as it is; each of the others sees what was made of the one before
+        parts = [first]  # unchanged; each of the others also gets the output of the one before
         before = torch.zeros_like(first)
         for convolve, part in zip(self.parts, others, strict=True):
             before = convolve(part + before)
@@ -108,7 +108,7 @@ class SERes2Block(nn.Module):
 
 
 class AttentiveStatistics(nn.Module):
-    """Mean and deviation over time, of each channel by an attention of its own, which sees the plain ones as well."""
+    """Mean and standard deviation over time, with attention per channel that also sees the unweighted ones."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class AttentiveStatistics(nn.Module):
 
 
 def weighted_statistics(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation ``(batch, channels)`` of ``(batch, channels, time)`` by weights of the same shape."""
+    """Weighted mean and standard deviation ``(batch, channels)`` of ``(batch, channels, time)``."""
     weight = weight / weight.sum(dim=2, keepdim=True)
     mean = (x * weight).sum(dim=2)
     variance = ((x - mean.unsqueeze(2)).square() * weight).sum(dim=2)

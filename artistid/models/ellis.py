@@ -13,12 +13,12 @@ from artistid.data.descriptors import N_CHROMA, Descriptors
 from artistid.models.gaussians import Gaussians, Moments, Scale, dimensions, pack, packed_width, pooled, unpack
 from artistid.models.scoring import ScoringClassifier, as_decision
 
-# Rounds of key alignment, should it not settle before: songs then still change keys in turn.
+# Maximum number of rounds of key alignment, should it not converge.
 MOST_ROUNDS = 20
 
 
 def mfcc_and_chroma_moments(rows: NDArray[np.floating], descriptors: Descriptors) -> NDArray[np.floating]:
-    """Packed moments ``(1, columns)`` of the MFCC, and after them of the chroma of the beats that begin in a clip."""
+    """Packed moments ``(1, columns)`` of the MFCC, followed by those of the chroma of the beats starting in a clip."""
     begins = rows[:, descriptors.beat] > 0
     if not begins.any():  # a clip within one beat
         begins[0] = True
@@ -29,18 +29,18 @@ class ArtistGaussians(ScoringClassifier):
     """Full-covariance Gaussians of each artist's MFCC and of its beat-synchronous, key-aligned chroma, fused.
 
     The score of an artist is the mean log-likelihood of the MFCC rows plus ``chroma_weight`` times that of the beats'
-    chroma; the study adds up both over a song. Key alignment begins with one Gaussian of the chroma of all songs,
-    rotates every song to that of 12 keys that this Gaussian finds likeliest, fits it again, and repeats until no song
-    changes its key; a song to be named is rotated likewise.
+    chroma; the study sums both over a song. Key alignment starts with one Gaussian of the chroma of all songs, rotates
+    every song to the one of 12 keys that is likeliest under it, refits it, and repeats until no song changes its key; a
+    test song is rotated likewise.
 
     Samples are packed moments, see :func:`mfcc_and_chroma_moments`. Train on whole songs, so that each is aligned as
-    one; clips to be named are aligned by themselves. Scores are means over rows: clips of any length have them.
+    one; test clips are aligned individually. Scores are means over rows, and so comparable for clips of any length.
 
-    Departures: the study's chroma are of instantaneous frequency, and it also tries several beats and a mixture per
-    artist; here they are librosa's, of one beat each.
+    Departures: the study's chroma are based on instantaneous frequency, and it also tries several beats and a mixture
+    per artist; here they are librosa's, of one beat each.
 
     Args:
-        chroma_weight: of the chroma beside the MFCC; 0 leaves them out.
+        chroma_weight: weight of the chroma relative to the MFCC; 0 leaves them out.
         shrinkage: of all covariances, see :meth:`artistid.models.gaussians.Gaussians.fitted`.
     """
 
@@ -66,7 +66,7 @@ class ArtistGaussians(ScoringClassifier):
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Weighted mean log-likelihoods (n, artists); of two artists (n,) how much the second's is higher."""
+        """Weighted mean log-likelihoods (n, artists); for two artists (n,), half of the second's minus the first's."""
         check_is_fitted(self)
         mfcc, chroma = self._unpack(validate_data(self, X, reset=False, dtype=np.float64))
         scores = self.mfcc_.log_likelihood(self.mfcc_scale_(mfcc))
@@ -77,11 +77,11 @@ class ArtistGaussians(ScoringClassifier):
 
     def _unpack(self, X: NDArray[np.float64]) -> tuple[Moments, Moments]:
         of_mfcc = X.shape[1] - packed_width(N_CHROMA)
-        dimensions(max(of_mfcc, 0))  # says what is wrong
+        dimensions(max(of_mfcc, 0))  # raises ValueError for others
         return unpack(X[:, :of_mfcc]), unpack(X[:, of_mfcc:])
 
     def _reference(self, chroma: Moments) -> Gaussians:
-        """The Gaussian of the chroma of all songs, each in the key that it finds likeliest."""
+        """The Gaussian of the chroma of all songs, each in the key that is likeliest under it."""
         everything = np.zeros(len(chroma.n), int)
         keys = everything
         for _ in range(MOST_ROUNDS):
@@ -96,7 +96,7 @@ class ArtistGaussians(ScoringClassifier):
 
 
 def rotated(chroma: Moments, keys: NDArray[np.integer]) -> Moments:
-    """Moments of chroma with each pitch class ``keys`` (k,) semitones down: what was at that class is now at 0."""
+    """Moments of chroma rotated by ``keys`` (k,) semitones down: what was at that pitch class is now at 0."""
     source = (np.arange(N_CHROMA) + keys[:, None]) % N_CHROMA  # (k, 12)
     song = np.arange(len(keys))[:, None]
     mean = chroma.mean[song, source]
@@ -105,8 +105,8 @@ def rotated(chroma: Moments, keys: NDArray[np.integer]) -> Moments:
 
 
 def likeliest_keys(chroma: Moments, reference: Gaussians) -> NDArray[np.int64]:
-    """``(k,)`` by how many semitones to rotate each song so that one Gaussian finds it likeliest."""
-    # Rotating the one Gaussian the other way is the same, and less to do.
+    """``(k,)`` the number of semitones by which to rotate each song to maximise its likelihood under one Gaussian."""
+    # Rotating the one Gaussian the other way is equivalent, and cheaper.
     back = rotated(
         Moments(
             np.ones(N_CHROMA),
@@ -119,6 +119,6 @@ def likeliest_keys(chroma: Moments, reference: Gaussians) -> NDArray[np.int64]:
 
 
 def _one_for_all_keys(chroma: Moments) -> Scale:
-    """A scale that is the same for all pitch classes, so that they can still be rotated into one another."""
+    """A scale shared by all pitch classes, so that they can still be rotated into one another."""
     each = Scale.of(chroma)
     return Scale(np.full(N_CHROMA, each.centre.mean()), np.full(N_CHROMA, np.sqrt(np.mean(each.width**2))))

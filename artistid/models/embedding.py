@@ -1,4 +1,4 @@
-"""What a network offers beyond its logits."""
+"""Networks with a bottleneck, whose vectors are available besides the logits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from artistid.errors import ArtistidError
 
 @runtime_checkable
 class EmbeddingNetwork(Protocol):
-    """A network that tells artists apart by a vector: its logits are ``classify(bottleneck(features))``."""
+    """A network with a bottleneck: its logits are ``classify(bottleneck(features))``."""
 
     def bottleneck(self, features: torch.Tensor) -> torch.Tensor:
         """The vectors (batch, d) of clips ``(batch, width, time)``."""
@@ -37,14 +37,14 @@ class ClipNetwork(nn.Module, ABC):
     @property
     @abstractmethod
     def stages(self) -> dict[str, nn.Module]:
-        """What thaws together in fine-tuning, from the input to the ``head``."""
+        """Parts that thaw together in fine-tuning, from the input to the ``head``."""
 
     @abstractmethod
     def bottleneck(self, features: torch.Tensor) -> torch.Tensor:
         """The vectors (batch, d) of clips ``(batch, width, time)``."""
 
     def head(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, artists) of vectors ``(batch, d)``, in training, too."""
+        """Logits (batch, artists) of vectors ``(batch, d)``, with dropout in training."""
         logits: torch.Tensor = self.classify(self.dropout(vectors))
         return logits
 
@@ -54,7 +54,7 @@ class ClipNetwork(nn.Module, ABC):
 
 
 def require_bottleneck(network: nn.Module, setting: str = "") -> EmbeddingNetwork:
-    """The same network; raises ArtistidError, which names the setting that asked, for one without a bottleneck."""
+    """The same network; raises ArtistidError, naming the setting that needs it, for one without a bottleneck."""
     if isinstance(network, EmbeddingNetwork):
         return network
     where = f"{setting}: " if setting else ""
@@ -62,7 +62,7 @@ def require_bottleneck(network: nn.Module, setting: str = "") -> EmbeddingNetwor
 
 
 class ToBottleneck(nn.Module):
-    """Gives the bottleneck of a network that has one, in place of its logits."""
+    """Returns the bottleneck vectors of a network instead of its logits."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class ToBottleneck(nn.Module):
 
 
 def song_means(vectors: torch.Tensor, song: np.ndarray) -> torch.Tensor:
-    """``(songs, d)`` means of vectors ``(clips, d)`` over each song's clips; ``song`` (clips,) counts songs from 0."""
+    """``(songs, d)`` means of vectors ``(clips, d)`` over each song's clips; ``song`` (clips,) numbers songs from 0."""
     index = torch.from_numpy(song)
     total = torch.zeros(int(index.max()) + 1, vectors.shape[1], dtype=torch.float64)
     total.index_add_(0, index, vectors.double())

@@ -1,4 +1,4 @@
-"""A published encoder as a network of its own, whose last blocks learn on."""
+"""A published encoder as a network of its own, whose last blocks are fine-tuned."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from artistid.models.published.base import BlockEncoder
 
 
 class FineTuned(nn.Module):
-    """Encodes the windows of a clip's samples, and tells artists apart by the mean of their vectors.
+    """Encodes the windows of a clip's samples, and classifies the mean of their vectors.
 
-    The blocks before the last ones are frozen: they drop nothing, and their batch norm keeps its statistics. The
-    encoder's own weights are read when a training begins; a checkpoint has all of them.
+    All but the last blocks are frozen: without dropout, and with fixed statistics in batch norm. The encoder's
+    published weights are read when training starts; a checkpoint contains all weights.
 
     Args:
         n_artists: number of classes.
         encoder: from windows of samples to vectors, in blocks.
-        window: samples that it is given at once; a clip's windows follow one another.
-        n_learned: how many of the last of its blocks that have weights learn; 0: none.
+        window: samples per window; a clip's windows do not overlap.
+        n_learned: how many of its last blocks with weights are fine-tuned; 0: none.
         dropout: of the vectors, in training.
 
     Raises:
-        ArtistidError: an encoder without blocks, or numbers out of their range.
+        ArtistidError: an encoder without blocks, or numbers out of range.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class FineTuned(nn.Module):
     ) -> None:
         super().__init__()
         if not isinstance(encoder, BlockEncoder):
-            raise ArtistidError(f"model.network.encoder: {type(encoder).__name__} has no blocks that could learn on")
+            raise ArtistidError(f"model.network.encoder: {type(encoder).__name__} has no blocks to fine-tune")
         learning = [block for block in encoder.used_blocks if any(True for _ in block.parameters())]
         if not 0 <= n_learned <= len(learning) or window < 1:
             raise ArtistidError(
@@ -48,10 +48,10 @@ class FineTuned(nn.Module):
         self.norm = nn.BatchNorm1d(encoder.width)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(encoder.width, n_artists)
-        self.train()  # Lightning takes modules in the mode that it finds them in
+        self.train()  # Lightning keeps modules in the mode that they are in
 
     def train(self, mode: bool = True) -> Self:
-        """Learn, or not; what is frozen stays as at work."""
+        """Set training mode, except for frozen blocks, which stay in evaluation mode."""
         super().train(mode)
         self.encoder.eval()
         for block in self.learned:
@@ -59,7 +59,7 @@ class FineTuned(nn.Module):
         return self
 
     def bottleneck(self, rows: torch.Tensor) -> torch.Tensor:
-        """``(batch, d)`` of samples in rows ``(batch, hop, rows)``; what is too short is filled up with silence."""
+        """``(batch, d)`` of samples in rows ``(batch, hop, rows)``; shorter clips are padded with silence."""
         samples = rows.transpose(1, 2).flatten(1)
         samples = nn.functional.pad(samples, (0, max(0, self.window - samples.shape[1])))
         windows = samples.unfold(1, self.window, self.window)  # (batch, windows, samples)

@@ -1,9 +1,9 @@
-"""Full-covariance Gaussians, fitted to and compared with songs of which only the first two moments are kept.
+"""Full-covariance Gaussians, fitted to and compared with songs that are given by their first two moments.
 
-How probable the rows of a song are under a Gaussian depends on nothing but their number, mean and covariance. So these
-moments, one vector per song or clip, are all that the systems of Ellis (2007) and Mandel & Ellis (2005) need: an
-artist's Gaussian is that of the songs' moments taken together, and the divergence between two songs is that of their
-Gaussians. In what follows, k songs or clips have d dimensions.
+The likelihood of a song's rows under a Gaussian depends only on their number, mean and covariance. So these moments,
+one vector per song or clip, are all that the systems of Ellis (2007) and Mandel & Ellis (2005) need: an artist's
+Gaussian is fitted to the pooled moments of its songs, and the divergence between two songs is that of their Gaussians.
+In what follows, k songs or clips have d dimensions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from artistid.errors import ArtistidError
 
 Floats = NDArray[np.float64]
 
-# Variance added to every dimension, of the data's own: silence has none, and no Gaussian without.
+# Variance added to every dimension, relative to the data's own: silence has none, but a Gaussian needs some.
 LEAST_VARIANCE = 1e-6
 
 
@@ -34,7 +34,7 @@ class Moments(NamedTuple):
 
 
 def pack(rows: NDArray[np.floating]) -> Floats:
-    """The moments of rows ``(n, d)`` as a vector: n, the mean, the covariance's upper triangle, row by row."""
+    """The moments of rows ``(n, d)`` as a vector: n, the mean, and the covariance's upper triangle, row by row."""
     rows = rows.astype(np.float64)
     covariance = np.cov(rows, rowvar=False, ddof=0).reshape(rows.shape[1], rows.shape[1])
     return np.concatenate([[len(rows)], rows.mean(axis=0), covariance[np.triu_indices(rows.shape[1])]])
@@ -49,7 +49,7 @@ def dimensions(width: int) -> int:
     """The number of dimensions d of packed moments.
 
     Raises:
-        ValueError: nothing packs to vectors of that length.
+        ValueError: no d gives vectors of that length.
     """
     d = (int(np.sqrt(8 * width + 1)) - 3) // 2
     if d < 1 or packed_width(d) != width:
@@ -67,11 +67,11 @@ def unpack(packed: Floats) -> Moments:
 
 
 def pooled(moments: Moments, group: NDArray[np.integer], n_groups: int) -> Moments:
-    """The moments of all rows of each group, as if they had been measured together.
+    """The moments of all rows of each group, as if they had been computed together.
 
     Args:
         moments: of the parts.
-        group: ``(k,)`` number of each part's group; every group has a part.
+        group: ``(k,)`` number of each part's group; every group has at least one.
         n_groups: how many groups there are.
     """
     shape = (n_groups, len(group))
@@ -86,9 +86,9 @@ def pooled(moments: Moments, group: NDArray[np.integer], n_groups: int) -> Momen
 
 @dataclass(frozen=True)
 class Scale:
-    """An affine map of each dimension by itself, to mean 0 and variance 1 over all rows.
+    """An affine map of each dimension to mean 0 and variance 1 over all rows.
 
-    Likelihood ratios and divergences are the same on any scale; on this one they lose no digits, and a single
+    Likelihood ratios and divergences do not depend on the scale; on this one they keep full precision, and a single
     ``LEAST_VARIANCE`` suits every dimension.
     """
 
@@ -119,19 +119,19 @@ class Gaussians:
 
     @classmethod
     def fitted(cls, moments: Moments, shrinkage: float) -> Gaussians:
-        """One Gaussian for each of some moments, on :class:`Scale`'s scale.
+        """One Gaussian for each of the moments, in units of a :class:`Scale`.
 
         Args:
-            moments: maximum likelihood would take them as they are.
-            shrinkage: share, from 0 to 1, of the covariance replaced by a sphere of the same trace (Ledoit & Wolf
-                2004): short songs have fewer rows than a covariance has numbers.
+            moments: the maximum-likelihood estimates.
+            shrinkage: share, from 0 to 1, of the covariance replaced by a multiple of the identity with the same trace
+                (Ledoit & Wolf 2004): short songs have fewer rows than a covariance has entries.
         """
         covariance = shrunk_covariance(moments.covariance, shrinkage)
         return cls(moments.mean, covariance + LEAST_VARIANCE * np.eye(moments.mean.shape[1]))
 
     @property
     def moments(self) -> Moments:
-        """Their own."""
+        """Their means and covariances, as moments."""
         return Moments(np.ones(len(self.mean)), self.mean, self.covariance)
 
     @cached_property
@@ -157,12 +157,12 @@ class Gaussians:
 
     @property
     def own_log_likelihood(self) -> Floats:
-        """``(g,)`` mean log-likelihood of each Gaussian's rows under itself: its negative entropy."""
+        """``(g,)`` expected log-likelihood of each Gaussian under itself: its negative entropy."""
         d = self.mean.shape[1]
         return -0.5 * (d * (1 + np.log(2 * np.pi)) + self._log_determinant)
 
     def log_likelihood(self, moments: Moments) -> Floats:
-        """``(k, g)`` log-likelihood of a row, mean over the rows of each moments, under each Gaussian.
+        """``(k, g)`` log-likelihood per row, averaged over each song's rows, under each Gaussian.
 
         With m and S the mean and covariance of the rows, μ and Σ those of the Gaussian, it is
         −½ (d log 2π + log |Σ| + tr(Σ⁻¹ S) + (m − μ)ᵀ Σ⁻¹ (m − μ)).

@@ -8,15 +8,15 @@ from torch import nn
 from artistid.errors import require_choice
 
 HEADS = ("linear", "cosine")
-COSINE_SCALE = 30.0  # the largest logit of a cosine: enough for a softmax over some hundred artists to come near 1
+COSINE_SCALE = 30.0  # the largest logit: enough for a softmax over some hundred artists to approach 1
 
 
 def make_head(kind: str, units: int, n_artists: int) -> nn.Module:
-    """Logits ``(batch, artists)`` of vectors ``(batch, units)``.
+    """A layer from vectors ``(batch, units)`` to logits ``(batch, artists)``.
 
     Args:
         kind: ``linear``, or ``cosine``, which angular margins need.
-        units: of the vectors.
+        units: length of the vectors.
         n_artists: number of classes.
 
     Raises:
@@ -27,7 +27,7 @@ def make_head(kind: str, units: int, n_artists: int) -> nn.Module:
 
 
 class CosineHead(nn.Module):
-    """The cosines between vectors and a direction of each artist, times :data:`COSINE_SCALE`."""
+    """The cosines between vectors and each artist's direction, times :data:`COSINE_SCALE`."""
 
     def __init__(self, units: int, n_artists: int) -> None:
         super().__init__()
@@ -38,5 +38,5 @@ class CosineHead(nn.Module):
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, artists)`` of vectors ``(batch, units)``."""
         vectors, directions = (nn.functional.normalize(each.float(), dim=1) for each in (vectors, self.weight))
-        # Not as a product of matrices, for which mixed precisions would round angles to degrees.
+        # Not as a matrix product, which mixed precision would compute with angles rounded to degrees.
         return COSINE_SCALE * (vectors[:, None] * directions).sum(dim=2)

@@ -1,4 +1,4 @@
-"""i-vectors (Dehak et al. 2011), for artists as Eghbal-zadeh, Lehner, Schedl & Widmer, ISMIR 2015, have them."""
+"""i-vectors (Dehak et al. 2011), for artists as by Eghbal-zadeh, Lehner, Schedl & Widmer, ISMIR 2015."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from artistid.hints import Count
 log = logging.getLogger(__name__)
 
 LEAST_VARIANCE = 1e-3  # of a component, of standardised rows
-MOST_STEPS = 50  # of expectation and maximisation, of the mixture
+MOST_STEPS = 50  # EM iterations of the mixture
 
 
 class Totals(NamedTuple):
-    """What the mixture makes of clips.
+    """Baum-Welch statistics of clips.
 
     Attributes:
-        n: ``(batch, components)`` rows of each component.
-        first: ``(batch, components, columns)`` their sum of distances from the component's mean.
+        n: ``(batch, components)`` zeroth order: (soft) number of rows of each component.
+        first: ``(batch, components, columns)`` first order: sum of their deviations from the component's mean.
     """
 
     n: torch.Tensor
@@ -33,22 +33,22 @@ class Totals(NamedTuple):
 
 
 class IVectors(nn.Module):
-    """A clip's i-vector: how far its rows move the means of a mixture of Gaussians that was fitted to all artists.
+    """A clip's i-vector: how its rows shift the means of a Gaussian mixture that was fitted to all artists.
 
-    The means of a clip, one after the other, are those of the mixture plus ``T w`` with a standard normal w of few
-    units; the i-vector is the mean of w given the clip. Mixture and T are learned without the artists.
+    The supervector of a clip's means is that of the mixture plus ``T w``, with a low-dimensional standard normal w; the
+    i-vector is the posterior mean of w given the clip. Mixture and T are learned without labels.
 
-    Departures: the study's T has 400 columns and its mixture 1,024 components, of whole songs; of clips and of small
+    Departures: the study's T has 400 columns and its mixture 1,024 components, for whole songs; for clips and small
     collections fewer are enough. The mixture's covariances are diagonal.
 
     Args:
-        n_features: columns of the rows that are given.
-        n_columns: of those, how many are used, the first ones, such as the MFCC of descriptors; None: all.
+        n_features: columns of the input rows.
+        n_columns: how many of the first columns are used, such as the MFCC of descriptors; None: all.
         n_components: of the mixture.
-        n_units: of the i-vector.
-        every: every so manieth row is used: neighbours, whose windows overlap, say much the same.
-        most_rows: that the mixture is fitted to, drawn at random where there are more.
-        iterations: of expectation and maximisation, of T.
+        n_units: dimensions of the i-vector.
+        every: step between the rows used: neighbours, whose windows overlap, are similar.
+        most_rows: maximum number of rows that the mixture is fitted to, drawn at random.
+        iterations: EM iterations for T.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class IVectors(nn.Module):
         return self._posterior(self.totals(self.rows(features)))[0]
 
     def rows(self, features: torch.Tensor) -> torch.Tensor:
-        """The rows ``(batch, time, n_columns)`` that are used of clips ``(batch, n_features, time)``."""
+        """The rows used ``(batch, time, n_columns)`` of clips ``(batch, n_features, time)``."""
         return features[:, : self.n_columns, :: self.every].transpose(1, 2)
 
     def totals(self, rows: torch.Tensor) -> Totals:
-        """What the mixture makes of the rows ``(batch, time, n_columns)`` of clips."""
+        """The statistics of the rows ``(batch, time, n_columns)`` of clips."""
         rows = (rows - self.centre) / self.width
         precision = 1 / self.variance  # (components, columns)
-        # log N(x; m, σ²) of all components at once, from x² and x, without what they share.
+        # log N(x; m, σ²) of all components at once, from x² and x, without a common constant.
         constant = self.log_weight - 0.5 * (self.variance.log() + self.mean.square() * precision).sum(dim=1)
         likelihood = constant + rows @ (self.mean * precision).T - 0.5 * rows.square() @ precision.T
         belongs = likelihood.softmax(dim=2)  # (batch, time, components)
@@ -113,7 +113,7 @@ class IVectors(nn.Module):
         Raises:
             ArtistidError: fewer rows than components.
         """
-        batches = [self.rows(batch).half() for batch in clips]  # as the store has them: half the room
+        batches = [self.rows(batch).half() for batch in clips]  # the store's precision, half the memory
         self._fit_mixture(torch.cat([batch.flatten(0, 1) for batch in batches]), seed)
         self.double()
         totals = [self.totals(batch.double()) for batch in batches]
@@ -125,11 +125,11 @@ class IVectors(nn.Module):
         self.float()
 
     def _fit_mixture(self, every_row: torch.Tensor, seed: int) -> None:
-        """Fit to rows ``(n, n_columns)``, or some of them."""
+        """Fit to rows ``(n, n_columns)``, or to a sample of them."""
         n_components = len(self.mean)
         if len(every_row) < n_components:
             raise ArtistidError(
-                f"model.network.n_components={n_components}: training has {counted(len(every_row), 'row')} only"
+                f"model.network.n_components={n_components}: training has only {counted(len(every_row), 'row')}"
             )
         drawn = np.random.default_rng(seed).permutation(len(every_row))[: self.most_rows]
         rows = every_row[torch.from_numpy(drawn)].double().numpy()
@@ -149,9 +149,9 @@ class IVectors(nn.Module):
             parameter.copy_(torch.from_numpy(value))
 
     def _improve(self, batches: Iterable[Totals]) -> None:
-        """A step of expectation and maximisation of T (Kenny 2005), the mixture as it is."""
+        """An EM iteration for T (Kenny 2005), with the mixture fixed."""
         units = self.total_variability.shape[2]
-        # A component without rows has no say, and moves nothing.
+        # Regularised, so that a component without rows gets zeros.
         left = 1e-6 * torch.eye(units, dtype=torch.float64).repeat(len(self.mean), 1, 1)
         right = torch.zeros(self.total_variability.shape, dtype=torch.float64)
         for totals in batches:

@@ -1,4 +1,4 @@
-"""A small network on the vectors of a frozen encoder, which learns how much each of its layers counts."""
+"""A small network on the vectors of a frozen encoder, which learns weights of its layers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from artistid.errors import ArtistidError, counted
 
 
 class LayerMix(nn.Module):
-    """Layers weighted by a softmax, the mean over time, a hidden layer, and the artists.
+    """A softmax-weighted mean of layers, the mean over time, a hidden layer, and an output layer.
 
-    That a learned mean of a transformer's layers serves better than its last one is from Yang et al., "SUPERB"
-    (Interspeech 2021); of one layer it is a perceptron on the encoder's mean vector.
+    Learned weights of a transformer's layers, better than its last layer alone, are from Yang et al., "SUPERB"
+    (Interspeech 2021); with one layer, it is a multilayer perceptron on the encoder's mean vector.
 
     Args:
         n_artists: number of classes.
-        n_features: of a row: the layers of a frozen encoder side by side, all equally wide.
-        n_layers: how many these are.
+        n_features: columns of the input, the concatenated layers of a frozen encoder, all of one width.
+        n_layers: number of these layers.
         units: of the hidden layer, whose activations are the bottleneck.
-        dropout: of them, in training.
+        dropout: of the bottleneck, in training.
 
     Raises:
-        ArtistidError: layers that are not equally wide.
+        ArtistidError: layers that are not of one width.
     """
 
     def __init__(
@@ -31,8 +31,8 @@ class LayerMix(nn.Module):
         super().__init__()
         if n_layers < 1 or n_features % n_layers:
             raise ArtistidError(
-                f"model.network.n_layers={n_layers}: the features' {counted(n_features, 'column')} cannot be so many "
-                "layers of one width"
+                f"model.network.n_layers={n_layers}: expected a divisor of the features' "
+                f"{counted(n_features, 'column')}"
             )
         width = n_features // n_layers
         self.layer_logits = nn.Parameter(torch.zeros(n_layers))

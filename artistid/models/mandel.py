@@ -34,23 +34,23 @@ def mfcc_mean_and_covariance(rows: NDArray[np.floating], descriptors: Descriptor
 
 
 def mfcc_rows(rows: NDArray[np.floating], descriptors: Descriptors, every: int = 5) -> NDArray[np.floating]:
-    """A clip's MFCC rows ``(n, n_mfcc)``, one in ``every``: neighbours, whose windows overlap, are much alike."""
+    """Every ``every``-th MFCC row ``(n, n_mfcc)`` of a clip: neighbours, whose windows overlap, are similar."""
     return rows[::every, descriptors.mfcc]
 
 
 class FrameMixtures(ScoringClassifier):
-    """A mixture of Gaussians per artist, fitted to single rows of MFCC; clips and songs add up log-likelihoods.
+    """A Gaussian mixture per artist, fitted to single rows of MFCC; clips and songs average log-likelihoods.
 
-    Departures: full covariances or not, and how many components, are settings; the number of rows that an artist's
-    mixture is fitted to is bounded, and with it time and memory.
+    Departures: the covariance type and the number of components are settings; the number of rows that an artist's
+    mixture is fitted to is limited, to bound time and memory.
 
     Args:
         n_components: of each mixture.
         covariance_type: ``full`` or ``diag``.
         most_rows: of an artist, drawn at random where there are more.
-        max_iter: steps of expectation and maximisation; a warning says what has not converged by then.
-        reg_covar: added to the variances, of standardised rows.
-        random_state: of the draw and of the mixtures' beginnings.
+        max_iter: EM iterations; a warning gives the number of mixtures that have not converged.
+        reg_covar: added to the variances of the standardised rows.
+        random_state: of the draw of rows and of the initialisation.
     """
 
     def __init__(
@@ -102,11 +102,11 @@ class FrameMixtures(ScoringClassifier):
             random_state=random,
         )
         rows = (rows - self.centre_) / self.width_
-        # A single row has no spread to begin from; twice the row is the same distribution.
+        # A mixture cannot be fitted to a single row; the same row twice is the same distribution.
         return mixture.fit(rows if len(rows) > 1 else np.repeat(rows, 2, axis=0))
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Log-likelihoods of rows (n, artists); of two artists (n,) how much the second's is higher."""
+        """Log-likelihoods of rows (n, artists); for two artists (n,), half of the second's minus the first's."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
         rows = (X - self.centre_) / self.width_
@@ -115,23 +115,22 @@ class FrameMixtures(ScoringClassifier):
 
 
 class SongSVM(ScoringClassifier):
-    """A Gaussian per song, and a support vector machine on how far songs are from one another (III-A, III-B).
+    """A Gaussian per song, and a support vector machine on the divergences between songs (III-A, III-B).
 
     The distance D is the symmetrised Kullback-Leibler divergence of the songs' full-covariance Gaussians of MFCC, the
     kernel exp(−γ D). Divergences are not squared distances in any space, so the kernel need not be positive
-    semidefinite, and the machine's problem not convex: what is negative in its spectrum is taken away, from the rows of
-    songs to be named as from those of the training (Chen et al. 2009, "Similarity-based classification", JMLR).
+    semidefinite, nor the SVM's problem convex: negative eigenvalues are clipped, and test songs' kernel rows projected
+    alike (Chen et al. 2009, "Similarity-based classification", JMLR).
 
-    Departure: the study eliminates artists pair by pair along a graph (DAG-SVM); here the same machines, one for each
-    two artists, vote.
+    Departure: the study eliminates artists pair by pair along a graph (DAG-SVM); here the same pairwise machines vote.
 
     Samples are packed moments of whole songs, see :func:`mfcc_moments`.
 
     Args:
-        C: what a training song on the wrong side costs.
+        C: cost of a training song on the wrong side.
         gamma: γ in units of one over the median divergence between training songs.
         shrinkage: of the songs' covariances, see :meth:`artistid.models.gaussians.Gaussians.fitted`.
-        clip_spectrum: whether to take away what is negative; else the kernel is used as it is.
+        clip_spectrum: whether to clip negative eigenvalues; otherwise the kernel is used unchanged.
     """
 
     def __init__(
@@ -146,7 +145,7 @@ class SongSVM(ScoringClassifier):
         """Fit to the packed moments (songs, columns) of songs, and their artists (songs,)."""
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        dimensions(X.shape[1])  # says what is wrong
+        dimensions(X.shape[1])  # raises ValueError for other columns
         self.scale_ = Scale.of(unpack(X))
         self.songs_ = self._gaussians(X)
         divergence = symmetric_divergence(self.songs_, self.songs_)
@@ -162,7 +161,7 @@ class SongSVM(ScoringClassifier):
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Votes of the machines, with how sure they are behind the point; (n, artists), or (n,) for two."""
+        """Votes of the machines, with their confidence as the fraction; (n, artists), or (n,) for two."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         kernel = self._kernel(symmetric_divergence(self._gaussians(X), self.songs_))
@@ -180,7 +179,7 @@ class MahalanobisSVM(StandardisedSVC):
     """A support vector machine on the mean and covariance of a song's MFCC as a plain vector (III-A).
 
     The kernel is exp(−γ D²) with D the Mahalanobis distance between :func:`mfcc_mean_and_covariance` of two songs,
-    under a diagonal covariance over the training songs, which is what standardising the columns comes to.
+    under a diagonal covariance over the training songs, computed by standardising the columns.
 
-    Departure: as in :class:`SongSVM`, all pairs' machines vote.
+    Departure: as in :class:`SongSVM`, the pairwise machines vote.
     """

@@ -2,9 +2,9 @@
 
 Kuo et al., "Positions, Channels, and Layers: Fully Generalized Non-Local Network for Singer Identification", AAAI 2021.
 A non-local block relates each position to all others. Theirs relates positions of all channels and layers at once,
-smooths what it relates by a Gaussian, and weights channels by squeeze-excitation. What is not said there is done as in
-the compact generalised block that it extends (Yue et al., NeurIPS 2018): positions and channels are related by dot
-products, in groups of channels, which comes to one number for each group.
+smooths keys and values by a Gaussian, and weights channels by squeeze-excitation. Details not given there follow the
+compact generalised block that it extends (Yue et al., NeurIPS 2018): positions and channels are related by dot
+products, in groups of channels, which reduces to one number for each group.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from artistid.errors import ArtistidError, counted
 from artistid.models.crnn import CRNN
 
 REDUCTION = 16  # of channels in the squeeze-excitation
-MOST_LAYERS = 16  # that are sensible, whatever a checkpoint says
+MOST_LAYERS = 16  # limit for checkpoints, which may be hostile
 SIGMA = 1.0  # of the smoothing, in positions
 
 
@@ -27,7 +27,7 @@ class NonLocalCRNN(CRNN):
     """The paper's network, in which the last block's output is related to those of the two before and its own.
 
     Args:
-        groups: of channels, which are related within.
+        groups: of channels; only channels of one group are related.
         **settings: of :class:`artistid.models.crnn.CRNN`.
     """
 
@@ -38,7 +38,7 @@ class NonLocalCRNN(CRNN):
 
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """As the CRNN's, with the block behind the convolutions."""
+        """The CRNN's, with the block after the convolutions."""
         convolutions = {name: stage for name, stage in super().stages.items() if name.startswith("convolution")}
         return {**convolutions, "relate": self.relate, "recurrence": self.recurrence, "head": self.classify}
 
@@ -52,11 +52,11 @@ class NonLocalCRNN(CRNN):
 
 
 class NonLocalBlock(nn.Module):
-    """Adds to the last of some layers what its positions and channels have in common with those of all.
+    """Adds to the last of several layers its correlation with the positions and channels of all layers.
 
     Args:
-        channels: of the layers.
-        groups: that the last layer's channels make; those of the others are brought to as many channels.
+        channels: number of channels of each layer.
+        groups: of the last layer's channels; the other layers are projected to as many channels.
     """
 
     smoothing: torch.Tensor
@@ -73,7 +73,7 @@ class NonLocalBlock(nn.Module):
         self.keys = nn.ModuleList(nn.Conv2d(each, width, 1, bias=False) for each in channels)
         self.values = nn.ModuleList(nn.Conv2d(each, width, 1, bias=False) for each in channels)
         self.out = nn.Sequential(nn.Conv2d(width, width, 1, groups=groups, bias=False), nn.GroupNorm(groups, width))
-        nn.init.zeros_(self.out[1].weight)  # type: ignore[arg-type]  # training begins with the plain network
+        nn.init.zeros_(self.out[1].weight)  # type: ignore[arg-type]  # training starts with the plain network
         squeezed = max(1, width // REDUCTION)
         self.excite = nn.Sequential(nn.Linear(width, squeezed), nn.ReLU(), nn.Linear(squeezed, width), nn.Sigmoid())
         bell = torch.exp(-(torch.arange(-1.0, 2.0) ** 2) / (2 * SIGMA**2))
@@ -90,7 +90,7 @@ class NonLocalBlock(nn.Module):
     def correlation(self, layers: Sequence[torch.Tensor]) -> torch.Tensor:
         """The dot products ``(batch, group, 1)`` of keys and values over all positions and channels of all layers.
 
-        Of each layer it is the mean over positions, so that a large one does not outweigh the others.
+        For each layer it is the mean over positions, so that a large one does not outweigh the others.
         """
         total = layers[0].new_zeros(len(layers[0]), self.groups, 1)
         for layer, key, value in zip(layers, self.keys, self.values, strict=True):

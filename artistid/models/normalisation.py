@@ -1,4 +1,4 @@
-"""How a network brings its input, in dB, to a mean of 0 and a variance of 1."""
+"""Layers that normalise a network's input, in dB, to a mean of 0 and a variance of 1."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from artistid.errors import require_choice
 
 NORMALISATIONS = ("batch", "clip", "bins")
 
-# The paper's network was made with Keras, and its defaults are part of it.
+# Keras's defaults, as in the paper's network.
 BATCH_NORM_EPS = 1e-3
-BATCH_NORM_MOMENTUM = 0.01  # Keras counts it from the other end: 0.99
+BATCH_NORM_MOMENTUM = 0.01  # 0.99 in Keras's definition
 
 
 def make_normalisation(kind: str, n_features: int) -> nn.Module:
     """A layer from ``(batch, n_features, time)`` to the same.
 
     Args:
-        kind: ``batch``: each bin by the statistics of all clips; ``clip``: each clip by its own, so that its loudness
-            is nothing; ``bins``: each bin of each clip by its own, as cepstral mean and variance normalisation does
-            against microphones (Viikki & Laurila 1998), so that an equaliser over all of the clip is nothing.
+        kind: ``batch``: each bin by the statistics of all clips; ``clip``: each clip by its own, which removes its
+            loudness; ``bins``: each bin of each clip by its own, like cepstral mean and variance normalisation for
+            microphones (Viikki & Laurila 1998), which removes an equaliser's effect over the clip.
         n_features: columns of the input, such as mel bins.
 
     Raises:
@@ -35,7 +35,7 @@ def make_normalisation(kind: str, n_features: int) -> nn.Module:
 
 
 class VectorNorm(nn.BatchNorm1d):
-    """Batch norm of vectors ``(batch, units)``, of which an epoch's last batch may have just one: it has no variance.
+    """Batch norm of vectors ``(batch, units)`` that allows an epoch's last batch of a single one, without variance.
 
     That one is normalised by the running statistics, as in evaluation.
     """
@@ -46,7 +46,7 @@ class VectorNorm(nn.BatchNorm1d):
 
 
 class MapNorm(nn.BatchNorm2d):
-    """The same for maps ``(batch, channels, mel, time)``, of which one value a channel may be left in all."""
+    """The same for maps ``(batch, channels, mel, time)``, which may have only one value per channel."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """The same maps, normalised."""

@@ -1,7 +1,7 @@
-"""A probe: a front, which makes a vector of a clip, and behind it a back end, which was fitted and not trained.
+"""A probe: a front, which maps a clip to a vector, followed by a back end that is fitted without gradients.
 
-A fitted :class:`artistid.models.backends.BackEnd` is a few tensors here: a checkpoint holds it like any network, and
-whatever takes a network takes a probe.
+A fitted :class:`artistid.models.backends.BackEnd` is a few tensors here: checkpoints store it like any network, and a
+probe can be used wherever a network can.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Statistics(nn.Module):
     """Mean and standard deviation of a clip's rows, and the root mean square of their changes from row to row.
 
     Args:
-        changes: whether to have the latter.
+        changes: whether to include the latter.
     """
 
     def __init__(self, changes: bool = True) -> None:
@@ -32,7 +32,7 @@ class Statistics(nn.Module):
         self.changes = changes
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, d)`` of clips ``(batch, width, time)``: twice the width, or three times."""
+        """``(batch, d)`` of clips ``(batch, width, time)``, where d is twice the width, or three times."""
         parts = [features.mean(dim=2), features.std(dim=2, correction=0)]
         if self.changes:
             changes = features[:, :, 1:] - features[:, :, :-1]  # none in a clip of one row
@@ -129,7 +129,7 @@ class Probe(nn.Module):
         return (self.front(features) - self.centre) @ self.projection + self.offset
 
     def classify(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, artists) of embeddings, or of the mean of a song's."""
+        """Logits (batch, artists) of embeddings, or of a song's mean embedding."""
         logits: torch.Tensor = self.scorer(vectors) / self.temperature
         return logits
 

@@ -1,4 +1,4 @@
-"""What the systems of Table III share: classes are scored, and the highest score names the artist."""
+"""Base classes of the systems of Table III, which score classes and predict the highest."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 def class_scores(decision: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(n, classes)`` of what a ``decision_function`` gives, which for two classes is one column only."""
+    """``(n, classes)`` from the output of a ``decision_function``, which for two classes is (n,)."""
     return np.column_stack([-decision, decision]) if decision.ndim == 1 else decision
 
 
 def as_decision(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a ``decision_function`` should give for scores ``(n, classes)``: (n,) for two classes."""
+    """The output of a ``decision_function`` for scores ``(n, classes)``: (n,) for two classes."""
     return (scores[:, 1] - scores[:, 0]) / 2 if scores.shape[1] == 2 else scores
 
 
 class ScoringClassifier(ClassifierMixin, BaseEstimator, ABC):
-    """A scikit-learn classifier that is all said with its ``fit`` and its ``decision_function``."""
+    """A scikit-learn classifier defined by its ``fit`` and its ``decision_function``."""
 
     classes_: NDArray[Any]
 
@@ -46,17 +46,17 @@ class ScoringClassifier(ClassifierMixin, BaseEstimator, ABC):
         return predicted
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Softmax of the scores (n, classes): likelihoods normalised, or margins in their order; not calibrated."""
+        """Softmax of the scores (n, classes): normalised likelihoods, or margins in the same order; not calibrated."""
         probability: NDArray[np.float64] = softmax(class_scores(self.decision_function(X)), axis=1)
         return probability
 
 
 class StandardisedClassifier(ScoringClassifier):
-    """Columns to mean 0 and variance 1 on the training data, then a classifier of scikit-learn's."""
+    """Columns standardised on the training data, then a classifier of scikit-learn."""
 
     @abstractmethod
     def _classifier(self) -> BaseEstimator:
-        """The classifier that is fitted to the standardised columns; raises ValueError for settings of none."""
+        """The classifier that is fitted to the standardised columns; raises ValueError for invalid settings."""
 
     def fit(self, X: Any, y: Any) -> Self:
         classifier = self._classifier()
@@ -72,12 +72,12 @@ class StandardisedClassifier(ScoringClassifier):
 
 
 class StandardisedSVC(StandardisedClassifier):
-    """A support vector machine with a Gaussian kernel; its scores are how far a sample is on the side of each class.
+    """A support vector machine with a Gaussian kernel, scored by its decision function.
 
     Args:
-        C: what a training sample on the wrong side costs.
-        gamma: of the kernel exp(−γ |x − y|²), or ``scale``: one over the number of columns.
-        strategy: ``pairs``, a machine for each two classes, or ``rest``, one per class against all others.
+        C: cost of a training sample on the wrong side.
+        gamma: γ of the kernel exp(−γ |x − y|²), or ``scale``: one over the number of columns.
+        strategy: ``pairs``: one machine per pair of classes; ``rest``: one per class against all others.
     """
 
     def __init__(self, C: float = 1.0, gamma: float | str = "scale", strategy: str = "pairs") -> None:

@@ -1,4 +1,4 @@
-"""A residual network of short chunks: 3 × 3 convolutions shrink mel and time alike, and the rest has its maximum.
+"""A residual network for short chunks: 3 × 3 convolutions halve mel and time alike, followed by global max pooling.
 
 Won, Ferraro, Bogdanov & Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020.
 """
@@ -18,14 +18,14 @@ GROWTH = (1, 1, 2, 2, 2, 2, 4)  # channels of each block, as multiples of the fi
 class ShortChunkCNN(ClipNetwork):
     """Seven residual blocks, each with half the bins and frames of the one before, and two dense layers.
 
-    The source normalises the input as one channel; here each mel bin is normalised, as the CRNN does. It takes any
-    number of bins and frames: the maximum is over all that is left of them.
+    The source normalises the input as one channel; here each mel bin is normalised, as in the CRNN. It takes any number
+    of bins and frames, since max pooling is global.
 
     Args:
         n_artists: number of classes.
         n_features: columns of the input, such as mel bins.
         channels: of the first block, 128 in the source; the last has four times as many, the size of the bottleneck.
-        dropout: share of the bottleneck's values that is dropped.
+        dropout: share of the bottleneck's values that are dropped.
         normalisation: see :func:`artistid.models.normalisation.make_normalisation`.
         head: see :func:`artistid.models.heads.make_head`.
     """
@@ -51,7 +51,7 @@ class ShortChunkCNN(ClipNetwork):
 
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """What thaws together in fine-tuning, from the input to the head."""
+        """Parts that thaw together in fine-tuning, from the input to the head."""
         first, *others = self.blocks
         blocks = (nn.ModuleList([self.normalise, first]), *others)
         return {
@@ -68,7 +68,7 @@ class ShortChunkCNN(ClipNetwork):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, the first of stride 2, added to a third that is one step from input to output."""
+    """Two convolutions, the first of stride 2, and a convolution of stride 2 as the shortcut."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()

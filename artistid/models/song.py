@@ -1,7 +1,7 @@
-"""Networks that learn at song level: a long passage, or all of a song, is many clips, of which one answer is made.
+"""Networks trained at song level: a long passage, or a whole song, is divided into clips and classified as one.
 
-A batch is of passages, and within the network of passages × clips. As long as a passage is the setting ``clip``; with
-``clip.crop=random`` an epoch hears others than the one before.
+A batch contains passages, and within the network passages × clips. The setting ``clip`` is the length of a passage;
+with ``clip.crop=random`` each epoch draws other passages.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ MOST_LAYERS = 12
 
 
 class SongNetwork(nn.Module):
-    """A network of clips, whose vectors are joined before they are classified.
+    """A network of clips, whose vectors are pooled before classification.
 
-    Clips in which nothing changes, as in silence or where a short song was filled up, have no say.
+    Constant clips, as in silence or in the padding of a short song, are ignored.
 
     Args:
         n_artists: number of classes.
         n_features: columns of the input, such as mel bins.
-        encoder: makes the network of clips, whose classifier is that of the passage.
-        clip_frames: rows of a clip, about: a passage is divided into equal ones.
-        pooling: ``mean`` of the clips' vectors, or ``transformer``, in which they attend to each other first. Their
-            order is not said: a song's artist is the same in any.
-        units: of the vectors of the encoder.
-        layers, heads: of the transformer (Vaswani et al. 2017; normalised first, as Xiong et al., ICML 2020).
+        encoder: makes the network of clips, whose classifier is used for the passage.
+        clip_frames: approximate number of rows of a clip: a passage is divided into equal ones.
+        pooling: ``mean`` of the clips' vectors, or ``transformer``, in which they attend to each other first, without
+            positions: the artist does not depend on the clips' order.
+        units: length of the encoder's vectors.
+        layers, heads: of the transformer (Vaswani et al. 2017; pre-norm, as Xiong et al., ICML 2020).
         dropout: within the transformer.
     """
 
@@ -79,7 +79,7 @@ class SongNetwork(nn.Module):
         return (vectors * weight).sum(dim=1) / weight.sum(dim=1)
 
     def head(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, artists) of vectors ``(batch, units)``, in training, too."""
+        """Logits (batch, artists) of vectors ``(batch, units)``, with dropout in training."""
         return self.encoder.head(vectors)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -88,13 +88,13 @@ class SongNetwork(nn.Module):
 
 
 def _heard(clips: torch.Tensor) -> torch.Tensor:
-    """Which of ``(batch, clips, width, time)`` have a say, ``(batch, clips)``; where nothing changes in any, all."""
+    """``(batch, clips)`` which of ``(batch, clips, width, time)`` are not constant; all, if every clip is constant."""
     changes = clips.amax(dim=(2, 3)) > clips.amin(dim=(2, 3))
     return changes | ~changes.any(dim=1, keepdim=True)
 
 
 class Transformer(nn.Module):
-    """Layers of attention between vectors; raises ArtistidError for more layers than are sensible, or uneven heads."""
+    """Layers of attention between vectors; raises ArtistidError for too many layers, or heads not dividing units."""
 
     def __init__(self, units: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(units)
 
     def forward(self, vectors: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
-        """``(batch, clips, units)`` to the same; only what is heard ``(batch, clips)`` is attended to."""
+        """``(batch, clips, units)`` to the same; only clips with ``heard`` (batch, clips) are attended to."""
         for layer in self.layers:
             vectors = layer(vectors, heard[:, None, None, :])
         normed: torch.Tensor = self.norm(vectors)
@@ -114,9 +114,9 @@ class Transformer(nn.Module):
 
 
 class AttentionLayer(nn.Module):
-    """Attention and a dense layer, each on what was normalised, added to what it was given.
+    """A pre-norm transformer layer.
 
-    Written out, since torch's own layer takes a way in evaluation that ONNX does not know.
+    Written out, since torch's own layer has a fast path in evaluation mode that cannot be exported to ONNX.
     """
 
     def __init__(self, units: int, heads: int, dropout: float) -> None:

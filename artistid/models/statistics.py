@@ -1,7 +1,7 @@
-"""A modern classical system: statistics of many descriptors over a song or a clip, and a support vector machine or LDA.
+"""A standard baseline: statistics of many descriptors over a song or a clip, and a support vector machine or LDA.
 
-The kind of system that a library such as librosa makes everyone's first attempt (Tzanetakis & Cook 2002 began it).
-No study fixes what it is given, so it is fitted on what it will name: songs, or clips of one length.
+It is a usual first attempt with a library such as librosa (after Tzanetakis & Cook 2002). As no study prescribes its
+input, it is fitted on what it will classify: songs, or clips of one length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from artistid.models.scoring import StandardisedClassifier, StandardisedSVC
 def song_statistics(rows: NDArray[np.floating], descriptors: Descriptors) -> NDArray[np.floating]:
     """Mean and standard deviation ``(1, columns)`` over a song or clip: for 20 MFCC 158 columns.
 
-    They are of the MFCC, their first and second changes, chroma and spectral contrast.
+    They are taken of MFCC, their first and second deltas, chroma and spectral contrast.
     """
     delta = load_librosa().feature.delta
     mfcc = rows[:, descriptors.mfcc]
@@ -28,13 +28,13 @@ def song_statistics(rows: NDArray[np.floating], descriptors: Descriptors) -> NDA
 
 
 class SongStatisticsSVM(StandardisedSVC):
-    """A support vector machine with a Gaussian kernel on :func:`song_statistics`, its cost and width by validation."""
+    """A support vector machine with a Gaussian kernel on :func:`song_statistics`, tuned by validation."""
 
 
 class SongStatisticsLDA(StandardisedClassifier):
     """Linear discriminant analysis with a shrunk covariance on :func:`song_statistics`.
 
-    Its scores are log-posteriors but for what the classes share.
+    Its scores are log-posteriors up to a constant per sample.
 
     Args:
         shrinkage: of the covariance within artists, from 0 to 1; ``auto``: Ledoit & Wolf's.

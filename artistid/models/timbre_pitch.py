@@ -1,4 +1,4 @@
-"""What a clip is made of in any key: how often two pitches sound so many semitones and so long apart."""
+"""Descriptions of clips by timbre and, invariant to key, by co-occurring pitches at an interval and a time lag."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from artistid.hints import Count, Range
 from artistid.models.probe import Statistics
 
 LAGS = (0, 1, 2, 4, 8, 16, 32)  # rows: up to a second of features=logpitch
-LEVEL = 100.0  # of the loudest bin, in the logarithm that levels are compressed by: 40 dB below it a bin still counts
+LEVEL = 100.0  # factor in log1p compression, relative to the loudest bin: bins 40 dB below it still count
 SILENCE = 1e-6
 PARTS = ("statistics", "cepstra", "intervals")
 
@@ -22,18 +22,17 @@ Largest = Annotated[int, Range(1, 120)]
 
 
 class PitchIntervals(nn.Module):
-    """The products of all pairs of pitches that lie an interval and a lag apart, in any octave and at any time.
+    """Correlations of pitches by interval and time lag, summed over all pitches and times.
 
     With ``x[p, t]`` the compressed level of a pitch above the mean of its frame, and 0 below it, they are
-    ``sum over p and t of x[p, t] x[p + interval, t + lag]``, relative to the same at interval and lag 0. A
-    transposition moves all pitches alike and leaves these as they are, and an equaliser touches few of the peaks that
-    they are made of. At lag 0 they say which chords sound (Tzanetakis et al. 2002 fold pitches for that, and Ellis &
-    Bertin-Mahieux 2012 take a Fourier transform over chroma patches to forget the key), at others which steps melodies
-    take.
+    ``sum over p and t of x[p, t] x[p + interval, t + lag]``, relative to the same at interval and lag 0. They are
+    invariant to transposition, which moves all pitches alike, and an equaliser affects few of the peaks that they are
+    computed from. At lag 0 they describe chords (for which Tzanetakis et al. 2002 fold pitches, and Ellis &
+    Bertin-Mahieux 2012 use a Fourier transform over chroma patches, for key invariance), at other lags melodic steps.
 
     Args:
-        largest: interval, in bins of the features: semitones of ``features=logpitch``; up and down.
-        lags: rows.
+        largest: largest interval, up and down, in bins of the features: semitones of ``features=logpitch``.
+        lags: time lags, in rows.
     """
 
     def __init__(self, largest: Largest = 24, lags: Sequence[int] = LAGS) -> None:
@@ -44,7 +43,7 @@ class PitchIntervals(nn.Module):
         self.lags = [int(lag) for lag in lags]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, intervals)`` of clips ``(batch, pitch, time)`` in dB, at lag 0 those upwards alone."""
+        """``(batch, intervals)`` of clips ``(batch, pitch, time)`` in dB; at lag 0, upward intervals only."""
         peaks = self.peaks(features)
         energy = peaks.square().sum(dim=1).mean(dim=1) + SILENCE  # (batch,)
         return torch.cat([self._at(lag, peaks) for lag in self.lags], dim=1) / energy[:, None]
@@ -55,11 +54,11 @@ class PitchIntervals(nn.Module):
         together = max(0, n_frames - lag)
         pairs = peaks[:, :, :together] @ peaks[:, :, n_frames - together :].transpose(1, 2)  # (batch, pitch, pitch)
         by_interval = diagonal_sums(pairs, self.largest) / max(1, together)
-        return by_interval[:, self.largest + 1 :] if lag == 0 else by_interval  # at lag 0 downwards is upwards again
+        return by_interval[:, self.largest + 1 :] if lag == 0 else by_interval  # at lag 0, down equals up
 
     @staticmethod
     def peaks(features: torch.Tensor) -> torch.Tensor:
-        """How far each level of ``(batch, pitch, time)`` in dB stands out of its frame, 0 where it does not."""
+        """How far each level of ``(batch, pitch, time)`` in dB exceeds its frame's mean, compressed; 0 below it."""
         relative = features - features.amax(dim=(1, 2), keepdim=True)
         compressed = torch.log1p(LEVEL * 10 ** (relative / 20))
         return torch.relu(compressed - compressed.mean(dim=1, keepdim=True))
@@ -68,7 +67,7 @@ class PitchIntervals(nn.Module):
 def diagonal_sums(matrices: torch.Tensor, largest: int) -> torch.Tensor:
     """The sums ``(batch, 2 * largest + 1)`` of the diagonals of ``(batch, n, n)``, from ``-largest`` to ``largest``."""
     n, width = matrices.shape[1], matrices.shape[2] + 2 * largest
-    # Rows that are one longer than they were begin each one further to the right: diagonals become columns.
+    # Reading the rows with a length one larger shifts each row by one: diagonals become columns.
     flat = functional.pad(matrices, (largest, largest)).flatten(1)
     return functional.pad(flat, (0, n)).reshape(-1, n, width + 1)[:, :, : 2 * largest + 1].sum(dim=1)
 
@@ -77,8 +76,8 @@ class CepstralMoments(nn.Module):
     """Mean and covariance of a clip's cepstra, as Mandel & Ellis 2005 describe a song by its MFCC.
 
     Args:
-        n_features: bins of the spectrogram in dB that is given.
-        n_cepstra: the first coefficients of its discrete cosine transform, 0 being the loudness.
+        n_features: bins of the input spectrogram, in dB.
+        n_cepstra: number of coefficients of its discrete cosine transform, of which 0 is the loudness.
     """
 
     transform: torch.Tensor
@@ -103,15 +102,14 @@ class CepstralMoments(nn.Module):
 
 
 class TimbreAndPitch(nn.Module):
-    """How a clip sounds and what is played in it, side by side, for a back end to weigh.
+    """Timbre and pitch content of a clip, concatenated, for a back end to weight.
 
     Args:
-        n_features: bins of the spectrogram in dB that is given; semitones, for intervals to mean what they say.
+        n_features: bins of the input spectrogram, in dB; for musical intervals, the bins must be semitones.
         parts: of :data:`PARTS`: ``statistics`` of the bins (:class:`artistid.models.probe.Statistics`), ``cepstra``
             (:class:`CepstralMoments`) and ``intervals`` (:class:`PitchIntervals`).
-        n_cepstra: of the cepstra.
-        largest: of the intervals.
-        lags: of the intervals.
+        n_cepstra: see :class:`CepstralMoments`.
+        largest, lags: see :class:`PitchIntervals`.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Scores of songs against artists that no network was trained on, by a few songs of each.
+"""Scores of songs against artists that no network was trained on, enrolled by a few songs each.
 
 The artist is the speaker of speaker verification and the album the session, as in :mod:`artistid.models.backends`,
 whose parts learn here from the training artists how artists and albums differ in general. A song is one vector of
-length 1. All is kept as plain arrays.
+length 1. Everything is stored as plain arrays.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from artistid.models.backends import AlbumGaussians, BackEnd, Floats, Places, Se
 
 Numbers = NDArray[np.int64]
 
-COHORT_SONGS = 2000  # of the training artists, and as many of the validation's, that are kept
+COHORT_SONGS = 2000  # kept of the training artists, and as many of the validation artists
 LEAST_SPREAD = 1e-9
 
 
 class Songs(NamedTuple):
-    """Songs by their vectors ``(songs, units)``, and of each the number ``(songs,)`` of its artist and its album."""
+    """Songs as vectors ``(songs, units)``, with the numbers ``(songs,)`` of their artists and albums."""
 
     vector: NDArray[np.floating]
     artist: Numbers
     album: Numbers
 
     def select(self, chosen: Any) -> Songs:
-        """Some of them."""
+        """A selection of the songs."""
         return Songs._make(column[chosen] for column in self)
 
     def counted(self) -> tuple[Songs, Numbers]:
-        """The same, their artists counted from 0, and what the numbers ``(artists,)`` of these were."""
+        """The same songs with artists renumbered from 0, and their former numbers ``(artists,)``."""
         numbers, artist = np.unique(self.artist, return_inverse=True)
         return self._replace(artist=artist), numbers
 
     def some(self, most: int) -> Songs:
-        """No more than so many of them, evenly."""
+        """At most so many songs, evenly spaced."""
         return self.select(np.unique(np.linspace(0, len(self.vector) - 1, most).round().astype(int)))
 
 
 class Enrolled(NamedTuple):
-    """What a scorer keeps of artists.
+    """A scorer's model of enrolled artists.
 
     Attributes:
         centroid: ``(artists, d)`` mean of each one's songs, of length 1.
-        places: where each is, for a scorer that has Gaussians.
+        places: their posteriors, for a scorer that has Gaussians.
     """
 
     centroid: Floats
@@ -63,12 +63,12 @@ class Enrolled(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """Scores songs against enrolled artists; :meth:`fit` learns it from the training artists alone.
+    """Scores songs against enrolled artists; :meth:`fit` fits it to the training artists alone.
 
     Attributes:
-        centre, projection, offset: ``(units,)``, ``(units, d)``, ``(d,)``: what is compared of a song is
+        centre, projection, offset: ``(units,)``, ``(units, d)``, ``(d,)``: songs are compared by their embedding
             ``(vector - centre) @ projection + offset``.
-        gaussians: the score is the log-likelihood ratio of the song being the artist's, on a new album, and being an
+        gaussians: the score is the log-likelihood ratio of the song being the artist's, on a new album, to being an
             unknown artist's (PLDA); None: it is the cosine.
     """
 
@@ -79,10 +79,10 @@ class Scorer:
 
     @classmethod
     def fit(cls, back_end: BackEnd | None, training: Songs) -> Scorer:
-        """The back end's own embedding, and its Gaussians where its scorer is ``plda``.
+        """A scorer with the back end's embedding, and its Gaussians where its scorer is ``plda``.
 
         Args:
-            back_end: with its settings; whom it is fitted to is forgotten. None: vectors are compared as they are.
+            back_end: with its settings; a clone is fitted. None: raw vectors are compared.
             training: songs of the training artists.
 
         Raises:
@@ -93,7 +93,7 @@ class Scorer:
             return cls(np.zeros(units), np.eye(units), np.zeros(units))
         if back_end.scorer not in ("cosine", "plda"):
             raise ArtistidError(
-                f"verification.scorers: scorer={back_end.scorer} names artists that it was fitted to: expected one of "
+                f"verification.scorers: scorer={back_end.scorer} knows only artists it was fitted to: expected one of "
                 "cosine, plda"
             )
         try:
@@ -104,19 +104,19 @@ class Scorer:
         return cls(centre, projection, offset, getattr(fitted.scorer_, "gaussians_", None))
 
     def embed(self, vector: NDArray[np.floating]) -> Floats:
-        """What is compared of songs, ``(songs, d)``; for cosines of length 1."""
+        """Embeddings of songs ``(songs, d)``; of length 1 for cosines."""
         embedded: Floats = (vector - self.centre) @ self.projection + self.offset
         return embedded if self.gaussians else normalize(embedded)
 
     def enrol(self, songs: Songs) -> Enrolled:
-        """The artists of some songs, who are counted from 0."""
+        """Enrol the artists of some songs, numbered from 0."""
         sessions = Sessions.of(self.embed(songs.vector), songs.artist, songs.album)
         total = np.zeros_like(sessions.centre)
         np.add.at(total, sessions.speaker, sessions.mean * sessions.n[:, None])
         return Enrolled(normalize(total), self.gaussians.places(sessions) if self.gaussians else None)
 
     def score(self, enrolled: Enrolled, vector: NDArray[np.floating]) -> Floats:
-        """``(songs, artists)`` of songs' vectors ``(songs, units)``."""
+        """Scores ``(songs, artists)`` of songs' vectors ``(songs, units)``."""
         embedded = self.embed(vector)
         if self.gaussians is None or enrolled.places is None:
             return embedded @ enrolled.centroid.T
@@ -124,7 +124,7 @@ class Scorer:
 
 
 def likelihood_ratios(gaussians: AlbumGaussians, places: Places, vectors: Floats) -> Floats:
-    """``(songs, artists)`` log of how much likelier each song is as an artist's, on a new album, than as anyone's."""
+    """``(songs, artists)`` log-likelihood ratios of a song being an artist's, on a new album, to being anyone's."""
     around = gaussians.album + gaussians.rest
     likelihood = np.empty((len(vectors), len(places.mean)))
     for kind, covariance in enumerate(places.covariance):
@@ -134,7 +134,7 @@ def likelihood_ratios(gaussians: AlbumGaussians, places: Places, vectors: Floats
 
 
 def _log_densities(vectors: Floats, means: Floats, covariance: Floats) -> Floats:
-    """``(songs, artists)`` log-densities of Gaussians with one covariance, but for what all dimensions have alike."""
+    """``(songs, artists)`` log-densities of Gaussians with one covariance, without the constant d log 2π / 2."""
     factor = np.linalg.cholesky(covariance)
     whitened, middles = (np.linalg.solve(factor, (each - means[0]).T) for each in (vectors, means))  # (d, songs)
     squares = np.square(whitened).sum(axis=0)[:, None] + np.square(middles).sum(axis=0) - 2 * whitened.T @ middles
@@ -145,14 +145,14 @@ def _log_densities(vectors: Floats, means: Floats, covariance: Floats) -> Floats
 
 @dataclass(frozen=True, eq=False)
 class SNorm:
-    """Adaptive symmetric score normalisation (Matějka et al. 2017): a score counts by how far it lies above others'.
+    """Adaptive symmetric score normalisation, s-norm (Matějka et al. 2017): scores relative to those of a cohort.
 
-    The mean of two: above those of the artist and the songs of a cohort, and above those of the song and the artists of
-    the cohort; of either the highest scores alone, since those most alike are the ones to be told apart.
+    It is the mean of two z-scores: relative to the artist's scores with the cohort's songs, and to the song's scores
+    with the cohort's artists; of either, only the highest count, as the most similar are the hardest to distinguish.
 
     Attributes:
-        songs: the cohort's, whose artists are counted from 0.
-        share: of the scores that counts as the highest.
+        songs: the cohort's, with artists numbered from 0.
+        share: share of the scores that count as the highest.
     """
 
     songs: Songs
@@ -167,7 +167,7 @@ class SNorm:
         return (by_artist + by_song) / 2
 
     def _highest(self, scores: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation ``(n, 1)`` of the highest of scores ``(n, cohort)``; two of them at least."""
+        """Mean and standard deviation ``(n, 1)`` of the highest (at least two) of scores ``(n, cohort)``."""
         most = min(scores.shape[1], max(2, round(self.share * scores.shape[1])))
         highest = np.partition(scores, -most, axis=1)[:, -most:]
         return highest.mean(axis=1, keepdims=True), np.maximum(highest.std(axis=1, keepdims=True), LEAST_SPREAD)
@@ -181,15 +181,15 @@ class Calibration(NamedTuple):
 
     @classmethod
     def fit(cls, score: Floats, true: NDArray[np.bool_], prior: float) -> Calibration:
-        """By logistic regression, in which all true claims together weigh as much as a prior says (Brümmer 2010).
+        """Prior-weighted logistic regression (Brümmer 2010), in which all true claims together weigh ``prior``.
 
-        A claim more of each kind than there are is taken to be of the other (after Platt 1999), lest scores without an
-        error be sure of everything. Higher scores never speak against an artist.
+        Targets are smoothed as if one more claim of each kind were of the other (after Platt 1999), so that scores
+        without an error do not become certain of everything. The scale is never negative.
 
         Args:
             score: any number of scores.
-            true: of each, whether the artist made the song.
-            prior: of a claim being true.
+            true: for each, whether the artist made the song.
+            prior: probability of a claim being true.
         """
         spread = max(float(score.std()), LEAST_SPREAD)
         values, odds = score / spread, np.log(prior / (1 - prior))
@@ -213,14 +213,14 @@ class Calibration(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Verifier:
-    """Says of songs how likely they are an enrolled artist's, and above which ratio that is worth believing.
+    """Calibrated log-likelihood ratios of songs against enrolled artists, with songs to set thresholds by.
 
     Attributes:
-        name: of the scorer, for people.
+        name: of the scorer, for display.
         scorer: of songs against artists.
-        snorm: its normalisation; None: none.
-        calibration: of its scores to log-likelihood ratios.
-        strangers: songs of artists that nothing was fitted to, by which false alarms are counted.
+        snorm: its score normalisation; None: none.
+        calibration: from its scores to log-likelihood ratios.
+        strangers: songs of artists that scorers were not fitted to, by which false alarms are counted.
         names: of the strangers' artists.
     """
 
@@ -242,12 +242,12 @@ class Verifier:
         return self.calibration(self.score(enrolled, vector))
 
     def strangers_besides(self, names: Collection[str]) -> Songs:
-        """The strangers that are none of some artists."""
+        """The strangers' songs, without those of some artists."""
         others = [number for number, name in enumerate(self.names) if name not in names]
         return self.strangers.select(np.isin(self.strangers.artist, others))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that is not told by :meth:`settings`, by name."""
+        """Everything that is not in :meth:`settings`, by name."""
         scorer = self.scorer
         parts: dict[str, Any] = {
             "scorer": {name: getattr(scorer, name) for name in ("centre", "projection", "offset")},
@@ -268,10 +268,10 @@ class Verifier:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Verifier:
-        """What :meth:`settings` and :meth:`arrays` gave.
+        """The verifier from what :meth:`settings` and :meth:`arrays` returned.
 
         Raises:
-            ValueError, KeyError, TypeError, LinAlgError: what does not fit together.
+            ValueError, KeyError, TypeError, LinAlgError: they do not fit together.
         """
         parts: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
         for name, each in arrays.items():
@@ -280,7 +280,7 @@ class Verifier:
         gaussians = AlbumGaussians(**parts["gaussians"]) if parts["gaussians"] else None
         share, names = settings["snorm_share"], settings["names"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in (settings["name"], *names)):
-            raise TypeError("its names are not texts")
+            raise TypeError("its names are not text")
         verifier = cls(
             name=settings["name"],
             scorer=Scorer(**parts["scorer"], gaussians=gaussians),
@@ -293,14 +293,14 @@ class Verifier:
         with np.errstate(all="ignore"):
             ratios = verifier.ratios(verifier.scorer.enrol(first), first.vector)
         if ratios.shape != (1, 1):
-            raise ValueError("its arrays are of other shapes")
+            raise ValueError("the shapes of its arrays do not match")
         return verifier
 
 
 def threshold_of(ratios: Floats, false_alarms: float) -> float:
-    """Above which no more than a share of the strangers' ratios ``(n,)`` are, halfway to the lowest of these.
+    """The threshold that at most a share of the strangers' ratios ``(n,)`` exceed, halfway to the lowest of these.
 
-    Of few ratios it is the highest.
+    With few ratios it is the highest.
     """
     allowed = int(false_alarms * len(ratios) + 1e-9)
     highest = np.sort(ratios)[::-1]

@@ -1,6 +1,6 @@
-"""What a report consists of, and its files.
+"""The parts of a report, and its files.
 
-These are one HTML page on its own, Markdown with its figures as PNG, PDF and SVG, and tables as CSV and LaTeX.
+These are one self-contained HTML page, Markdown with figures as PNG, PDF and SVG, and tables as CSV and LaTeX.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from artistid.writing import sweep, write_csv, write_text
 
 @dataclass(frozen=True, eq=False)
 class ReportContext:
-    """What sections are made from.
+    """The input of sections.
 
     Attributes:
         results: the runs.
-        out: the report's folder; figures belong in ``out / "figures"``.
+        out: the report's folder; figures go to ``out / "figures"``.
         config: the verb's settings.
     """
 
@@ -54,16 +54,16 @@ class ReportContext:
 
     @property
     def opening(self) -> dict[str, Any]:
-        """What a run's network and data are opened with: this command's places, whatever the run folder says."""
+        """Arguments to open a run's network and data with: this command's places, not those of the run folder."""
         return {"cache_dir": self.config.cache_dir, "workers": self.config.workers, "trust": trusted(self.config)}
 
 
 class Column(NamedTuple):
-    """A column of a table, as it is read.
+    """A column of a table, as displayed.
 
     Attributes:
         heading: above it.
-        cell: what it shows of a row's values: text, or :class:`RunNumbers`.
+        cell: from a row's values to the text displayed, or to :class:`RunNumbers`.
     """
 
     heading: str
@@ -77,14 +77,14 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table, as read and as data.
+    """A table, as displayed and as data.
 
     Attributes:
         name: of its CSV and LaTeX files, without ending.
-        caption: what it shows.
+        caption: above it.
         rows: of values by name, unrounded.
-        columns: what is shown of them.
-        runs: it was made from.
+        columns: the columns displayed.
+        runs: the runs that it was made from.
         notes: below it.
     """
 
@@ -97,7 +97,7 @@ class Table:
 
     @property
     def cells(self) -> pd.DataFrame:
-        """As read."""
+        """As displayed."""
         return pd.DataFrame({column.heading: [column.cell(row) for row in self.rows] for column in self.columns})
 
     @property
@@ -111,11 +111,11 @@ class Picture:
     """A figure.
 
     Attributes:
-        path: PNG below the report's folder; the same in the formats for print is beside it.
-        caption: what it shows.
-        runs: it was made from.
-        interactive: an HTML document that shows the same to look around in, for a frame of the page; it may take
-            plotly.js from the page's element ``plotly-js``.
+        path: PNG below the report's folder; the print formats are beside it.
+        caption: below it.
+        runs: the runs that it was made from.
+        interactive: an interactive version as an HTML document, for a frame of the page; it may load plotly.js from the
+            page's element ``plotly-js``.
     """
 
     path: Path
@@ -125,14 +125,14 @@ class Picture:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Its files that are there, by format: PNG, PDF, SVG."""
+        """Its existing files, by format: PNG, PDF, SVG."""
         paths = [self.path.with_suffix(suffix) for suffix in (".png", *PRINT_FORMATS)]
         return {path.suffix[1:].upper(): path for path in paths if path.exists()}
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A heading and what stands below it: paragraphs as text, tables, figures, and then further sections."""
+    """A heading with paragraphs as text, tables and figures, followed by subsections."""
 
     title: str
     blocks: Sequence[str | Table | Picture] = ()
@@ -140,7 +140,7 @@ class Section:
 
 
 class RunNumbers(tuple[int, ...]):
-    """Numbers of runs; written with links to the list of runs, neighbours as a range."""
+    """Numbers of runs; displayed as links to the list of runs, consecutive ones as a range."""
 
     __slots__ = ()
 
@@ -165,7 +165,7 @@ class RunNumbers(tuple[int, ...]):
 
 
 def is_number(cell: Any) -> bool:
-    """Whether what a cell shows is a number, with what may stand beside one, or a gap among numbers."""
+    """Whether a cell's text is a number, with signs such as ± or an interval, or a dash for a missing one."""
     return isinstance(cell, str) and bool(NUMBER.fullmatch(cell))
 
 
@@ -174,7 +174,7 @@ def _as_data(value: Any) -> Any:
 
 
 def origin(runs: Sequence[Run]) -> str:
-    """Of which code, and on what, runs were made; the list of runs has the commands."""
+    """The code revisions and devices that runs were made with; the list of runs has the commands."""
     members = [member for run in runs for member in run.members]
     revisions = sorted({short_revision(run) for run in members})
     devices = sorted({run.device or "unknown" for run in members})
@@ -182,7 +182,7 @@ def origin(runs: Sequence[Run]) -> str:
 
 
 def short_revision(run: Run) -> str:
-    """The first letters of the Git commit, and whether files differed from it."""
+    """The first digits of the Git commit, and whether files differed from it."""
     revision = run.scores.get("revision")
     if not revision:
         return f"unknown (artistid {run.scores.get('versions', {}).get('artistid', 'unknown')})"
@@ -201,11 +201,11 @@ MARKDOWN_SIGNS = re.compile(r"([\\`*_<>\[\]|#~])")
 def begin_folder(path: str | Path) -> Path:
     """Make the report's folder, and remove an earlier report from it.
 
-    Until the report is written, a page says that it is unfinished. Whenever the process is killed, the folder is
-    known as a report's by a mark that is written first.
+    Until the report is written, a page says that it is unfinished. A mark file is written first, so that the folder is
+    recognised as a report's even if the process is killed.
 
     Raises:
-        ArtistidError: it holds something else, or can't be written.
+        ArtistidError: it contains something else, or cannot be written.
     """
     out = expanded(path)
     page = out / PAGE
@@ -214,7 +214,7 @@ def begin_folder(path: str | Path) -> Path:
         if any(out.iterdir()) and not _is_report(out):
             raise ArtistidError(f"out={path} is not empty and holds no report of artistid; choose another folder")
         (out / REPORT_MARK).touch()
-        write_text(page, f"<!DOCTYPE html>{GENERATOR}<p>This report was begun and is not finished.")
+        write_text(page, f"<!DOCTYPE html>{GENERATOR}<p>This report is not finished.")
         sweep(out)
         for name in (TABLE_FOLDER, FIGURES, *DASHBOARDS):
             if (out / name).exists():
@@ -226,13 +226,13 @@ def begin_folder(path: str | Path) -> Path:
 
 
 def _is_report(out: Path) -> bool:
-    """Whether a report was begun here; earlier versions wrote no mark, only the page."""
+    """Whether a report was started here; earlier versions wrote no mark, only the page."""
     page = out / PAGE
     return (out / REPORT_MARK).exists() or (page.exists() and GENERATOR in page.read_text(encoding="utf-8"))
 
 
 def write_report(sections: Sequence[Section], out: Path) -> Path:
-    """Write sections, whose figures are in ``out`` already, as HTML, Markdown, CSV and LaTeX.
+    """Write sections as HTML, Markdown, CSV and LaTeX; their figures are already in ``out``.
 
     Returns:
         The HTML page.
@@ -253,12 +253,12 @@ def write_report(sections: Sequence[Section], out: Path) -> Path:
 
 
 def tables_in(sections: Sequence[Section]) -> list[Table]:
-    """All tables, in their order."""
+    """All tables, in order."""
     return [block for block in _blocks(sections) if isinstance(block, Table)]
 
 
 def _latex(table: Table, command: str) -> str:
-    """A table for a paper, in which the numbers of runs would mean nothing."""
+    """A table for a paper, without the run numbers, which are meaningless there."""
     cells = table.cells
     shown = cells[[column for column in cells if not any(isinstance(cell, RunNumbers) for cell in cells[column])]]
     numbers = [column for column in shown if all(map(is_number, shown[column]))]
@@ -266,13 +266,13 @@ def _latex(table: Table, command: str) -> str:
 
 
 def _blocks(sections: Sequence[Section]) -> Iterator[str | Table | Picture]:
-    """All that the sections hold, in its order."""
+    """All blocks of the sections, in order."""
     for section in _walk(sections):
         yield from section.blocks
 
 
 def _walk(sections: Sequence[Section]) -> list[Section]:
-    """All sections, nested ones too."""
+    """All sections, including nested ones."""
     return [found for section in sections for found in (section, *_walk(section.sections))]
 
 
@@ -310,6 +310,6 @@ def _rows(table: Table) -> list[list[Any]]:
 
 
 def _inches(path: Path) -> float:
-    """How wide a PNG is meant to be."""
+    """The intended width of a PNG, in inches."""
     with Image.open(path) as image:
         return image.width / image.info.get("dpi", (96,))[0]

@@ -126,9 +126,9 @@ def systems(scores: pd.DataFrame, path: Path) -> None:
 
 
 def reliability(systems: Sequence[Calibrated], path: Path) -> None:
-    """How often each system is right against how sure it is: a panel per system and level, a colour per split.
+    """Reliability diagrams, accuracy against confidence: a panel per system and level, a colour per split.
 
-    A marker's area grows with its share of the samples; the diagonal is a system that is right as often as it says.
+    A marker's area grows with its share of the samples; the diagonal is perfect calibration.
     """
     names = list(dict.fromkeys(system.system for system in systems))
     splits = list(dict.fromkeys(system.split for system in systems))
@@ -147,16 +147,16 @@ def reliability(systems: Sequence[Calibrated], path: Path) -> None:
             axes.set_ylim(-0.02, 1.02)
             _plain_axes(axes)
         as_written(row[0].set_title(f"{shortened(name)}: {LEVELS[0]}"), row[1].set_title(LEVELS[1]))
-        row[0].set_ylabel("share that is right")
+        row[0].set_ylabel("accuracy")
     for axes in panels[-1]:
-        axes.set_xlabel("probability of whom it names")
+        axes.set_xlabel("confidence")
     handles = [Line2D([], [], **split_style(split), label=f"{split} split") for split in splits]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     save(figure, path, for_print=True)
 
 
 def albums(found: Sequence[AlbumsRead], path: Path) -> None:
-    """How well artists are told apart, and beside it albums of one artist: a row per system, a marker per run."""
+    """Scores for artists, and beside them for the albums of one artist: a row per system, a marker per run."""
     order = sorted({each.system for each in found}, key=lambda name: max(e.f1 for e in found if e.system == name))
     splits = list(dict.fromkeys(each.split for each in found))
     figure = Figure(figsize=(9, 1.6 + 0.36 * len(order)), layout="constrained")
@@ -172,7 +172,7 @@ def albums(found: Sequence[AlbumsRead], path: Path) -> None:
     panels[0].set_xlabel("weighted F1, song level, test")
     panels[0].set_title("artists")
     panels[1].set_xlim(min(-0.05, *(each.album - 0.05 for each in found)), 1.02)
-    panels[1].set_xlabel("read by a linear probe (0: chance, 1: always)")
+    panels[1].set_xlabel("accuracy of a linear probe (0: chance, 1: all correct)")
     panels[1].set_title("albums of an artist")
     panels[1].axvline(0, color="0.6", linewidth=1, zorder=0)
     panels[0].set_yticks(range(len(order)), [shortened(system) for system in order])
@@ -183,10 +183,10 @@ def albums(found: Sequence[AlbumsRead], path: Path) -> None:
 
 
 def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
-    """Loss and validation F1 over the epochs of all runs of a condition, a shade of its split and a marker per run.
+    """Loss and validation F1 over the epochs of all runs of a condition: a shade of its split and a marker per run.
 
     Returns:
-        The runs drawn: a model that is not trained by epochs has no curves. Without any there is no file.
+        The runs drawn: a model that is not trained in epochs has no curves. If there are none, no file is written.
     """
     curves = {run: epochs for run in runs if (epochs := _epochs(run)) is not None}
     if not curves:
@@ -219,7 +219,7 @@ def learning_curves(runs: Sequence[Run], path: Path) -> list[Run]:
 
 
 def confusion_over_trials(runs: Sequence[Run], level: str, title: str, path: Path) -> None:
-    """Who is confused with whom, summed over trials of the same artists."""
+    """Confusion matrix, summed over trials of the same artists."""
     outcomes = [run.outcomes[level] for run in runs]
     label = np.concatenate([outcome.label for outcome in outcomes])
     predicted = np.concatenate([outcome.predicted for outcome in outcomes])
@@ -230,7 +230,7 @@ def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], 
     """Each artist's F1 by clip length, counted over all trials: a panel per level, the easiest artist on top.
 
     Args:
-        cells: clip length in seconds to its trials; all know the same artists.
+        cells: clip length in seconds to its trials, all with the same artists.
         artists: their names.
         path: where to save.
     """
@@ -259,7 +259,7 @@ def f1_per_artist(cells: Mapping[float, Sequence[Run]], artists: Sequence[str], 
 
 
 def f1_over_trials(runs: Sequence[Run], level: str, n_artists: int) -> NDArray[np.float64]:
-    """``(artists,)`` F1 of the trials' samples taken together; NaN for an artist neither tested nor predicted."""
+    """``(artists,)`` F1 of the pooled samples of all trials; NaN for an artist neither tested nor predicted."""
     counts = sum(confusion(run.outcomes[level].label, run.outcomes[level].predicted, n_artists) for run in runs)
     named_or_true = counts.sum(axis=0) + counts.sum(axis=1)  # type: ignore[union-attr]
     with np.errstate(invalid="ignore"):
@@ -283,7 +283,7 @@ def _trial_styles(split: str, n: int) -> list[dict[str, Any]]:
 
 
 def _epochs(run: Run) -> pd.DataFrame | None:
-    """A row per epoch of a run's metrics; None where it has none."""
+    """A run's metrics, a row per epoch; None where it has none."""
     if not run.folder.metrics.exists():
         return None
     try:
@@ -303,12 +303,12 @@ def _published_average(level: str, split: str, seconds: float) -> float:
 
 
 def _aside(seconds: Iterable[float], index: int) -> list[float]:
-    """Clip lengths a little beside their tick, so that the bars of several curves don't hide one another."""
+    """Clip lengths shifted slightly from their tick, so that the error bars of several curves do not overlap."""
     return [value * (1.04 if index % 2 else 0.96) for value in seconds]
 
 
 def _dashed(axes: Axes, values: Mapping[int, float], style: Mapping[str, Any]) -> None:
-    """A published curve."""
+    """Draw a published curve."""
     hollow = {**style, "linestyle": "--", "markerfacecolor": "white", "alpha": 0.8}
     axes.plot(list(values), list(values.values()), **hollow)
 
@@ -328,7 +328,7 @@ def _plain_axes(axes: Axes) -> None:
 
 
 def _legend_below(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
-    """What the curves are, and that dashed ones are published."""
+    """A legend of the curves, with dashed ones as published."""
     handles = [Line2D([], [], linewidth=2, label=name, **style) for name, style in styles.items()]
     dashed = Line2D(
         [],

@@ -1,4 +1,4 @@
-"""What a report's numbers say, in words, and how surely the test songs say it."""
+"""A report's findings in words, with their statistical uncertainty."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from artistid.reporting import tables
 from artistid.reporting.document import Table
 from artistid.runs.studies import SPLITS, Run, Study, mean_and_sd
 
-NOT_TOLD = "a difference that these test songs do not tell from zero"
+NOT_TOLD = "a difference not distinguishable from zero on these test songs"
 
 
 def findings(studies: Sequence[Study], comparisons: Table | None, draws: int, seed: int) -> str:
-    """What was found on one data set: the best conditions, votes, systems, and the producer effect.
+    """The findings on one data set: the best conditions, votes, systems, and the producer effect.
 
     Args:
         studies: of the data set.
-        comparisons: its systems in pairs; None where there are none.
-        draws: of the bootstrap.
+        comparisons: paired comparisons of its systems; None where there are none.
+        draws: number of bootstrap draws.
         seed: of the bootstrap.
     """
     sentences: list[str] = []
@@ -39,7 +39,7 @@ def findings(studies: Sequence[Study], comparisons: Table | None, draws: int, se
 
 
 def pair_in_words(row: Mapping[str, Any]) -> str:
-    """A paired comparison: how far the first system is from the second, and whether that is more than chance."""
+    """A paired comparison: the difference between the systems, and whether it is significant."""
     quoted = f"“{row['second']}”"
     return (
         f"“{row['first']}” is {_apart(row['difference'], quoted)} at song level on the same songs "
@@ -61,7 +61,7 @@ def _highest(split: str, best: str, of: int, runs: Sequence[Run], draws: int, se
 
 
 def _vote(runs: Sequence[Run], draws: int, seed: int) -> Iterator[str]:
-    """Song level against frame level, with the same songs redrawn for both; whole songs have but one."""
+    """Song level against frame level, with the same songs redrawn for both; none for systems without frame level."""
     if "frame" not in runs[0].levels:
         return
     generator = np.random.default_rng(seed)
@@ -70,13 +70,13 @@ def _vote(runs: Sequence[Run], draws: int, seed: int) -> Iterator[str]:
     song, frame = (estimate_of(level, [draw[at] for draw in redrawn]) for at, level in enumerate(levels))
     low, high = song.minus(frame)
     yield (
-        f"There the votes of whole songs are {_apart(song.value - frame.value, 'single clips')}, {song.value:.3f} "
+        f"There, votes of whole songs are {_apart(song.value - frame.value, 'single clips')}, {song.value:.3f} "
         f"against {frame.value:.3f} ({_interval(low, high, signed=True)}){_unless_told(low, high)}."
     )
 
 
 def _nearest(split: str, best: str, comparisons: Table | None) -> Iterator[str]:
-    """The system that comes nearest to the best one."""
+    """The other system that comes closest to the best one."""
     rows = [
         row
         for row in (comparisons.rows if comparisons else ())
@@ -87,7 +87,7 @@ def _nearest(split: str, best: str, comparisons: Table | None) -> Iterator[str]:
 
 
 def _producers(study: Study, draws: int, seed: int) -> Iterator[str]:
-    """The producer effect of a network at song level: of its best clip length on the album split."""
+    """The producer effect of a network at song level, with the clip length that is best on the album split."""
     effect = tables.producer_effect(study, draws, seed)
     if effect.empty:
         return
@@ -98,13 +98,13 @@ def _producers(study: Study, draws: int, seed: int) -> Iterator[str]:
     low, high = row["ci95_low"], row["ci95_high"]
     yield (
         f"The producer effect: “{study.system}, {tables.clip_length(best)}” scores "
-        f"{_apart(row['difference'], 'the album split')} on the song split, where it knows the albums' production, at "
-        f"song level ({_interval(low, high, signed=True)}){_unless_told(low, high)}."
+        f"{_apart(row['difference'], 'the album split')} on the song split, where it was trained on the tested albums, "
+        f"at song level ({_interval(low, high, signed=True)}){_unless_told(low, high)}."
     )
 
 
 def _system(condition: str) -> str:
-    """Of a condition's name, what goes before the clip length."""
+    """A condition's name without the clip length."""
     return condition.rpartition(", ")[0]
 
 

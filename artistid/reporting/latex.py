@@ -1,4 +1,4 @@
-"""Tables in LaTeX, with booktabs' rules, which go into a paper as they are."""
+"""Tables in LaTeX, with booktabs' rules, ready for a paper."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Hashable, Sequence
 
 import pandas as pd
 
-# What pdfLaTeX takes for a command, or draws as something else.
+# Characters that pdfLaTeX interprets, or typesets differently.
 SIGNS = str.maketrans(
     {
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -27,9 +27,9 @@ SIGNS = str.maketrans(
         "”": "''",
     }
 )
-# Characters that fit into one of two columns of a page; a table with more goes across both.
+# Characters that fit into one of a page's two columns; a wider table spans both.
 COLUMN_WIDTH = 48
-# A column with longer cells breaks their lines, paths and settings where they have joints.
+# Longer cells are broken into lines, in paths and settings after the characters of JOINTS.
 LONG_CELL = 32
 PARAGRAPH = r">{\raggedright\arraybackslash}p{0.2\textwidth}"
 JOINTS = re.compile(r"(?<=[/=,\-])(?=\S)|(?<=\\_)(?=\S)")
@@ -38,15 +38,15 @@ JOINTS = re.compile(r"(?<=[/=,\-])(?=\S)|(?<=\\_)(?=\S)")
 def as_latex(
     name: str, caption: str, cells: pd.DataFrame, notes: Sequence[str], right: Collection[Hashable], comment: str
 ) -> str:
-    """A table as a float of its own, no larger than its page; it takes ``array``, ``booktabs`` and ``adjustbox``.
+    """A table as a float, scaled to fit the page; it requires ``array``, ``booktabs`` and ``adjustbox``.
 
     Args:
         name: of its label, after ``tab:``.
         caption: above it.
-        cells: text, as read.
+        cells: formatted text.
         notes: below it.
-        right: the columns whose cells are set to the right.
-        comment: in the source, above all.
+        right: right-aligned columns.
+        comment: first line of the source.
     """
     texts = cells.astype(str)
     widths = {column: max(map(len, (str(column), *texts[column]))) for column in texts}
@@ -56,7 +56,7 @@ def as_latex(
     float_ = "table" if sum(widths.values()) + 2 * len(widths) <= COLUMN_WIDTH else "table*"
     return "\n".join(
         (
-            rf"% {comment}; takes \usepackage{{array,booktabs,adjustbox}}",
+            rf"% {comment}; requires \usepackage{{array,booktabs,adjustbox}}",
             rf"\begin{{{float_}}}[tbp]",
             r"\centering",
             rf"\caption{{{caption.translate(SIGNS)}}}",

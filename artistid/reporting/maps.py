@@ -1,7 +1,7 @@
-"""The map of a run: its test clips and songs, laid out by likeness, as a picture and as a page that plays them.
+"""The map of a run: its test clips and songs, laid out by similarity, as a picture and as a page that plays them.
 
-The page is for a frame of the report, which has plotly.js inside, once for all maps, so that no network is needed. Only
-the audio stays where it is, and is found as long as report and music keep their places relative to one another.
+The page is for a frame of the report, which contains plotly.js once for all maps, so that it works offline. The audio
+is not copied, and is found as long as report and music keep their relative places.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from artistid.reporting.projection import NEIGHBOURS, Clustering, Embedding, emb
 from artistid.runs.folder import RunFolder
 from artistid.trust import Trust
 
-# Matplotlib's and plotly's names of the same shapes, and the widths at which they look alike in size. As 7 and 8 have
-# no common divisor, 56 artists all look different, and neighbours in the legend differ in both colour and shape.
+# Matplotlib's and plotly's names of the same shapes, and widths at which they look equally large. As the numbers of
+# colours and shapes, 7 and 8, are coprime, 56 artists look different, and neighbours in the legend differ in both.
 SHAPES = (
     ("o", "circle", 1.0),
     ("s", "square", 0.9),
@@ -50,7 +50,7 @@ LEGEND_ROWS = 25
 PIXELS_PER_POINT = 4 / 3
 # As SVG, each point is an element of its own; beyond this many, browsers become slow and WebGL draws them.
 MOST_POINTS_AS_SVG = 5000
-# Plotly.js offers to upload what it shows, which is not for this page to do, and to select, which would do nothing.
+# Buttons of plotly.js to upload the plot, unwanted here, and to select points, without effect here, are removed.
 CONFIG = {
     "displaylogo": False,
     "scrollZoom": True,
@@ -60,7 +60,7 @@ CONFIG = {
 
 
 class MapStyle(NamedTuple):
-    """How the points of one artist look, in matplotlib's and plotly's words; ``scale`` is for their width."""
+    """The style of an artist's points, by matplotlib's and plotly's names; ``scale`` multiplies their width."""
 
     colour: str
     marker: str
@@ -73,13 +73,13 @@ class Map:
     """A run's test clips and songs, laid out.
 
     Attributes:
-        levels: embeddings of ``frame`` and ``song``, placed.
-        scores: by level and by label (``artist``, and ``genre`` where there are genres), how far it clusters; the
-            labels are what can be coloured by.
-        catalog: the tracks, for where their audio is.
-        title: what run it is of.
-        albums: how well the album can be read within an artist, of the songs that were not trained on; None where no
-            artist has two albums among them.
+        levels: embeddings of ``frame`` and ``song``, with places.
+        scores: clustering by level and by label (``artist``, and ``genre`` where there are genres); points can be
+            coloured by these labels.
+        catalog: the tracks, with the paths of their audio.
+        title: settings that identify the run.
+        albums: how well an artist's albums can be classified, on songs that were not trained on; None where no artist
+            has two albums among them.
     """
 
     levels: Mapping[str, Embedding]
@@ -111,7 +111,7 @@ def make_map(
     Args:
         run_folder: of ``train``.
         seed: of t-SNE.
-        k: neighbours that the purity counts.
+        k: number of neighbours for the purity.
         genres: by track id or by artist, see :func:`read_genres`; the page then colours by genre as well.
         cache_dir, workers, trust: see :func:`artistid.reporting.projection.open_run`.
 
@@ -136,19 +136,19 @@ def make_map(
 
 
 def album_reading(*parts: Embedding) -> AlbumReading | None:
-    """How well the album can be read within an artist from clips, those of no album left out."""
+    """How well an artist's albums can be classified from clips; those without an album are left out."""
     points = pd.concat([part.points for part in parts])
     vectors = np.concatenate([part.vectors for part in parts])
     on_album = (points["album"] != "").to_numpy()
     points = points[on_album]
-    album = points["album"].map(folded)  # one album is often spelled in several ways
+    album = points["album"].map(folded)  # spellings of one album often differ
     return read_albums(vectors[on_album], points["artist"], album, points["track_id"])
 
 
 def read_genres(path: str | Path) -> dict[str, str]:
     """Genres by track id, or by artist, from a CSV file with a column ``genre`` and ``track_id`` or ``artist``.
 
-    Of a file with both, such as a run's ``catalog.csv`` with a column added, the track id counts.
+    If a file has both, such as a run's ``catalog.csv`` with a column added, the track id is used.
 
     Raises:
         ArtistidError: no such file, columns missing, a name without a genre, or one with two.
@@ -164,18 +164,18 @@ def read_genres(path: str | Path) -> dict[str, str]:
 
 
 def _genre_of_each(points: pd.DataFrame, genres: Mapping[str, str]) -> pd.Series:
-    """Genre of the track, or else of its artist."""
+    """The genre of each track, or else of its artist."""
     assigned = points["track_id"].map(genres).fillna(points["artist"].map(genres))
     if missing := sorted(set(points["artist"][assigned.isna()])):
         raise ArtistidError(
-            f"without a genre, by track id or by artist: {points['track_id'][assigned.isna()].nunique()} of "
+            f"genres: none by track id or by artist for {points['track_id'][assigned.isna()].nunique()} of "
             f"{counted(points['track_id'].nunique(), 'test song')}, by {', '.join(missing)}"
         )
     return assigned
 
 
 def styles(names: Sequence[str]) -> dict[str, MapStyle]:
-    """A look for each name, by their order; from the 57th on looks come again."""
+    """A style for each name, in order; from the 57th on, styles repeat."""
     looks = zip(cycle(ARTIST_COLOURS), cycle(SHAPES), strict=False)
     return {name: MapStyle(colour, *shape) for name, (colour, shape) in zip(names, looks, strict=False)}
 
@@ -184,7 +184,7 @@ def draw_map(levels: Mapping[str, Embedding], scores: Mapping[str, Mapping[str, 
     """Draw the maps of both levels side by side, by artist, and save them at ``path``, and for print beside it.
 
     Args:
-        levels: embeddings of ``frame`` and ``song``, placed.
+        levels: embeddings of ``frame`` and ``song``, with places.
         scores: by level and label, for the titles.
         path: where to save; the folder is made if needed.
     """
@@ -228,14 +228,14 @@ def map_page(drawn: Map, within: Path) -> str:
 
     Args:
         drawn: the map.
-        within: the page around the frame, from which audio is found. It has plotly.js, once for all its maps, as the
-            text of its element ``plotly-js``.
+        within: the page around the frame, to which audio paths are relative. It has plotly.js, once for all its maps,
+            as the text of its element ``plotly-js``.
     """
     labels = list(drawn.scores["frame"])
     figure = go.Figure(list(_traces(drawn.levels, labels)))
     figure.update_layout(
         template="simple_white",
-        margin={"l": 10, "r": 10, "t": 40, "b": 10},  # the tools at the top must not cover the legend
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},  # so that the toolbar does not cover the legend
         legend={"itemsizing": "constant"},
         hoverlabel={"align": "left"},
         xaxis={"visible": False},
@@ -244,7 +244,7 @@ def map_page(drawn: Map, within: Path) -> str:
     template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("map.html")
     return template.render(
         title=drawn.title,
-        figure=figure.to_json(),  # which escapes what would end the script
+        figure=figure.to_json(),  # escaped, so that it cannot end the script
         config=CONFIG,
         levels=UNITS,
         labels=labels,
@@ -284,7 +284,7 @@ def _traces(levels: Mapping[str, Embedding], labels: Sequence[str]) -> Iterator[
 
 
 def _hover_data(points: pd.DataFrame) -> list[tuple[object, ...]]:
-    """Artist, title, album and time in words, escaped since plotly reads tags in them; track id, start and end."""
+    """Artist, title, album and time, as HTML-escaped text, since plotly interprets tags; track id, start and end."""
     start, end = points["start_s"].round(3), points["end_s"].round(3)
     time = [f"{_clock(first)} to {_clock(last)}" for first, last in zip(start, end, strict=True)]
     words = ([escape(text, quote=False) for text in points[name]] for name in ("artist", "title", "album"))
@@ -292,22 +292,22 @@ def _hover_data(points: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def _width(n: int) -> float:
-    """Of each of ``n`` points, in typographic points: many must not cover one another."""
+    """The width of each of ``n`` points, in typographic points: smaller if there are many."""
     return math.sqrt(min(40, max(6, 12_000 / n)))
 
 
 def _clock(seconds: float) -> str:
-    """Such as 2:03.5; rounded before it is taken apart, so that no second is the sixtieth."""
+    """A time such as 2:03.5; rounded before it is split, so that seconds stay below 60."""
     tenths = round(10 * seconds)
     return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
 
 
 def audio_uri(audio: Path, page: Path) -> str | None:
-    """Where a page finds an audio file, relative to itself where it can be; None if it does not exist."""
+    """The URI of an audio file, relative to a page where possible; None if the file does not exist."""
     if not audio.is_file():
         return None
     try:
         relative = os.path.relpath(audio.absolute(), page.absolute().parent)
-    except ValueError:  # on another of Windows' drives
+    except ValueError:  # on another drive, on Windows
         return audio.absolute().as_uri()
     return quote(os.fsencode(Path(relative).as_posix()))

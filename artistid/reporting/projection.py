@@ -1,4 +1,4 @@
-"""Where a trained network puts the clips and songs it was tested on, and how far they cluster (paper IV-C, Fig. 3)."""
+"""Embeddings of a trained network's test clips and songs, their t-SNE and clustering (paper IV-C, Fig. 3)."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from artistid.trust import Trust
 from artistid.writing import whole
 
 NEIGHBOURS = 5
-# t-SNE's usual perplexity; it looks at three times as many neighbours, and small sets don't have them.
+# t-SNE's usual perplexity; it uses three times as many neighbours, more than small sets have.
 PERPLEXITY = 30.0
-# MiB of distances at a time; all at once, those between the 1 s clips of artist20's test songs would take 9 GB.
+# MiB of distances at a time; all those between the 1 s clips of artist20's test songs would take 9 GB.
 MEMORY = 128
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """How far points of one label lie together, measured between the vectors themselves, not on the map.
+    """How well points cluster by label, computed from the vectors themselves, not from the map.
 
     Attributes:
-        n: points.
-        silhouette: mean over the points, from -1 to 1, of Euclidean distances; the clips of a song count as any others,
-            so that songs which stay together raise it. None where each point has a label of its own, or all have one.
-        purity: mean share, among the ``k`` nearest neighbours of a point, of those with its label. A clip's neighbours
-            are clips of other songs, a song's are other songs. A label of one song only can't have any, and counts as
-            0; None where no label has two songs.
-        chance: what ``purity`` would be if neighbours were drawn at random.
-        k: neighbours asked for; a point with fewer to choose from takes all.
+        n: number of points.
+        silhouette: mean over the points, from -1 to 1, by Euclidean distance; the clips of a song count like any
+            others, so that compact songs raise it. None where each point has its own label, or all have the same.
+        purity: mean share of points with the same label among a point's ``k`` nearest neighbours. A clip's neighbours
+            are clips of other songs, a song's are other songs. The points of a label with only one song count as 0;
+            None where no label has two songs.
+        chance: expected ``purity`` if neighbours were drawn at random.
+        k: number of neighbours; all possible ones where there are fewer.
     """
 
     n: int
@@ -66,10 +66,10 @@ class Clustering:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """Clips or songs as a network sees them.
+    """A network's embeddings of clips or songs.
 
     Attributes:
-        points: a row per clip or song: ``track_id``, ``artist``, ``title``, ``album``, ``clip`` (place within the
+        points: a row per clip or song: ``track_id``, ``artist``, ``title``, ``album``, ``clip`` (index within the
             track; missing for songs), ``start_s`` and ``end_s`` in the recording; once :meth:`placed`, ``x`` and ``y``.
         vectors: ``(n, d)`` float32, in the order of ``points``.
     """
@@ -94,7 +94,7 @@ class Embedding:
         return Embedding(self.points.assign(x=x, y=y), self.vectors)
 
     def clustering(self, label: str = "artist", k: int = NEIGHBOURS) -> Clustering:
-        """How far the points of one ``label``, a column of ``points``, lie together.
+        """How well the points cluster by ``label``, a column of ``points``.
 
         Raises:
             ArtistidError: ``k`` is less than 1.
@@ -116,16 +116,16 @@ class Embedding:
 def open_run(
     run_folder: str | Path, cache_dir: str | Path | None = None, workers: int | None = None, trust: Trust = ()
 ) -> tuple[ArtistClassifier, Catalog, Store]:
-    """A finished run's network in its best state, its tracks, and their features, made again where they are missing.
+    """A finished run's best network, its tracks, and their features, which are recomputed where missing.
 
     Args:
         run_folder: of ``train``.
-        cache_dir: where the feature stores are; None: the user's cache. What the run says of it is a file's word only.
-        workers: processes that decode what is missing; None takes one per core.
+        cache_dir: folder of the feature stores; None: the user's cache. The run's own setting is not trusted.
+        workers: processes that decode missing features; None: one per core.
         trust: packages whose networks and sources the run may name.
 
     Raises:
-        ArtistidError: no finished run, or a collection that lost some of the run's tracks.
+        ArtistidError: not a finished run, or a collection that lacks some of the run's tracks.
     """
     run = RunFolder(run_folder)
     if not run.scores.exists():
@@ -143,7 +143,7 @@ def open_run(
     recorded = {track.track_id for track in Catalog.from_csv(run.catalog)}
     _require_tracks(found.catalog, recorded, f"{run.path}: data={config.data.name}")
     prepared, store, _ = make_features(config, found, specification.build_features())
-    _require_tracks(prepared, recorded, f"{run.path}: data={config.data.name}")  # some may not be decodable now
+    _require_tracks(prepared, recorded, f"{run.path}: data={config.data.name}")  # some may no longer be decodable
     return classifier, Catalog(track for track in prepared if track.track_id in recorded), store
 
 
@@ -156,7 +156,7 @@ def _require_tracks(catalog: Catalog, recorded: Collection[str], where: str) -> 
 
 
 def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embedding:
-    """The bottleneck vectors of all clips of some tracks, computed as the predictions are: same clips, same precision.
+    """The bottleneck vectors of all clips of some tracks, with the clips and precision of the predictions.
 
     Args:
         classifier: its network is an :class:`EmbeddingNetwork`.
@@ -169,8 +169,8 @@ def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embed
     network, specification = classifier.network, classifier.specification
     if not isinstance(network, EmbeddingNetwork):
         raise ArtistidError(
-            f"{type(network).__name__} has no method bottleneck(log_mel), which gives the vectors (batch, d) of clips "
-            "(batch, mel, time): its clips cannot be put on a map"
+            f"{type(network).__name__} has no method bottleneck(log_mel) that returns vectors (batch, d) of clips "
+            "(batch, mel, time): expected one, to map its clips"
         )
     data = ClipData(
         {"test": catalog}, store, specification.artists, specification.clip_spec(), specification.batch_size
@@ -186,13 +186,13 @@ def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embed
     batches = make_trainer(settings, [], logger=False).predict(_Embedder(network), data.loader("test"))
     vectors = torch.cat(batches).cpu().numpy()  # type: ignore[arg-type]  # one loader: one list of tensors
     if not np.isfinite(vectors).all():
-        raise ArtistidError(f"the bottleneck of {type(network).__name__} gives vectors that are not finite")
+        raise ArtistidError(f"the bottleneck of {type(network).__name__} returns vectors that are not finite")
     features = specification.build_features()
     return Embedding(_points(data.clips["test"], catalog, features.hop_length / features.sample_rate), vectors)
 
 
 class _Embedder(L.LightningModule):
-    """Hands a bottleneck to Lightning's Trainer, which sees to device, precision and inference mode."""
+    """Wraps a bottleneck for Lightning's Trainer, which handles device, precision and inference mode."""
 
     def __init__(self, network: EmbeddingNetwork) -> None:
         super().__init__()
@@ -203,21 +203,21 @@ class _Embedder(L.LightningModule):
 
 
 def _points(clips: Clips, catalog: Catalog, hop_seconds: float) -> pd.DataFrame:
-    """A row per clip; what fills up a short song's clip is not counted to its seconds."""
+    """A row per clip; its seconds exclude the padding of a short song."""
     columns = ("track_id", "artist", "title", "album", "duration_s")
     tracks = pd.DataFrame([[getattr(track, name) for name in columns] for track in catalog], columns=list(columns))
     points = tracks.iloc[clips.track].reset_index(drop=True)
-    assert clips.rows is not None, "a network was given whole songs"
+    assert clips.rows is not None, "clips of a network have one length"
     start = clips.clip * clips.rows * hop_seconds
     end = np.minimum(start + clips.length * hop_seconds, points.pop("duration_s"))
     return points.assign(clip=pd.array(clips.clip, dtype="Int32"), start_s=start, end_s=end)
 
 
 def tsne(vectors: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
-    """Places (n, 2) of vectors ``(n, d)`` by t-SNE (van der Maaten & Hinton, 2008), begun with principal components.
+    """Places (n, 2) of vectors ``(n, d)`` by t-SNE (van der Maaten & Hinton, 2008), initialised by PCA.
 
-    The perplexity is 30, and in sets of 90 or fewer a third of the other points, but never less than 1. A single point
-    lies at the origin.
+    The perplexity is 30, in sets of 90 or fewer a third of the other points, but never less than 1. A single point is
+    at the origin.
     """
     n = len(vectors)
     if n == 1:
@@ -230,19 +230,19 @@ def tsne(vectors: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
 def knn_purity(
     vectors: NDArray[np.floating], labels: ArrayLike, songs: ArrayLike, k: int = NEIGHBOURS
 ) -> tuple[float, float] | tuple[None, None]:
-    """Mean share of the nearest neighbours that have a point's own label, and the same share at random.
+    """Mean share of the nearest neighbours that have a point's own label, and its expectation at random.
 
-    Only points of other songs are neighbours: the clips of a song are alike in more than their artist. For songs this
-    leaves out the point itself.
+    Only points of other songs are neighbours: the clips of a song share more than their artist. For songs this leaves
+    out the point itself.
 
     Args:
         vectors: ``(n, d)``.
         labels: ``(n,)``.
         songs: ``(n,)``, the song of each point.
-        k: neighbours, by Euclidean distance; where there are fewer, all count.
+        k: number of neighbours, by Euclidean distance; all possible ones where there are fewer.
 
     Returns:
-        Purity, and the mean share of a point's label among all points of other songs; None both where no label has two
+        Purity, and the mean share of a point's label among all points of other songs; both None where no label has two
         songs.
 
     Raises:

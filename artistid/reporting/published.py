@@ -1,4 +1,4 @@
-"""What the paper reports, from the trials that its authors released."""
+"""The paper's results, from the trials that its authors released."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ DATA = "artist20"
 CLIPS = (1, 3, 5, 10, 20, 30)  # seconds
 SEEDS = (0, 21, 42)
 TABLES = {"frame": "Table IV", "song": "Table V"}
-# Where the printed tables differ from the trials: (level, split, seconds) to what is printed there.
+# Where the printed tables differ from the trials: (level, split, seconds) to the printed values.
 MISPRINTS: dict[tuple[str, str, float], dict[str, float]] = {
-    ("frame", "song", 10): {"average": 0.787, "best": 0.772},  # the wrong way round
+    ("frame", "song", 10): {"average": 0.787, "best": 0.772},  # swapped
     ("song", "album", 20): {"average": 0.568},
 }
 
@@ -32,8 +32,8 @@ class Cell:
         average: of the trials.
         sd: their standard deviation.
         best: of the trials.
-        trials: how many.
-        misprints: what the paper prints instead, ``average`` or ``best``; empty where it prints these.
+        trials: number of trials.
+        misprints: values of ``average`` or ``best`` printed in the paper instead; empty if it prints these.
     """
 
     average: float
@@ -51,7 +51,7 @@ def trials() -> pd.DataFrame:
 
 @cache
 def baselines() -> pd.DataFrame:
-    """Results of other works: as the paper quotes them in its Table III, and from their authors' own abstracts."""
+    """Results of other works, as quoted in the paper's Table III, and from their authors' own abstracts."""
     return pd.read_csv(Path(__file__).with_name("published_baselines.csv"))
 
 

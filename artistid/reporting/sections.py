@@ -1,4 +1,4 @@
-"""What the report says, in its order. Another part of it is another function in ``SECTIONS``."""
+"""The report's sections, in order. A new section is a new function in ``SECTIONS``."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ CHOSEN_PAIRS = "chosen pairs"
 
 
 def report_sections(context: ReportContext) -> list[Section]:
-    """All sections of the report; their figures are drawn on the way.
+    """All sections of the report; their figures are drawn meanwhile.
 
     Raises:
-        ArtistidError: a setting that is not as expected.
+        ArtistidError: an invalid setting.
     """
     check_settings(context)
     return [section for make in SECTIONS for section in make(context)]
 
 
 def check_settings(context: ReportContext) -> None:
-    """Before the work, not after it; raises ArtistidError."""
+    """Raises ArtistidError for invalid settings, before any work."""
     for name, lowest in (("draws", 1), ("seed", 0)):
         value = context.config[name]
         if not isinstance(value, int) or value < lowest:
@@ -49,7 +49,7 @@ def check_settings(context: ReportContext) -> None:
 
 
 def found(context: ReportContext) -> Iterator[Section]:
-    """A paragraph for each data set, of what the numbers below say."""
+    """A paragraph for each data set, summarising the numbers below."""
     draws, seed = context.config.draws, context.config.seed
     compared = _compared(context)
     paragraphs = [
@@ -64,16 +64,16 @@ def found(context: ReportContext) -> Iterator[Section]:
 
 
 def summary(context: ReportContext) -> Iterator[Section]:
-    """What is here, and how much of the paper's study."""
+    """What the report contains, and how much of the paper's study."""
     results = context.results
     n_left_out = len(results.left_out)
     n_cells = len(published.CLIPS) * len(SPLITS) * len(published.TABLES)
     others = f"; {counted(n_left_out, 'more run folder')} {'is' if n_left_out == 1 else 'are'} listed under “Left out”"
     blocks = [
         f"{counted(len(results.runs), 'finished run')}{others if n_left_out else ''}.",
-        f"{published.PAPER} speak of twenty conditions in the text; their Tables IV and V hold {n_cells}: 2 levels × "
+        f"{published.PAPER} mention twenty conditions in the text; their Tables IV and V have {n_cells}: 2 levels × "
         f"{len(SPLITS)} splits × {len(published.CLIPS)} clip lengths, from 12 trainings × {len(published.SEEDS)} "
-        f"trials = 36 runs. All {n_cells} are shown here; {tables.DASH} is what has no runs yet.",
+        f"trials = 36 runs. All {n_cells} are shown here; {tables.DASH} marks those without runs.",
         *(_coverage(study) for study in results.studies if not study.is_baseline),
     ]
     yield Section("Summary", blocks)
@@ -87,14 +87,14 @@ def _coverage(study: Study) -> str:
     some = sum(0 < n < len(published.SEEDS) for n in trials)
     n_runs = sum(len(run.members) for run in study.runs)
     return (
-        f"{study.title}: {counted(n_runs, 'run')}. Of the paper's {len(wanted)} trainings, which are split and clip "
-        f"length, and make two cells each, {full} have {len(published.SEEDS)} trials or more, {some} have fewer, "
+        f"{study.title}: {counted(n_runs, 'run')}. Of the paper's {len(wanted)} trainings (split and clip length, with "
+        f"two cells each), {full} have {len(published.SEEDS)} trials or more, {some} have fewer, "
         f"{len(wanted) - full - some} have none."
     )
 
 
 def studies(context: ReportContext) -> Iterator[Section]:
-    """Of each network on each data set: the paper's tables, figures over clip lengths, and each condition."""
+    """For each network on each data set: the paper's tables, figures over clip lengths, and each condition."""
     draws, seed = context.config.draws, context.config.seed
     for study in context.results.studies:
         if study.is_baseline:
@@ -102,7 +102,7 @@ def studies(context: ReportContext) -> Iterator[Section]:
         folder = context.figures / tables.slug(study.name)
         blocks: list[str] = []
         if names := differing_settings(study.runs):
-            blocks.append(f"Between these runs, further settings differ as well: {', '.join(names)}.")
+            blocks.append(f"These runs also differ in further settings: {', '.join(names)}.")
         scores = [
             Section(f"{name}: {level} level", [tables.score_table(study, level, draws, seed)])
             for level, name in published.TABLES.items()
@@ -130,9 +130,9 @@ def _producer_effect(study: Study, folder: Path, draws: int, seed: int) -> Itera
     path = folder / "producer_effect.png"
     figures.producer_effect(study, effect, path)
     caption = (
-        f"The producer effect for {study.title}: how much higher the song split scores, which was trained on other "
-        "songs of the albums it is tested on. Means over trials; bars are 95 % intervals over songs. Dashed, with "
-        f"hollow markers: published averages on {published.DATA}."
+        f"The producer effect for {study.title}: how much higher scores are on the song split, where other songs of "
+        "the tested albums were trained on. Means over trials; bars are 95 % intervals over songs. Dashed, with hollow "
+        f"markers: published averages on {published.DATA}."
     )
     yield Section("The producer effect", [Picture(path, caption, table.runs), table])
 
@@ -146,8 +146,8 @@ def _per_artist(study: Study, folder: Path) -> Iterator[Section]:
             cells = {seconds: list(cell) for seconds, cell in groupby(group, key=lambda run: run.clip_seconds)}
             figures.f1_per_artist(cells, group[0].votes.artists, path)
             caption = (
-                f"F1 of each artist for {study.title}, {split} split, test: the trials' clips or songs taken together, "
-                "from the artist easiest to tell, at song level, to the hardest."
+                f"F1 of each artist for {study.title}, {split} split, test: clips or songs of all trials pooled, in "
+                "order of the F1 at song level."
             )
             pictures.append(Picture(path, caption, group))
     yield Section("Artists", pictures)
@@ -174,13 +174,13 @@ def _conditions(study: Study, folder: Path) -> Iterator[Section]:
                 n = sum(run.test(level)["n"] for run in group)
                 title = f"{name}, {level} level: {counted(len(group), 'trial')}, n = {n:,}"
                 figures.confusion_over_trials(group, level, title, path)
-                caption = f"Who is confused with whom: {study.title}, {name}, {level} level, test, summed over trials."
+                caption = f"Confusion matrix: {study.title}, {name}, {level} level, test, summed over trials."
                 blocks.append(Picture(path, caption, group))
         yield Section(name[0].upper() + name[1:], blocks)
 
 
 def _of_same_artists(runs: Iterable[Run]) -> list[list[Run]]:
-    """Runs that may be summed, because their artists agree."""
+    """Runs grouped by their artists, within which they may be summed."""
     groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
         groups[run.votes.artists].append(run)
@@ -207,7 +207,7 @@ def systems(context: ReportContext) -> Iterator[Section]:
             path = context.figures / tables.slug(data) / "systems.png"
             figures.systems(scores, path)
             caption = (
-                f"Systems side by side on {data_title(data)}: weighted F1, test; mean over trials, bars one standard "
+                f"Comparison of systems on {data_title(data)}: weighted F1, test; mean over trials, bars one standard "
                 "deviation. The confusion matrices of each run are in its folder."
             )
             blocks.append(Picture(path, caption, table.runs))
@@ -215,11 +215,11 @@ def systems(context: ReportContext) -> Iterator[Section]:
 
 
 def calibration(context: ReportContext) -> Iterator[Section]:
-    """Whether systems are right as often as they say."""
+    """Calibration of the systems' probabilities."""
     blocks: list[str | tables.Table | Picture] = [
-        "Calibration error: how far the probability of whom a system names and the share that is right lie apart, in "
-        f"{BINS} bins of that probability, averaged over the samples. Of few samples it is above 0 by chance alone. "
-        "Baselines and back ends have a temperature by validation; networks have one with temperature=validation."
+        "Calibration error: the mean absolute difference between confidence, the probability of the predicted artist, "
+        f"and accuracy, in {BINS} bins of confidence weighted by samples. With few samples it is above 0 by chance. "
+        "Baselines and back ends have a temperature set by validation; networks have one with temperature=validation."
     ]
     for data, group in _by_data(context):
         systems = tables.calibration_of(group)
@@ -227,8 +227,8 @@ def calibration(context: ReportContext) -> Iterator[Section]:
         path = context.figures / tables.slug(data) / "reliability.png"
         figures.reliability(systems, path)
         caption = (
-            f"Reliability on {data_title(data)}: how often a system is right against how sure it is, test, all trials "
-            "together; below the diagonal it is too sure. Large markers stand for many clips or songs."
+            f"Reliability on {data_title(data)}: accuracy against confidence, test, all trials pooled; below the "
+            "diagonal a system is overconfident. Large markers stand for many clips or songs."
         )
         blocks += [table, Picture(path, caption, table.runs)]
     yield Section("Calibration", blocks)
@@ -237,15 +237,15 @@ def calibration(context: ReportContext) -> Iterator[Section]:
 def comparisons(context: ReportContext) -> Iterator[Section]:
     """Systems tested on the same songs."""
     how = (
-        "Difference of weighted F1 at song level, mean over trials, with a 95 % interval for which songs are "
-        "redrawn within each trial, the same for both systems; and McNemar's exact test on the songs of all trials "
-        "that one system alone names rightly. A song that several trials test counts in each, so p is somewhat too "
-        "small where their test songs overlap. Holm's p holds for all comparisons of a table together."
+        "Difference of weighted F1 at song level, mean over trials, with a 95 % bootstrap interval, redrawing songs "
+        "within each trial, the same for both systems; and McNemar's exact test on the songs of all trials that only "
+        "one system classifies correctly. A song in several trials counts in each, so p is somewhat too small where "
+        "test songs overlap. Holm's p is adjusted for all comparisons of a table."
     )
     if not context.config.compare:
         how += (
-            " Every condition is compared with the one of the highest mean F1 on its split, in the trials that both "
-            "have. That one was picked by these same scores, which flatters it."
+            " Every condition is compared with that of the highest mean F1 on its split, in the trials that both "
+            "have. The latter was selected by these same scores, which favours it."
         )
     if compared := _compared(context):
         yield Section("Paired comparisons", [how, *compared.values()])
@@ -253,7 +253,7 @@ def comparisons(context: ReportContext) -> Iterator[Section]:
 
 @lru_cache(maxsize=1)
 def _compared(context: ReportContext) -> dict[str, tables.Table]:
-    """Systems in pairs, by data set; chosen pairs by those words. Kept, as what is found in them is said before."""
+    """Paired comparisons by data set, or under ``chosen pairs``; cached, since the findings use them as well."""
     draws, seed = context.config.draws, context.config.seed
     if context.config.compare:
         by_title = {CHOSEN_PAIRS: tables.chosen_pairs(context.results, context.config.compare)}
@@ -271,20 +271,20 @@ def method(context: ReportContext) -> Iterator[Section]:
             "Song level: the clips of a song vote. Song split: other songs of the tested albums were trained on. Album "
             "split: the tested albums are new.",
             *_protocols(context),
-            "Average, best and standard deviation (of the sample) are over trials, which differ in the seed: it draws "
-            "the split and the initialisation. The best of some trials grows with their number.",
+            "Average, best and sample standard deviation are over trials, which differ in the seed of the split and of "
+            "the initialisation. The best of several trials increases with their number.",
             f"The 95 % intervals are of the mean over trials ({counted(context.config.draws, 'bootstrap draw')}, seed "
             f"{context.config.seed}): songs are redrawn within each trial, with all their clips, and the interval is "
-            "Wilson's for as many independent songs as would spread as much. They speak of the choice of test songs, "
-            "not of the spread between trainings.",
-            f"The published figures are worked out from the single trials that the authors of the paper released; "
+            "Wilson's for the effective number of independent songs. They cover the choice of test songs, not the "
+            "spread between trainings.",
+            f"The published figures are computed from the single trials that the paper's authors released; "
             f"{tables.MISPRINT_MARK.strip()} marks where the printed tables differ from them.",
         ],
     )
 
 
 def _protocols(context: ReportContext) -> Iterator[str]:
-    """What the splits do, where others than the paper's are among them."""
+    """The protocols of the splits, if there are others than the paper's."""
     names = sorted({run.condition["split"] for run in context.results.runs})
     if set(names) - set(SPLITS):
         words = "; ".join(f"{name}: {PROTOCOLS[name].words}" for name in names if name in PROTOCOLS)
@@ -292,18 +292,18 @@ def _protocols(context: ReportContext) -> Iterator[str]:
 
 
 def left_out(context: ReportContext) -> Iterator[Section]:
-    """Folders without numbers here."""
+    """Run folders that are not in the tables."""
     if folders := context.results.left_out:
         yield Section("Left out", [tables.left_out_table(folders)])
 
 
 def runs(context: ReportContext) -> Iterator[Section]:
-    """The list of runs, which everything else refers to."""
+    """The list of runs that everything else refers to."""
     yield Section("Runs", [*_threads(context), tables.run_table(context.results.runs)])
 
 
 def _threads(context: ReportContext) -> Iterator[str]:
-    """Where runs of one condition were trained on different numbers of threads."""
+    """A note on each condition whose runs were trained on different numbers of threads."""
     for study in context.results.studies:
         for (split, seconds), trials in study.cells.items():
             by_threads: dict[int, list[str]] = defaultdict(list)
@@ -314,7 +314,7 @@ def _threads(context: ReportContext) -> Iterator[str]:
                 by_count = "; ".join(f"{n}: {_run_numbers(numbers)}" for n, numbers in sorted(by_threads.items()))
                 yield (
                     f"{study.title}, {split} split, {tables.clip_length(seconds)}: trained on different numbers of "
-                    f"threads ({by_count}), which round differently, so that one seed ends elsewhere on each."
+                    f"threads ({by_count}), so that rounding differs, and with it the result of a seed."
                 )
 
 
@@ -328,7 +328,7 @@ def spectrograms(context: ReportContext) -> Iterator[Section]:
     for data, of_data in _by_data(context):
         run = next((study.runs[0] for study in of_data if not study.is_baseline), None)
         if run is None:
-            blocks.append(f"No spectrograms of {data_title(data)}: no network was trained on any.")
+            blocks.append(f"No spectrograms of {data_title(data)}: no network was trained on it.")
             continue
         path = context.figures / tables.slug(data) / "spectrograms.png"
         try:
@@ -360,9 +360,9 @@ def maps(context: ReportContext) -> Iterator[Section]:
             continue
         clusters = "; ".join(f"{UNITS[level]}: {scores['artist']}" for level, scores in drawn.scores.items())
         caption = (
-            f"Where {run.condition['model']} puts the test clips of {data_title(run.condition['data'])}, "
-            f"{run.condition['split']} split, {tables.clip_length(run.clip_seconds)}, and their averages per song: "
-            f"t-SNE of its bottleneck (paper, Fig. 3). Between the vectors themselves, by artist: {clusters}."
+            f"Map by {run.condition['model']} of the test clips of {data_title(run.condition['data'])}, "
+            f"{run.condition['split']} split, {tables.clip_length(run.clip_seconds)}, and of their averages per song: "
+            f"t-SNE of its bottleneck (paper, Fig. 3). Clustering of the vectors themselves by artist: {clusters}."
         )
         png = drawn.write(context.figures / f"map-run{run.number}")
         blocks.append(Picture(png, caption, [run], interactive=map_page(drawn, context.page)))
@@ -374,12 +374,12 @@ def maps(context: ReportContext) -> Iterator[Section]:
 
 
 def _albums(context: ReportContext, found: Sequence[tables.AlbumsRead]) -> Iterator[str | tables.Table | Picture]:
-    """Of mapped runs how well artists are told apart, and the albums of one."""
+    """For mapped runs, how well artists are classified, and the albums of one artist."""
     yield (
-        "A linear probe (LDA) reads the album of a clip from the network's vector, among the albums of its artist: in "
-        "songs of validation and test, by what it learned from other songs of these. It can read what an album's songs "
-        "share and the artist's other albums lack, such as a production. Of a network that hears artists and not "
-        "productions little is read."
+        "A linear probe (LDA) classifies the album of a clip, among its artist's albums, from the network's vector: on "
+        "songs of validation and test, fitted to other songs of these. It can use whatever an album's songs share and "
+        "the artist's other albums lack, such as the production. For a network that represents artists rather than "
+        "productions, its score is low."
     )
     for data, of_data in groupby(found, key=lambda each: each.run.condition["data"]):
         group = list(of_data)
@@ -391,7 +391,7 @@ def _albums(context: ReportContext, found: Sequence[tables.AlbumsRead]) -> Itera
 
 
 def _mapped(context: ReportContext) -> list[Run]:
-    """The runs that ``maps`` names; ``best``: of each study and split the one of the best validation at song level."""
+    """The runs that ``maps`` names; ``best``: for each study and split, the best in validation at song level."""
     chosen = context.config.maps
     if chosen != "best":
         return [context.results.find(path, "maps") for path in ([chosen] if isinstance(chosen, str) else chosen)]

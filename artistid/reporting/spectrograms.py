@@ -1,4 +1,4 @@
-"""What the artists look like to a network: an excerpt of a song's log-mel by each (paper, Fig. 1)."""
+"""A network's input: an excerpt of a song's log-mel by each artist (paper, Fig. 1)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from artistid.evaluation.plots import as_written, save, shortened
 from artistid.reporting.projection import open_run
 from artistid.trust import Trust
 
-# A frame whose loudest mel bin is farther below the song's loudest than this counts as silent.
+# A frame whose loudest mel bin is more than this below the song's loudest counts as silent.
 EXCERPT_AUDIBLE_DB = 40.0
-# Excerpts are drawn from those with at least this share of the audible frames that the song's best one has.
+# Excerpts are drawn from those with at least this share of the song's maximum of audible frames.
 NEARLY_AS_AUDIBLE = 0.9
 
 
@@ -75,27 +75,25 @@ def draw_excerpts(
 ) -> list[Excerpt]:
     """A random excerpt of a random song by each artist, in the artists' order.
 
-    Silence is avoided: the places to choose from have nearly as many audible frames as any in the song. An artist whose
-    songs are all shorter than an excerpt is shown by all of the longest.
+    Silence is avoided: excerpts are drawn from those with nearly as many audible frames as any in the song. If all
+    songs of an artist are shorter than an excerpt, the whole of the longest is shown.
 
     Args:
         catalog: tracks, all of them in the store.
         store: their features.
-        features: that made the store.
-        seed: of the choice.
-        seconds: of each excerpt.
+        features: the type of features in the store.
+        seed: of the random choice.
+        seconds: length of each excerpt.
 
     Raises:
         ArtistidError: features that are not a spectrogram, or an excerpt shorter than a frame.
     """
     if features.frequencies is None:
-        raise ArtistidError(
-            f"features={features.name} are not a spectrogram, such as features=logmel is: none is drawn"
-        )
+        raise ArtistidError(f"features={features.name}: expected a spectrogram, such as features=logmel, to draw")
     hop_seconds = features.hop_length / features.sample_rate
     n_frames = round(seconds / hop_seconds)
     if n_frames < 1:
-        raise ArtistidError(f"seconds={seconds}: an excerpt needs a frame, {hop_seconds:.3f} s, or more")
+        raise ArtistidError(f"seconds={seconds}: expected at least one frame, {hop_seconds:.3f} s")
     generator = np.random.default_rng(seed)
     excerpts = []
     for tracks in catalog.by_artist().values():
@@ -109,7 +107,7 @@ def draw_excerpts(
 
 
 def _audible_starts(log_mel: NDArray[np.float16], n_frames: int) -> NDArray[np.integer]:
-    """First frames of the excerpts to choose from."""
+    """The possible first frames of an excerpt."""
     level = log_mel.max(axis=1)
     audible = level >= level.max() - EXCERPT_AUDIBLE_DB
     n_audible = np.convolve(audible, np.ones(min(n_frames, len(audible)), int), mode="valid")
@@ -119,11 +117,11 @@ def _audible_starts(log_mel: NDArray[np.float16], n_frames: int) -> NDArray[np.i
 def draw_spectrograms(
     excerpts: list[Excerpt], features: Features, seconds: float, path: str | Path, for_print: bool = False
 ) -> None:
-    """Draw excerpts in a grid, as near to a square as can be, on one scale of colour, and save it at ``path``.
+    """Draw excerpts in a nearly square grid, with one colour scale, and save it at ``path``.
 
     Args:
-        excerpts: one per artist, who is named above it; long names are cut short.
-        features: that made them.
+        excerpts: one per artist, who is named above it; long names are shortened.
+        features: their type of features.
         seconds: width of the panels' time axes; a shorter excerpt leaves the rest blank.
         path: where to save, in the format of its suffix; the folder is made if needed.
         for_print: see :func:`artistid.evaluation.plots.save`.
@@ -152,10 +150,10 @@ def draw_spectrograms(
             extent=(0, len(excerpt.log_mel) * features.hop_length / features.sample_rate, 0, features.width),
         )
         as_written(axes.set_title(shortened(excerpt.track.artist), fontsize=8, pad=3))
-        # The lowest of each column carries the axis, be it in the last row but one.
+        # The lowest panel of each column has the axis labels, even in the second last row.
         axes.tick_params(labelsize=7, labelbottom=number + columns >= len(excerpts))
     grid[0].set_xlim(0, seconds)
-    grid[0].xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))  # labels of neighbours keep apart
+    grid[0].xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))  # neighbours' labels must not touch
     figure.supxlabel("seconds", y=-0.25 / height, va="top", fontsize=10)
     figure.supylabel("mel bin", x=-0.4 / width, ha="right", fontsize=10)
     bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.15 / width, 0, 0.12 / width, 1)), label="dB")

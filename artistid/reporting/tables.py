@@ -1,4 +1,4 @@
-"""The report's tables: numbers as data, and as they are read."""
+"""The report's tables: numbers as data, and as displayed."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
         Column.of("runs", RunNumbers),
     )
     notes = [
-        f"{MISPRINT_MARK.strip()} Worked out from the authors' trials; the paper prints {_misprinted(row)}."
+        f"{MISPRINT_MARK.strip()} Computed from the authors' trials; the paper prints {_misprinted(row)}."
         for row in rows
         if _misprinted(row)
     ]
     notes += [
         f"{split}: a trial is {counted(n_folds, 'run')}, one per fold; their test predictions are scored as one test, "
-        "in which each track is once. This is not mean over folds."
+        "in which each track appears once. This is not a mean over folds."
         for split, n_folds in sorted({(run.condition["split"], len(run.folds)) for run in study.runs if run.folds})
     ]
     if study.data != published.DATA:
-        notes.append(f"The published figures are of {published.DATA}: other music than {data_title(study.data)}.")
+        notes.append(f"The published figures are for {published.DATA}: other music than {data_title(study.data)}.")
     caption = (
         f"{published.TABLES[level]} for {study.title}: weighted F1 at {level} level, test; beside {published.PAPER} on "
         f"{published.DATA}."
@@ -105,7 +105,7 @@ def _score_row(study: Study, level: str, split: str, seconds: float, draws: int,
 
 
 def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
-    """What the song split scores above the album split, where a study has both.
+    """The difference in F1 between the song split and the album split, where a study has both.
 
     Returns:
         A row per level and clip length: ``level``, ``clip_s``, ``difference`` of the means over trials, and its 95 %
@@ -138,7 +138,7 @@ def producer_effect(study: Study, draws: int, seed: int) -> pd.DataFrame:
 
 
 def producer_table(study: Study, data: pd.DataFrame) -> Table:
-    """What :func:`producer_effect` found, as a table."""
+    """The result of :func:`producer_effect` as a table."""
     columns = (
         Column.of("level"),
         Column.of("clip_s", clip_length, "clip"),
@@ -158,19 +158,19 @@ def producer_table(study: Study, data: pd.DataFrame) -> Table:
 
 
 def published_systems_table() -> Table:
-    """Table III as it is published, and what authors of its works say in their own abstracts."""
+    """Table III as published, and results from its works' own abstracts."""
     frame = published.baselines()
     formats = {"artists": _whole, "accuracy": _number}
     headings = {"read_in": "read in"}
     columns = [Column.of(name, formats.get(name, str), headings.get(name, "")) for name in frame.columns]
     return Table(
         "table_iii-published",
-        f"Table III as {published.PAPER} print it, and what authors of these works report themselves.",
+        f"Table III as printed by {published.PAPER}, and what the authors of these works report themselves.",
         _records(frame),
         columns,
         notes=[
-            "The paper quotes others here: on other music, with other protocols, scored by accuracy. Beside what is "
-            "measured they say what was usual, not what is better."
+            "The paper quotes other works here: on other music, with other protocols, scored by accuracy. They give "
+            "context for the measured scores, but do not show which system is better."
         ],
     )
 
@@ -184,7 +184,7 @@ def system_scores(studies: Sequence[Study]) -> pd.DataFrame:
 
 
 def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Table:
-    """Table III as it is measured on a data set, from :func:`system_scores`."""
+    """Table III as measured on a data set, from :func:`system_scores`."""
     columns = (
         Column.of("system"),
         Column.of("split"),
@@ -197,12 +197,12 @@ def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Ta
         Column.of("runs", RunNumbers),
     )
     notes = [
-        "Of a model with several clip lengths, the one with the best mean weighted F1 of validation, at that level.",
+        "For a model with several clip lengths, the one with the best mean weighted F1 in validation, at that level.",
         "A system that describes whole songs has no frame level.",
     ]
     return Table(
         f"table_iii-{slug(data)}",
-        f"Table III as measured on {data_title(data)}: systems side by side, test, mean over trials.",
+        f"Table III as measured on {data_title(data)}: comparison of systems, test, mean over trials.",
         _records(frame),
         columns,
         _numbered(tuple(chain.from_iterable(study.runs for study in studies)), frame["runs"]),
@@ -211,7 +211,7 @@ def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Ta
 
 
 def _best_by_validation(study: Study, split: str, level: str) -> tuple[float, list[Run]] | None:
-    """The clip length of a study that validation finds best, and its runs; None without runs."""
+    """The clip length of a study that is best in validation, and its runs; None without runs."""
     cells = {
         seconds: [run for run in study.cell(split, seconds) if level in run.levels]
         for seconds in study.clips
@@ -251,10 +251,10 @@ def _system_row(study: Study, split: str, level: str) -> dict[str, Any] | None:
 
 
 class Calibrated(NamedTuple):
-    """How far a system's probabilities are to be believed, on a split and at a level; over the trials together.
+    """A system's calibration, on a split and at a level, over all trials.
 
     Attributes:
-        system, split, level: of which it is.
+        system, split, level: identify it.
         clip_s: clip length in seconds.
         runs: its trials.
     """
@@ -267,7 +267,7 @@ class Calibrated(NamedTuple):
 
     @property
     def reliability(self) -> Reliability:
-        """Of the samples of all trials."""
+        """From the samples of all trials."""
         return Reliability.of(*map(np.concatenate, zip(*map(self._said, self.runs), strict=True)))
 
     @property
@@ -281,7 +281,7 @@ class Calibrated(NamedTuple):
 
 
 def calibration_of(studies: Sequence[Study]) -> list[Calibrated]:
-    """Every system on every split and level that it has, in the clip length that validation finds best."""
+    """Every system on each of its splits and levels, with the clip length that is best in validation."""
     return [
         Calibrated(study.system, split, level, seconds, tuple(runs))
         for study in studies
@@ -293,7 +293,7 @@ def calibration_of(studies: Sequence[Study]) -> list[Calibrated]:
 
 
 def calibration_table(data: str, systems: Sequence[Calibrated]) -> Table:
-    """How sure systems are, how often they are right, and how far both lie apart."""
+    """The systems' confidence, accuracy and calibration error."""
     rows = []
     for system in systems:
         error, error_sd = mean_and_sd(system.errors)
@@ -322,8 +322,7 @@ def calibration_table(data: str, systems: Sequence[Calibrated]) -> Table:
     )
     return Table(
         f"calibration-{slug(data)}",
-        f"Calibration on {data_title(data)}: how sure each system is of whom it names, and how often it is right, "
-        "test.",
+        f"Calibration on {data_title(data)}: confidence and accuracy of each system, test.",
         rows,
         columns,
         list(dict.fromkeys(run for system in systems for run in system.runs)),
@@ -343,7 +342,7 @@ def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Sys
     """Pairs of runs by their folders.
 
     Raises:
-        ArtistidError: not a list of pairs, or a run that is not there.
+        ArtistidError: not a list of pairs, or a run that does not exist.
     """
     pairs = []
     for chosen in compare:
@@ -355,7 +354,7 @@ def chosen_pairs(results: Results, compare: Sequence[Sequence[str]]) -> list[Sys
 
 
 def conditions_by_split(studies: Sequence[Study]) -> dict[str, dict[str, dict[Trial, Run]]]:
-    """The runs of a data set: by split, by condition, which is a system and its clip length, and by trial."""
+    """The runs of a data set by split, by condition (system and clip length), and by trial."""
     conditions: dict[str, dict[str, dict[Trial, Run]]] = {}
     for study in studies:
         for (split, seconds), runs in study.cells.items():
@@ -365,12 +364,12 @@ def conditions_by_split(studies: Sequence[Study]) -> dict[str, dict[str, dict[Tr
 
 
 def best_condition(conditions: Mapping[str, Mapping[Trial, Run]]) -> str:
-    """The one of the highest mean song-level F1 among those with the most trials."""
+    """The condition with the highest mean song-level F1 among those with the most trials."""
     return max(conditions, key=lambda name: (len(conditions[name]), _mean_song_f1(conditions[name].values())))
 
 
 def pairs_with_the_best(studies: Sequence[Study]) -> list[SystemPair]:
-    """On each split of a data set, every condition and the best one, in the trials that both have."""
+    """On each split of a data set, every condition paired with the best one, in the trials that both have."""
     pairs = []
     for split, conditions in conditions_by_split(studies).items():
         best = best_condition(conditions)
@@ -407,7 +406,7 @@ def comparison_table(title: str, pairs: Sequence[SystemPair], draws: int, seed: 
         Column.of("second"),
         Column.of("difference", _signed, "first − second"),
         Column("95 % interval", lambda row: signed_interval(row["ci95_low"], row["ci95_high"])),
-        Column("right by first, second only", lambda row: f"{_whole(row['only_first'])}, {_whole(row['only_second'])}"),
+        Column("only first, second right", lambda row: f"{_whole(row['only_first'])}, {_whole(row['only_second'])}"),
         Column.of("p_mcnemar", p_value, "p"),
         Column.of("p_holm", p_value, "p (Holm)"),
         Column.of("songs", _whole),
@@ -444,7 +443,7 @@ def _comparison_row(pair: SystemPair, comparison: Comparison | None, p_holm: flo
 
 
 def run_table(runs: Sequence[Run]) -> Table:
-    """The list of runs, which everything else refers to."""
+    """The list of runs that everything else refers to."""
     rows = [
         {
             "number": run.number,
@@ -481,12 +480,12 @@ def run_table(runs: Sequence[Run]) -> Table:
 
 
 class AlbumsRead(NamedTuple):
-    """How well a run tells artists apart, and what is left of albums in its vectors.
+    """How well a run classifies artists, and what its vectors retain of albums.
 
     Attributes:
-        system: its study's.
+        system: name of the system.
         run: of a network.
-        reading: of the albums, within each artist.
+        reading: accuracy of the album within each artist.
     """
 
     system: str
@@ -500,7 +499,7 @@ class AlbumsRead(NamedTuple):
 
     @property
     def f1(self) -> float:
-        """Weighted, of the artists at song level, test."""
+        """Weighted F1 of the artists at song level, test."""
         return self.run.test("song")["f1_weighted"]
 
     @property
@@ -509,7 +508,7 @@ class AlbumsRead(NamedTuple):
 
 
 def album_table(data: str, found: Sequence[AlbumsRead]) -> Table:
-    """How well runs tell artists apart, and how well the album can be read within an artist."""
+    """How well runs classify artists, and how well a probe classifies an artist's albums."""
     rows = [
         {
             "system": each.system,
@@ -533,8 +532,8 @@ def album_table(data: str, found: Sequence[AlbumsRead]) -> Table:
     )
     return Table(
         f"albums-{slug(data)}",
-        f"Artists and albums in what networks make of {data_title(data)}: weighted F1 at song level, test; and how "
-        "well a linear probe reads the album within an artist (0: chance, 1: always).",
+        f"Artists and albums in the networks' vectors for {data_title(data)}: weighted F1 at song level, test; and how "
+        "well a linear probe classifies an artist's albums (0: chance, 1: all correct).",
         rows,
         columns,
         [each.run for each in found],
@@ -554,13 +553,13 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _numbered(runs: Sequence[Run], numbers: Iterable[RunNumbers]) -> list[Run]:
-    """Those of the runs that have one of the numbers."""
+    """The runs that have one of the numbers."""
     wanted = set(chain.from_iterable(numbers))
     return [member for run in runs for member in run.members if member.number in wanted]
 
 
 def slug(text: str) -> str:
-    """A title as part of a file's name."""
+    """A title as part of a file name."""
     return re.sub(r"[^\w.=-]+", "-", text).strip("-")
 
 
@@ -569,7 +568,7 @@ def _mark(misprint: float) -> str:
 
 
 def _misprinted(row: Mapping[str, Any]) -> str:
-    """What the paper prints where it differs from its trials."""
+    """The printed values that differ from the paper's trials."""
     names = [name for name in ("average", "best") if not math.isnan(row[f"misprinted_{name}"])]
     return " and ".join(f"{name} {_number(row[f'misprinted_{name}'])}" for name in names)
 
@@ -587,12 +586,12 @@ def _with_sd(value: float, sd: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """In words."""
+    """As displayed."""
     return DASH if math.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
 def signed_interval(low: float, high: float) -> str:
-    """Of a difference, in words."""
+    """An interval of a difference, as displayed."""
     return DASH if math.isnan(low) else f"{_signed(low)} to {_signed(high)}"
 
 
@@ -607,7 +606,7 @@ def _whole(value: float) -> str:
 
 
 def _trials(n: float, split: str) -> str:
-    """Trials found; of the paper's three where it has that split."""
+    """Number of trials; as a fraction of the paper's three where it has that split."""
     if math.isnan(n):
         return DASH
     return f"{n:.0f}/{len(published.SEEDS)}" if n <= len(published.SEEDS) and split in SPLITS else f"{n:.0f}"
@@ -618,14 +617,14 @@ def _or_dash(value: Any) -> str:
 
 
 def p_value(p: float) -> str:
-    """As it is read."""
+    """As displayed."""
     if math.isnan(p):
         return DASH
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def clip_length(value: float) -> str:
-    """In words."""
+    """As displayed."""
     if math.isinf(value):
         return "whole song"
     return DASH if math.isnan(value) else f"{value:g} s"

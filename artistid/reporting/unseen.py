@@ -1,4 +1,4 @@
-"""What the report says of artists that nobody trained on: enrolled ones, and unknown ones."""
+"""The report's section on artists that were not trained on: enrolled ones, and unknown ones."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from artistid.runs.titles import data_title
 CLAIMS = ("eer", "min_dcf", "cllr", "min_cllr")
 SONGS = ("auroc", "fpr95", "dir1", "dir5")
 WORDS_OF_CLAIMS = (
-    "EER: the error rate where as many true claims are rejected as false ones are accepted; minDCF: the least cost of "
-    "any threshold, of which 1 is that of answering alike always; Cllr: bits that a claim costs if the score is taken "
-    "for a log-likelihood ratio, and minCllr what it would cost at best."
+    "EER: the error rate at which equal shares of true claims are rejected and of false ones accepted; minDCF: the "
+    "minimum detection cost over thresholds, relative to that of the cheaper constant answer; Cllr: the cost in bits "
+    "per claim of scores as log-likelihood ratios, and minCllr the same with optimal calibration."
 )
 WORDS_OF_SONGS = (
-    "AUROC: the chance that a song of a known artist has a higher score than one of an unknown one; FPR95: the share "
-    "of unknown artists' songs that is accepted where 95 % of the known ones are; DIR: the share of known artists' "
-    "songs that is accepted and named rightly where 1 % or 5 % of the unknown ones are accepted. Intervals are of "
-    "95 %, over artists."
+    "AUROC: the probability that a song of a known artist has a higher score than one of an unknown artist; FPR95: the "
+    "share of unknown artists' songs accepted where 95 % of the known ones are; DIR: the share of known artists' songs "
+    "accepted and identified correctly where 1 % or 5 % of the unknown ones are accepted. Intervals are 95 %, over "
+    "artists."
 )
 
 
 def unseen_artists(context: ReportContext) -> Iterator[Section]:
-    """Of each run whose scores tell of them: scorers on enrolled artists, and scores that tell unknown ones."""
+    """For each run with such results: scorers on enrolled artists, and scores that detect unknown ones."""
     blocks: list[str | Table | Picture] = []
     members = _members(context)
     for run in members:
@@ -63,16 +63,17 @@ def _scorers(run: Run, told: Mapping[str, Any]) -> Table:
         Column.of("runs", RunNumbers),
     )
     better = told["over_cosine"].get("eer")
-    notes = ["* Chosen by validation's minCllr."]
+    notes = ["* Chosen by minCllr in validation."]
     if better:
         low, high = better["ci95"]
         notes.append(
-            f"Its EER is {better['value']:+.3f} ({low:+.3f} to {high:+.3f}) against that of the cosine of raw vectors."
+            f"Its EER differs from that of the cosine of raw vectors by {better['value']:+.3f} ({low:+.3f} to "
+            f"{high:+.3f})."
         )
     return Table(
         f"verification-run{run.number}",
         f"Artists enrolled without training: {_of(run)}; {counted(counts['enrolled'], 'artist')} enrolled by an album "
-        f"each, songs of their other albums and of {counted(counts['impostors'], 'impostor')} tried.",
+        f"each, tested on songs of their other albums and of {counted(counts['impostors'], 'impostor')}.",
         rows,
         columns,
         [run],
@@ -81,7 +82,7 @@ def _scorers(run: Run, told: Mapping[str, Any]) -> Table:
 
 
 def _numbers(run: Run, told: Mapping[str, Any]) -> Iterator[Table]:
-    """By how many songs and artists are enrolled, and what stated false-alarm rates came to."""
+    """Measures by the number of enrolled songs and artists, and found false-alarm rates beside the stated ones."""
     for of, heading in (("songs", "songs of each artist"), ("artists", "artists")):
         rows = [
             {of: "album" if row[of] is None else row[of], **_values(row), "runs": RunNumbers.of([run])}
@@ -95,10 +96,10 @@ def _numbers(run: Run, told: Mapping[str, Any]) -> Iterator[Table]:
             [run],
         )
     rates = ("false_alarms", "unknown_accepted", "known_named", "false_accepted", "true_accepted")
-    headings = ("stated", "unknown accepted", "known named rightly", "false claims accepted", "true claims accepted")
+    headings = ("stated", "unknown accepted", "known identified", "false claims accepted", "true claims accepted")
     yield Table(
         f"verification_stated-run{run.number}",
-        f"False alarms as stated, by validation's artists, and as found: {told['chosen']} of {_of(run)}.",
+        f"False alarms as stated, by the validation artists, and as found: {told['chosen']} of {_of(run)}.",
         [{**row, "runs": RunNumbers.of([run])} for row in told["stated"]],
         (
             *(Column.of(name, "{:.1%}".format, heading) for name, heading in zip(rates, headings, strict=True)),
@@ -112,8 +113,8 @@ def _picture(context: ReportContext, run: Run, told: Mapping[str, Any]) -> Pictu
     path = context.figures / f"verification-run{run.number}.png"
     draw_verification(told, path, for_print=True)
     caption = (
-        f"Artists enrolled without training, {_of(run)}: error trade-off of all scorers, the chosen one in black; and "
-        "what that is worth by the number of songs and of artists that are enrolled. Bars are 95 % intervals over "
+        f"Artists enrolled without training, {_of(run)}: detection error trade-off of all scorers, the chosen one in "
+        "black; and the latter's measures by the number of enrolled songs and artists. Bars are 95 % intervals over "
         "artists."
     )
     return Picture(path, caption, [run])
@@ -129,7 +130,7 @@ def _scores(run: Run, by_score: Mapping[str, Any]) -> Table:
     ]
     return Table(
         f"unknown_artists-run{run.number}",
-        f"Songs of unknown artists told from test songs by several scores: {_of(run)}.",
+        f"Songs of unknown artists detected among test songs by several scores: {_of(run)}.",
         rows,
         (Column.of("score"), *_columns(SONGS, rows), Column.of("runs", RunNumbers)),
         [run],
@@ -138,7 +139,7 @@ def _scores(run: Run, by_score: Mapping[str, Any]) -> Table:
 
 
 def _values(measures: Mapping[str, Any]) -> dict[str, float]:
-    """Value and interval of each measure, by names of their own."""
+    """Value and interval of each measure, as flat columns."""
     found = {name: each for name, each in measures.items() if name in MEASURES}
     ends = {f"{name}_{end}": each["ci95"][at] for name, each in found.items() for at, end in enumerate(("low", "high"))}
     return {**{name: each["value"] for name, each in found.items()}, **ends}

@@ -119,7 +119,7 @@ def test_trials_are_taken_together(truth: np.ndarray) -> None:
 
 def test_other_songs_and_other_truths_are_refused(truth: np.ndarray) -> None:
     right = np.ones(60, dtype=bool)
-    with pytest.raises(ArtistidError, match=r"of 60 and 59 songs, these are of one only: song 059 \("):
+    with pytest.raises(ArtistidError, match=r"of 60 and 59 songs, these are in only one of them: song 059 \("):
         compare(songs(right, truth), songs(right[:59], truth[:59]))
     other = truth.copy()
     other[0] = (truth[0] + 1) % 4

@@ -214,5 +214,5 @@ def test_folds_are_pooled(predictions: Predictions) -> None:
         np.testing.assert_array_equal(getattr(pooled, name), getattr(predictions, name))
     with pytest.raises(ArtistidError, match="expected one row per clip, found two"):
         Predictions.pooled([predictions, halves[0]])
-    with pytest.raises(ArtistidError, match="of the same artists"):
+    with pytest.raises(ArtistidError, match="need the same artists"):
         Predictions.pooled([predictions, Predictions(**columns())])

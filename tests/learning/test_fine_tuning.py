@@ -124,7 +124,7 @@ def test_another_clip_length_is_told(
     corpus: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(corpus, tmp_path / "run", f"init_from={checkpoint}", "clip=3s")
-    assert "init_from heard clips of 32 frames; here they have 94" in capsys.readouterr().out
+    assert "init_from was trained on clips of 32 frames; here they have 94" in capsys.readouterr().out
 
 
 # What learns when
@@ -370,13 +370,13 @@ def altered(checkpoint: Path, path: Path, **changes: Any) -> Path:
     ("overrides", "message"),
     [
         (("features.mel_scale=htk", "features.top_db=60"),
-         "has learned from other features: features.mel_scale is slaney there, htk here; features.top_db is 80.0 "
+         "was trained on other features: features.mel_scale is slaney there, htk here; features.top_db is 80.0 "
          "there, 60.0 here"),
         (("model.network.recurrent_units=16",),
          "is a network of another shape: model.network.recurrent_units is 32 there, 16 here"),
         (("model=mandel_gmm", "features=descriptors"), "model=mandel_gmm is a baseline, which has no weights"),
         (("fine_tuning.head=new",), "fine_tuning.head=new: expected one of fresh, keep"),
-        (("fine_tuning.head=keep",), "in one only of the two are 2: artist4, artist5"),
+        (("fine_tuning.head=keep",), "2 are in only one of the two: artist4, artist5"),
         (("fine_tuning.batch_norm=some",), "fine_tuning.batch_norm=some: expected one of thawed, all, none"),
         (("fine_tuning.lr_factor=0",), "fine_tuning.lr_factor=0: expected a number above 0"),
         (("fine_tuning.thaw=-1",), "fine_tuning.thaw=-1: expected"),
@@ -439,7 +439,7 @@ def test_a_run_does_not_write_over_what_it_begins_with(
     own = tmp_path / "run" / "checkpoints" / "best.ckpt"
     with pytest.raises(SystemExit):
         train(corpus, tmp_path / "run", f"init_from={own}", "overwrite=true")
-    assert "the run would write over it" in capsys.readouterr().err
+    assert "where the run would overwrite it" in capsys.readouterr().err
     assert own.exists()
 
 

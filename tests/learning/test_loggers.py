@@ -296,14 +296,14 @@ class TestWandbWithoutNetwork:
     @pytest.mark.parametrize(
         ("variables", "told"),
         [
-            ({"WANDB_MODE": "online"}, "wandb was told to be online, but http://127.0.0.1:9 does not answer"),
+            ({"WANDB_MODE": "online"}, "wandb is set to mode online, but http://127.0.0.1:9 does not answer"),
             (
                 {"WANDB_MODE": "online", "WANDB_API_KEY": ""},
-                "wandb was told to be online, but no account is set up on this machine",
+                "wandb is set to mode online, but no account is set up on this machine",
             ),
             (
                 {"WANDB_MODE": "online", "WANDB_API_KEY": "abc"},
-                "wandb: its key (WANDB_API_KEY, or wandb login) is not a key: ",
+                "wandb: its API key (WANDB_API_KEY, or wandb login) is not valid: ",
             ),
         ],
     )

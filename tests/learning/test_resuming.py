@@ -155,7 +155,7 @@ def test_interrupted_run_about_other_recordings_is_kept(
     )
     with pytest.raises(SystemExit):
         run_verb("train", *settings(tmp_path / corpus.name, tmp_path / "run"))
-    assert "can't go on, since this has changed: data, split" in capsys.readouterr().err
+    assert "cannot be resumed, since this has changed: data, split" in capsys.readouterr().err
 
 
 def test_generators_go_on_where_they_were() -> None:

@@ -73,9 +73,9 @@ class TestTensorFlow:
     def test_what_is_not_a_checkpoint(self) -> None:
         index, data = bundle({"beta": np.zeros(3, np.float32)})
         for broken in (b"", index[:-1], bytes(100), index[::-1]):
-            with pytest.raises(ArtistidError, match="not a checkpoint of TensorFlow"):
+            with pytest.raises(ArtistidError, match="not a TensorFlow checkpoint"):
                 read_variables(broken, data)
-        with pytest.raises(ArtistidError, match="not a checkpoint of TensorFlow"):
+        with pytest.raises(ArtistidError, match="not a TensorFlow checkpoint"):
             read_variables(index, data[:4])
 
 
@@ -357,7 +357,7 @@ class TestOnnx:
         told = refused(capsys, f"features.encoder.path={tmp_path}/mine.onnx", "features.encoder.layers=[third]")
         assert "features.encoder.layers=third" in told
         (tmp_path / "broken.onnx").write_bytes(b"no network")
-        assert "broken.onnx is not an ONNX file" in refused(capsys, f"features.encoder.path={tmp_path}/broken.onnx")
+        assert "broken.onnx is not a usable ONNX" in refused(capsys, f"features.encoder.path={tmp_path}/broken.onnx")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *settings: str, preset: str = "onnx") -> str:

@@ -147,7 +147,7 @@ class TestGenres:
         assert (songs["genre"] == "ska").tolist() == (songs["track_id"] == tested).tolist()
 
     def test_songs_without_one_are_refused(self, run: Path) -> None:
-        with pytest.raises(ArtistidError, match=r"without a genre.* 2 of 6 test songs, by artist3$"):
+        with pytest.raises(ArtistidError, match=r"genres: none.* 2 of 6 test songs, by artist3$"):
             make_map(run, genres={"artist1": "rock", "artist2": "rock"})
 
     def test_from_csv(self, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ class TestInBrowser:
         opened = Opened(browser, tmp_path / "elsewhere" / with_genres.report.name)
         x, y, (artist, *_) = opened.lonely_point()
         opened.click(x, y)
-        opened.page.wait_for_function("playing.textContent.includes('cannot be played: this browser does not find')")
+        opened.page.wait_for_function("playing.textContent.includes('cannot be played: this browser cannot find')")
         assert artist in opened.page.locator("#playing").text_content()
         opened.around.close()
 
@@ -355,7 +355,7 @@ class TestInBrowser:
         opened.page.locator(".hoverlayer .hovertext").wait_for()
         assert track_id[:-2] in opened.page.locator(".hoverlayer .hovertext").text_content()
         opened.click(x, y)
-        opened.page.wait_for_function("playing.textContent.includes('was not there when this page was written')")
+        opened.page.wait_for_function("playing.textContent.includes('did not exist when this page was written')")
         assert opened.page.locator("#playing").text_content().startswith(f"{track_id[:-2]}: {title}, {time} cannot")
         assert opened.complaints == []
         opened.around.close()

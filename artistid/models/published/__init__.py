@@ -1,1 +1,1 @@
-"""Networks that others have trained, encoders and separators of voices: what they are, and where their weights lie."""
+"""Published networks, encoders and vocal separators: their architectures, and where their weights are found."""

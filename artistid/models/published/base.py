@@ -1,4 +1,4 @@
-"""What all encoders here have in common."""
+"""Base classes of published networks and encoders."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ NON_COMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)  # in the 
 
 
 class Published(nn.Module, ABC):
-    """A network that others have trained.
+    """A network with published weights.
 
-    A checkpoint may name it, so its constructor reads no file and takes no more memory than the published network has;
-    the weights come with :meth:`load`.
+    A checkpoint may name it, so its constructor reads no file and takes no more memory than the published network;
+    :meth:`load` reads the weights.
 
     Attributes:
         licence: of its weights.
-        title: that it is called by; None: by its class.
+        title: its name in messages; None: that of its class.
     """
 
     licence: str | None = None
     title: str | None = None
 
     def load(self) -> None:
-        """Say on what terms the published weights may be used, and read them.
+        """Log the licence of the published weights, and read them.
 
         Raises:
-            ArtistidError: they are not on this machine, or of another network.
+            ArtistidError: they are not on this machine, or belong to another network.
         """
         whose = self.title or type(self).__name__
         if self.licence and NON_COMMERCIAL.search(self.licence):
@@ -54,16 +54,15 @@ class PublishedEncoder(Published):
 
 
 class BlockEncoder(PublishedEncoder):
-    """An encoder whose inner layers can be had as well, and whose last blocks can learn on.
+    """An encoder whose inner layers are available as well, and whose last blocks can be fine-tuned.
 
     Args:
-        front: what turns windows ``(batch, 1, time)`` into the first block's input.
-        blocks: by name, from the input to the output; each gives vectors ``(batch, d)`` or sequences of them
-            ``(batch, vectors, d)``, of which the mean counts, and takes what the one before gives.
-        widths: of each block's vectors, in their order.
-        layers: the names of the blocks whose vectors are wanted.
-        layer_weights: of each of these layers, all equally wide, in their weighted mean; None: they are put side by
-            side.
+        front: from windows ``(batch, 1, time)`` to the first block's input.
+        blocks: by name, from the input to the output; each takes the output of the one before, and returns vectors
+            ``(batch, d)`` or sequences of them ``(batch, vectors, d)``, which are averaged.
+        widths: of each block's vectors, in order.
+        layers: the names of the blocks whose vectors are used.
+        layer_weights: weights of these layers, all of one width, in a weighted mean; None: they are concatenated.
     """
 
     def __init__(
@@ -82,14 +81,14 @@ class BlockEncoder(PublishedEncoder):
         if layer_weights is not None and (len(layer_weights) != len(layers) or not sum(layer_weights) > 0):
             raise ArtistidError(
                 f"features.encoder.layer_weights={list(layer_weights)}: expected one for each of "
-                f"features.encoder.layers={list(layers)}, and together more than 0"
+                f"features.encoder.layers={list(layers)}, with a sum above 0"
             )
         width_of = dict(zip(blocks, widths, strict=True))
         wanted = [width_of[layer] for layer in layers]
         if layer_weights is not None and len(set(wanted)) > 1:
             raise ArtistidError(
-                f"features.encoder.layer_weights: layers of the widths {', '.join(map(str, wanted))} have no weighted "
-                "mean: expected layers of one width, or null"
+                "features.encoder.layer_weights: expected layers of one width, or null; found layers of the widths "
+                f"{', '.join(map(str, wanted))}"
             )
         self.width = wanted[0] if layer_weights is not None else sum(wanted)
         self.front = front
@@ -99,7 +98,7 @@ class BlockEncoder(PublishedEncoder):
 
     @property
     def used_blocks(self) -> list[nn.Module]:
-        """Those that the wanted layers need, from the input."""
+        """The blocks that the wanted layers need, from the input."""
         names = list(self.blocks)
         return list(self.blocks.values())[: 1 + max(names.index(layer) for layer in self.layers)]
 
@@ -117,7 +116,7 @@ class BlockEncoder(PublishedEncoder):
         return torch.einsum("lbd,l->bd", torch.stack(wanted), shares)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], where: str) -> None:
-        """Take weights by name; raises ArtistidError where they are another network's."""
+        """Load weights by name; raises ArtistidError if they belong to another network."""
         try:
             self.load_state_dict(weights)
         except RuntimeError as error:

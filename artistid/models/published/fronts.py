@@ -1,4 +1,4 @@
-"""What encoders compute of the samples before their first weights."""
+"""Input features of encoders: everything before their first weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from artistid.data.features import LogMel
 
 
 class MelPower(nn.Module):
-    """Power in mel bands, as librosa's ``melspectrogram`` gives it, of the frames that lie wholly within a window.
+    """Power in mel bands, as librosa's ``melspectrogram`` computes it, of frames entirely within a window.
 
     Args:
         n_fft: samples of the Hann window.
@@ -34,7 +34,7 @@ class MelPower(nn.Module):
 
 
 class TaggersMel(MelPower):
-    """The input of musicnn, and of the networks of the same group: 96 bands of 512 samples every 256, compressed.
+    """The input of musicnn, and of networks by the same group: 96 bands of 512 samples every 256, log-compressed.
 
     The package rounds the power to half precision, in which ``10000 * power`` is infinite from 6.6 on, as it is in loud
     music; here it is not rounded.

@@ -1,7 +1,6 @@
-"""MERT: a transformer that learned from music to fill in what was masked (Li et al., ICLR 2024).
+"""MERT: a transformer pretrained on music by masked prediction (Li et al., ICLR 2024).
 
-It is a HuBERT in architecture, for which torchaudio has the modules; the weights have the names that Hugging Face's
-library gives them.
+Its architecture is HuBERT's, for which torchaudio has the modules; its weights are named as in Hugging Face's library.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ class Mert(BlockEncoder):
     """MERT-v1-95M, from samples at 24 kHz.
 
     Args:
-        layers: ``layer0``, what the transformer is given, to ``layer12``, its output: 768 values each, the mean over
-            time.
+        layers: ``layer0``, the transformer's input, to ``layer12``, its output: 768 values each, the mean over time.
         layer_weights: see :class:`artistid.models.published.base.BlockEncoder`.
         path: of ``model.safetensors`` or ``pytorch_model.bin``, or of their folder; None: where they are found.
     """
@@ -55,7 +53,7 @@ class Mert(BlockEncoder):
         self.load_weights(found, str(path))
 
 
-# What only training needed: the vector that stands for what is masked, and the heads that fill it in.
+# Needed in pretraining only: the mask embedding, and the prediction heads.
 OF_TRAINING = re.compile(r"(hubert\.)?masked_spec_embed|.*(final_proj|label_embs|encoder_mask)")
 RENAMED = (
     (r"^hubert\.", ""),
@@ -69,14 +67,14 @@ RENAMED = (
 
 
 def _name(theirs: str) -> str:
-    """The name here of a weight of Hugging Face's ``HubertModel``."""
+    """This module's name of a weight of Hugging Face's ``HubertModel``."""
     for pattern, replacement in RENAMED:
         theirs = re.sub(pattern, replacement, theirs)
     return theirs
 
 
 class Convolutions(nn.Module):
-    """Samples of mean 0 and deviation 1, and 75 vectors a second of them: ``(batch, time, 512)``."""
+    """Samples normalised to mean 0 and variance 1, and 75 vectors per second of them: ``(batch, time, 512)``."""
 
     def __init__(self, extract: nn.Module) -> None:
         super().__init__()
@@ -91,11 +89,11 @@ class Convolutions(nn.Module):
 
 
 class Embedded(nn.Module):
-    """The vectors in the transformer's width, with their positions: ``(batch, time, 768)``.
+    """The vectors projected to the transformer's width, with positions encoded: ``(batch, time, 768)``.
 
     Args:
         project: to that width.
-        transformer: torchaudio's, without its layers: what it does before them.
+        transformer: torchaudio's, without its layers: everything before them.
     """
 
     def __init__(self, project: nn.Module, transformer: nn.Module) -> None:
@@ -108,7 +106,7 @@ class Embedded(nn.Module):
 
 
 class Layer(nn.Module):
-    """A layer of the transformer: ``(batch, time, 768)`` of the same."""
+    """A transformer layer, from ``(batch, time, 768)`` to the same shape."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()

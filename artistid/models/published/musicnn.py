@@ -1,7 +1,7 @@
-"""musicnn: taggers of music whose filters are as tall as timbres and as wide as rhythms.
+"""musicnn: music taggers with tall filters for timbre and wide filters for rhythm.
 
 Pons & Serra, "musicnn: pre-trained convolutional neural networks for music audio tagging", ISMIR 2019, late-breaking
-demo. Its package keeps the weights as variables of TensorFlow 1; they are converted once.
+demo. Its package stores the weights as TensorFlow 1 variables, which are converted once.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ POOLED = 2 * (FRONT_WIDTH + 3 * N_MIDDLE)  # 1,506
 UNITS, TAGS = 200, 50
 EPSILON = 1e-3  # of batch norm in TensorFlow
 VERSION = "0.1.0"
-MANY = 1_000_000  # batches that the running statistics are taken to be of: they do not start anew
+MANY = 1_000_000  # batches seen by the running statistics: they are not restarted
 
 
 class Musicnn(BlockEncoder):
     """A tagger of musicnn's, from 3 s of samples at 16 kHz.
 
     Args:
-        model: ``MSD_musicnn`` learned from the Million Song Dataset, ``MTT_musicnn`` from MagnaTagATune.
-        layers: ``front`` (561 values), ``cnn1``, ``cnn2``, ``cnn3`` (625, 689, 753: what came before is handed on),
-            ``pool`` (1,506: of each of the 753 the largest and the mean), ``penultimate`` (200), ``tags`` (50, before
-            the sigmoid).
+        model: ``MSD_musicnn`` was trained on the Million Song Dataset, ``MTT_musicnn`` on MagnaTagATune.
+        layers: ``front`` (561 values), ``cnn1``, ``cnn2``, ``cnn3`` (625, 689, 753: each is appended to its input),
+            ``pool`` (1,506: maximum and mean of each of the 753), ``penultimate`` (200), ``tags`` (50, before the
+            sigmoid).
         layer_weights: see :class:`artistid.models.published.base.BlockEncoder`.
         path: of the package's wheel, or of a folder that it is installed in; None: where it is found.
     """
@@ -70,7 +70,7 @@ class Musicnn(BlockEncoder):
         self.load_weights(converted(kept, self._convert), self.path or "musicnn")
 
     def _convert(self) -> dict[str, torch.Tensor]:
-        """The package's variables under the names and in the order of axes that they have here."""
+        """The package's variables, with the names and axis order of this module."""
         index, data = (
             packaged("musicnn", VERSION, f"musicnn/{self.model}/.{name}", self.path)
             for name in ("index", "data-00000-of-00001")
@@ -85,7 +85,7 @@ class Musicnn(BlockEncoder):
         return {**weights, **counts}
 
     def _names(self) -> Iterator[tuple[str, str]]:
-        """Of each weight its name here and in TensorFlow, which numbers the layers of a kind as they were made."""
+        """Each weight's name here and in TensorFlow, which numbers layers of a kind in order of creation."""
         norms = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
         counts = {"conv2d": 0, "dense": 0, "batch_normalization": 0}
         for path, module in self.named_modules():
@@ -102,7 +102,7 @@ class Musicnn(BlockEncoder):
 
 
 def _axes(variable: torch.Tensor, n_axes: int) -> torch.Tensor:
-    """A variable in the order of axes of PyTorch, where a layer over time alone has three and TensorFlow's four."""
+    """A variable in PyTorch's axis order; layers over time alone have three axes here, four in TensorFlow."""
     if n_axes == 4:  # (time, mel, in, out)
         return variable.permute(3, 2, 0, 1)
     if n_axes == 3:  # (time, in, 1, out)
@@ -111,11 +111,11 @@ def _axes(variable: torch.Tensor, n_axes: int) -> torch.Tensor:
 
 
 class Filters(nn.Module):
-    """Filters over the spectrogram, of which the loudest place along the frequencies counts.
+    """Filters over the spectrogram, with max pooling over frequency.
 
     Args:
-        n: of them.
-        frames, bands: that each spans.
+        n: number of filters.
+        frames, bands: size of each.
     """
 
     def __init__(self, n: int, frames: int, bands: int) -> None:
@@ -144,11 +144,11 @@ class Front(nn.Module):
 
 
 class Middle(nn.Module):
-    """A convolution over time, whose result is put beside what it was given: 64 values more.
+    """A convolution over time, whose 64 output values are appended to its input.
 
     Args:
-        width: of what it looks at: the last so many values.
-        residual: whether these are added to its result.
+        width: how many of the last input values it is applied to.
+        residual: whether these are added to its output.
     """
 
     def __init__(self, width: int, residual: bool) -> None:
@@ -164,7 +164,7 @@ class Middle(nn.Module):
 
 
 class Pool(nn.Module):
-    """Of each value of a sequence the largest, then the mean: ``(batch, 2 d)`` of ``(batch, time, d)``."""
+    """Maximum and mean over time of each value, interleaved: ``(batch, 2 d)`` of ``(batch, time, d)``."""
 
     def forward(self, found: torch.Tensor) -> torch.Tensor:
         return torch.stack([found.amax(dim=1), found.mean(dim=1)], dim=2).flatten(1)

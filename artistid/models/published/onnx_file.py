@@ -1,4 +1,4 @@
-"""An encoder in an ONNX file, which ONNX Runtime computes."""
+"""An encoder in an ONNX file, run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ FRONTS = {"samples": Samples, "filter_bank": SpeakersFilterBank, "mel": TaggersM
 
 
 class OnnxFile(PublishedEncoder):
-    """A network with one input, in a file of its own.
+    """A network with one input, in an ONNX file.
 
     Args:
-        file: its name, where no path says where it is.
-        source: where it can be had, for the error of whoever lacks it.
+        file: its name, used where ``path`` is not the file itself.
+        source: where to get it, for the error if it is missing.
         licence: of its weights.
-        front: what it takes: ``samples`` ``(batch, time)``; ``filter_bank`` ``(batch, frames, 80)``, Kaldi's, as
-            WeSpeaker's networks do; ``mel`` ``(batch, frames, 96)``, as musicnn and MTG's networks do.
-        layers: the names of the outputs that are wanted, side by side; None: the last.
-        path: of the file, or of its folder; None: where it is found.
+        front: its input: ``samples`` ``(batch, time)``; ``filter_bank`` ``(batch, frames, 80)``, Kaldi's, as for
+            WeSpeaker's networks; ``mel`` ``(batch, frames, 96)``, as for musicnn and MTG's networks.
+        layers: the names of the outputs to concatenate; None: the last.
+        path: of the file, or of its folder; None: see :func:`artistid.models.published.weights.on_disk`.
     """
 
     session: Any  # onnxruntime.InferenceSession
@@ -48,7 +48,7 @@ class OnnxFile(PublishedEncoder):
         self.front = FRONTS[front]()
         self.file, self.source, self.licence, self.layers, self.path = file, source, licence, layers, path
         self.title = file if path is None else path
-        # Of the file, so that features know its weights, which are not tensors here.
+        # Of the file, so that features can identify its weights, which are not tensors here.
         self.register_buffer("sha256", torch.zeros(32, dtype=torch.uint8))
 
     def read_weights(self) -> None:
@@ -56,7 +56,7 @@ class OnnxFile(PublishedEncoder):
         import onnxruntime
 
         path = on_disk((self.file,), self.path, self.source)
-        content = path.read_bytes()  # a model that is read so opens no other files
+        content = path.read_bytes()  # a model loaded from bytes opens no other files
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         providers = [
@@ -67,7 +67,7 @@ class OnnxFile(PublishedEncoder):
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers)
         except Exception as error:  # ONNX Runtime has errors of its own
-            raise ArtistidError(f"{path} is not an ONNX file that can be used: {first_line(error)}") from error
+            raise ArtistidError(f"{path} is not a usable ONNX file: {first_line(error)}") from error
         if len(inputs := self.session.get_inputs()) != 1:
             raise ArtistidError(f"{path} has {counted(len(inputs), 'input')}: expected one")
         names = [output.name for output in self.session.get_outputs()]
@@ -85,7 +85,7 @@ class OnnxFile(PublishedEncoder):
         return torch.from_numpy(np.concatenate(found)).to(windows.device)
 
     def _run(self, batch: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
-        """The wanted outputs of up to ``size`` windows, side by side."""
+        """The wanted outputs of up to ``size`` windows, concatenated."""
         filled = np.zeros((size, *batch.shape[1:]), np.float32)
         filled[: len(batch)] = batch
         try:

@@ -1,4 +1,4 @@
-"""Resemblyzer: whose voice it is, learned from speech (Wan et al., "Generalized end-to-end loss", ICASSP 2018)."""
+"""Resemblyzer, a speaker encoder trained on speech (Wan et al., "Generalized end-to-end loss", ICASSP 2018)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ VERSION = "0.1.4"
 class Resemblyzer(BlockEncoder):
     """The package's voice encoder, from 1.6 s of samples at 16 kHz.
 
-    The package looks for speech first, drops the rest, and raises what is more quiet than −30 dBFS; music is given to
-    the network as it is.
+    The package first drops everything but speech, and amplifies signals below −30 dBFS; here the network gets music
+    unchanged.
 
     Args:
-        layers: ``lstm1``, ``lstm2``, ``lstm3`` and ``embedding``, 256 values each; of the first three the mean over
-            time.
+        layers: ``lstm1``, ``lstm2``, ``lstm3`` (means over time) and ``embedding``, 256 values each.
         layer_weights: see :class:`artistid.models.published.base.BlockEncoder`.
         path: of the package's wheel, or of a folder that it is installed in; None: where it is found.
     """
@@ -52,13 +51,13 @@ class Resemblyzer(BlockEncoder):
         file = BytesIO(packaged("resemblyzer", VERSION, "resemblyzer/pretrained.pt", self.path))
         try:
             found = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
-        except Exception as error:  # torch raises whatever it stumbles over
+        except Exception as error:  # torch raises exceptions of many kinds
             raise ArtistidError(f"{where}: its pretrained.pt cannot be read: {first_line(error)}") from error
         self.load_weights({_name(name): value for name, value in found.items() if "similarity" not in name}, where)
 
 
 def _name(theirs: str) -> str:
-    """The name here of a weight, such as ``weight_ih_l2`` of an LSTM in layers."""
+    """This module's name of a weight of the package, such as ``lstm.weight_ih_l2``."""
     layer, _, part = theirs.partition(".")
     if layer != "lstm":
         return f"blocks.embedding.{theirs}"
@@ -67,7 +66,7 @@ def _name(theirs: str) -> str:
 
 
 class Recurrent(nn.Module):
-    """A layer of LSTM: ``(batch, time, 256)`` of ``(batch, time, width)``."""
+    """An LSTM layer: ``(batch, time, 256)`` of ``(batch, time, width)``."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -79,7 +78,7 @@ class Recurrent(nn.Module):
 
 
 class Embedding(nn.Module):
-    """The last state, projected, rectified and of length 1: ``(batch, 256)`` of ``(batch, time, 256)``."""
+    """The last state, projected, rectified and normalised: ``(batch, 256)`` of ``(batch, time, 256)``."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Separators: what takes the singing out of the music, by packages that need not be installed."""
+"""Separators, which extract the vocals from music, by packages that need not be installed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from artistid.errors import ArtistidError, require_choice
 from artistid.models.published.base import Published
 from artistid.settings import first_line
 
-PIECE = 30 * 44_100  # samples that a recurrent separator is given at once
+PIECE = 30 * 44_100  # samples per call of a recurrent separator
 DEMUCS = ("htdemucs", "htdemucs_ft", "hdemucs_mmi", "mdx_extra")
-# Of Open-Unmix: the licences of the weights.
+# Open-Unmix's models, and the licences of their weights.
 OPENUNMIX = {"umxhq": "MIT", "umxse": "MIT", "umxl": "CC BY-NC-SA 4.0"}
 
 
 class Separator(Published):
-    """From music ``(1, 1, time)`` at 44.1 kHz to its singing, of the same shape."""
+    """From music ``(1, 1, time)`` at 44.1 kHz to its vocals, of the same shape."""
 
 
 class Demucs(Separator):
     """Demucs (Défossez, "Hybrid spectrogram and waveform source separation", 2021); ``pip install demucs``.
 
-    The package fetches its weights when they are first used, and keeps them.
+    The package downloads its weights on first use, and caches them.
 
     Args:
-        model: of the package.
+        model: one of the package's.
     """
 
     licence = "MIT"
@@ -55,8 +55,8 @@ class OpenUnmix(Separator):
     """Open-Unmix (Stöter et al., JOSS 2019), 30 s at a time; ``pip install openunmix``.
 
     Args:
-        model: of the package, which fetches its weights when they are first used.
-        path: of a folder with ``separator.json``, ``vocals.json`` and ``vocals.pth``; it takes the model's place.
+        model: one of the package's, which downloads its weights on first use.
+        path: of a folder with ``separator.json``, ``vocals.json`` and ``vocals.pth``, used instead of the model.
     """
 
     network: Any  # of the package, once it is loaded
@@ -68,7 +68,7 @@ class OpenUnmix(Separator):
         self.licence = OPENUNMIX[model] if path is None else None
 
     def read_weights(self) -> None:
-        # With the rest as a second target the Wiener filter has something to tell the singing from.
+        # The Wiener filter needs the residual as a second target.
         settings = {"model_str_or_path": self.path or self.model, "targets": ["vocals"], "residual": True}
         self.network = _load("openunmix", "openunmix.utils", "load_separator", **settings)
         self.network.freeze()
@@ -79,12 +79,12 @@ class OpenUnmix(Separator):
 
 
 def _load(package: str, module: str, function: str, *arguments: Any, **settings: Any) -> Any:
-    """What a function of a package that may not be installed gives; raises ArtistidError."""
+    """Call a function of a package that may not be installed; raises ArtistidError."""
     if find_spec(package) is None:
         raise ArtistidError(f"features.separator={package} is not installed: pip install {package}")
     try:
         return getattr(import_module(module), function)(*arguments, **settings)
-    except Exception as error:  # of any kind: it reads files, and fetches them
+    except Exception as error:  # of any kind: it reads and downloads files
         raise ArtistidError(f"features.separator={package} cannot be loaded: {first_line(error)}") from error
 
 

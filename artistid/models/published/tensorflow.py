@@ -1,9 +1,9 @@
 """Reads the variables of a TensorFlow checkpoint without TensorFlow.
 
 A checkpoint is a "tensor bundle": ``.data-00000-of-00001`` holds the variables' bytes one after the other, and
-``.index`` says where each lies. The index is a table in LevelDB's format, sorted keys in blocks, each key written as
-what it has more than the one before; its values are protocol buffers (``BundleEntryProto`` in TensorFlow's
-``tensor_bundle.proto``).
+``.index`` their offsets. The index is a table in LevelDB's format: blocks of sorted keys, each stored as its suffix
+after the prefix that it shares with the key before; its values are protocol buffers (``BundleEntryProto`` in
+TensorFlow's ``tensor_bundle.proto``).
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ DTYPES: Mapping[int, np.dtype[Any]] = {
     3: np.dtype("<i4"),
     9: np.dtype("<i8"),
 }  # by TensorFlow's numbers
-# Of a field in a protocol buffer: how its value is written.
+# Wire types of protocol buffer fields.
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def read_variables(index: bytes, data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """The variables of a checkpoint in one shard, by name; those of types that no weights have are left out.
+    """The variables of a single-shard checkpoint, by name; types other than :data:`DTYPES` are left out.
 
     Args:
-        index: of the file ``.index``.
-        data: of the file ``.data-00000-of-00001``.
+        index: content of the file ``.index``.
+        data: content of the file ``.data-00000-of-00001``.
 
     Raises:
-        ArtistidError: what is no such checkpoint.
+        ArtistidError: not such a checkpoint.
     """
     try:
         entries = ((key.decode(), dict(_fields(value))) for key, value in _entries(index) if key)
         return {name: _variable(entry, data) for name, entry in entries if entry.get(1) in DTYPES}
     except (IndexError, ValueError, KeyError, TypeError) as error:
-        raise ArtistidError(f"this is not a checkpoint of TensorFlow's: {error}") from error
+        raise ArtistidError(f"this is not a TensorFlow checkpoint: {error}") from error
 
 
 def _variable(entry: dict[int, int | bytes], data: bytes) -> npt.NDArray[Any]:
-    """One variable; of the fields, 1 is the type, 2 the shape, 4 where it begins (0 is not written), 5 its bytes."""
+    """One variable; field 1 is the type, 2 the shape, 4 the offset (0 is not written), 5 the size in bytes."""
     dtype = DTYPES[int(entry[1])]
     offset = int(entry.get(4, 0))
     dimensions = (dict(_fields(bytes(value))) for number, value in _fields(bytes(entry.get(2, b""))) if number == 2)
@@ -55,11 +55,11 @@ def _variable(entry: dict[int, int | bytes], data: bytes) -> npt.NDArray[Any]:
 
 
 def _entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a table, in its order: its last bytes lead to a block that lists the blocks of entries."""
+    """Keys and values of a table, in order: its footer points to a block that lists the blocks of entries."""
     footer = table[-FOOTER_BYTES:]
     if int.from_bytes(footer[-8:], "little") != MAGIC:
         raise ValueError("its index is not a LevelDB table")
-    _, position = _handle(footer, 0)  # of a block that tells of filters
+    _, position = _handle(footer, 0)  # of the metaindex block
     listing, _ = _handle(footer, position)
     for _, value in _block(table, *listing):
         place, _ = _handle(value, 0)
@@ -67,14 +67,14 @@ def _entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _handle(buffer: bytes, position: int) -> tuple[tuple[int, int], int]:
-    """Where a block lies, as its first byte and its length, and what follows in the buffer."""
+    """A block's offset and size, and the position after them in the buffer."""
     offset, position = _varint(buffer, position)
     size, position = _varint(buffer, position)
     return (offset, size), position
 
 
 def _block(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """The entries of a block, which ends with the places at which keys are whole, and how many these are."""
+    """The entries of a block, which ends with restart points, where keys are stored in full, and their number."""
     if table[offset + size]:
         raise ValueError("its index is compressed")
     block = table[offset : offset + size]
@@ -103,13 +103,13 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         if kind == BYTES:
             length, position = _varint(message, position)
         elif not length:
-            raise ValueError(f"its index has a field of the kind {kind}")
+            raise ValueError(f"its index has a field of wire type {kind}")
         yield number, message[position : position + length]
         position += length
 
 
 def _varint(buffer: bytes, position: int) -> tuple[int, int]:
-    """A whole number in bytes of 7 bits, the lowest first, and what follows."""
+    """A varint, in groups of 7 bits, lowest first, and the position after it."""
     number = shift = 0
     while True:
         byte = buffer[position]

@@ -1,4 +1,4 @@
-"""Where published weights lie on this machine: nothing is fetched from elsewhere."""
+"""Finding published weights on this machine: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ LARGEST = 2**32  # bytes of a file of weights
 
 
 def encoders_folder() -> Path:
-    """Where weights are looked for unless ``features.encoder.path`` names another place."""
+    """The folder searched for weights unless ``features.encoder.path`` names another place."""
     return user_cache() / "encoders"
 
 
 def packaged(package: str, version: str, member: str, path: str | None) -> bytes:
-    """A file of a package on PyPI, out of its wheel or as it is installed; nothing of the package is imported.
+    """Read a file of a PyPI package, from its wheel or installation, without importing the package.
 
     Args:
         package: its name.
-        version: to get.
+        version: to download, for the error if it is missing.
         member: the file in it.
         path: of a wheel, or of a folder that packages are installed in; None: a wheel in :func:`encoders_folder`, or
-            where Python has installed the package.
+            the installed package.
 
     Raises:
-        ArtistidError: it is not there.
+        ArtistidError: the file was not found.
     """
     if path is not None:
         return _member(expanded(path), member)
@@ -65,8 +65,8 @@ def _member(place: Path, member: str) -> bytes:
             return wheel.read(member)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ArtistidError(
-            f"{place} (features.encoder.path) has no {member}: expected the package's wheel, or a folder that it is "
-            "installed in"
+            f"{place} (features.encoder.path) has no {member}: expected the package's wheel, or the folder where it is "
+            "installed"
         ) from error
 
 
@@ -77,11 +77,11 @@ def _bytes(path: Path) -> bytes:
 
 
 def converted(name: str | None, convert: Callable[[], Mapping[str, torch.Tensor]]) -> Mapping[str, torch.Tensor]:
-    """Weights that are converted once and then kept in :func:`encoders_folder`, where it can be written.
+    """Weights that are converted once and cached in :func:`encoders_folder`, if it is writable.
 
     Args:
-        name: that they are kept under; None: they are not.
-        convert: gives them.
+        name: of the cached file, without ending; None: no caching.
+        convert: returns the weights.
     """
     if name is None:
         return convert()
@@ -97,7 +97,7 @@ def converted(name: str | None, convert: Callable[[], Mapping[str, torch.Tensor]
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file of safetensors, or of torch's with weights only, by name."""
+    """The tensors, by name, of a safetensors file, or of a torch file with weights only."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -110,16 +110,16 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def on_disk(names: tuple[str, ...], path: str | None, source: str, hub: str = "") -> Path:
-    """A file of weights that its user has fetched.
+    """The path of a weights file that the user has downloaded.
 
     Args:
-        names: that it may have, the first is preferred.
-        path: of the file, or of a folder that has it; None: of :func:`encoders_folder`, or of Hugging Face's cache.
-        source: where it can be had, for the error.
-        hub: of a model of Hugging Face's, its name there.
+        names: possible file names, in order of preference.
+        path: of the file or its folder; None: it is in :func:`encoders_folder` or in Hugging Face's cache.
+        source: where to get it, for the error.
+        hub: the model's name on Hugging Face, if it is there.
 
     Raises:
-        ArtistidError: it is not there.
+        ArtistidError: the file was not found.
     """
     place = None if path is None else expanded(path)
     if place is not None and place.is_file():
@@ -137,7 +137,7 @@ def on_disk(names: tuple[str, ...], path: str | None, source: str, hub: str = ""
 
 
 def _snapshots(hub: str) -> list[Path]:
-    """The folders in which Hugging Face's library keeps a model, the newest first."""
+    """The folders in which Hugging Face's library caches a model, newest first."""
     if not hub:
         return []
     home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
