@@ -209,7 +209,7 @@ class TestSamples:
             identifier.predict(samples, rate)
 
     def test_a_rate_is_not_for_files(self, identifier: Identifier, song: Path) -> None:
-        with pytest.raises(ArtistidError, match="a file knows its own"):
+        with pytest.raises(ArtistidError, match="expected none for a file"):
             identifier.predict(song, RATE)
 
 
