@@ -269,7 +269,7 @@ class TestEnrol:
         there = music / first / "album1" / "song1.wav"
         asked = (f"collection={enrolled}", f"checkpoint={checkpoint}")
         said = fails(capsys, "enrol", *asked, f"audio=[{silence},{there},{short}]", "artist=New")
-        for expected in ("silent", "this recording is enrolled already", "5 s of sound in 1 song", "min_seconds=30"):
+        for expected in ("silent", "this recording is enrolled already", "5 s of audio in 1 song", "min_seconds=30"):
             assert expected in said
         said = fails(capsys, "enrol", *asked, f"audio={music / first / 'album2'}", f"artist={first}")
         assert "enrolled already, by 2 songs" in said

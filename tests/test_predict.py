@@ -187,7 +187,7 @@ def test_what_a_folder_holds_beside_music_is_told_and_nothing_waited_for(
     assert names(json.loads(out), music) == ["a.flac", "b.mp3", "more [live]/c.ogg"]
     told = " ".join(err.split())
     assert f"left out 1 file of audio={music}, of formats that are not searched for: .mid 1" in told
-    assert f"what is not a readable file: 1: {music}/pipe.mp3 (a pipe)" in told
+    assert f"not readable files: 1: {music}/pipe.mp3 (a pipe)" in told
     assert f"folders that a system keeps for itself: 1: {music}/@eaDir" in told
     with pytest.raises(SystemExit):
         predict(checkpoint, music / "pipe.mp3")

@@ -1,1 +1,1 @@
-"""How fast this package is: on this machine, at each of its stages, and beside what would be used instead."""
+"""How fast this package is on this machine: at each of its stages, and compared with alternatives."""

@@ -18,11 +18,11 @@ from artistid.data.store import Entry, Store
 from artistid.inference.collection import SONG_COLUMNS, Collection, Origin
 from artistid.train import split_rule
 
-# As artist20 has them.
+# As in artist20.
 ARTISTS, ALBUMS = 20, 6
-# Of a collection: as the network has them, and as a library might.
+# Of a collection: units as in the network, songs as a library might have.
 EMBEDDING_UNITS, SONGS_OF_AN_ARTIST, SONGS_OF_AN_ALBUM = 32, 20, 5
-SPREAD = 0.5  # of albums around their artist, and of songs around their album; of artists it is 1
+SPREAD = 0.5  # of albums around their artist, and of songs around their album; that of artists is 1
 WRITTEN_AT_ONCE = 1 << 16  # rows
 
 
@@ -46,7 +46,7 @@ def random_store(folder: Path, songs: int, frames: int, features: Features) -> t
 
 
 def random_clips(config: DictConfig, folder: Path) -> tuple[ClipData, Split]:
-    """Clips of all subsets of a random store of ``config.size``, split and cut as the other settings say."""
+    """Clips of all subsets of a random store of ``config.size``, split and cut by the other settings."""
     catalog, store = random_store(folder, config.size.songs, config.size.frames, features_of(config))
     split = split_rule(config).draw(catalog, config.seed)
     subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}

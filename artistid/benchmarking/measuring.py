@@ -1,6 +1,6 @@
 """Figures: measured several times, in turn with what they are compared with, and reported with their spread.
 
-Beside them what a step computes and moves, and how much of either the device can do in a second.
+Also counts the operations and bytes of a step, and measures how many of each the device manages per second.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Figure:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Ours to the peer's, round by round: what disturbs the machine for longer than a round disturbs both."""
+        """Ours to the peer's, round by round: a disturbance that outlasts a round affects both."""
         return tuple(own / other for own, other in zip(self.values, self.peer_values, strict=True)) if self.peer else ()
 
     def plain(self) -> dict[str, Any]:
-        """The median under the figure's own name, and beside it the spread and the peer's."""
+        """The median under the figure's own name, its range, and the peer's."""
         plain: dict[str, Any] = {self.name: _round(self.median), f"{self.name}_range": _range(self.values)}
         if self.peer:
             plain["peer"] = {
@@ -73,7 +73,7 @@ def _range(values: Sequence[float]) -> list[float]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median and range in words, three digits of each."""
+    """Median and range as text, with three digits each."""
     low, middle, high = (
         f"{value:.3g}" if value < 1000 else f"{value:.0f}"
         for value in (min(values), statistics.median(values), max(values))
@@ -82,7 +82,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def in_turn(rounds: int, *measurements: Callable[[], Any]) -> list[list[Any]]:
-    """Take all measurements, one after the other, as often as there are rounds; a list of rounds for each."""
+    """Take all measurements in turn, once per round; returns a list of rounds for each."""
     taken = [[measure() for measure in measurements] for _ in range(rounds)]
     return [list(values) for values in zip(*taken, strict=True)]
 
@@ -115,7 +115,7 @@ def _processor() -> str:
 
 
 def memory_mb(process: str = "self") -> float | None:
-    """Memory of a process that is its own, the page cache apart, in MB; None where the system does not tell."""
+    """Anonymous memory of a process, without the page cache, in MB; None where the system does not report it."""
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -128,7 +128,7 @@ REPEATS = 5
 
 
 class Traffic(TorchDispatchMode):
-    """Counts the bytes that operations read and write, views apart: each its arguments and results once."""
+    """Counts the bytes that operations except views read and write: arguments and results once each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,14 +153,14 @@ def flops_and_bytes(step: Callable[[], Any]) -> tuple[int, int]:
 
 
 def peak(dtype: torch.dtype, device: torch.device) -> float:
-    """Operations per second of a large matrix product: what this device really gives."""
+    """Operations per second of a large matrix product: what this device achieves in practice."""
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size**3 / _seconds(lambda: a @ b)
 
 
 def bandwidth(device: torch.device) -> float:
-    """Bytes per second, read and written, of copying what no cache holds."""
+    """Bytes per second, read and written, of a copy too large for any cache."""
     source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() / _seconds(lambda: target.copy_(source))

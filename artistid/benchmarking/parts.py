@@ -1,4 +1,4 @@
-"""The parts of the benchmark: each gives its figures, measured on what users run."""
+"""The parts of the benchmark: each measures its figures on what users run."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from artistid.inference.identifier import Identifier
 from artistid.learning.loggers import open_loggers
 from artistid.learning.networks import NetworkSystem
 
-ABOUT_THE_DATA = ("data", "clip", "features")  # settings that a run on the same store must be given as well
+ABOUT_THE_DATA = ("data", "clip", "features")  # settings that a run on the same store needs, too
 CD_RATE = 44100  # Hz
 QUERIES = 20  # for songs and artists like them, in a round
-SHORT_SONG = 4.0  # s: its answer is as good as none, and takes as long
+SHORT_SONG = 4.0  # s: its answer is worthless, but takes as long
 WARM_UP_STEPS = 5  # steps before the clock starts
 Part = Callable[[DictConfig, Path], list[Figure]]
 
 
 def measure_features(config: DictConfig, folder: Path) -> list[Figure]:
-    """Songs to features, in one process; beside librosa."""
+    """Songs to features, in one process; compared with librosa."""
     features: Features = features_of(config)
     tracks = list(_long_songs(config, folder, features.sample_rate))
     number = itertools.count()
@@ -65,7 +65,7 @@ def measure_features(config: DictConfig, folder: Path) -> list[Figure]:
 
 
 def measure_store(config: DictConfig, folder: Path) -> list[Figure]:
-    """Opening the store of a collection, and reading random clips of another by the loader alone."""
+    """Opening the store of a collection, and reading random clips of another with the loader alone."""
     features: Features = features_of(config)
     catalog = collection(config)
     fill_store(catalog, features, folder / "songs")
@@ -85,7 +85,7 @@ def measure_store(config: DictConfig, folder: Path) -> list[Figure]:
 
 
 def measure_data(config: DictConfig, folder: Path) -> list[Figure]:
-    """Training on a store of artist20's size beside training on one batch that is always the same."""
+    """Training on a store of artist20's size, compared with training on one fixed batch."""
     data, split = random_clips(config, folder)
     fixed = FixedBatch(data)
     real, same = in_turn(
@@ -100,13 +100,13 @@ def measure_data(config: DictConfig, folder: Path) -> list[Figure]:
 
 
 def measure_train(config: DictConfig, folder: Path) -> list[Figure]:
-    """Training steps as ``train`` takes them; beside Keras."""
+    """Training steps as in ``train``; compared with Keras."""
     data, split = random_clips(config, folder)
     return _beside(config, "clips_per_s", lambda: training_rate(config, data, split, folder), *_keras(config, "train"))
 
 
 def measure_predict(config: DictConfig, folder: Path) -> list[Figure]:
-    """Probabilities of clips as ``evaluate`` has them, beside Keras; and a song from MP3 to answer."""
+    """Probabilities of clips as in ``evaluate``, compared with Keras; and a song from MP3 to answer."""
     data, split = random_clips(config, folder)
     network = NetworkSystem(config, data, split)
     per_song = len(data.clips["test"]) / len(data.subsets["test"])
@@ -125,7 +125,7 @@ def measure_predict(config: DictConfig, folder: Path) -> list[Figure]:
 
 
 def measure_startup(config: DictConfig, folder: Path) -> list[Figure]:
-    """From the command to its answer, and to the end of the first training step on a store that is warm."""
+    """From the command to its answer, and to the end of the first training step on a prepared store."""
     same = [setting for setting in HydraConfig.get().overrides.task if setting.startswith(ABOUT_THE_DATA)]
     same.append(f"cache_dir={config.cache_dir}")
     small = OmegaConf.merge(config, {"size": {"songs": 6 * ARTISTS, "frames": 2 * config.clip.frames}})
@@ -159,14 +159,14 @@ def measure_similar(config: DictConfig, folder: Path) -> list[Figure]:
         return 1000 * statistics.median(seconds_of(partial(find, vector)) for vector in vectors)
 
     measurements = [partial(ms_of, find) for find in nearest.values()]
-    for measure in measurements:  # what is made on first use does not count
+    for measure in measurements:  # what is built on first use does not count
         measure()
     taken = in_turn(config.size.rounds, *measurements)
     return [Figure(f"nearest_{name}_ms", tuple(ms)) for name, ms in zip(nearest, taken, strict=True)]
 
 
 def collection(config: DictConfig) -> Catalog:
-    """The tracks that are measured on, whose files are there."""
+    """The tracks to measure on; their files are made if necessary."""
     source = instantiate(config.data)
     provide(source)
     catalog: Catalog = source.catalog()
@@ -174,7 +174,7 @@ def collection(config: DictConfig) -> Catalog:
 
 
 def stereo_song(config: DictConfig, path: Path, seconds: float) -> Path:
-    """Write an MP3 as people have them, at 44.1 kHz in stereo: the collection's first track, over and over."""
+    """Write a usual MP3, stereo at 44.1 kHz: the collection's first track, repeated."""
     first = collection(config)[0]
     samples = np.resize(decode(first.path, CD_RATE), round(seconds * CD_RATE))
     soundfile.write(path, np.stack([samples, np.roll(samples, 1)], axis=1), CD_RATE)
@@ -182,7 +182,7 @@ def stereo_song(config: DictConfig, path: Path, seconds: float) -> Path:
 
 
 def _long_songs(config: DictConfig, folder: Path, rate: int) -> Iterator[Track]:
-    """Songs of ``size.song_seconds``, MP3 at a rate in mono as artist20 has them: each a track, over and over."""
+    """Songs of ``size.song_seconds``, as mono MP3 at a rate, as in artist20: each a track, repeated."""
     tracks = collection(config)[: config.size.files]
     for number, track in enumerate(tracks):
         path = folder / f"{number}.mp3"
@@ -191,14 +191,14 @@ def _long_songs(config: DictConfig, folder: Path, rate: int) -> Iterator[Track]:
 
 
 def run_module(module: str, *arguments: str) -> None:
-    """A command of this package in a process of its own."""
+    """Run a command of this package in a process of its own."""
     ran = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
     if ran.returncode:
         raise ArtistidError(f"python -m {module} {' '.join(arguments)} failed: {ran.stderr or ran.stdout}")
 
 
 class StepTimer(Callback):
-    """Times training steps, those after the first few, from the end of one to the end of another."""
+    """Times training steps after the first few, from the end of one step to the end of another."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -219,7 +219,7 @@ class StepTimer(Callback):
 
 
 class FixedBatch(ClipData):
-    """The first training batch again and again, as often as there are batches; everything else unchanged."""
+    """The first training batch, repeated as often as there are batches; everything else unchanged."""
 
     def __init__(self, data: ClipData) -> None:
         super().__init__(data.subsets, data.store, data.artists, data.clip_spec, data.batch_size)
@@ -244,7 +244,7 @@ class Repeated:
 
 
 def training_rate(config: DictConfig, data: ClipData, split: Split, folder: Path) -> float:
-    """Training clips per second of a fresh network: Lightning's loop, the data, the loggers and all."""
+    """Training clips per second of a fresh network, with Lightning's loop, the data and the loggers."""
     timer = StepTimer(config.size.steps)
     with TemporaryDirectory(dir=folder) as run:
         one_epoch = {
@@ -269,7 +269,7 @@ def training_rate(config: DictConfig, data: ClipData, split: Split, folder: Path
 def _beside(
     config: DictConfig, name: str, ours: Callable[[], float], script: str, key: str, *arguments: str
 ) -> list[Figure]:
-    """A figure of ours, and a peer's in turn with it if there are peers."""
+    """A figure of ours, measured in turn with a peer's if there are peers."""
     if not config.peers:
         return [Figure(name, tuple(in_turn(config.size.rounds, ours)[0]))]
     values, peers = in_turn(config.size.rounds, ours, partial(run_peer, config.peers, script, *arguments))
@@ -292,4 +292,4 @@ PARTS: dict[str, Part] = {
     "search": measure_search,
     "variants": measure_variants,
 }
-LEFT_OUT = ("search", "variants")  # unless they are asked for
+LEFT_OUT = ("search", "variants")  # unless requested

@@ -1,4 +1,4 @@
-"""Libraries of approximate search beside the exact one, on made collections of a million songs and more."""
+"""Libraries of approximate search compared with exact search, on synthetic collections of a million songs and more."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from artistid.inference.search_index import CARE, LINKS, THREADS
 
 log = logging.getLogger(__name__)
 
-K = 10  # songs that are asked for
-WANTED = 0.95  # recall that the libraries are compared at: each takes no more effort than it needs for it
+K = 10  # songs requested
+WANTED = 0.95  # recall at which libraries are compared, each with the least effort that reaches it
 EFFORTS = (8, 16, 32, 64, 128, 256, 512, 1024)
 QUERIES = 200
-LISTS_PER_ROOT = 4  # lists for each unit of the root of the songs
-VECTORS_PER_LIST = 64  # that they are fitted to
-ADDED = 0.01  # of the songs: what an update brings
+LISTS_PER_ROOT = 4  # lists: this times the square root of the number of songs
+VECTORS_PER_LIST = 64  # to fit the lists' centres
+ADDED = 0.01  # of the songs: the size of an update
 
-Search = Callable[[NDArray[np.float32]], NDArray[np.int64]]  # the rows that are nearest to ``(units,)``
+Search = Callable[[NDArray[np.float32]], NDArray[np.int64]]  # the rows nearest to ``(units,)``
 
 
 class Engine(Protocol):
     """A library's index, which is a file."""
 
     def write(self, vectors: NDArray[np.float32], path: Path) -> Any:
-        """Make an index of ``(songs, units)``; returns it as it is in memory."""
+        """Write an index of ``(songs, units)``; returns the one in memory."""
 
     def add(self, vectors: NDArray[np.float32], path: Path) -> None:
-        """Put more into one, numbered on."""
+        """Add more to a file's index, numbered consecutively."""
 
     def opened(self, path: Path, units: int, effort: int) -> Search:
-        """Open it for reading, memory-mapped where the library can."""
+        """Open it for searching, memory-mapped if the library supports it."""
 
 
 class FaissLists:
-    """Lists of the vectors around each of some centres, by faiss; the effort is how many lists are looked through."""
+    """Inverted lists of the vectors around centres, by faiss; the effort is the number of lists searched."""
 
     def write(self, vectors: NDArray[np.float32], path: Path) -> Any:
         import faiss
@@ -77,7 +77,7 @@ class FaissLists:
 
 
 class FaissGraph(FaissLists):
-    """The graph of Malkov & Yashunin (2018), by faiss; the effort is how many vectors are kept in sight."""
+    """The graph of Malkov & Yashunin (2018), by faiss; the effort is the number of candidates kept."""
 
     def write(self, vectors: NDArray[np.float32], path: Path) -> Any:
         import faiss
@@ -157,7 +157,7 @@ class Hnswlib:
         index.save_index(str(path))
 
 
-# By name, beside the module that each is imported from.
+# By name, with the module that each is imported from.
 ENGINES: dict[str, tuple[str, Engine]] = {
     "faiss_lists": ("faiss", FaissLists()),
     "faiss_graph": ("faiss", FaissGraph()),
@@ -167,16 +167,16 @@ ENGINES: dict[str, tuple[str, Engine]] = {
 
 
 def threads() -> int:
-    """As many as the other libraries take, by OMP_NUM_THREADS."""
+    """The number of threads of the other libraries, by OMP_NUM_THREADS."""
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
 def measure_search(config: DictConfig, folder: Path) -> list[Figure]:
-    """The libraries of ``size.engines``, beside the exact search, on collections of ``size.search`` songs.
+    """The libraries of ``size.engines``, and exact search, on collections of ``size.search`` songs.
 
-    Of each the seconds to build its index, also those of the processor alone, and to add one song in a hundred; the
-    file's size; the memory that the index takes where it is built; and a query's milliseconds with as little effort as
-    gives the recall that is wanted, or with the most.
+    For each: wall-clock and processor seconds to build its index, and seconds to add one song in a hundred; the file's
+    size; the memory that the index takes while it is built; and a query's milliseconds at the least effort that reaches
+    the recall ``WANTED``, or else at the most.
     """
     for name in config.size.engines:
         require_choice("size.engines", name, ENGINES)
@@ -222,7 +222,7 @@ def _measured(
 
 
 def _answered(search: Search, queries: NDArray[np.float32]) -> tuple[list[NDArray[np.int64]], tuple[float, ...]]:
-    """What is found for each query, asked one at a time, and in how many milliseconds."""
+    """The results of queries asked one at a time, and the milliseconds of each."""
     found, ms = [], []
     for query in queries:
         start = time.perf_counter()
@@ -233,4 +233,4 @@ def _answered(search: Search, queries: NDArray[np.float32]) -> tuple[list[NDArra
 
 def _nearest(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.int64]:
     similarity = vectors @ query
-    return np.argpartition(-similarity, K)[:K].copy()  # a view would keep the places of all
+    return np.argpartition(-similarity, K)[:K].copy()  # a view would keep the indices of all

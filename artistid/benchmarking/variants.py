@@ -1,7 +1,7 @@
 """A training step in several forms: each checked against single precision, then timed in turn with the others.
 
-What :mod:`artistid.learning.acceleration` decides rests on such a table. On a GPU it also says what a graph of the
-whole step, compiling, and several trials at once would bring, and how long the paper's study would take.
+The choices in :mod:`artistid.learning.acceleration` are based on such a table. On a GPU it also shows the gain from a
+graph of the whole step, from compiling, and from several trials at once, and how long the paper's study would take.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from artistid.errors import ArtistidError, counted
 from artistid.learning.acceleration import choose_precision, prepare_network, set_up_process
 
 WARM_UP = 3  # steps before the clock starts, and before a graph is captured
-SONGS_OF_A_TRIAL = 240  # enough for any batch, in memory that all trials share
+SONGS_OF_A_TRIAL = 240  # enough for any batch, so that all trials fit in memory
 LONGEST_WAIT = 600  # s that a trial waits for the others
 RUNS_OF_A_LENGTH = 6  # two splits, three trials
 
-# How far a gradient may be from that of single precision, relative to its norm. Of single precision as well: one near
-# tie in a max pool that is rounded the other way changes a small batch's by 2e-3.
+# How far a gradient may be from that of single precision, relative to its norm. Single precision needs a tolerance,
+# too: one near tie in a max pool that is rounded the other way changes a small batch's gradient by 2e-3.
 GRADIENT_TOLERANCE = {"float32": 1e-2, "tf32": 2e-2, "bfloat16": 0.3}
 
 
@@ -43,9 +43,9 @@ class Variant:
 
     Attributes:
         name: of the form.
-        numbers: float32, tf32 or bfloat16: what convolutions and products are computed in.
+        numbers: float32, tf32 or bfloat16: precision of convolutions and products.
         channels_last: memory format of the images.
-        prepared: the network in the form that ``train`` gives it.
+        prepared: the network as prepared by ``train``.
         compiled: by torch.compile.
         graph: the whole step captured once, and replayed by the GPU without Python.
         kept: whether the clips are on the device, or sliced from the store for every batch.
@@ -64,7 +64,7 @@ REFERENCE = Variant("float32")
 
 
 def variants(device: torch.device, compiled: bool) -> list[Variant]:
-    """Those that a device can run; the reference comes first."""
+    """The variants that a device can run; the reference comes first."""
     numbers = "bfloat16" if choose_precision("auto", device.type) == "bf16-mixed" else "float32"
     trained = Variant("as_trained", numbers, prepared=True)
     forms = [
@@ -91,7 +91,7 @@ class Step:
         config: ``model``, ``optimizer``, ``seed``.
         clips: to train on.
         device: to train on.
-        exact: without dropout and with plain gradient descent of rate 1, so that a step takes just the gradient away.
+        exact: without dropout and with plain gradient descent of rate 1, so that a step subtracts just the gradient.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Step:
         self.optimizer.step()
 
     def _capture(self, index: torch.Tensor) -> None:
-        """Record the step; what the steps before it changed is put back."""
+        """Record the step; changes by the warm-up steps are undone."""
         self.index = index.to(self.device).clone()  # it is written to before each replay
         before = [tensor.clone() for tensor in self.network.state_dict().values()]
         aside = torch.cuda.Stream()
@@ -164,7 +164,7 @@ class Step:
 
 @contextmanager
 def computing_in(numbers: str, device: torch.device) -> Iterator[None]:
-    """TF32 for the products of single precision, or not; elsewhere than on a GPU this says nothing."""
+    """Switch TF32 for products in single precision on or off; no effect except on a GPU."""
     if device.type != "cuda":
         yield
         return
@@ -188,7 +188,7 @@ def gradient(variant: Variant, config: DictConfig, clips: ClipDataset, device: t
 def rate(
     step: Callable[[torch.Tensor], None], batch_size: int, steps: int, n_clips: int, kept_on: torch.device | None
 ) -> float:
-    """Clips per second of some steps on clips drawn at random, by an index that lies where the clips are kept."""
+    """Clips per second of some steps on clips drawn at random, with the index on the device that keeps the clips."""
     order = torch.randint(n_clips, (steps, batch_size), device=kept_on)
     _wait()
     start = time.perf_counter()
@@ -204,7 +204,7 @@ def _wait() -> None:
 
 
 def measure_variants(config: DictConfig, folder: Path) -> list[Figure]:
-    """The step in every form, at several batch sizes; then trials at once, and all lengths of clips."""
+    """The step in every form, at several batch sizes; then parallel trials, and all clip lengths."""
     set_up_process()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data, _ = random_clips(config, folder)
@@ -234,7 +234,7 @@ def _checked(forms: list[Variant], config: DictConfig, data: ClipData, device: t
     """How far each form's gradient is from the reference's, relative to its norm.
 
     Raises:
-        ArtistidError: farther than its numbers excuse.
+        ArtistidError: farther than the tolerance of its precision.
     """
     expected = gradient(REFERENCE, config, _clips(data, REFERENCE, device), device)
     figures = []
@@ -244,7 +244,7 @@ def _checked(forms: list[Variant], config: DictConfig, data: ClipData, device: t
         if not error <= GRADIENT_TOLERANCE[form.numbers]:
             raise ArtistidError(
                 f"the gradient of {form.name} is {error:.2g} from that of single precision, relative to its norm: "
-                f"{GRADIENT_TOLERANCE[form.numbers]} at most was expected of {form.numbers}"
+                f"expected at most {GRADIENT_TOLERANCE[form.numbers]} for {form.numbers}"
             )
         figures.append(Figure(f"{form.name}_gradient_error", (error,)))
     return figures
@@ -270,7 +270,7 @@ def _timed(forms: list[Variant], config: DictConfig, data: ClipData, device: tor
 
 
 def _at_once(form: Variant, config: DictConfig, device: torch.device) -> list[Figure]:
-    """Clips per second of several trials together, each a process of its own, on one device."""
+    """Total clips per second of several trials in parallel, each in its own process, on one device."""
     plain = OmegaConf.to_container(config, resolve=True)
     figures = []
     for trials in config.size.variants.trials:
@@ -310,10 +310,10 @@ def _trial(form: Variant, plain: Any, device: torch.device, threads: int, ready:
 
 
 def _by_length(form: Variant, config: DictConfig, folder: Path, device: torch.device) -> list[Figure]:
-    """For each length of clips: the rate, and its share of what arithmetic and memory would allow; then the study.
+    """For each clip length: the rate, and its share of the limits by arithmetic and memory; then the study's time.
 
-    The study is of two splits and three trials of each length, on a collection of the store's size, extrapolated from
-    the rates: ``size.variants.epochs`` epochs a run, validation left out.
+    The study has two splits and three trials of each length, on a collection of the store's size, extrapolated from the
+    rates: ``size.variants.epochs`` epochs a run, without validation.
     """
     numbers = torch.bfloat16 if form.numbers == "bfloat16" else torch.float32
     most_flops, most_bytes = peak(numbers, device), bandwidth(device)
@@ -327,7 +327,7 @@ def _by_length(form: Variant, config: DictConfig, folder: Path, device: torch.de
         measure()
         (values,) = in_turn(config.size.rounds, measure)
         figure = Figure(f"clip_{length}_clips_per_s", tuple(values))
-        # Counted on the step as it is written: a replayed graph shows no operations.
+        # Counted on the eager step: a replayed graph shows no operations.
         counted = Step(replace(form, graph=False, compiled=False), config, step.clips, device)
         flops, moved = flops_and_bytes(partial(counted, torch.arange(config.batch_size, device=device)))
         for floor, most in (("arithmetic", most_flops / flops), ("bytes", most_bytes / moved)):

@@ -34,50 +34,50 @@ AUDIO_SUFFIXES = frozenset(
     }
 )
 
-# What FFmpeg may take a file for. Others of its formats are lists of further files and addresses, which it would open.
+# Formats that FFmpeg may detect. Some of its others are lists of further files and addresses, which it would open.
 FFMPEG_FORMATS = (
     *("mp3", "flac", "ogg", "wav", "w64", "aiff", "au", "caf", "mov", "mp4", "m4a", "matroska", "webm", "asf", "aac"),
     *("ac3", "eac3", "dts", "truehd", "ape", "wv", "mpc", "mpc8", "tta", "tak", "shn", "dsf", "iff", "amr", "awb"),
     *("oma", "rm", "avi", "flv", "mpeg", "mpegts", "voc", "adx", "xwma", "nut"),
 )
 
-# Of the packets in the midst of a file, that cannot be decoded. Where nothing but the frames themselves says where each
-# begins, what is between them is taken for such, too: the cover in the tag of a file that was joined to another.
+# Share of packets inside a file that may be undecodable. Without a container, anything between two frames is taken for
+# packets, such as the cover in the tag of a concatenated file.
 TOLERATED_LOSS, TOLERATED_JUNK = 0.01, 1.0
 WITHOUT_CONTAINER = frozenset({"mp3", "aac", "ac3", "eac3", "dts"})
-# Of rate or channels, and as many as there are seconds. Files that were joined have one at each joint.
+# Changes of rate or channels allowed, plus one per second. Concatenated files have one at each joint.
 MOST_CHANGES = 3
 
-# Samples, of all channels, that are decoded at a time: a minute and a half of stereo at 44.1 kHz, 32 MiB.
+# Samples, over all channels, decoded at a time: a minute and a half of stereo at 44.1 kHz, 32 MiB.
 BLOCK_VALUES = 2**23
 SHORTEST_BLOCK = 2**17  # samples; longer than any window
 
-# Hz; beyond any converter, and what a resampler makes grows as the rate that it is given falls.
+# Hz; wider than any converter's range. A resampler's output grows as its input rate falls.
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 
-TOO_MANY_PLANES = 8  # of a frame with a plane for each channel: PyAV reads one too many of these, and crashes
+TOO_MANY_PLANES = 8  # channels of a planar frame: PyAV reads one plane too many and crashes
 
-Block = npt.NDArray[np.float32]  # of samples (n, channels)
+Block = npt.NDArray[np.float32]  # samples (n, channels)
 
 
 class DecodingError(ArtistidError):
-    """A file whose audio cannot be had whole."""
+    """A file that cannot be decoded completely."""
 
 
 class NoAudioError(DecodingError):
-    """A file that is not audio, as far as can be told here."""
+    """A file that is not recognised as audio."""
 
 
 class TooLongError(DecodingError):
-    """A file that holds more sound than is asked for."""
+    """A file that is longer than the limit."""
 
 
 def decode(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
-    """Decode a whole file: mean of the channels, resampled.
+    """Decode a whole file to mono, the mean of the channels, and resample it.
 
     Args:
         path: an audio file of any rate and channel count.
-        sample_rate: of the result, in Hz.
+        sample_rate: Hz of the result.
 
     Returns:
         Samples ``(n,)``, float32, nominally in [-1, 1].
@@ -90,22 +90,22 @@ def decode(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
 
 
 def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iterator[npt.NDArray[np.float32]]:
-    """Decode a file a part at a time, so that hours of sound need no more memory than some minutes do.
+    """Decode a file block by block, so that hours of audio need no more memory than a few minutes.
 
-    The song is as long as what is decoded; what a header says of it only tells whether something is missing.
+    The duration is that of the decoded audio; the header's only serves to detect missing audio.
 
     Args:
         path: see :func:`decode`.
-        sample_rate: of the result, in Hz.
-        most_hours: of sound, by what is decoded, not by what a header says.
+        sample_rate: Hz of the result.
+        most_hours: limit on the decoded duration, whatever the header says.
 
     Yields:
-        Samples ``(n,)``; one after the other they are what :func:`decode` gives, to the bit.
+        Samples ``(n,)``; concatenated, they equal the result of :func:`decode` bit for bit.
 
     Raises:
-        DecodingError: a file that can't be read, no audio (:class:`NoAudioError`), audio cut short or too long
+        DecodingError: unreadable file, no audio (:class:`NoAudioError`), truncated audio, audio that is too long
             (:class:`TooLongError`), or samples that are not finite; names the file, and may come after the last block.
-            An mp3 without a Xing header that was cut short, for one, looks like a shorter one and cannot be told apart.
+            Not all truncation is noticed: a truncated mp3 without a Xing header looks like a shorter one.
     """
     tally = _Tally(path, most_hours)
     try:
@@ -128,7 +128,7 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
         raise DecodingError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise DecodingError(f"{path}: needs more memory to decode than is available") from error
-    except Exception as error:  # whatever a decoder raises, of the thousand things that are wrong with files
+    except Exception as error:  # decoders raise all kinds of exceptions on broken files
         raise DecodingError(f"{path}: cannot be decoded to its end ({_reason(error)})") from error
     if tally.n_samples == 0:
         raise DecodingError(f"{path}: holds no audio samples")
@@ -142,7 +142,7 @@ def decode_blocks(path: Path, sample_rate: int, most_hours: float = inf) -> Iter
 
 @dataclass
 class _Tally:
-    """What was decoded of a file so far."""
+    """Totals of what was decoded so far."""
 
     path: Path
     most_hours: float
@@ -161,10 +161,10 @@ class _Tally:
 def _mono_blocks(
     part: Iterable[tuple[int, Block]], rate: int, sample_rate: int, tally: _Tally
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Blocks ``(n,)`` of a part that has one rate, to be resampled to ``sample_rate``."""
+    """Mono blocks ``(n,)`` of a part that has one rate, to be resampled to ``sample_rate``."""
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise DecodingError(f"{tally.path}: its rate is {rate} Hz: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
-    # Of a low rate each sample becomes many: what is made of a block is no larger than a block.
+    # Upsampling multiplies samples: blocks are split so that the output is no larger than a block.
     most_at_once = max(1, BLOCK_VALUES * rate // max(rate, sample_rate))
     for _, samples in part:
         mono = _mean_of_channels(samples)
@@ -174,7 +174,7 @@ def _mono_blocks(
 
 
 def _without_crumbs(blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
-    """The blocks, none of them so short, but for the last, that a window of the features spans it."""
+    """The blocks, merged so that all but the last are longer than any feature window."""
     held = np.empty(0, np.float32)
     for block in blocks:
         held = np.concatenate([held, block]) if len(held) else block
@@ -186,9 +186,9 @@ def _without_crumbs(blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.N
 
 
 def _mean_of_channels(samples: Block) -> npt.NDArray[np.float32]:
-    """(n,) of (n, channels), a channel at a time: numpy's mean along so short an axis takes as long as decoding."""
+    """(n,) of (n, channels), channel by channel: numpy's mean over so short an axis takes as long as decoding."""
     total = samples[:, 0]
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted, and reported
+    with np.errstate(over="ignore", invalid="ignore"):  # non-finite samples are counted and reported
         for channel in range(1, samples.shape[1]):
             total = total + samples[:, channel]
     return total / np.float32(samples.shape[1])
@@ -202,11 +202,11 @@ def resample(samples: npt.NDArray[np.float32], rate: int, sample_rate: int) -> n
 def resample_blocks(
     blocks: Iterable[npt.NDArray[np.float32]], rate: int, sample_rate: int
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """What :func:`resample` gives of the blocks ``(n,)`` as one, to the bit, again in blocks."""
+    """As :func:`resample` of the concatenated blocks ``(n,)``, bit for bit, but in blocks."""
     if rate == sample_rate:
         yield from blocks
         return
-    # Very high quality: aliases stay far below the 80 dB that the features keep, and it takes hardly longer than less.
+    # Very high quality: aliases stay far below the features' 80 dB range, and lower quality is hardly faster.
     stream = soxr.ResampleStream(rate, sample_rate, num_channels=1, dtype=np.float32, quality="VHQ")
 
     def resampled() -> Iterator[npt.NDArray[np.float32]]:
@@ -220,7 +220,7 @@ def resample_blocks(
 def _in_native_blocks(path: Path) -> Iterator[tuple[int, Block]]:
     """A file's samples in blocks (n, channels), each with its own rate in Hz.
 
-    FFmpeg reads to the end whatever a header says. libsndfile, which believes headers, has what FFmpeg does not take.
+    FFmpeg reads to the end whatever the header says. libsndfile, which trusts headers, gets what FFmpeg rejects.
     """
     try:
         yield from _by_ffmpeg(path)
@@ -232,19 +232,19 @@ def _in_native_blocks(path: Path) -> Iterator[tuple[int, Block]]:
 
 
 def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
-    """The file's own rate with each block.
+    """Blocks by FFmpeg, each with the file's own rate.
 
     Raises:
-        NoAudioError: before the first block, what FFmpeg does not take for audio: its reason alone.
+        NoAudioError: before the first block, FFmpeg's reason for not recognising the file as audio.
     """
-    import av  # here and below, since what only names files can do without, also where FFmpeg cannot be loaded
+    import av  # here and below, since code that only lists files must work where FFmpeg cannot be loaded
 
-    # No protocol: a file is what it holds, and nothing that it names.
+    # No protocols: FFmpeg must not open what a file refers to.
     options = {"format_whitelist": ",".join(FFMPEG_FORMATS), "protocol_whitelist": "none"}
     with _opened(path) as file:
         try:
             container = av.open(file, "r", options=options, metadata_errors="replace")
-        except (av.FFmpegError, OSError, ValueError) as error:  # the system's: a seek to where no file goes
+        except (av.FFmpegError, OSError, ValueError) as error:  # OSError: a seek to an impossible offset
             raise NoAudioError(_reason(error)) from None
         with container:
             if not container.streams.audio:
@@ -300,7 +300,7 @@ def _frames(path: Path, container: InputContainer, stream: AudioStream, decoded:
             decoded.first_at = packet.pos
         try:
             frames = packet.decode()
-        except (av.InvalidDataError, av.EOFError):  # players go on with the next one, too
+        except (av.InvalidDataError, av.EOFError):  # players skip it, too
             n_bad_since += 1
             continue
         if packet.size:
@@ -318,15 +318,15 @@ def _packets(container: InputContainer, stream: AudioStream, decoded: Decoded) -
 
     try:
         yield from container.demux(stream)
-    except av.InvalidDataError as error:  # junk behind the song, or a file that was cut: its header may tell
+    except av.InvalidDataError as error:  # trailing junk or a truncated file: its header may tell
         decoded.broken_off = _reason(error)
 
 
 def _in_blocks(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) -> Iterator[tuple[int, Block]]:
-    """Frames in blocks of one rate and number of channels each; their seconds are counted.
+    """Join frames into blocks of one rate and channel layout each; their seconds are added up in ``decoded``.
 
     Raises:
-        DecodingError: a file in which they change all the time. Files that were joined have parts of their own rates.
+        DecodingError: they change too often. Concatenated files may change at each joint.
     """
     import av
 
@@ -337,11 +337,11 @@ def _in_blocks(path: Path, frames: Iterable[av.AudioFrame], decoded: Decoded) ->
             held, n_changes = av.AudioFifo(), n_changes + 1
             if n_changes > MOST_CHANGES + decoded.seconds:
                 raise DecodingError(
-                    f"{path}: changes its rate or its channels {counted(n_changes, 'time')} in {decoded.seconds:.1f} "
-                    "s: no music does"
+                    f"{path}: changes its rate or channels {counted(n_changes, 'time')} in {decoded.seconds:.1f} s: "
+                    f"expected at most {MOST_CHANGES}, and one per second"
                 )
         decoded.seconds += frame.samples / frame.sample_rate
-        frame.pts = None  # of some formats they have gaps, which the queue would refuse
+        frame.pts = None  # gaps, which some formats have, would be refused by the FIFO
         held.write(frame)
         if held.samples * frame.layout.nb_channels >= BLOCK_VALUES:
             yield from _emptied(held)
@@ -354,7 +354,7 @@ def _emptied(held: av.AudioFifo) -> Iterator[tuple[int, Block]]:
 
 
 def _as_float(frame: av.AudioFrame) -> Block:
-    """The samples ``(n, channels)`` of a frame, integers of full scale brought to [-1, 1]."""
+    """The samples ``(n, channels)`` of a frame, integers scaled to [-1, 1]."""
     if frame.format.is_planar and frame.layout.nb_channels >= TOO_MANY_PLANES:
         import av
 
@@ -371,7 +371,7 @@ def _by_libsndfile(path: Path) -> Iterator[tuple[int, Block]]:
     """As :func:`_by_ffmpeg`."""
     import soundfile  # here, since few files need it
 
-    # Opened here: libsndfile would be handed the name in an encoding that some systems' file names do not have.
+    # Opened here: soundfile would pass on the name in an encoding that not all systems use for file names.
     with path.open("rb") as file:
         try:
             sound = soundfile.SoundFile(file.fileno(), closefd=False)
@@ -383,6 +383,6 @@ def _by_libsndfile(path: Path) -> Iterator[tuple[int, Block]]:
 
 
 def _reason(error: Exception) -> str:
-    """A decoder's own words: libsndfile's, the system's or FFmpeg's, or what else is raised."""
+    """The message of libsndfile, the system or FFmpeg, or else the exception's name."""
     words = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return words.rstrip(".") or type(error).__name__

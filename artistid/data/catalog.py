@@ -28,17 +28,17 @@ class Track:
     """One recording of a song.
 
     Attributes:
-        track_id: unique and stable name, in Unicode NFC: the collection's own where it has one, else the path below its
-            root without its ending.
-        artist: name as the source has it.
-        album: name as the source has it; empty for a track that belongs to none.
-        title: name as the source has it.
+        track_id: unique, stable identifier in Unicode NFC: the collection's own where it has one, else the path below
+            its root without its suffix.
+        artist: name as given by the source.
+        album: name as given by the source; empty for a track that belongs to none.
+        title: as given by the source.
         path: the audio file.
         duration_s: seconds of decoded audio; None until the track has been prepared.
         sha1: SHA-1 of the decoded samples, so that a copy with other tags counts as the same recording; None until
             prepared.
-        production: what its sound may share with other artists' tracks, where the source knows it: the year, the
-            studio, the producer.
+        production: what may make it sound like other artists' tracks, where the source knows it: the year, the studio,
+            the producer.
     """
 
     track_id: str
@@ -52,21 +52,21 @@ class Track:
 
     @property
     def album_key(self) -> tuple[str, str]:
-        """What albums are told apart by: the artist, and the album's name in whatever case, accents and blanks.
+        """Identifies an album: the artist, and the album's name without case, accents and blanks.
 
-        A pair: joined by any letter, AC with an album "DC/x" would be AC/DC with an album "x".
+        A pair, since joined by a character, AC with an album "DC/x" would be AC/DC with an album "x".
         """
         return self.artist, folded(self.album)
 
     @property
     def session_key(self) -> tuple[str, ...]:
-        """What sessions are told apart by: the album; a song of no album is one by itself."""
+        """Identifies a session: the album; a song without an album is one by itself."""
         return self.album_key if self.album else (self.track_id,)
 
 
 TRACK_COLUMNS = tuple(field.name for field in fields(Track))
-ADDED_COLUMNS = ("production",)  # that catalogs of earlier versions lack
-HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes, as in a file's name
+ADDED_COLUMNS = ("production",)  # catalogs of earlier versions lack them
+HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the other surrogates stand for bytes, as in a file's name
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Catalog(Sequence[Track]):
     def albums(self) -> dict[str, tuple[str, ...]]:
         """The albums of each artist, sorted; tracks without an album are not counted.
 
-        Of several spellings of one album (:attr:`Track.album_key`) it is the first that stands for all.
+        Of several spellings of one album (:attr:`Track.album_key`) the first is listed.
         """
         names_of: dict[str, tuple[str, ...]] = {}
         for artist, tracks in self.by_artist().items():
@@ -133,7 +133,7 @@ class Catalog(Sequence[Track]):
         exclude: Collection[str] = (),
         albums_only: bool = False,
     ) -> Catalog:
-        """The part of the catalog that an experiment asks for.
+        """The part of the catalog that an experiment uses.
 
         Args:
             artists: keep these artists only; None keeps all.
@@ -143,7 +143,7 @@ class Catalog(Sequence[Track]):
             albums_only: leave out tracks that belong to no album.
 
         Raises:
-            ArtistidError: a name that the catalog does not have, or nothing left.
+            ArtistidError: a name that is not in the catalog, or nothing left.
         """
         for names, setting in ((artists, "data.artists"), (exclude, "data.exclude")):
             require_list(names, setting)
@@ -225,9 +225,9 @@ def require_list(names: object, setting: str) -> None:
 
 
 def nfc(text: str) -> str:
-    """Text in Unicode NFC, since some file systems hand out decomposed names; what is not text becomes U+FFFD.
+    """Text in Unicode NFC, since some file systems return decomposed names; what is not text becomes U+FFFD.
 
-    That is bytes of a file's name that are not UTF-8, and halves of characters, which JSON can have.
+    That is, bytes of a file's name that are not UTF-8, and lone surrogates, which JSON can contain.
     """
     if text.isascii():
         return text
@@ -236,7 +236,7 @@ def nfc(text: str) -> str:
 
 
 def clean(name: str) -> str:
-    """A name from a table or a tag: in Unicode NFC, and no blanks but single ones between words."""
+    """A name from a table or a tag, in Unicode NFC with single blanks between words."""
     return nfc(" ".join(name.split()))
 
 
@@ -264,33 +264,33 @@ def spellings(names: Iterable[str]) -> list[list[str]]:
 def read_rows(
     path: Path, required: Collection[str], what: str, earlier_names: Mapping[str, str] = NOTHING_RENAMED
 ) -> list[dict[str, str]]:
-    """The rows of a CSV or TSV file by column name, as people's spreadsheets write them.
+    """The rows of a CSV or TSV file by column name, as spreadsheets write them.
 
     Args:
-        path: UTF-8 or UTF-16, with or without the mark that spreadsheets put first; cells parted by commas, semicolons
-            or tabs, lines ended in any way. Names of columns may be in capitals; rows of empty cells are passed over.
-        required: columns that must be there; others may be.
-        what: the file ought to be, for the errors.
-        earlier_names: today's name of a column, by one that it had before.
+        path: UTF-8 with or without a byte order mark, or UTF-16 with one; cells separated by commas, semicolons or
+            tabs, any line endings. Column names may be in capitals; rows of empty cells are skipped.
+        required: columns that must be present; others may be.
+        what: what the file should be, for error messages.
+        earlier_names: current name of a column by an earlier one.
 
     Raises:
-        ArtistidError: no such file, columns missing or there twice, a row with fewer or more cells than the first, or
-            a text that is cut short within a letter.
+        ArtistidError: no such file, columns missing or duplicated, a row with fewer or more cells than the header, or
+            text that is cut within a character.
     """
     if not path.is_file():
         raise ArtistidError(f"the {what} {path} is not a file (seen from {Path.cwd()})")
     encoding = _encoding(path)
     try:
         return _rows(path, encoding, required, what, earlier_names)
-    except UnicodeError as error:  # UTF-8 can't raise it: its bytes that are not text are kept
+    except UnicodeError as error:  # not for UTF-8, of which undecodable bytes are kept
         reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
-        raise ArtistidError(f"{path} is not a {what}: it is not whole {encoding.upper()} text: {reason}") from error
+        raise ArtistidError(f"{path} is not a {what}: it is not valid {encoding.upper()} text: {reason}") from error
 
 
 def _rows(
     path: Path, encoding: str, required: Collection[str], what: str, earlier_names: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    # Kept bytes of UTF-16 would set all that follows off by one.
+    # Undecodable bytes kept in UTF-16 would shift the rest by a byte.
     errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
     with path.open(encoding=encoding, errors=errors, newline="") as file:
         delimiter = max(",;\t", key=file.readline().count)

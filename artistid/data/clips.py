@@ -1,4 +1,4 @@
-"""Clips: slices of a track's features, consecutive and disjoint but for some trainings (paper III-B)."""
+"""Clips: slices of a track's features, contiguous and disjoint unless training asks otherwise (paper III-B)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from artistid.data.features import Features
 from artistid.data.shards import Rows
 from artistid.errors import ArtistidError, counted
 
-# A frame of the paper's log-mel, 512 samples at 16 kHz: what lengths of clips are counted in, whatever the features.
+# A frame of the paper's log-mel, 512 samples at 16 kHz: the unit of clip lengths, whatever the features.
 FRAME_MS = 32
 
 
@@ -21,17 +21,17 @@ FRAME_MS = 32
 class ClipSpec:
     """How tracks are cut into clips.
 
-    Every full clip of a track is used, and a track shorter than one clip is one clip, filled up with its own floor.
-    The authors' code did neither: it dropped every track's last full clip, and so all tracks shorter than two clips.
+    Every full clip of a track is used, and a track shorter than one clip becomes one, padded with its own floor. The
+    authors' code did neither: it dropped every track's last full clip, and so all tracks shorter than two clips.
 
     Attributes:
         name: as in ``clip=3s``.
         seconds: nominal length; None for whole songs.
-        frames: length in frames of 32 ms, from the authors' code; 20 s are three more and 30 s 26 fewer than the
+        frames: length in frames of 32 ms, from the authors' code: three more for 20 s, and 26 fewer for 30 s, than the
             seconds would give. None: a whole song is one clip, however long.
         keep_last: use a track's last full clip.
         pad_short: use tracks shorter than one clip.
-        hop: seconds from the start of a training clip to that of the next; None: they tile the track.
+        hop: seconds from the start of a training clip to that of the next; None: clips tile the track.
         crop: ``random``: training clips begin anywhere in their track, anew in each epoch; None: where ``hop`` says.
     """
 
@@ -46,18 +46,18 @@ class ClipSpec:
     def __post_init__(self) -> None:
         if (self.seconds is None) != (self.frames is None):
             raise ArtistidError(
-                f"clip.seconds={self.seconds} and clip.frames={self.frames}: whole songs have neither, clips have both"
+                f"clip.seconds={self.seconds} and clip.frames={self.frames}: expected both, or neither for whole songs"
             )
         if self.frames is not None and self.frames < 1:
             raise ArtistidError(f"clip.frames={self.frames}: a clip needs 1 frame or more")
         if self.frames is None and (self.hop is not None or self.crop is not None):
-            raise ArtistidError(f"clip.hop={self.hop} and clip.crop={self.crop}: whole songs have neither")
+            raise ArtistidError(f"clip.hop={self.hop} and clip.crop={self.crop}: expected neither for whole songs")
         if self.hop is not None and self.step is not None and self.step < 1:
             raise ArtistidError(f"clip.hop={self.hop}: expected null, or {FRAME_MS / 1000} s or more")
 
     @property
     def tiling(self) -> ClipSpec:
-        """The same for validation, test and use, where clips tile the track."""
+        """The same for validation, test and inference, where clips tile the track."""
         return replace(self, hop=None, crop=None)
 
     @property
@@ -75,7 +75,7 @@ class ClipSpec:
         return self.frames is None
 
     def count(self, n_frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """How many clips tracks of ``n_frames`` (tracks,) of 32 ms give."""
+        """Number of clips ``(tracks,)`` from ``n_frames`` ``(tracks,)`` of 32 ms."""
         if self.frames is None or self.step is None:
             return np.minimum(n_frames, 1)
         clips = np.maximum(1 + (n_frames - self.frames) // self.step, 0)
@@ -99,7 +99,7 @@ class ClipSpec:
 
 @dataclass(frozen=True, eq=False)
 class TrackRows:
-    """Where the rows of some tracks lie in an array, and what clips are to know of them; one entry per track.
+    """Where the rows of some tracks lie in an array, and what clips need of them; one entry per track.
 
     Attributes:
         track_ids: their names.
@@ -107,8 +107,8 @@ class TrackRows:
         start: ``(tracks,)`` first row.
         length: ``(tracks,)`` rows.
         duration_s: ``(tracks,)`` seconds of audio.
-        pad_value: ``(tracks,)`` float32, what a padded clip is filled up with.
-        features: that the rows are of.
+        pad_value: ``(tracks,)`` float32, fills padded clips.
+        features: what the rows hold.
     """
 
     track_ids: tuple[str, ...]
@@ -133,14 +133,14 @@ class Clips:
     """Where the clips of some tracks lie in the store; one row per clip.
 
     Attributes:
-        track_ids: of the tracks, those without a clip included.
+        track_ids: of all tracks, including those without a clip.
         track: ``(clips,)`` index into ``track_ids``.
         clip: ``(clips,)`` place within the track, from 0.
         label: ``(clips,)`` index of the artist.
         start: ``(clips,)`` first row in the store's array.
         length: ``(clips,)`` rows to read, fewer than ``rows`` for a padded clip.
-        pad_value: ``(clips,)`` what a padded clip is filled up with; of log-mel in dB.
-        rows: of every clip, padding included; None where clips are songs, each as long as it is.
+        pad_value: ``(clips,)`` fills padded clips; for log-mel in dB.
+        rows: of every clip, padding included; None where clips are whole songs of any length.
         dropped: track ids without a clip.
         padded: track ids of padded clips.
     """
@@ -160,18 +160,18 @@ class Clips:
         return len(self.track)
 
     def select(self, chosen: npt.NDArray[np.integer]) -> Clips:
-        """Some of the clips, by their rows."""
+        """Some of the clips, by row."""
         per_clip = ("track", "clip", "label", "start", "length", "pad_value")
         return replace(self, **{name: getattr(self, name)[chosen] for name in per_clip})
 
     def read(self, array: Rows, chosen: Sequence[int]) -> npt.NDArray[np.float16]:
-        """The features ``(len(chosen), rows, width)`` of some clips, by their rows; short ones are filled up.
+        """The features ``(len(chosen), rows, width)`` of some clips, by row; short ones are padded.
 
         Args:
             array: the store's, ``(frames, width)``.
-            chosen: rows of clips that all have one length.
+            chosen: rows of the clips, which must not be whole songs.
         """
-        assert self.rows is not None, "a batch of whole songs, each of another length"
+        assert self.rows is not None, "a batch of whole songs, which differ in length"
         features = np.empty((len(chosen), self.rows, array.shape[1]), np.float16)
         for place, row in enumerate(chosen):
             start, length = self.start[row], self.length[row]

@@ -1,8 +1,8 @@
-"""Whose song it is: what the tags of a whole library say together of who made what.
+"""Artist attribution: who made each song, from the tags of a whole library together.
 
-A credit such as "Alice & Bob" may be one name, as "Simon & Garfunkel" is, or a guest on someone's song, and several
-artists in one folder may share an album, or have one of the same title each. No rule tells these apart, but what else
-there is does: who has the other tracks of the album, who has songs alone, how tracks are numbered, and MusicBrainz'
+A credit such as "Alice & Bob" may be one name, as "Simon & Garfunkel" is, or an artist with a guest; several artists in
+one folder may share an album, or have one each of the same title. No rule on a single credit tells these apart, but
+context does: who has the album's other tracks, who has songs alone, how tracks are numbered, and MusicBrainz
 identifiers where there are any.
 """
 
@@ -22,10 +22,10 @@ from artistid.errors import abbreviate, counted
 
 log = logging.getLogger(__name__)
 
-MOST_NAMES = 2**16  # names in a library, of each of which it is asked again and again what it is
+MOST_NAMES = 2**16  # names of a library to cache: each is looked up again and again
 folded = lru_cache(MOST_NAMES)(catalog.folded)
 
-# What a compilation's artist is called, and by which MusicBrainz knows them.
+# What a compilation's artist is called, and its MusicBrainz identifier.
 VARIOUS = frozenset(
     folded(name)
     for name in (
@@ -35,7 +35,7 @@ VARIOUS = frozenset(
     )
 )
 VARIOUS_ID = "89ad4ac3-39f7-470e-963a-56509c546377"
-# What rippers and players write where they know no artist.
+# What rippers and players write for an unknown artist.
 UNKNOWN_ARTISTS = frozenset(
     folded(name)
     for name in (
@@ -47,7 +47,7 @@ UNKNOWN_ARTISTS = frozenset(
 )
 
 FEATURING = re.compile(r"\s+[(\[]?(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECASE)
-# Between two names, or within one. "&" and its like are in many names; of the others a guest is all that they can mean.
+# Joins two names, or is part of one. "&" and the like are in many names; the groups "guest" and "list" only join.
 JOINT = re.compile(
     r"\s+[(\[]?(?P<guest>with|w/|x|×|vs\.?|versus|meets|presents|pres\.)\s+|(?P<list>\s*[;、]\s*|\s+/\s+)"
     r"|\s+(?:&|\+|and|und|et|y|e|og|och|en)\s+|(?P<slash>/)|,\s+",
@@ -55,28 +55,28 @@ JOINT = re.compile(
 )
 BAND = re.compile(r"(?:the|his|her|their|die|das|der|les|los|las)\s", re.IGNORECASE)  # as in "… and the Heartbreakers"
 
-# In titles that many albums have: that two are called so says nothing.
+# In titles that many albums share: two albums of such a title need not be one.
 COMMON_TITLE = re.compile(
     r"\b(?:unknown album|unbekanntes album|album inconnu|greatest|best of|the best|very best|anthology|collection"
     r"|essential|live|unplugged|singles?|demos?|b-?sides|remix(?:es)?|bootleg|untitled|self[- ]titled|ep)\b",
     re.IGNORECASE,
 )
-OWN_TRACKS = 3  # under a joint name, and it is a band's; under another, and its artist is one who may have guests
+OWN_TRACKS = 3  # tracks that make a joint name a band's, and another name that of an artist who may have guests
 
 
 @dataclass(frozen=True)
 class Credits:
-    """Whose songs they are.
+    """The artist of each file, and how doubtful cases were decided.
 
     Attributes:
-        artists: of each file; empty where no one is named. Of a song on a compilation it is the song's own.
-        compilations: files of albums by various artists, and how that is known.
-        guessed: of these, those that no tag says it of.
-        guests: joint names whose songs went to one of their artists, and to whom.
-        several: the same for tags that name several artists each for itself.
-        doubtful: joint names that begin with another artist's, and are taken for names of their own.
-        spellings: names of one artist by MusicBrainz' identifiers, the one that is used first.
-        namesakes: names of several artists by these identifiers.
+        artists: by file; empty where none is named. For a song on a compilation, the song's own artist.
+        compilations: files on compilations, and how that is known.
+        guessed: those of them that no tag marks as such.
+        guests: joint names whose songs were attributed to one of their artists, and to whom.
+        several: the same for tags that list several artists separately.
+        doubtful: joint names that begin with another artist's, but are kept as names of their own.
+        spellings: names of one MusicBrainz artist, the one that is used first.
+        namesakes: names shared by several MusicBrainz artists.
     """
 
     artists: dict[Path, str]
@@ -100,13 +100,13 @@ class Credits:
                 )
         if self.doubtful:
             log.warning(
-                "names that begin with another artist's, and may name guests, are taken for artists of their own "
+                "names that begin with another artist's and may include guests are kept as artists of their own "
                 "(data.csv=… changes them): %d: %s",
                 *(len(self.doubtful), abbreviate([f'"{name}"' for name in self.doubtful])),
             )
         if self.spellings:
             log.info(
-                "%s several names, and one MusicBrainz identifier: %s",
+                "%s several names but one MusicBrainz identifier: %s",
                 *(
                     counted(len(self.spellings), "artist has", "artists have"),
                     abbreviate([" = ".join(names) for names in self.spellings]),
@@ -114,14 +114,13 @@ class Credits:
             )
         if self.namesakes:
             log.warning(
-                "names that are several artists' by MusicBrainz' identifiers, whose first letters tell them apart: "
-                "%d: %s",
+                "names shared by several MusicBrainz artists, told apart by the start of their identifiers: %d: %s",
                 *(len(self.namesakes), abbreviate(self.namesakes)),
             )
 
 
 def credits_of(tags: Mapping[Path, Tags]) -> Credits:
-    """Whose songs some files are, by the tags of them all."""
+    """Attribute each file to an artist, by the tags of all."""
     chosen = {path: candidates(each)[0] for path, each in tags.items()}
     compilations = {path: "by various artists" for path, each in tags.items() if _is_by_various(each)}
     guessed: set[Path] = set()
@@ -149,7 +148,7 @@ def credits_of(tags: Mapping[Path, Tags]) -> Credits:
 
 @lru_cache(MOST_NAMES)
 def main_artist(credit: str) -> str:
-    """A credit without what says plainly that it is a guest; empty for what stands for an unknown artist.
+    """A credit without its explicit guests; empty for a placeholder of an unknown artist.
 
     Example:
         >>> main_artist("Alice (feat. Bob)")
@@ -159,7 +158,7 @@ def main_artist(credit: str) -> str:
 
 
 def joint_names(credit: str) -> list[str]:
-    """Whose song it may be by a credit: the whole of it, and what stands before each word that joins names.
+    """Possible artists by a credit: all of it, and what precedes each joining word, the longest first.
 
     Example:
         >>> joint_names("Earth, Wind & Fire")
@@ -170,18 +169,18 @@ def joint_names(credit: str) -> list[str]:
 
 
 def _parts(credit: str) -> list[str]:
-    """All the names in a credit, if it is a joint one."""
+    """All the names in a credit, read as a joint one."""
     return [part.strip(" )]") for part in JOINT.sub("\0", credit).split("\0")]
 
 
 @lru_cache(MOST_NAMES)
 def _names_in(credit: str) -> list[str]:
-    """All names that a credit may be, the likeliest first."""
+    """All names that a credit may stand for, the likeliest first."""
     return list(dict.fromkeys([*joint_names(credit), *_parts(credit)]))
 
 
 def candidates(tags: Tags) -> list[str]:
-    """Whose song it may be by its own tags, the likeliest first."""
+    """Possible artists of a song by its own tags, the likeliest first."""
     if tags.album_artist and not _is_by_various(tags):
         return [main_artist(tags.album_artist)]
     if tags.artists:
@@ -200,11 +199,11 @@ def _is_by_various(tags: Tags) -> bool:
 
 @dataclass(frozen=True)
 class Album:
-    """Tracks of one title in one folder, or of one release, that name no artist of the whole.
+    """Tracks of one album title in one folder, or of one release, that have no album artist.
 
     Attributes:
         title: of the album.
-        tags: of its tracks.
+        tags: of its tracks, by file.
     """
 
     title: str
@@ -212,7 +211,7 @@ class Album:
 
     @cached_property
     def chosen(self) -> dict[Path, str]:
-        """Of each track that one of its candidates who has most of the album's tracks."""
+        """For each track, the candidate with most of the album's tracks."""
         having = Counter(name for track in self.tags.values() for name in {folded(one) for one in candidates(track)})
         spelled: dict[str, Counter[str]] = defaultdict(Counter)
         for track in self.tags.values():
@@ -221,17 +220,17 @@ class Album:
         chosen = {}
         for path, track in self.tags.items():
             whole, *_ = names = candidates(track)
-            best = max(names, key=lambda name: having[folded(name)])  # the likeliest of equals, as it comes first
+            best = max(names, key=lambda name: having[folded(name)])  # on ties the first, the likeliest
             chosen[path] = whole if best == whole else spelled[folded(best)].most_common(1)[0][0]
         return chosen
 
     @cached_property
     def leaders(self) -> Counter[str]:
-        """How many of the tracks each artist has, by folded name."""
+        """Number of tracks per artist, by folded name."""
         return Counter(map(folded, self.chosen.values()))
 
     def marked(self) -> list[Path]:
-        """The tracks that their tags say to be on a compilation; none where all are one artist's, as on a best-of."""
+        """The tracks tagged as a compilation's; none where all are one artist's, as on a best-of."""
         marked = [path for path, each in self.tags.items() if each.compilation]
         own = len(self.leaders) == 1 and (
             len(self.tags) > 1
@@ -241,12 +240,12 @@ class Album:
         return [] if own else marked
 
     def is_by_many(self) -> bool:
-        """Whether it is a compilation that no tag says to be one: by three or more, none of whom has most tracks."""
+        """Whether it is an untagged compilation: three artists or more, none with a majority of tracks."""
         [(_, most)] = self.leaders.most_common(1)
         return len(self.leaders) > 2 and 2 * most <= len(self.tags) and self._is_one_record()
 
     def _is_one_record(self) -> bool:
-        """Whether tracks by several artists are of one album, and not of as many albums of that title."""
+        """Whether tracks by several artists are one album, not several albums of that title."""
         if all(track.album_id for track in self.tags.values()):
             return True
         if COMMON_TITLE.search(self.title):
@@ -273,11 +272,11 @@ def _albums(tags: Mapping[Path, Tags]) -> list[Album]:
 
 
 def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[str, str], set[str]]:
-    """Of joint names that are not band's: whose guests they name, and those that are doubtful.
+    """The artists that joint names are attributed to, and the doubtful ones; a band's name is neither.
 
-    They go to an artist whose name they begin with, and whom the library knows without the guest, if it is a guest.
+    The artist's name begins the joint one, is also found alone, and what follows it names a guest.
     """
-    alone: Counter[str] = Counter()  # artists that are known without guests, by folded name, and their tracks
+    alone: Counter[str] = Counter()  # tracks of artists that are found without guests, by folded name
     joint: Counter[str] = Counter()
     spelled: dict[str, str] = {}
     for path, name in chosen.items():
@@ -302,10 +301,10 @@ def _hosts(tags: Mapping[Path, Tags], chosen: Mapping[Path, str]) -> tuple[dict[
 
 
 def _names_guest(host: str, rest: str, alone: Mapping[str, int]) -> bool:
-    """Whether what follows an artist's name, such as " & Bob", is a guest, and no part of the name.
+    """Whether what follows an artist's name, such as " & Bob", is a guest rather than part of the name.
 
-    It is if it is someone whom the library knows, too, or if the word between them can mean nothing else; and after an
-    artist of some tracks, if it is one name, such as no band has that was called after one of them.
+    It is if the library has one of its names alone. Else, unless it reads like a backing band ("the …") or follows a
+    slash: if the joining word can mean nothing else, or it is one name, after an artist of ``OWN_TRACKS`` or more.
     """
     first = JOINT.match(rest)
     assert first
@@ -320,9 +319,9 @@ def _names_guest(host: str, rest: str, alone: Mapping[str, int]) -> bool:
 def _by_identifiers(
     tags: Mapping[Path, Tags], named: Mapping[Path, str]
 ) -> tuple[dict[Path, str], list[list[str]], list[str]]:
-    """The artists as MusicBrainz tells them apart and together: names, those that are one's, those that several share.
+    """Each file's artist after merging and splitting by MusicBrainz identifier, the spellings merged, the names split.
 
-    Files without identifiers go by their names, where these are but one artist's.
+    A file without an identifier takes that of its name, if only one artist has the name.
     """
     identifiers = {path: _identifier(each, named[path]) for path, each in tags.items() if named[path]}
     spelled: dict[str, Counter[str]] = defaultdict(Counter)
@@ -349,7 +348,7 @@ def _by_identifiers(
 
 
 def _identifier(tags: Tags, name: str) -> str:
-    """By what MusicBrainz knows the artist whose song it is; nothing where it is not said."""
+    """The MusicBrainz identifier of a song's artist; empty where there is none."""
     if tags.album_artist and not _is_by_various(tags):
         return " ".join(tags.album_artist_ids)
     if len(tags.artists) == len(tags.artist_ids) > 1:

@@ -1,4 +1,4 @@
-"""Batches of clips, gathered from the store's memory map, or on a GPU that has room for all clips."""
+"""Batches of clips, read from the store's memory map, or gathered on a GPU that has room for all clips."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ PREFETCHERS = 2  # worker processes that read ahead of a GPU
 
 
 class Batch(TypedDict):
-    """What a network, and what it learns by, is given.
+    """What a network and its loss are given.
 
     Keys:
         features: ``(batch, width, time)`` float16, such as log-mel in dB.
         label: ``(batch,)`` int64.
         clip: ``(batch,)`` int64, row of the clip in its subset's :class:`Clips`.
         song: ``(batch,)`` int64, index of its track there.
-        album: ``(batch,)`` int64, index of its track's album among the subset's, :func:`albums_of`; -1 where it has
-            none.
-        production: ``(batch,)`` int64, index of what its sound may share with other artists', such as the year; -1
-            where that is not known.
+        album: ``(batch,)`` int64, index of its track's album among the subset's, :func:`albums_of`; -1 without one.
+        production: ``(batch,)`` int64, index of its track's :attr:`artistid.data.catalog.Track.production`; -1 where
+            that is unknown.
     """
 
     features: torch.Tensor
@@ -52,13 +51,13 @@ def albums_of(catalog: Catalog) -> list[tuple[str, str]]:
 
 
 def _indices(keys: Sequence[Any], among: Sequence[Any]) -> torch.Tensor:
-    """The place ``(tracks,)`` of each key among some; -1 of one that is not there."""
+    """The index ``(keys,)`` of each key in ``among``; -1 if it is not there."""
     place = {key: index for index, key in enumerate(among)}
     return torch.tensor([place.get(key, -1) for key in keys], dtype=torch.int64)
 
 
 class ClipDataset(Dataset[Batch]):
-    """The clips of one subset; a whole batch is read at once, since reading one is too little work to do singly.
+    """The clips of one subset; a whole batch is read at once, since one clip per call is too little work.
 
     Batches are slices of the store's memory map, until :meth:`cache_on_device` copies all clips to a device; they are
     then gathered there, by index.
@@ -69,7 +68,7 @@ class ClipDataset(Dataset[Batch]):
         tracks: of the subset, in the order of ``clips.track_ids``.
 
     Attributes:
-        known: of each clip, what a batch says of it: label, song, album and production, each ``(clips,)``.
+        known: a batch's label, song, album and production for all clips, each ``(clips,)``.
     """
 
     def __init__(self, store: Store, clips: Clips, tracks: Catalog) -> None:
@@ -90,7 +89,7 @@ class ClipDataset(Dataset[Batch]):
 
     @property
     def nbytes(self) -> int:
-        """What its clips would take on a device; 0 once they are there."""
+        """Bytes its clips would take on a device; 0 once they are there."""
         if self.kept is not None:
             return 0
         return len(self) * (self.clips.rows or 0) * self.array.shape[1] * torch.float16.itemsize
@@ -113,7 +112,7 @@ class ClipDataset(Dataset[Batch]):
         if self.kept is not None and self.kept.device == device:
             return
         rows, width = self.clips.rows, self.array.shape[1]
-        assert rows is not None, "whole songs, each of another length"
+        assert rows is not None, "whole songs, which differ in length"
         kept = torch.empty(len(self), width, rows, dtype=torch.float16, device=device)
         for first in range(0, len(self), COPIED_AT_ONCE):
             some = range(first, min(first + COPIED_AT_ONCE, len(self)))
@@ -127,7 +126,7 @@ class ClipDataset(Dataset[Batch]):
         self.kept, self.known = kept, {name: each.to(kept.device) for name, each in self.known.items()}
 
     def _gather(self, kept: torch.Tensor, clip: torch.Tensor) -> torch.Tensor:
-        """Clips ``(batch, width, time)`` of those on a device, by their rows there."""
+        """Clips ``(batch, width, time)`` from those on a device, by row."""
         return kept[clip]
 
     def _read(self, indices: Sequence[int]) -> torch.Tensor:
@@ -136,23 +135,23 @@ class ClipDataset(Dataset[Batch]):
         return features.transpose(1, 2).contiguous()
 
     def _placed(self) -> Clips:
-        """The clips, where they begin now."""
+        """The clips with their current starts."""
         return self.clips
 
 
 class RandomCrops(ClipDataset):
-    """As many clips of each track as tile it, each of which begins anywhere in the track, anew in each epoch.
+    """As many clips of each track as tile it, each at a random place in the track, drawn anew in each epoch.
 
-    The beginnings of all clips are drawn at once, by the process that trains: what they are does not depend on how many
-    processes read ahead, which see them in shared memory. On a device lie whole tracks.
+    All starts are drawn at once by the training process, so they do not depend on how many processes read ahead; these
+    see them in shared memory. A device holds whole tracks.
 
     Args:
         store, tracks: see :class:`ClipDataset`.
-        clips: that tile them.
+        clips: that tile the tracks.
         seed: of the draws.
 
     Attributes:
-        epochs: that have begun.
+        epochs: begun so far.
     """
 
     def __init__(self, store: Store, clips: Clips, tracks: Catalog, seed: int) -> None:
@@ -162,7 +161,7 @@ class RandomCrops(ClipDataset):
         length = np.minimum(n_rows, clips.rows)
         super().__init__(store, replace(clips, start=start[clips.track], length=length[clips.track]), tracks)
         self.n_rows = n_rows
-        self.choices = (n_rows - length + 1)[clips.track]  # of a beginning
+        self.choices = (n_rows - length + 1)[clips.track]  # of a start
         self.seed = seed
         self.epochs = 0
         self.offset = torch.zeros(len(clips), dtype=torch.int64).share_memory_()  # rows, within the track
@@ -211,7 +210,7 @@ class RandomCrops(ClipDataset):
 
 
 class ClipLoader(DataLoader[Batch]):
-    """Tells its clips when an epoch begins."""
+    """Tells its dataset when an epoch begins."""
 
     def __iter__(self) -> Any:
         assert isinstance(self.dataset, ClipDataset)
@@ -223,13 +222,13 @@ class ClipData(L.LightningDataModule):
     """The clips of some subsets of a catalog, as Lightning's loaders.
 
     Args:
-        subsets: tracks of each subset, of ``train``, ``val`` and ``test`` those that are wanted.
+        subsets: tracks by subset: any of ``train``, ``val`` and ``test``.
         store: holds all of them.
         artists: the labels' names.
-        clip_spec: how tracks are cut; those of validation and test are tiled, whatever it says of training.
+        clip_spec: how tracks are cut; clips of validation and test always tile them.
         batch_size: clips.
-        seed: draws where random crops begin.
-        sampler: makes the order of the training clips of ``artist`` and ``album`` ``(clips,)``, see :mod:`.sampling`;
+        seed: of random crops.
+        sampler: makes the sampler of training clips from ``artist`` and ``album`` ``(clips,)``, see :mod:`.sampling`;
             None: they are shuffled.
 
     Raises:
@@ -273,7 +272,7 @@ class ClipData(L.LightningDataModule):
             self._report(subset, clips)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run that goes on needs: how many epochs random crops were drawn for."""
+        """What a resumed run needs: for how many epochs random crops were drawn."""
         crops = self.datasets.get("train")
         return {"epochs": crops.epochs} if isinstance(crops, RandomCrops) else {}
 
@@ -293,8 +292,8 @@ class ClipData(L.LightningDataModule):
 
     def loader(self, subset: str, shuffle: bool = False) -> DataLoader[Batch]:
         """Batches of a subset, in order or, for training, shuffled."""
-        # No worker processes unless a GPU waits for the batches: one is a few slices of mapped memory, sooner read than
-        # sent between processes.
+        # No worker processes unless a GPU waits for the batches: a batch is a few slices of mapped memory, read faster
+        # than sent between processes.
         workers = PREFETCHERS if self.prefetching else 0
         dataset, sampler = self.datasets[subset], None
         if shuffle and self.sampler:
@@ -328,7 +327,7 @@ class ClipData(L.LightningDataModule):
         log.info("%s: %s, %s", subset, counted(len(clips.track_ids), "song"), counted(len(clips), "clip"))
         if padded := clips.padded:
             n_padded = counted(len(padded), "song")
-            log.info("%s: filled up, as they are shorter than a clip, %s: %s", subset, n_padded, ", ".join(padded))
+            log.info("%s: padded, as they are shorter than a clip, %s: %s", subset, n_padded, ", ".join(padded))
         if dropped := clips.dropped:
             n_dropped = counted(len(dropped), "song")
             log.warning("%s: left out, as they give no clip, %s: %s", subset, n_dropped, ", ".join(dropped))

@@ -18,7 +18,7 @@ from artistid.errors import ArtistidError
 
 N_CHROMA = 12
 N_CONTRAST = 7
-# Where the music has no beat to be found: 120 a minute.
+# Where no beat is found: 120 a minute.
 BEAT_WITHOUT_BEATS_S = 0.5
 
 
@@ -26,9 +26,9 @@ BEAT_WITHOUT_BEATS_S = 0.5
 class Descriptors(Features):
     """MFCC, beat-synchronous chroma and spectral contrast by librosa, all in one table of rows.
 
-    A row is ``hop_length`` samples long. Chroma and contrast need a longer window and change more slowly: they are made
-    every ``harmony_hop_length`` samples, and a row has those nearest to it. Chroma is averaged between beats
-    (Ellis 2007), so that the rows of a beat share theirs, and one column marks where a beat begins.
+    A row is ``hop_length`` samples long. Chroma and contrast need a longer window and change more slowly: they are
+    computed every ``harmony_hop_length`` samples, and a row has the nearest ones. Chroma is averaged between beats
+    (Ellis 2007), so that all rows of a beat share it, and one column marks where a beat begins.
 
     Args:
         sample_rate: Hz, after decoding.
@@ -99,7 +99,7 @@ class Descriptors(Features):
             ``(1 + n // hop_length, width)``; for the columns see ``mfcc``, ``chroma``, ``beat`` and ``contrast``.
         """
         librosa = load_librosa()
-        # Windows longer than a short track: librosa would warn of each, and zeros are what it fills up with anyway.
+        # librosa would warn of each window that is longer than the track, and pads with zeros anyway.
         padded = np.pad(samples, (0, max(0, self.harmony_window_length - len(samples))))
         n_rows = 1 + len(samples) // self.hop_length
         rows = np.zeros((n_rows, self.width), np.float32)
@@ -120,7 +120,7 @@ class Descriptors(Features):
         rows[:, self.contrast] = contrast.T[nearest]
         beats = self._beats(spectrum, librosa)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Trying to estimate tuning")  # of what has no pitch
+            warnings.filterwarnings("ignore", "Trying to estimate tuning")  # for unpitched music
             chroma = librosa.feature.chroma_stft(S=spectrum**2, sr=self.sample_rate, norm=None)
         of_beat = librosa.util.sync(chroma, beats.tolist(), aggregate=np.mean, pad=False)  # (12, beats)
         of_beat = of_beat / np.maximum(of_beat.max(axis=0), np.finfo(np.float32).tiny)
@@ -130,16 +130,16 @@ class Descriptors(Features):
         return rows
 
     def get_ready(self) -> None:
-        """Have compiled what librosa compiles, before several processes use it."""
+        """Compile what librosa compiles, before several processes use it."""
         compiled(__name__, "librosa")
 
     def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
-        """The same of samples that come in blocks ``(n,)``, which are needed all at once; and their smallest value."""
+        """The same from samples in blocks ``(n,)``, which are joined first; and the smallest value."""
         rows = self(np.concatenate(list(blocks)))
         return rows.astype(np.float16), float(rows.min())
 
     def _beats(self, spectrum: npt.NDArray[np.floating], librosa: Any) -> npt.NDArray[np.int64]:
-        """Frames where beats begin, the first and one past the last included: all beats, without gaps."""
+        """Frames where beats begin, with the first frame and one past the last, so that beats leave no gaps."""
         onset_strength = librosa.onset.onset_strength(
             S=librosa.power_to_db(librosa.feature.melspectrogram(S=spectrum**2, sr=self.sample_rate)),
             sr=self.sample_rate,
@@ -155,7 +155,7 @@ class Descriptors(Features):
 
 
 def rehearse() -> None:
-    """Have compiled what librosa compiles for descriptors: of a second of clicks and noise."""
+    """Compile what librosa compiles for descriptors, on four seconds of clicks and noise."""
     samples = 0.1 * np.random.default_rng(0).standard_normal(4 * Descriptors().sample_rate).astype(np.float32)
     samples[:: Descriptors().sample_rate // 2] = 1
     Descriptors()(samples)
@@ -163,10 +163,10 @@ def rehearse() -> None:
 
 @cache
 def load_librosa() -> Any:
-    """Librosa with all that is called here, imported when needed: it takes a second that networks need not wait for.
+    """Librosa with the modules used here, imported when needed: it takes a second that networks need not wait for.
 
-    What it compiles is kept as :mod:`artistid.compilation` says. Only modules that somebody else has imported before
-    keep theirs where numba does, in a folder that every process of the machine writes to.
+    What it compiles is cached as :mod:`artistid.compilation` says. Only modules that other code imported before use
+    numba's own cache, a folder that every process of the machine writes to.
     """
     with numba_cache(__name__, "librosa"):
         for part in ("core", "beat", "feature", "onset", "util"):  # librosa would import them at their first use

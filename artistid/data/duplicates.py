@@ -1,7 +1,7 @@
 """Near-identical recordings in different subsets of a split, found by audio fingerprints.
 
-The same song on a best-of, a remaster, another encoding: none has equal samples, and each lets a system be tested on
-what it was trained on.
+The same song on a best-of, a remaster or another encoding has other samples, yet lets a system be tested on what it was
+trained on.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.writing import whole
 
-# Hz: where music has its energy, and every encoding keeps it.
+# Hz: where music has its energy, and every encoding preserves it.
 LOWEST, HIGHEST = 100.0, 2000.0
 N_BITS = 32
-# Frames are averaged over so long, as in the paper: a copy's frames need not lie where the original's do.
+# Frames are averaged over this time, as in the paper: a copy's frames need not align with the original's.
 SMOOTHING_S = 0.4
-# What changes by less is silence.
+# Smaller changes count as silence.
 SILENCE_DB = 0.01
 
-# Equal frames that elect a pair and a shift. Of 28,441 pairs of 239 real songs of two minutes, 291 reach it. With 4
-# there are 42, and at 8 kbit/s six of 32 songs of 30 s are missed instead of three.
+# Equal frames that elect a pair and a shift. Of 28,441 pairs of 239 real songs of two minutes, 291 reach it. With 4, 42
+# do, but at 8 kbit/s six of 32 songs of 30 s are missed instead of three.
 MIN_VOTES = 2
-# Frames with the same bits vote with this many of their next, in the order of the tracks.
+# A frame votes with this many of the following frames of the same bits, in the order of the tracks.
 VOTING_NEIGHBOURS = 16
-# Codes that are sorted at once: bounds the memory.
+# Codes sorted at once: bounds the memory.
 CODES_AT_ONCE = 1 << 22
 
 Codes = npt.NDArray[np.uint32]
@@ -66,7 +66,7 @@ class RecordingMatch:
 
 
 def can_be_fingerprinted(features: Features) -> TypeGuard[LogSpectrogram]:
-    """Whether fingerprints can be made of such features; with others only equal samples are known as one recording."""
+    """Whether such features can be fingerprinted; with others only equal samples are recognised as one recording."""
     return isinstance(features, LogSpectrogram)
 
 
@@ -75,7 +75,7 @@ def fingerprint(spectrogram: npt.NDArray[np.floating], settings: LogSpectrogram)
 
     Args:
         spectrogram: ``(frames, bins)`` in dB.
-        settings: that made it.
+        settings: of the spectrogram.
 
     Returns:
         ``(codes,)``, 32 bits for every frame but those of the first and last 0.4 s; 0 is silence.
@@ -83,7 +83,7 @@ def fingerprint(spectrogram: npt.NDArray[np.floating], settings: LogSpectrogram)
     span = _span(settings)
     if len(spectrogram) < 2 * span:
         return np.empty(0, np.uint32)
-    # By torch: the threads of NumPy's BLAS wait busily for their next product, and slow down the network's threefold.
+    # By torch: the threads of NumPy's BLAS busy-wait for their next product, and slow the network down threefold.
     bands = torch.from_numpy(_band_differences(settings))
     changes = (torch.from_numpy(spectrogram.astype(np.float32)) @ bands).numpy()  # (frames, bits) dB
     sums = np.cumsum(np.pad(changes, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
@@ -97,7 +97,7 @@ def _span(settings: LogSpectrogram) -> int:
 
 
 def _band_differences(settings: LogSpectrogram) -> npt.NDArray[np.float32]:
-    """What turns bins into differences of neighbouring bands, ``(bins, bits)``; bands are triangles over bins."""
+    """The matrix ``(bins, bits)`` from bins to differences of neighbouring bands; bands are triangles over bins."""
     bins = np.arange(settings.width)
     first, last = np.interp((LOWEST, HIGHEST), settings.frequencies, bins)
     middles, distance = np.linspace(first, last, N_BITS + 1, retstep=True)
@@ -117,7 +117,7 @@ class Fingerprints:
 
     Args:
         tracks: the spectrogram ``(frames, bins)`` of each.
-        settings: that made them.
+        settings: of the spectrograms.
     """
 
     def __init__(self, tracks: Iterable[npt.NDArray[np.floating]], settings: LogSpectrogram) -> None:
@@ -143,7 +143,7 @@ class Fingerprints:
             )
 
     def _elected(self, subsets: Numbers) -> Iterator[tuple[int, int, int]]:
-        """Two tracks and the shift with most votes; it stands for as many shifts as frames are averaged over."""
+        """Pairs of tracks and the shift with most votes, which stands for ``_span`` consecutive shifts."""
         n_tracks = len(subsets)
         n_bins = 2 * (len(self._codes) // self._span + 1)  # for shifts, the negative ones included
         ballots, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
@@ -166,7 +166,7 @@ class Fingerprints:
 
     def _equal_frames(self) -> Iterator[tuple[Numbers, Numbers]]:
         """Positions ``(n,)`` of frames and ``(n,)`` of later ones that have the same bits."""
-        # Silence says nothing, and of a run of equal frames the first says all.
+        # Silence tells nothing, and a run of equal frames no more than its first.
         telling = np.flatnonzero((self._codes != 0) & (self._codes != np.append(0, self._codes[:-1])))
         n_shares = 1 + len(telling) // CODES_AT_ONCE
         for share in range(n_shares):
@@ -191,22 +191,22 @@ log = logging.getLogger(__name__)
 
 POLICIES = ("warn", "drop", "error")
 
-# Share of equal bits from which two tracks are one recording. It is the paper's, a bit error rate of 0.35, and lies
-# where nothing was measured: of 40 real songs of two minutes in 13 versions each (n = 520; bit rates from 8 kbit/s,
-# trimmed, halved, gain, clip_spec, equalisers, a remaster, noise, 0.2 % of speed) the lowest score was 0.69. Of 28,441
-# pairs of 239 different real songs one scored 0.64, two arrangements of a theme by one artist, and no other above 0.56;
-# of 18,336 pairs of synthetic songs none above 0.52. At a speed 1 % off, 15 of 40 are found. `pytest -m slow -s
-# tests/data/test_duplicates.py` measures such figures again.
+# Share of equal bits from which two tracks are one recording. It is the paper's, a bit error rate of 0.35, and lies in
+# the gap between measured scores: of 40 real songs of two minutes in 13 versions each (n = 520; bit rates from 8
+# kbit/s, trimmed, halved, gain, clipping, equalisers, a remaster, noise, 0.2 % of speed) the lowest score was 0.69. Of
+# 28,441 pairs of 239 different real songs one scored 0.64, two arrangements of a theme by one artist, and no other
+# above 0.56; of 18,336 pairs of synthetic songs none above 0.52. At a speed 1 % off, 15 of 40 are found.
+# `pytest -m slow -s tests/data/test_duplicates.py` repeats such measurements.
 THRESHOLD = 0.65
-# Shorter overlaps say nothing, and there only equal samples count.
+# Shorter overlaps prove nothing; there only equal samples count.
 MIN_OVERLAP_S = 5.0
-# Of the shorter track's sound: two songs that quote the same sample are two songs.
+# Share of the shorter track's sound: two songs that use the same sample are still two.
 MIN_OVERLAP = 0.5
 
-# Subsets in the order in which they give way to one another; the test keeps all its songs.
+# Subsets in the order in which they lose tracks to later ones; the test keeps all its songs.
 TOWARDS_TEST = ("train", "val", "val_enrol", "val_claims", "enrol", "test", "claims")
 
-# Pairs that a message names; all are in the run folder.
+# Pairs listed in a message; all are in the run folder.
 LISTED = 10
 
 
@@ -237,7 +237,7 @@ class Leakage:
         pairs: sorted by score, the highest first.
         subsets: track id to subset, before anything was dropped.
         dropped: track ids that are in no subset any more, sorted.
-        searched: False where there is no log-mel to be fingerprinted: then only equal samples are found.
+        searched: False without a spectrogram to be fingerprinted: then only equal samples are found.
     """
 
     pairs: tuple[DuplicatePair, ...]
@@ -277,11 +277,11 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
     """Look for recordings that the split has in different subsets under different names.
 
     Args:
-        split: to be looked at.
+        split: to be checked.
         catalog: its tracks, with their SHA-1.
         store: their features.
-        policy: ``warn`` lists such pairs; ``drop`` leaves one of each pair out, so that the test subset stays whole: a
-            validation track that is tested too, and a training track that is validated or tested; ``error`` refuses.
+        policy: ``warn`` lists such pairs; ``drop`` removes one of each pair, so that the test subset stays whole: a
+            validation track that is also in the test, a training track that is also in either; ``error`` raises.
 
     Returns:
         The split, without what was dropped, and what was found.
@@ -309,7 +309,7 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
         log.warning("%s: %s", _counted(pairs), leakage)
     if dropped:
         n_dropped = counted(len(dropped), "track")
-        log.warning("left out of what trains or validates, %s: %s", n_dropped, ", ".join(leakage.dropped))
+        log.warning("left out of training or validation, %s: %s", n_dropped, ", ".join(leakage.dropped))
     if searched and not pairs:
         log.info(
             "no recording is in two subsets of the split, as far as the fingerprints of %s tell",
@@ -321,7 +321,7 @@ def find_leakage(split: Split, catalog: Catalog, store: Store, policy: str) -> t
 
 
 def _to_drop(pairs: Sequence[DuplicatePair], subsets: Mapping[str, str]) -> frozenset[str]:
-    """Of each pair the track that is further from the test, unless its other was dropped already."""
+    """The track of each pair that is further from the test, unless the other was dropped already."""
     ordered = (sorted((pair.first, pair.second), key=lambda name: TOWARDS_TEST.index(subsets[name])) for pair in pairs)
     dropped: set[str] = set()
     for further, nearer in sorted(ordered, key=lambda names: -TOWARDS_TEST.index(subsets[names[0]])):
@@ -338,7 +338,7 @@ def find_duplicates(catalog: Catalog, store: Store, groups: Mapping[str, Hashabl
     Args:
         catalog: tracks with their SHA-1.
         store: their features.
-        groups: track id to group, whose tracks are not compared with one another; other tracks are not looked at.
+        groups: track id to group, within which tracks are not compared; tracks without a group are ignored.
 
     Returns:
         Sorted by score, the highest first.
@@ -362,7 +362,7 @@ def _equal(tracks: Sequence[Track], groups: Mapping[str, Hashable]) -> Iterator[
 
 
 def _near(tracks: Sequence[Track], store: Store, groups: Mapping[str, Hashable]) -> Iterator[DuplicatePair]:
-    """Recordings with much the same fingerprint."""
+    """Recordings with nearly the same fingerprint."""
     settings = store.features
     if not can_be_fingerprinted(settings):
         return
@@ -378,7 +378,7 @@ def _near(tracks: Sequence[Track], store: Store, groups: Mapping[str, Hashable])
 
 
 def is_one_recording(match: RecordingMatch, sounding: int, frame_s: float) -> bool:
-    """Whether a match is of one recording.
+    """Whether two matched tracks are one recording.
 
     Args:
         match: of two tracks.

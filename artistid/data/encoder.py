@@ -1,4 +1,4 @@
-"""Features that a trained network makes of others: a frozen encoder's vectors."""
+"""Features computed from others by a trained network: a frozen encoder's vectors."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from artistid.models.published.base import Published
 from artistid.places import expanded
 from artistid.settings import first_line
 
-VALUES_AT_ONCE = 2**20  # of all windows of a batch: a minute of samples
+VALUES_AT_ONCE = 2**20  # input values of a batch of windows: a minute of samples
 LONGEST_S = 3600.0  # of a window
-# Of a window of a published encoder, which a file may name without being trusted: 1 to 4 minutes of samples.
+# Values in a window of a published encoder, which untrusted files may name: 1 to 4 minutes of samples.
 LARGEST_WINDOW = 2**22
 LOADED = 2  # encoders that stay in memory
 
 
 class Frozen(NamedTuple):
-    """A network that learns no more, on its device, and what it was seen to give of a window.
+    """A frozen network on its device, and the shape of its output for a window.
 
     Attributes:
         network: from windows ``(batch, width, time)`` of the base's rows to vectors ``(batch, d)`` or sequences of them
             ``(batch, vectors, d)``.
         sha256: of its weights.
-        vectors: of a window.
+        vectors: number per window.
         width: of a vector.
     """
 
@@ -49,18 +49,18 @@ class Frozen(NamedTuple):
 
 
 class Encoded(Features):
-    """Rows that a frozen network makes of windows of other features, its base.
+    """Rows that a frozen network computes from windows of other features, its base.
 
-    Decoders' processes make the base's rows, as many at a time as there are cores; this process makes these of them, on
-    its device: a GPU has one user, whom the limits of one file's memory do not concern. Weights are looked at: a store
-    is of one encoder, and a checkpoint knows which.
+    Decoder processes make the base's rows, one process per core; this process encodes them on its device, since a GPU
+    should have one user, and the memory limit of a file does not apply here. The settings include the weights' SHA-256:
+    a store is of one encoder, and a checkpoint records which.
 
     A row stands for one hop. Windows that are longer than that overlap, and each stands for its middle; the first
-    begins before the track, which is filled up there, as at its end, with the base's pad value. Of a window's several
-    vectors those of its middle are as many rows.
+    begins before the track, which is padded there, as at its end, with the base's pad value. If a window gives several
+    vectors, each of those in its middle is a row.
     """
 
-    hop: float | None  # seconds from window to window; None: they follow one another
+    hop: float | None  # seconds from window to window; None: they are contiguous
     device: str
     sha256: str | None  # of the weights, where they are known
 
@@ -96,8 +96,8 @@ class Encoded(Features):
         frozen = self.load()
         if self.sha256 not in (None, frozen.sha256):
             raise ArtistidError(
-                f"features={self.name}: its weights are other ones (SHA-256 {frozen.sha256[:12]}…) than those that "
-                f"were learned from ({str(self.sha256)[:12]}…)"
+                f"features={self.name}: expected the weights that were trained with (SHA-256 "
+                f"{str(self.sha256)[:12]}…), found others ({frozen.sha256[:12]}…)"
             )
         return frozen
 
@@ -134,7 +134,7 @@ class Encoded(Features):
         return self.encode(*self.base.stored(blocks))
 
     def encode(self, rows: npt.NDArray[np.float16], pad_value: float) -> tuple[npt.NDArray[np.float16], float]:
-        """See :meth:`artistid.data.features.Features.encode`; what is too short is filled up with zeros.
+        """See :meth:`artistid.data.features.Features.encode`; the pad value is 0.
 
         Raises:
             ArtistidError: vectors that are not finite in the store's precision, or an encoder that fails.
@@ -162,9 +162,9 @@ class Encoded(Features):
 
 
 def unencoded(base: Features, name: str) -> Features:
-    """The base of features; raises ArtistidError for one that is encoded itself, be it of the very same file."""
+    """The base of features; raises ArtistidError for one that is itself encoded."""
     if isinstance(base, Encoded):
-        raise ArtistidError(f"features={name} would be made of features={base.name}, which a network makes themselves")
+        raise ArtistidError(f"features={name}: expected a base that no network makes, found features={base.name}")
     return base
 
 
@@ -175,11 +175,11 @@ def check_seconds(setting: str, value: Any, most: float = LONGEST_S) -> None:
 
 
 def freeze(network: nn.Module, window: tuple[int, int], device: str, name: str) -> Frozen:
-    """A network as it is from now on.
+    """Freeze a network.
 
     Args:
         network: see :class:`Frozen`.
-        window: ``(width, time)`` of what it is given.
+        window: ``(width, time)`` of its input.
         device: to compute on, see :func:`torch_device`.
         name: of the features, for errors.
     """
@@ -198,7 +198,7 @@ def digest_of(network: nn.Module) -> str:
 
 
 def vectors_of(network: nn.Module, windows: npt.NDArray[np.float32], device: str, name: str) -> npt.NDArray[np.float32]:
-    """``(batch, vectors, d)`` of windows ``(batch, width, time)``; raises ArtistidError for what gives none."""
+    """``(batch, vectors, d)`` of windows ``(batch, width, time)``; raises ArtistidError if there are none."""
     try:
         with torch.inference_mode():
             found = network(torch.from_numpy(windows).to(torch_device(device)))
@@ -210,7 +210,7 @@ def vectors_of(network: nn.Module, windows: npt.NDArray[np.float32], device: str
     if not isinstance(found, torch.Tensor) or found.ndim not in (2, 3) or len(found) != len(windows):
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise ArtistidError(
-            f"features={name}: {type(network).__name__} gives {shape} of {counted(len(windows), 'window')}: expected "
+            f"features={name}: {type(network).__name__} gives {shape} for {counted(len(windows), 'window')}: expected "
             "vectors (batch, d) or (batch, vectors, d)"
         )
     vectors: npt.NDArray[np.float32] = (found if found.ndim == 3 else found.unsqueeze(1)).float().cpu().numpy()
@@ -218,7 +218,7 @@ def vectors_of(network: nn.Module, windows: npt.NDArray[np.float32], device: str
 
 
 def torch_device(name: str) -> torch.device:
-    """A device by torch's name of it; ``auto``: a GPU where there is one.
+    """A device by its torch name; ``auto``: a GPU where there is one.
 
     Raises:
         ArtistidError: it can't be used here.
@@ -235,19 +235,19 @@ def torch_device(name: str) -> torch.device:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Encoded):
-    """The vectors of any torch module, which need not be of this package.
+    """The vectors of any torch module, of this package or not.
 
     Args:
-        encoder: its ``_target_`` by a dotted name, and its arguments. It takes windows ``(batch, width, time)`` of the
-            input to vectors ``(batch, d)`` or ``(batch, vectors, d)``; with samples for input the width is 1. Its
-            weights are its own affair: what it draws is drawn with seed 0. One of
-            :mod:`artistid.models.published` has a ``path`` of its weights.
-        input: description of the features that it is given, see :func:`artistid.data.features.build_features`.
-        window: seconds of sound that it is given at once.
-        hop: seconds from window to window; None: they follow one another.
+        encoder: its ``_target_``, a dotted name, and its arguments. It maps windows ``(batch, width, time)`` of the
+            input to vectors ``(batch, d)`` or ``(batch, vectors, d)``; with samples as input the width is 1. It loads
+            its weights itself; random ones are drawn with seed 0. One of :mod:`artistid.models.published` takes the
+            ``path`` of its weights.
+        input: description of its input features, see :func:`artistid.data.features.build_features`.
+        window: seconds of audio in a window.
+        hop: seconds from window to window; None: they are contiguous.
         device: that it runs on: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
         sha256: of its weights, where they are known; others are refused.
-        preset: what it is called, in names of runs.
+        preset: its name in the names of runs.
 
     Raises:
         ArtistidError: a setting out of its range.
@@ -269,7 +269,7 @@ class Encoder(Encoded):
                 "features.encoder._target_=mymodule.MyEncoder is missing: a torch module that encodes; or "
                 "encoder=NAME for a published one"
             )
-        if isinstance(path := self.encoder.get("path"), str):  # whatever keeps these settings finds it from anywhere
+        if isinstance(path := self.encoder.get("path"), str):  # saved settings are used from other folders, too
             object.__setattr__(self, "encoder", {**self.encoder, "path": str(expanded(path).absolute())})
         check_seconds("window", self.window)
         if self.hop is not None:
@@ -303,25 +303,25 @@ class Encoder(Encoded):
 
 @lru_cache(maxsize=LOADED)
 def _built(encoder: str, window: tuple[int, int], device: str, name: str) -> Frozen:
-    """The encoder of settings as JSON; drawing its weights leaves others' random numbers as they are."""
+    """The encoder by its settings as JSON."""
     network = build_network(json.loads(encoder), "features.encoder")
     if isinstance(network, Published) and math.prod(window) > LARGEST_WINDOW:
         raise ArtistidError(
-            f"features.window: expected at most {LARGEST_WINDOW:,} values, which a published encoder is given at once, "
-            f"found {math.prod(window):,}"
+            f"features.window: expected at most {LARGEST_WINDOW:,} values for a published encoder, found "
+            f"{math.prod(window):,}"
         )
     return freeze(network, window, device, name)
 
 
 def build_network(settings: Mapping[str, Any], name: str) -> nn.Module:
-    """A network that learns no more, with its weights.
+    """A network with its weights, to be frozen; the global random state is left alone.
 
     Args:
         settings: its ``_target_`` and its arguments.
-        name: of the setting that they are of, for errors.
+        name: of the setting that they come from, for errors.
 
     Raises:
-        ArtistidError: what cannot be built, or is not a torch module.
+        ArtistidError: it cannot be built, or is not a torch module.
     """
     try:
         with torch.random.fork_rng():

@@ -1,4 +1,4 @@
-"""Excerpts of songs as small files of their own, to be listened to where the songs are not."""
+"""Excerpts of songs as small files of their own, to be listened to where the songs are not available."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from artistid.processes import WorkerDiedError
 
 log = logging.getLogger(__name__)
 
-SAMPLE_RATE = 16_000  # Hz; mono at this rate, a second of MP3 has 4 kB
+SAMPLE_RATE = 16_000  # Hz; mono at this rate, a second of MP3 takes 4 kB
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Excerpt:
     Attributes:
         path: of its file.
         start: seconds from its beginning.
-        seconds: that it lasts, or as many as there are.
-        caption: what is to be said of it.
+        seconds: its length; less at the song's end.
+        caption: text about it.
     """
 
     path: Path
@@ -37,11 +37,11 @@ class Excerpt:
 
 
 def mp3_files(excerpts: Sequence[Excerpt], limits: Limits) -> list[bytes | None]:
-    """The excerpts as MP3 files; None, and a warning, for a song that cannot be decoded any more.
+    """The excerpts as MP3 files; None, and a warning, for a song that can no longer be decoded.
 
     Args:
         excerpts: of any songs.
-        limits: of each song's file, which a process apart decodes.
+        limits: of each song's file, which a separate process decodes.
     """
     if not excerpts:
         return []
@@ -53,7 +53,7 @@ def mp3_files(excerpts: Sequence[Excerpt], limits: Limits) -> list[bytes | None]
             except (DecodingError, WorkerDiedError) as error:
                 found.append(None)
                 reason = crashed(excerpt.path, error) if isinstance(error, WorkerDiedError) else error
-                log.warning("nothing to listen to: %s", reason)
+                log.warning("no excerpt: %s", reason)
     return found
 
 

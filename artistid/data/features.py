@@ -1,4 +1,4 @@
-"""What a system is given of a whole track: the log-mel spectrogram (paper III-B, Table II), or other features."""
+"""The features of a whole track: the log-mel spectrogram (paper III-B, Table II), or others."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from omegaconf import DictConfig
 from artistid.config import build, plain
 from artistid.errors import ArtistidError, require_choice
 
-# Frames per Fourier transform: small enough for a processor's cache, and the memory stays that of the samples.
+# Frames per Fourier transform: fits a processor's cache, and needs little memory beside the samples.
 FRAMES_PER_BLOCK = 128
 
-# More than this below the loudest bin there is nothing to hear; the features' own floor is at 80 dB.
+# What is further below the loudest bin counts as inaudible; the features' own floor is at 80 dB.
 AUDIBLE_DB = 75.0
 SAMPLED_FRAMES = 1000  # enough to tell what is in a song
-# Of the highest frequency that a network hears: sound that ends below has half of what it was trained on, as on the
-# telephone.
+# Share of the highest frequency: audio that ends below it lacks half of the trained range, as on the telephone.
 NARROW = 0.55
 
 
 class Features(ABC):
-    """Turns a recording into the rows that the store keeps of it: the one contract that everything else asks.
+    """Turns a recording into the rows that the store keeps of it: the interface that all other code uses.
 
     A class of your own is a frozen dataclass whose fields, all with defaults, are its settings; see docs/features.md.
-    Where rows come from a network, :class:`artistid.data.encoder.Encoded` has all but the network.
+    For rows computed by a network, :class:`artistid.data.encoder.Encoded` has all but the network.
     """
 
     @property
@@ -58,54 +57,54 @@ class Features(ABC):
 
     @abstractmethod
     def plain(self) -> dict[str, Any]:
-        """All settings that decide what the rows are, as plain types; the store's folder is named by them."""
+        """All settings that determine the rows, as plain types; the name of the store's folder derives from them."""
 
     @abstractmethod
     def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
         """The rows of a whole track.
 
         Args:
-            blocks: ``(n,)`` mono samples each; they need not be there all at once.
+            blocks: ``(n,)`` mono samples each; an iterator will do.
 
         Returns:
             rows: ``(1 + n // hop_length, width)``, in the store's precision.
-            pad_value: what a clip is filled up with that the track is too short for.
+            pad_value: pads a clip that the track is too short for.
         """
 
     @property
     def base(self) -> Features:
-        """What decoders' processes make of a track, from which :meth:`encode` makes these: mostly these themselves."""
+        """The features that decoder processes compute, the input of :meth:`encode`; by default these themselves."""
         return self
 
     def encode(self, rows: npt.NDArray[np.float16], pad_value: float) -> tuple[npt.NDArray[np.float16], float]:
-        """The rows of a whole track and their pad value, from those of the base; in the process that has the device."""
+        """The rows of a whole track and their pad value, from those of the base; where the device is used."""
         return rows, pad_value
 
     def on(self, device: str) -> Self:
-        """The same, encoded on a device by torch's name of it."""
+        """The same, encoded on a device given by its torch name."""
         return self
 
     def get_ready(self) -> None:
-        """Before several processes make features: what one has to do for all."""
+        """Called once for all, before several processes make features."""
         if self.base is not self:
             self.base.get_ready()
 
     @property
     def f_max(self) -> float:
-        """Hz: the highest frequency that the rows tell of."""
+        """Hz: the highest frequency that the rows cover."""
         return self.sample_rate / 2
 
     @property
     def frequencies(self) -> npt.NDArray[np.float64] | None:
-        """Hz of each column ``(width,)`` of a spectrogram in dB; None of rows that are none."""
+        """Hz of each column ``(width,)`` of a spectrogram in dB; None for other features."""
         return None
 
     def remark(self, rows: npt.NDArray[np.float16]) -> str:
-        """What a user is to know of a song, as a sentence; empty where there is nothing."""
+        """A sentence for the user about a song; empty where there is nothing to remark."""
         return ""
 
     def description(self) -> dict[str, Any]:
-        """What :func:`build_features` makes the same features of."""
+        """From this :func:`build_features` makes the same features."""
         return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.plain()}
 
 
@@ -113,7 +112,7 @@ def features_of(config: DictConfig) -> Features:
     """The features that a command's ``features`` describes, of the music or of a stem of it.
 
     Raises:
-        ArtistidError: they can't be made of these settings.
+        ArtistidError: invalid settings.
     """
     settings = plain(config.features)
     stem, separator = settings.pop("stem", None), settings.pop("separator", None)
@@ -126,10 +125,10 @@ def features_of(config: DictConfig) -> Features:
 
 
 def build_features(description: Mapping[str, Any]) -> Features:
-    """The features of a description; one that comes from a file is checked before, see ``check_targets``.
+    """The features of a description; one from a file is checked first, see ``check_targets``.
 
     Raises:
-        ArtistidError: settings that they do not take.
+        ArtistidError: no such features, or settings that they do not take.
     """
     settings = {name: value for name, value in description.items() if name != "_target_"}
     target = description.get("_target_")
@@ -143,7 +142,7 @@ def build_features(description: Mapping[str, Any]) -> Features:
 
 
 def _joined(parts: deque[npt.NDArray[np.float16]]) -> npt.NDArray[np.float16]:
-    """Arrays ``(frames, width)`` as one; each is let go as it is copied, so that hours of sound are there but once."""
+    """Arrays ``(frames, width)`` as one; each is freed once copied, so that hours of audio are not held twice."""
     whole = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float16)
     row = 0
     while parts:
@@ -155,7 +154,7 @@ def _joined(parts: deque[npt.NDArray[np.float16]]) -> npt.NDArray[np.float16]:
 
 @dataclass(frozen=True, kw_only=True)
 class LogSpectrogram(Features):
-    """Settings that spectrograms in dB share whatever their bins are, and the computation.
+    """The settings and computation that all spectrograms in dB share, whatever their bins.
 
     Args:
         sample_rate: Hz, after decoding.
@@ -183,7 +182,7 @@ class LogSpectrogram(Features):
         if self.hop_length > self.n_fft:
             raise ArtistidError(
                 f"features.hop_length={self.hop_length} is out of range: expected at most features.n_fft={self.n_fft}, "
-                "else samples go unheard"
+                "else samples are skipped"
             )
         if self.top_db is not None and self.top_db < 0:
             raise ArtistidError(f"features.top_db={self.top_db} dB is out of range: expected 0 or more, or null")
@@ -214,7 +213,7 @@ class LogSpectrogram(Features):
     def bandwidth(self, rows: npt.NDArray[np.float16]) -> float:
         """The highest frequency in Hz at which there is anything to hear in ``(frames, bins)``."""
         frames = rows[:: 1 + len(rows) // SAMPLED_FRAMES].astype(np.float32)
-        loudest = np.quantile(frames, 0.9, axis=0)  # (bins,); the clicks of a cut reach any frequency
+        loudest = np.quantile(frames, 0.9, axis=0)  # (bins,); no maximum, since clicks at a cut reach any frequency
         return float(self.frequencies[np.flatnonzero(loudest > loudest.max() - AUDIBLE_DB)[-1]])
 
     def remark(self, rows: npt.NDArray[np.float16]) -> str:
@@ -223,8 +222,8 @@ class LogSpectrogram(Features):
         if bandwidth >= NARROW * self.f_max:
             return ""
         return (
-            f"nothing above {bandwidth / 1000:.1f} kHz is in it, as on the telephone: the network "
-            f"was trained to hear up to {self.f_max / 1000:.1f} kHz"
+            f"it has nothing above {bandwidth / 1000:.1f} kHz, as on the telephone: the network "
+            f"was trained on audio up to {self.f_max / 1000:.1f} kHz"
         )
 
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -257,17 +256,17 @@ class LogSpectrogram(Features):
             loudest, floor = max(loudest, float(decibels.max())), min(floor, float(decibels.min()))
             rounded.append(decibels.astype(np.float16))
         rows = _joined(rounded)
-        if self.top_db is not None:  # rounding keeps the order: of two values the larger is the larger one rounded
+        if self.top_db is not None:  # rounding is monotonic: the floor may be applied after it
             floor = max(floor, float(np.float32(loudest) - np.float32(self.top_db)))
             np.maximum(rows, np.float16(floor), out=rows)
         return rows, floor
 
     def _decibels(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
-        """``(frames, bins)`` of one block after the other, above ``amin`` and without the track's own floor."""
+        """``(frames, bins)`` block by block, floored at ``amin`` but not yet at the track's own floor."""
         window = self.window().astype(np.float32)
-        # Each triangle spans few bins; and a sparse product is one thread's work: workers don't fight over cores.
+        # Each triangle spans few bins; and a sparse product runs in one thread: workers don't compete for cores.
         filters = scipy.sparse.csr_array(self.filters().T.astype(np.float32))
-        # Samples that are not finite are refused where they are decoded, in words; numpy need not warn as well.
+        # Samples that are not finite are reported where they are decoded; numpy need not warn as well.
         with np.errstate(invalid="ignore", over="ignore"):
             for frames in self._frames(blocks):
                 decibels = self._bin_power(frames, window, filters)
@@ -304,8 +303,8 @@ class LogSpectrogram(Features):
         self, frames: npt.NDArray[np.float32], window: npt.NDArray[np.float32], filters: scipy.sparse.csr_array
     ) -> npt.NDArray[np.float32]:
         """``(frames, bins)`` of windows ``(frames, n_fft)``."""
-        # Single precision, half as much work: rounding in loud bins shows in bins 80 dB down, by 0.001 dB in music,
-        # where the steps of the store's float16 are 0.03 dB.
+        # Single precision halves the work: rounding of loud bins shows in bins 80 dB down, by 0.001 dB in music, where
+        # the store's float16 has steps of 0.03 dB.
         power = np.empty((len(frames), self.width), np.float32)
         for first in range(0, len(frames), FRAMES_PER_BLOCK):
             block = slice(first, first + FRAMES_PER_BLOCK)
@@ -342,7 +341,7 @@ class LogMel(LogSpectrogram):
         f_max: Hz, upper end of the mel bins.
         mel_scale: ``slaney`` or ``htk``; either way the triangles have equal area (librosa's ``norm="slaney"``).
 
-    The other settings are those of :class:`LogSpectrogram`, and so is what is raised.
+    Other settings and errors are those of :class:`LogSpectrogram`.
     """
 
     n_mels: int = 128

@@ -1,4 +1,4 @@
-"""A spectrogram whose bins are semitones: what is played, where log-mel has how it sounds."""
+"""A spectrogram whose bins are semitones: it shows what is played, as log-mel shows how it sounds."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class LogPitch(LogSpectrogram):
     """The level of each semitone of the equally tempered scale at 440 Hz, in dB.
 
     A bin is the mean power under a triangle from its lower neighbour to its upper one. The window is longer than
-    log-mel's: at 4,096 samples of 16 kHz two neighbouring semitones are told apart from 260 Hz on.
+    log-mel's: 4,096 samples at 16 kHz resolve neighbouring semitones from 260 Hz up.
 
     Args:
         lowest: MIDI number of the first bin; 33 is A1, 55 Hz.
         n_pitches: number of bins, a semitone each.
 
-    The other settings are those of :class:`LogSpectrogram`, and so is what is raised.
+    Other settings and errors are those of :class:`LogSpectrogram`.
     """
 
     n_fft: int = 4096
@@ -73,8 +73,8 @@ class LogPitch(LogSpectrogram):
     def filters(self) -> npt.NDArray[np.float64]:
         """Triangular filters (frequency, pitches) of weights that sum to 1.
 
-        The lowest are as narrow as a few bins of the Fourier transform: were they of equal area, a semitone's level
-        would depend on where it lies between two of these.
+        The lowest span but a few bins of the Fourier transform: with equal areas, a semitone's level would depend on
+        where it lies between two of these bins.
         """
         filters = super().filters()
         return filters / filters.sum(axis=0)

@@ -1,7 +1,7 @@
-"""What a file's header says of the length of its sound, where it can be believed: so a file that was cut is noticed.
+"""The length of the audio by a file's header, where that can be trusted, to notice truncated files.
 
-The length of a song is what was decoded of it. Headers are asked for one thing alone, whether something is missing; and
-not all of them, since many are guesses, or were written before the sound was there, into a pipe.
+A song's length is that of its decoded audio. Headers only tell whether something is missing; and not all do, since many
+are guesses, or were written to a pipe before there was any audio.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from av import AudioStream
     from av.container import InputContainer
 
-# FFmpeg's names of the formats whose header counts the samples; of others FFmpeg estimates the duration.
+# FFmpeg's names of the formats whose header counts the samples; for others FFmpeg estimates the duration.
 COUNT_THEIR_SAMPLES = frozenset({"flac", "aiff", "mov,mp4,m4a,3gp,3g2,mj2", "ape", "wv", "tta", "mpc", "mpc8", "dsf"})
 
 # A header may promise a little more than there is: encoder padding, a rounded length, a last frame of a few samples.
 TOLERATED_LOSS = 0.01
 TOLERATED = {"s": 0.1, "frames": 3.0, "bytes": 4096.0}
 
-# Sizes that stand for one that was not known yet when the header was written: 0, and what lies near the limits of 31
-# and 32 bits (libsndfile, FFmpeg, SoX, arecord and mplayer have each their own).
+# Placeholders for a size that was not known yet when the header was written: 0, and values near the limits of 31 and 32
+# bits (libsndfile, FFmpeg, SoX, arecord and mplayer each have their own).
 PLACEHOLDERS = (range(1), range(0x7F00_0000, 0x8000_0010), range(0xFFFF_0000, 0x1_0000_0000))
 
 MPEG_FRAME = 2881  # bytes of the longest
-MPEG_HEADERS = {b"Xing": 8, b"Info": 8, b"VBRI": 14}  # by their name, how far behind it the number of frames stands
+MPEG_HEADERS = {b"Xing": 8, b"Info": 8, b"VBRI": 14}  # by name, the offset from it to the number of frames
 XING_FLAGS, XING_HAS_FRAMES = 7, 1  # offset of the last byte of the flags; one of them
 
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -44,12 +44,12 @@ OGG_FLAGS, OGG_LAST_PAGE = 5, 4
 
 @dataclass
 class Decoded:
-    """What came of a file.
+    """What was decoded of a file.
 
     Attributes:
-        seconds: of sound.
+        seconds: of audio.
         n_packets: of the codec: frames of MPEG audio.
-        first_at: where in the file the first packet lies.
+        first_at: offset of the first packet in the file, in bytes.
         broken_off: why FFmpeg found no further packets, though the file goes on; empty if it ended as it should.
     """
 
@@ -60,7 +60,7 @@ class Decoded:
 
 
 def missing(file: BinaryIO, container: InputContainer, stream: AudioStream, decoded: Decoded) -> str | None:
-    """In words what the header promises that is not there; empty if all is, None if it promises nothing."""
+    """Says what the header promises but is missing; empty if nothing is, None if it promises nothing."""
     promises = (
         *((seconds, decoded.seconds, "s") for seconds in _seconds(container, stream)),
         *((frames, decoded.n_packets, "frames") for frames in _mpeg_frames(file, container, decoded.first_at)),
@@ -74,11 +74,10 @@ def missing(file: BinaryIO, container: InputContainer, stream: AudioStream, deco
 
 
 def corrected_sizes(file: BinaryIO) -> dict[int, bytes]:
-    """What to replace in a header, by place, so that all of the sound is read; of WAV and its kin.
+    """Replacement bytes by offset for the header of a WAV or similar file, so that all of its audio is read.
 
-    An RF64 header that went into a pipe has zeros for sizes: it is given as that of RIFF. And where a RIFF file goes on
-    behind its sound with what is not a further chunk, its size is outdated: a recorder ended before writing the final
-    one.
+    An RF64 header written to a pipe has zeros for sizes: it is read as RIFF. And where a RIFF file goes on after its
+    audio with anything but a chunk, its size is outdated: the recorder ended before writing the final one.
     """
     head = _read(file, 0, RIFF_HEAD)
     if head[:4] in (b"RF64", b"BW64") and not any(head[28:36]):
@@ -129,7 +128,7 @@ def _bytes_per_sample(stream: AudioStream) -> int:
 
 
 def _mpeg_frames(file: BinaryIO, container: InputContainer, first_at: int | None) -> Iterator[int]:
-    """The number of MPEG frames, of a Xing, Info or VBRI header; it is a frame by itself, the one before the first."""
+    """The number of MPEG frames by a Xing, Info or VBRI header, which is a frame itself, right before the first."""
     if container.format.name != "mp3" or not first_at:
         return
     before = _read(file, first_at - MPEG_FRAME, first_at)
@@ -141,7 +140,7 @@ def _mpeg_frames(file: BinaryIO, container: InputContainer, first_at: int | None
 
 
 def _bytes(file: BinaryIO, container: InputContainer, first_at: int | None) -> Iterator[tuple[int, int]]:
-    """Sizes that stand in the header, each with what there is: of the sound, or of the whole file."""
+    """Sizes by the header, each with the actual one: of the audio, or of the whole file."""
     there = file.seek(0, os.SEEK_END)
     if container.format.name == "asf":
         head = _read(file, 0, ASF_HEADER)
@@ -158,11 +157,11 @@ def _bytes(file: BinaryIO, container: InputContainer, first_at: int | None) -> I
 
 
 def _size_of_sound(head: bytes, before: bytes) -> int | None:
-    """Bytes of sound, by the field that stands right before it in the formats that are made of chunks.
+    """Bytes of audio, by the field right before it in formats that are made of chunks.
 
     Args:
         head: the file's first bytes.
-        before: the 24 bytes before the sound.
+        before: the 24 bytes before the audio.
     """
     match head[:4], before[-8:-4]:
         case b"RIFF", b"data":

@@ -15,9 +15,9 @@ from artistid.errors import ArtistidError
 
 @dataclass(frozen=True, kw_only=True)
 class RawSamples(Features):
-    """Consecutive samples, ``hop_length`` of them in a row; the last row of a track is filled up with zeros.
+    """Consecutive samples, ``hop_length`` to a row; the last row of a track is padded with zeros.
 
-    A network is given them as ``(batch, hop_length, rows)``: ``transpose(1, 2).flatten(1)`` is the waveform. With 512
+    A network gets them as ``(batch, hop_length, rows)``: ``transpose(1, 2).flatten(1)`` is the waveform. With 512
     at 16 kHz a row is a frame of the paper's log-mel, and clips begin and end at the same samples.
 
     The store's float16 has 11 significant bits: a sample is wrong by at most 1/2048 of itself (66 dB below it), and
@@ -51,8 +51,8 @@ class RawSamples(Features):
         return asdict(self)
 
     def stored(self, blocks: Iterable[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float16], float]:
-        """The samples as rows, see :meth:`artistid.data.features.Features.stored`; silence fills up."""
-        with np.errstate(over="ignore"):  # what is too large for float16 is refused as not finite
+        """The samples as rows, see :meth:`artistid.data.features.Features.stored`; the pad value is silence."""
+        with np.errstate(over="ignore"):  # what overflows float16 is reported as not finite
             parts = [block.astype(np.float16) for block in blocks]
         n = sum(map(len, parts))
         n_rows = 1 + n // self.hop_length

@@ -1,12 +1,12 @@
-"""Recordings that a network has learned from, to be known again: by their samples, and by their sound.
+"""Recognises recordings that a network was trained on, by their samples and by their sound.
 
-A copy that was encoded again, cut or made louder has other samples, but much the same fingerprint. Of each recording's
-fingerprint every eighth code is kept, four a second: as text 21 bytes a second, 5 kB for a song of four minutes.
+A copy that was re-encoded, cut or made louder has other samples, but nearly the same fingerprint. Every eighth code of
+a recording's fingerprint is kept, four a second: as text 21 bytes a second, 5 kB for a song of four minutes.
 
-Of real songs' first minutes, 48 copies of which the songs were kept (12 versions each: bit rates from 8 kbit/s, cut,
-gain, equalisers, a remaster, noise, speed) 46 are known again, of 48 of synthesised Lieder 47; of 20 s of our own
-synthetic songs 34 of 36, the others at 8 kbit/s. Of 48, 60 and 48 copies of other songs none is taken for one kept.
-``pytest -m slow -s tests/data/test_recordings.py`` measures such figures again.
+Of 48 copies of the first minutes of real songs that were kept (12 versions each: bit rates from 8 kbit/s, cut, gain,
+equalisers, a remaster, noise, speed) 46 are recognised, of 48 of synthesised Lieder 47; of 20 s of our own synthetic
+songs 34 of 36, all but those at 8 kbit/s. Of 48, 60 and 48 copies of other songs none is taken for one kept.
+``pytest -m slow -s tests/data/test_recordings.py`` repeats such measurements.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from artistid.errors import ArtistidError, counted
 log = logging.getLogger(__name__)
 
 KEPT_EVERY = 8
-# Recordings that a sound is compared with bit by bit: those with most equal frames. One equal frame is enough, since of
-# a short song at a low bit rate there may be no second one; the bound is on time.
+# Recordings that a song is compared with bit by bit: those with most equal frames. One equal frame is enough, since a
+# short song at a low bit rate may have no second one; this bounds the time.
 COMPARED = 50
 AS_STORED = np.dtype("<u4")
 
 
 def kept_fingerprints(catalog: Catalog, store: Store) -> dict[str, str] | None:
-    """SHA-1 of the recordings of a catalog to their fingerprints, as text that :class:`Recordings` reads.
+    """Fingerprints of a catalog's recordings by their SHA-1, as text that :class:`Recordings` reads.
 
-    None where the features are such that no fingerprint can be made of them.
+    None for features that cannot be fingerprinted.
     """
     if not can_be_fingerprinted(store.features):
         return None
@@ -58,7 +58,7 @@ def kept_fingerprints(catalog: Catalog, store: Store) -> dict[str, str] | None:
 
 
 def kept_fingerprint(rows: npt.NDArray[np.floating], features: Features) -> str:
-    """What is kept of the fingerprint of a recording's features ``(rows, width)``; empty where none can be made."""
+    """The part kept of the fingerprint of a recording's features ``(rows, width)``; empty where none can be made."""
     if not can_be_fingerprinted(features):
         return ""
     codes = fingerprint(rows, features)[::KEPT_EVERY]
@@ -66,7 +66,7 @@ def kept_fingerprint(rows: npt.NDArray[np.floating], features: Features) -> str:
 
 
 def read_codes(text: str) -> Codes:
-    """The codes ``(n,)`` that were kept of a recording; raises ArtistidError for a text that holds none."""
+    """The codes ``(n,)`` that were kept of a recording; raises ArtistidError for a malformed text."""
     try:
         return np.frombuffer(base64.b64decode(text, validate=True), AS_STORED).astype(np.uint32)
     except (binascii.Error, ValueError, TypeError) as error:
@@ -74,17 +74,17 @@ def read_codes(text: str) -> Codes:
 
 
 class Recordings:
-    """Recordings to be known again.
+    """Recordings to be recognised.
 
     Attributes:
         sha1: of the decoded samples of each.
-        without_sound: how many are kept without a fingerprint, as by versions of before: only equal samples of these
-            are known again.
+        without_sound: how many are kept without a fingerprint, as by earlier versions: only equal samples of these are
+            recognised.
 
     Args:
         sha1: of the decoded samples of each.
-        fingerprints: of :func:`kept_fingerprints`, of all or some of them; None: of none.
-        features: of the sounds to be compared; only of log-mel there are fingerprints.
+        fingerprints: from :func:`kept_fingerprints`, of all or some of them; None: of none.
+        features: of the songs to be compared; only spectrograms in dB have fingerprints.
 
     Raises:
         ArtistidError: fingerprints of another format.
@@ -116,16 +116,16 @@ class Recordings:
             )
 
     def knows(self, sha1: str | None, rows: npt.NDArray[np.floating]) -> bool:
-        """Whether a sound, by its samples or by its features ``(rows, width)``, is one of the recordings."""
+        """Whether a song, by its samples or by its features ``(rows, width)``, is one of the recordings."""
         return sha1 in self.sha1 or next(self._sounding_like(rows), None) is not None
 
     def which(self, sha1: str | None, rows: npt.NDArray[np.floating]) -> set[str]:
-        """The SHA-1 of those recordings that a sound is, see :meth:`knows`."""
+        """The SHA-1 of the recordings that match a song, see :meth:`knows`."""
         same = {sha1} & self.sha1 if sha1 else set()
         return same | set(self._sounding_like(rows))
 
     def among(self, catalog: Catalog, store: Store) -> list[str]:
-        """The track ids of a catalog that are of these recordings."""
+        """The track ids of a catalog that are these recordings."""
         return [track.track_id for track in catalog if self.knows(track.sha1, store.track(track.track_id))]
 
     def _sounding_like(self, rows: npt.NDArray[np.floating]) -> Iterator[str]:
@@ -143,7 +143,7 @@ class Recordings:
 
     @cached_property
     def _index(self) -> tuple[Codes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """All kept codes but silence ``(n,)`` in order, which recording each is of, and at which frame."""
+        """All kept codes ``(n,)`` except silence, sorted, with the recording and the frame of each."""
         codes = np.concatenate([*self._codes, np.empty(0, np.uint32)])
         lengths = [len(codes) for codes in self._codes]
         number = np.repeat(np.arange(len(lengths)), lengths)
@@ -153,10 +153,10 @@ class Recordings:
         return codes[order], number[order], frame[order]
 
     def _elected(self, codes: Codes) -> list[tuple[int, int]]:
-        """The recordings with frames equal to those of a sound, most votes first, each with the shift that most say.
+        """The recordings with frames equal to a song's, most votes first, each with the shift of most votes.
 
-        A shift is how many frames into the recording the sound begins, or somewhat less: as many shifts as frames are
-        averaged over vote together.
+        A shift is how many frames into the recording the song begins, or somewhat less: ``_span`` consecutive shifts
+        are counted together.
         """
         known, number, frame = self._index
         telling = np.flatnonzero((codes != 0) & (codes != np.append(0, codes[:-1])))
@@ -180,7 +180,7 @@ class Recordings:
 
 
 def _compare(codes: Codes, kept: Codes, shift: int) -> RecordingMatch:
-    """A sound's codes and those that were kept of a recording, into which the sound begins ``shift`` frames."""
+    """Match a song's codes with those kept of a recording, into which the song begins ``shift`` frames."""
     frame = KEPT_EVERY * np.arange(len(kept)) - shift
     there = (frame >= 0) & (frame < len(codes))
     others, codes = kept[there], codes[frame[there]]

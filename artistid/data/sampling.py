@@ -1,7 +1,7 @@
-"""The order in which an epoch has its clips, for losses that compare the clips of a batch.
+"""The order of an epoch's clips, for losses that compare the clips of a batch.
 
-A sampler is one of torch's, made of what the training clips are of: the artist and the album of each. It draws from
-torch's generator anew for each epoch, as torch's own shuffling does.
+A sampler is one of torch's, built from the artist and the album of each training clip. It draws from torch's generator
+anew for each epoch, as torch's own shuffling does.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from artistid.hints import Count
 
 
 class AcrossAlbums(Sampler[int]):
-    """All clips once, several of an artist in a row, of as many of the artist's albums as there are.
+    """All clips once, several of an artist in succession, from as many of the artist's albums as possible.
 
     Args:
-        artist: ``(clips,)`` of each clip.
+        artist: ``(clips,)`` index of each clip's artist.
         album: ``(clips,)`` the same; -1 where it has none.
-        clips_per_artist: in a row; a batch is of ``batch_size / clips_per_artist`` rows.
+        clips_per_artist: in succession; a batch has ``batch_size / clips_per_artist`` such groups.
     """
 
     def __init__(self, artist: torch.Tensor, album: torch.Tensor, clips_per_artist: Count = 4) -> None:
@@ -43,7 +43,7 @@ class AcrossAlbums(Sampler[int]):
 
     @staticmethod
     def _in_turn(albums: list[torch.Tensor]) -> torch.Tensor:
-        """The clips of an artist, shuffled, the albums in turn; those that have more have the end for themselves."""
-        turn = torch.cat([torch.randperm(len(clips)) for clips in albums])  # in which of its album's turns each comes
+        """The clips of an artist, shuffled, taking the albums in turn until only those with more clips are left."""
+        turn = torch.cat([torch.randperm(len(clips)) for clips in albums])  # the turn in which each comes
         among = torch.rand(len(turn))  # within a turn
         return torch.cat(albums)[torch.argsort(turn + among)]

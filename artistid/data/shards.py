@@ -1,4 +1,4 @@
-"""Shards: parts of a collection that are prepared or embedded apart, on any number of machines, and read as one."""
+"""Shards: parts of a collection, prepared or embedded separately on any number of machines, and read as one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FeatureArray = npt.NDArray[np.float16]
 class Shard:
     """One of several parts of a collection.
 
-    A track's part depends on its id alone: not on the order of the jobs, nor on what else there is.
+    A track's shard depends on its id alone: not on the order of the jobs, nor on the other tracks.
 
     Args:
         number: from 0.
         of: how many there are.
 
     Raises:
-        ArtistidError: a number outside these.
+        ArtistidError: a number out of range.
     """
 
     number: int
@@ -45,12 +45,12 @@ class Shard:
 
     @classmethod
     def of_settings(cls, config: DictConfig) -> Shard | None:
-        """That of ``shard`` and ``shards``; None without a shard."""
+        """The shard by ``shard`` and ``shards``; None without one."""
         return None if config.shard is None else cls(config.shard, config.shards)
 
     @property
     def name(self) -> str:
-        """Names the shard's folder or file; numbers of equal length sort as they count."""
+        """Names the shard's folder or file; numbers are padded so that names sort in order."""
         width = len(str(self.of - 1))
         return f"{self.number:0{width}}-of-{self.of}"
 
@@ -65,7 +65,7 @@ class Shard:
 
 
 class Rows(Protocol):
-    """What a reader of a store may do with its array ``(rows, width)``: have slices of a track."""
+    """What a reader of a store may do with its array ``(rows, width)``: slice it, within a track."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -74,9 +74,9 @@ class Rows(Protocol):
 
 
 class ConcatenatedArray:
-    """Several arrays ``(rows, width)``, their rows counted through.
+    """Several arrays ``(rows, width)``, their rows numbered consecutively.
 
-    A slice is a view of the array that it lies in; none may reach from one into the next, as no track does.
+    A slice is a view of the array that it lies in; none may cross from one into the next, as no track does.
     """
 
     def __init__(self, arrays: Sequence[FeatureArray]) -> None:
@@ -93,11 +93,11 @@ class ConcatenatedArray:
     def __getitem__(self, rows: slice, /) -> FeatureArray:
         number = bisect_right(self.first, rows.start) - 1
         if not 0 <= number < len(self.arrays) or rows.stop > self.first[number + 1]:
-            raise IndexError(f"rows {rows.start} to {rows.stop} lie in no one array; these begin at {self.first}")
+            raise IndexError(f"rows {rows.start} to {rows.stop} do not lie in one array; these begin at {self.first}")
         first = self.first[number]
         return self.arrays[number][rows.start - first : rows.stop - first]
 
 
 def concatenated(arrays: Sequence[FeatureArray]) -> Rows:
-    """One array as it is, several as one."""
+    """Several arrays as one; a single one as it is."""
     return arrays[0] if len(arrays) == 1 else ConcatenatedArray(arrays)

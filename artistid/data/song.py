@@ -1,4 +1,4 @@
-"""The features of one song, and how they are made of a file: in a process apart, so that a bad file costs that file."""
+"""The features of one song, made from a file in a separate process, so that a bad file costs no more than itself."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from artistid.data.promised import lacks_its_last_page
 from artistid.errors import ArtistidError
 from artistid.processes import Allowance, Call, Worker, WorkerDiedError, Workers
 
-if TYPE_CHECKING:  # who decodes has no use for it, and its library takes a while
+if TYPE_CHECKING:  # decoders do not need it, and its library is slow to import
     from artistid.data.tags import Tags
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # torch reads it when it is imported
 
-# Of a full scale of 1. What is clipped and then encoded comes out at 2 now and then. Integers of 32 bits that were
-# never scaled reach 2e9; what is beyond is not sound, and its square not a number.
+# Relative to a full scale of 1. Clipped and then encoded audio may reach 2. 32-bit integers that were never scaled
+# reach 2e9; what is beyond is not audio, and its square overflows.
 LOUDEST, LARGEST = 4.0, 1e10
 SILENCE = 10 ** (-70 / 20)  # of a full scale of 1: the noise of 16 bits lies at -96 dB
 CUT_OGG = "its last page is missing: it was cut short, or recorded from a station"
@@ -32,12 +32,12 @@ CUT_OGG = "its last page is missing: it was cut short, or recorded from a statio
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a file may take; beyond it is left out as one that cannot be decoded.
+    """What decoding a file may take; beyond that, it counts as undecodable.
 
     Attributes:
-        hours: of sound.
+        hours: of audio.
         minutes: of work.
-        memory_gb: of the process that decodes it, beyond what it has anyway.
+        memory_gb: of the decoder process, beyond what it has when it begins.
 
     Raises:
         ArtistidError: a limit that is not a number above 0.
@@ -55,7 +55,7 @@ class Limits:
 
     @property
     def allowance(self) -> Allowance:
-        """Of a call that decodes a file."""
+        """For a call that decodes a file."""
         return Allowance(seconds=60 * self.minutes, memory=round(self.memory_gb * 2**30))
 
 
@@ -66,9 +66,9 @@ class SongFeatures:
     Attributes:
         name: the file's path, or ``samples``.
         array: ``(rows, width)`` float16, as a store keeps it; of log-mel in dB.
-        pad_value: what a short song is filled up with.
+        pad_value: pads a short song.
         duration_s: seconds of audio.
-        sha1: of the decoded samples, as in a catalog; empty where they are not at hand.
+        sha1: of the decoded samples, as in a catalog; empty where they are not available.
         silent: whether there is nothing to hear.
         remarks: what is odd about it, in sentences.
     """
@@ -95,7 +95,7 @@ class SongFeatures:
             for block in blocks:
                 n_samples += len(block)
                 peak = max(peak, float(block.max(initial=0)), -float(block.min(initial=0)))
-                if LARGEST < peak < math.inf:  # what is infinite is counted where it is decoded
+                if LARGEST < peak < math.inf:  # infinite samples are counted by the decoder
                     raise ArtistidError(f"{name}: samples as large as {peak:.0e} are not sound: expected [-1, 1]")
                 sha1.update(np.ascontiguousarray(block).data)
                 yield block
@@ -107,15 +107,15 @@ class SongFeatures:
             raise ArtistidError(f"{name}: its features are not finite (samples reach {peak:.3g})")
         remarks = []
         if peak > LOUDEST:
-            remarks.append(f"its samples reach {peak:.3g}, not 1, as if at another scale: other levels are heard")
+            remarks.append(f"its samples reach {peak:.3g}, not 1, as if on another scale: the features are shifted")
         seconds = n_samples / features.sample_rate
         return cls(name, array, pad_value, seconds, sha1.hexdigest(), silent=peak < SILENCE, remarks=tuple(remarks))
 
     def encoded(self, features: Features) -> Self:
-        """The song by features whose base it is here by; in the process that has their device.
+        """The song with these features, made from their base's rows; in the process that uses the device.
 
         Raises:
-            ArtistidError: rows that are not finite, or what the encoder says.
+            ArtistidError: rows that are not finite, or an encoder that fails.
         """
         if features.base is features:
             return self
@@ -124,11 +124,10 @@ class SongFeatures:
 
 
 def read_song(path: Path, features: Features, limits: Limits) -> SongFeatures:
-    """The features of a file, decoded here, not encoded yet: what a decoder's process does.
+    """The features of a file, decoded here, not encoded yet: the task of a decoder process.
 
     Raises:
-        DecodingError: see :func:`artistid.data.audio.decode_blocks`; all that can go wrong with a file is that file's
-            error.
+        DecodingError: see :func:`artistid.data.audio.decode_blocks`; any other failure is reported as this file's, too.
     """
     try:
         sound = SongFeatures.of_blocks(str(path), decode_blocks(path, features.sample_rate, limits.hours), features)
@@ -144,12 +143,12 @@ def read_song(path: Path, features: Features, limits: Limits) -> SongFeatures:
 
 
 def start_decoders(number: int, limits: Limits, first: Call | None = None) -> Workers:
-    """Processes that decode, each with one thread, since there may be as many as there are cores.
+    """Decoder processes of one thread each, since there may be one per core.
 
-    Decoders print at length about broken files; what matters of it is in their errors.
+    What they print is dropped: decoders write at length about broken files, and their errors say what matters.
 
     Args:
-        number: of them; 0 is 1, since none decodes in this process.
+        number: of them; 0 is 1, since this process does not decode.
         limits: of each file.
         first: see :class:`artistid.processes.Worker`.
     """
@@ -157,12 +156,12 @@ def start_decoders(number: int, limits: Limits, first: Call | None = None) -> Wo
 
 
 def crashed(path: Path, error: WorkerDiedError) -> DecodingError:
-    """The error of a file that a process has died of."""
+    """The error of a file whose decoder process died."""
     return DecodingError(f"{path}: cannot be decoded: its decoder {error}")
 
 
 class SongReader:
-    """Reads songs in a process apart, which is up while this one still gets ready.
+    """Reads songs in a separate process, which starts while this one still loads.
 
     Args:
         limits: of each file.
@@ -179,10 +178,10 @@ class SongReader:
         self.close()
 
     def read(self, path: Path, features: Features) -> SongFeatures:
-        """The features of a file; another thread may ask meanwhile, and waits.
+        """The features of a file; may be called from several threads, which wait for one another.
 
         Raises:
-            DecodingError: see :func:`read_song`; or a decoder that died of the file, or took too long.
+            DecodingError: see :func:`read_song`; or the decoder died, or took too long.
         """
         try:
             sound = self._worker.call(self._limits.allowance, read_song, path, features.base, self._limits)
@@ -191,7 +190,7 @@ class SongReader:
         return sound.encoded(features)
 
     def tags(self, path: Path) -> Tags:
-        """The tags of a file, read in the same process: a stranger's may be made to break a reader."""
+        """The tags of a file, read in the same process: malicious ones may crash a reader."""
         from artistid.data.tags import Tags, read_tags
 
         try:

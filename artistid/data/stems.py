@@ -1,4 +1,4 @@
-"""Features of a part of the music, such as its singing, which a separator takes out of it first."""
+"""Features of a stem of the music, such as its vocals, which a source separator extracts first."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ RATE = 44_100  # Hz, of separators
 
 
 def of_stem(features: Features, stem: str, separator: Any) -> Stem:
-    """The features of a stem of the music in place of all of it, by settings as they are typed."""
+    """The same features of a stem instead of the whole music, from the user's settings."""
     return Stem(of=features.description(), stem=stem, separator=described(separator))
 
 
 def described(separator: Any) -> Mapping[str, Any]:
-    """A separator's ``_target_`` and arguments, where it may be one of ours by its name."""
+    """A separator's ``_target_`` and arguments; those of this package go by name."""
     if isinstance(separator, Mapping):
         return separator
     require_choice("features.separator", separator, tuple(SEPARATORS))
@@ -43,8 +43,8 @@ def described(separator: Any) -> Mapping[str, Any]:
 class Stem(Features):
     """Other features, of a stem of each track.
 
-    Decoders' processes make samples, and this process separates them on its device. Recordings are decoded to one
-    channel, so a separator hears the middle of the stereo image.
+    Decoder processes make samples, and this process separates them on its device. Recordings are decoded to one
+    channel, so the separator gets the middle of the stereo image.
 
     Args:
         of: description of the features, see :func:`artistid.data.features.build_features`.
@@ -72,10 +72,10 @@ class Stem(Features):
 
     @cached_property
     def features(self) -> Features:
-        """Those that the stem is described by; raises ArtistidError where they are of a stem themselves."""
+        """Those computed from the stem; raises ArtistidError if they are of a stem themselves."""
         found = build_features(self.of).on(self.device)
         if isinstance(found, Stem):
-            raise ArtistidError("features.stem would be of features that are of a stem themselves")
+            raise ArtistidError("features.of: expected features of the whole music, found those of a stem")
         return found
 
     @property
@@ -92,7 +92,7 @@ class Stem(Features):
 
     @property
     def width(self) -> int:
-        _ = self.network  # a separator that is not there is to be missed before the music is looked for
+        _ = self.network  # report a missing separator before the music is looked for
         return self.features.width * (2 if self.stem == "mix_and_vocals" else 1)
 
     @property
@@ -124,8 +124,8 @@ class Stem(Features):
         network, sha256 = _separator(json.dumps(dict(self.separator)), self.device)
         if self.sha256 not in (None, sha256):
             raise ArtistidError(
-                f"features.separator: its weights are other ones (SHA-256 {sha256[:12]}…) than those that were "
-                f"learned from ({str(self.sha256)[:12]}…)"
+                f"features.separator: expected the weights that were trained with (SHA-256 "
+                f"{str(self.sha256)[:12]}…), found others ({sha256[:12]}…)"
             )
         return network, sha256
 
@@ -147,7 +147,7 @@ class Stem(Features):
         return self._described(vocals if self.stem == "vocals" else music - vocals)
 
     def _vocals(self, music: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The singing ``(n,)`` of samples ``(n,)``."""
+        """The vocals ``(n,)`` of samples ``(n,)``."""
         given = torch.from_numpy(music)[None, None].to(torch_device(self.device))
         try:
             with torch.inference_mode():
@@ -158,7 +158,7 @@ class Stem(Features):
             ) from error
         if not isinstance(found, torch.Tensor) or found.shape != given.shape:
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-            raise ArtistidError(f"features.separator gives {shape}: expected what it was given, {tuple(given.shape)}")
+            raise ArtistidError(f"features.separator gives {shape}: expected its input's shape, {tuple(given.shape)}")
         return found[0, 0].float().cpu().numpy()
 
     def _described(self, samples: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float16], float]:
@@ -167,7 +167,7 @@ class Stem(Features):
 
 @lru_cache(maxsize=LOADED)
 def _separator(settings: str, device: str) -> tuple[nn.Module, str]:
-    """The separator of settings as JSON, and the SHA-256 of its weights."""
+    """The separator by its settings as JSON, and the SHA-256 of its weights."""
     network = build_network(json.loads(settings), "features.separator")
     network = network.eval().requires_grad_(False).to(torch_device(device))
     return network, digest_of(network)

@@ -4,14 +4,14 @@ A store's folder holds::
 
     features.npy     (frames, width) float16, for log-mel in dB; the tracks one after the other
     index.jsonl      one line per file: its identity, where its frames lie, or why it could not be decoded
-    settings.json    what made the features
+    settings.json    the settings that made the features
     failed.csv       files that could not be decoded, with the reason (on_error=skip)
     shards/<name>/   the same four files again, written by ``prepare shard=…``; all are opened as one
 
 The index is a journal: a line is written only when its frames are on disk, so what a killed run left half-written is
-never read, and the next run writes over it. Files are known by path, size, time of change and the time that the file
-system gives that change, and by the SHA-1 of their bytes: what was moved, touched or changed under its old date is read
-again, and not decoded again unless it holds something else. A file whose content is there already, under another
+never read, and the next run overwrites it. Files are identified by path, size, modification time (mtime) and the file
+system's change time (ctime), and by the SHA-1 of their bytes: a file that was moved, touched or changed under its old
+date is read again, but decoded again only if its content differs. A file whose content is stored already, under another
 name or in another shard, has a line without frames of its own.
 """
 
@@ -49,15 +49,15 @@ from artistid.writing import whole, write_text
 
 log = logging.getLogger(__name__)
 
-# Part of a store's key: raise it when decoding or features change what they give for the same settings.
+# Part of a store's key: increment it when decoding or features give other results for the same settings.
 STORE_VERSION = 5
 
-# Songs per worker that are in work or ready but not yet written: bounds the memory, and a long song delays no worker.
+# Songs per worker in work, or ready but not yet written: bounds the memory, while a long song delays no worker.
 WINDOW = 4
 
-SHARDS = "shards"  # the folder that has theirs
+SHARDS = "shards"  # the folder of their folders
 
-FileIdentity = tuple[str, int, int, int]  # path, size, time of change, and the file system's own time of that
+FileIdentity = tuple[str, int, int, int]  # path, size, mtime and ctime in ns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,15 +67,15 @@ class Entry:
     Attributes:
         path: absolute.
         size: of the file, in bytes.
-        mtime_ns: the file's time of change, which any program may set.
-        ctime_ns: the file system's own; 0 in indexes of before it was kept: any will do.
+        mtime_ns: modification time, which any program may set.
+        ctime_ns: the file system's change time; 0 in earlier indexes, which lack it: matches any.
         file_sha1: SHA-1 of the file's bytes; empty if they can't be read.
         audio_sha1: SHA-1 of the decoded samples.
         start: first row that holds its features: of its shard's array in the index, of the store's in an open store.
         frames: number of rows; 0 in the index where another line has the same content.
         crc32: checksum of those rows' bytes.
         duration_s: seconds of decoded audio.
-        pad_value: what a clip is filled up with that it is too short for; of log-mel its smallest value, in dB.
+        pad_value: pads a clip that it is too short for; for log-mel its smallest value, in dB.
         error: why it could not be decoded; empty if it could.
         remark: anything odd about it, or empty.
     """
@@ -108,7 +108,7 @@ class Store:
     """A store that is open for reading.
 
     Attributes:
-        folder: where it lies.
+        folder: of the store.
         array: ``(frames, width)`` float16, memory-mapped: one array, or those of the shards as one.
         entries: by track id.
         features: what it holds.
@@ -125,7 +125,7 @@ class Store:
         return self.array[entry.start : entry.stop]
 
     def rows_of(self, catalog: Catalog, artists: Sequence[str]) -> TrackRows:
-        """Where the tracks of a catalog lie, to be cut; labels are their artists' places among ``artists``."""
+        """Where the tracks of a catalog lie, to be cut; labels are their artists' indices in ``artists``."""
         entries = [self.entries[track.track_id] for track in catalog]
         label_of = {artist: label for label, artist in enumerate(artists)}
         return TrackRows(
@@ -139,14 +139,14 @@ class Store:
         )
 
     def song(self, track: Track) -> SongFeatures:
-        """A whole track as one read from its file is, ready to be cut into clips."""
+        """A whole track as if read from its file, ready to be cut into clips."""
         entry = self.entries[track.track_id]
         return SongFeatures(
             str(track.path), self.track(track.track_id), entry.pad_value, entry.duration_s, entry.audio_sha1
         )
 
     def damaged(self) -> list[str]:
-        """The track ids whose features are not those that were written, by their checksums; all are read for it."""
+        """The track ids whose features do not match their checksums; reads the whole store."""
         sound: dict[int, bool] = {}
         for track_id, entry in progress(self.entries.items(), "checksums"):
             if entry.start not in sound:  # equal files share their frames
@@ -154,7 +154,7 @@ class Store:
         return [track_id for track_id, entry in self.entries.items() if not sound[entry.start]]
 
     def forget(self, track_ids: Collection[str]) -> None:
-        """Take tracks out of the index, so that the next :func:`prepare` makes their features again.
+        """Remove tracks from the index, so that the next :func:`fill_store` makes their features again.
 
         Raises:
             ArtistidError: a folder that can't be written.
@@ -179,13 +179,13 @@ def fill_store(
     """Make the features that are missing, and open the store.
 
     Args:
-        catalog: tracks to have.
+        catalog: tracks to be in the store.
         features: settings; each choice of settings has a store of its own below ``folder``.
         folder: the collection's cache.
-        workers: processes that decode; None takes one per core, 0 is 1: none decodes in this process.
+        workers: processes that decode; None takes one per core, 0 is 1, since this process does not decode.
         on_error: ``raise`` stops at the first file that can't be decoded; ``skip`` leaves such files out and lists them
             in ``failed.csv``, and does not try them again until they change.
-        shard: whose tracks these are: written to its own folder, so that several can be prepared at once.
+        shard: of these tracks: written to its own folder, so that several can be prepared at once.
         limits: of each file.
 
     Returns:
@@ -193,7 +193,7 @@ def fill_store(
 
     Raises:
         DecodingError: a file that can't be decoded.
-        ArtistidError: a folder that can't be written, or nothing that could be decoded.
+        ArtistidError: a folder that can't be written, or no file that could be decoded.
     """
     check_filling(workers, on_error)
     settings = {"version": STORE_VERSION, "features": features.plain()}
@@ -216,7 +216,7 @@ def fill_store(
 
 
 def check_filling(workers: int | None, on_error: str) -> None:
-    """Raises ArtistidError unless a store can be filled so."""
+    """Raises ArtistidError for settings that :func:`fill_store` does not take."""
     require_choice("on_error", on_error, ("raise", "skip"))
     if workers is not None and workers < 0:
         raise ArtistidError(f"workers={workers} is not a number of processes: expected 0 or more")
@@ -224,13 +224,13 @@ def check_filling(workers: int | None, on_error: str) -> None:
 
 @contextmanager
 def _explaining_os_errors(folder: Path) -> Iterator[None]:
-    """Turn the system's errors into those of a user whose store can't be read or written."""
+    """Turn the system's errors into an ArtistidError about the store."""
     try:
         yield
     except OSError as error:
         raise ArtistidError(
             f"the feature store {folder} (cache_dir) cannot be read or written: {error}\n"
-            "the songs that are finished are kept, and the next run goes on from there"
+            "finished songs are kept, and the next run continues from there"
         ) from error
 
 
@@ -258,7 +258,7 @@ def _key(path: Path) -> str:
 
 
 def _file(path: Path) -> FileIdentity:
-    """A file as it is now; one that can't be found has no size and no time: what is wrong shows when it is read."""
+    """A file as it is now; one that can't be found has zeros, and the error is raised when it is read."""
     try:
         stat = path.stat()
     except OSError:
@@ -267,7 +267,7 @@ def _file(path: Path) -> FileIdentity:
 
 
 def _identity(file: FileIdentity) -> dict[str, Any]:
-    """What an entry keeps of what a file is known by."""
+    """The fields of an entry that identify a file."""
     return dict(zip(("path", "size", "mtime_ns", "ctime_ns"), file, strict=True))
 
 
@@ -277,14 +277,14 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _learn(by_file: dict[FileIdentity, Entry], entry: Entry) -> None:
-    """Add an entry; one without the file system's time is replaced by one that has it."""
+    """Add an entry; one without a ctime is replaced by one that has it."""
     by_file[entry.file] = entry
     if entry.ctime_ns:
         by_file.pop((*entry.file[:3], 0), None)
 
 
 class _Index:
-    """What the journals of a store say together, and what of it is about the files of a catalog as they are now."""
+    """The journals of a store together, and what they hold about a catalog's files as they are now."""
 
     def __init__(self, folder: Path, width: int, catalog: Catalog) -> None:
         self.folder = folder
@@ -296,7 +296,7 @@ class _Index:
         first = 0
         for journal in self.journals:
             for file, entry in journal.by_file.items():
-                if not entry.error or file not in self.by_file:  # another shard may have had more luck
+                if not entry.error or file not in self.by_file:  # another shard may have decoded it
                     _learn(self.by_file, entry)
             for content, entry in journal.by_content.items():
                 if content not in self.by_content:
@@ -305,7 +305,7 @@ class _Index:
         self.found = {track.track_id: self._find(track.path) for track in catalog}
 
     def _find(self, path: Path) -> Entry | None:
-        """What is known of a file; None if its features are missing."""
+        """The entry of a file; None if its features are missing."""
         file = _file(path)
         entry = self.by_file.get(file) or self.by_file.get((*file[:3], 0))
         if entry is None or entry.error:
@@ -321,25 +321,25 @@ class _Index:
         return [track for track, entry in found if entry is None or (entry.error and retry_failed)]
 
     def journal(self, part: Path) -> _Journal:
-        """That of one of the folders, there already or not."""
+        """The journal of one of the folders, a new one if it has none."""
         return next((journal for journal in self.journals if journal.folder == part), _Journal(part, self.width))
 
     def open(self, features: Features, of_shard: bool) -> tuple[Catalog, Store]:
-        """The tracks that could be decoded, completed, and the store of them; all have been found."""
+        """The tracks that could be decoded, with duration and SHA-1, and their store."""
         entries = {track_id: entry for track_id, entry in self.found.items() if entry and not entry.error}
         if changed := [str(track.path) for track in self.catalog if self.found[track.track_id] is None]:
             raise ArtistidError(
-                f"changed while they were read: {', '.join(changed)}; start again when they are complete"
+                f"files changed while they were read: {', '.join(changed)}; start again when they are complete"
             )
         if failed := len(self.found) - len(entries):
             lists = ", ".join(str(journal.failed_path) for journal in self.journals if journal.failed)
             sentence = f"{failed} of {counted(len(self.found), 'track')} cannot be decoded, see {lists}"
-            if not entries and not of_shard:  # which may be as small as one track
+            if not entries and not of_shard:  # a shard may have one track only
                 raise ArtistidError(sentence)
             log.warning("left out: %s", sentence)
         if odd := [f"{entry.path} ({entry.remark})" for entry in entries.values() if entry.remark]:
             n_songs = counted(len(entries), "song")
-            log.warning("warning: odd, though decoded: %d of %s: %s", len(odd), n_songs, abbreviate(odd))
+            log.warning("warning: decoded, but suspicious: %d of %s: %s", len(odd), n_songs, abbreviate(odd))
         arrays = [journal.array() for journal in self.journals if journal.frames]
         array = concatenated(arrays or [np.empty((0, self.width), np.float16)])
         facts = {track_id: (entry.duration_s, entry.audio_sha1) for track_id, entry in entries.items()}
@@ -347,10 +347,10 @@ class _Index:
 
 
 class _Journal:
-    """What the index of one folder says, as far as it is sound.
+    """The index of one folder, as far as it is intact.
 
-    It ends where a line is torn or is not an entry, or where its frames are not in the array, as after a power
-    failure: all from there on is redone.
+    It ends at a line that is incomplete or is no entry, or whose frames are not in the array, as after a power failure:
+    everything from there on is redone.
     """
 
     def __init__(self, folder: Path, width: int) -> None:
@@ -369,7 +369,7 @@ class _Journal:
     def _read(self) -> None:
         if not self.index_path.exists():
             return
-        # The index first: what it says is in the array by then, even while another process writes.
+        # The index first: the frames of its lines are in the array by then, even while another process writes.
         with self.index_path.open("rb") as file:
             lines = file.readlines()
         array_bytes = self.array_path.stat().st_size if self.array_path.exists() else 0
@@ -377,7 +377,7 @@ class _Journal:
             entry = _parse(line)
             if entry is None or (entry.frames and self.offset(entry.stop) > array_bytes):
                 sound = counted(self.sound_bytes, "byte")
-                log.warning("%s is not sound after %s: what follows is redone", self.index_path, sound)
+                log.warning("%s is damaged after %s: the rest is redone", self.index_path, sound)
                 break
             self.remember(entry)
             self.sound_bytes += len(line)
@@ -406,7 +406,7 @@ class _Journal:
         return len(self.header(0))
 
     def header(self, frames: int) -> bytes:
-        """The array's .npy header; numpy leaves room in it for the first axis to grow, so its length never changes."""
+        """The array's .npy header; numpy reserves room for the first axis to grow, so its length never changes."""
         buffer = BytesIO()
         described = {"descr": "<f2", "fortran_order": False, "shape": (frames, self.width)}
         np.lib.format.write_array_header_1_0(buffer, described)
@@ -419,13 +419,13 @@ class _Journal:
     def array(self) -> FeatureArray:
         """The frames ``(frames, width)`` that the index knows, memory-mapped.
 
-        Its header, for other programs, is passed over: it may be a song ahead of the index.
+        Its header, meant for other programs, is ignored: it may be a song ahead of the index.
         """
         return np.memmap(self.array_path, np.dtype("<f2"), "r", offset=self.offset(0), shape=(self.frames, self.width))
 
 
 def _parse(line: bytes) -> Entry | None:
-    """The entry of a line of the index; None if the line is torn or is not an entry."""
+    """The entry of a line of the index; None if the line is incomplete or is no entry."""
     try:
         entry = Entry(**renamed(json.loads(line.decode()), STORE_ENTRY)) if line.endswith(b"\n") else None
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -434,7 +434,7 @@ def _parse(line: bytes) -> Entry | None:
 
 
 def _is_sound(entry: Entry) -> bool:
-    """Whether what an entry says is of the types that it declares, and no number is impossible."""
+    """Whether an entry's values have their declared types, and possible numbers."""
     kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
     values = [(getattr(entry, field.name), kinds[str(field.type)]) for field in fields(entry)]
     if any(type(value) not in allowed for value, allowed in values):  # not isinstance: true and false are not numbers
@@ -448,12 +448,12 @@ class _Appender:
 
     def __init__(self, journal: _Journal, known: frozenset[str], array_file: BinaryIO, index_file: BinaryIO) -> None:
         self.journal = journal
-        self.known = known  # contents that are in the store already, in whichever shard
+        self.known = known  # contents that are in the store already, in any shard
         self.array_file = array_file
         self.index_file = index_file
 
     def append(self, entry: Entry, array: FeatureArray | None) -> None:
-        """Write one song; without ``array`` it can't be decoded, or its content is there under another name."""
+        """Write one song; without ``array`` it can't be decoded, or its content is stored under another name."""
         journal = self.journal
         changes_failed = entry.error or entry.path in journal.failed
         if entry.file_sha1 in self.known or entry.file_sha1 in journal.by_content:
@@ -527,7 +527,7 @@ def _make(path: Path, features: Features, known: frozenset[str], limits: Limits)
 def _make_all(
     paths: list[Path], features: Features, known: frozenset[str], workers: int | None, limits: Limits
 ) -> Generator[Made, None, None]:
-    """What :func:`_make` gives for each path, in their order; a file that its decoder dies of is one that failed."""
+    """The result of :func:`_make` for each path, in order; a file that kills its decoder counts as failed."""
     features.get_ready()
     workers = min((os.cpu_count() or 1) if workers is None else workers, len(paths))
     with start_decoders(workers, limits, (_set_up, (features.base, known, limits))) as pool:
@@ -539,7 +539,7 @@ def _make_all(
 
 
 def _encoded(made: Made, features: Features) -> Made:
-    """What a decoder's process made, encoded here where the features are: one process has the device."""
+    """What a decoder process made, encoded in this process, the only one that uses the device."""
     entry, array = made
     if array is None or features.base is features:
         return made
@@ -551,7 +551,7 @@ def _encoded(made: Made, features: Features) -> Made:
 
 
 def _set_up(*settings: Any) -> None:
-    """What all files of a worker have in common: sent once, since much may be known."""
+    """Keep what all files of a worker share: sent once, since ``known`` may be large."""
     global _settings
     _settings = settings
 

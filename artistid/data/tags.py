@@ -28,14 +28,14 @@ from artistid.writing import write_text
 
 log = logging.getLogger(__name__)
 
-# Part of the cache's key: raise it when the same file gives other tags.
+# Part of the cache's key: increment it when the same file gives other tags.
 TAGS_VERSION = 2
 
 # Below this many files, starting processes takes longer than reading.
 WORTH_WORKERS = 2000
-BATCH = 100  # files at a time, for a worker
+BATCH = 100  # files per task of a worker
 
-# What each is called in ID3, Vorbis comments and APE, MP4, Windows Media, and RIFF; the first that a file has is taken.
+# Names in ID3, Vorbis comments and APE, MP4, Windows Media, and RIFF; the first that a file has is taken.
 TAG_NAMES = {
     "artist": ("TPE1", "artist", "\xa9ART", "Author", "IART"),
     "album_artist": (
@@ -47,7 +47,7 @@ TAG_NAMES = {
     "disc": ("TPOS", "discnumber", "disc", "disk", "WM/PartOfSet"),
     "number": ("TRCK", "tracknumber", "track", "trkn", "WM/TrackNumber", "IPRT", "ITRK"),
     "compilation": ("TCMP", "compilation", "cpil", "WM/IsCompilation"),
-    # What has no frame or atom of its own is called the same everywhere, but for a prefix and how it is written.
+    # Those without a frame or atom of their own have the same name everywhere, but for prefix and spelling.
     "artists": ("artists", "TXXX:artists", "----:com.apple.iTunes:artists", "WM/ARTISTS"),
     "artist_ids": (
         *("musicbrainz_artistid", "TXXX:MusicBrainz Artist Id", "TXXX:musicbrainz_artistid"),
@@ -62,31 +62,31 @@ TAG_NAMES = {
         *("----:com.apple.iTunes:MusicBrainz Album Id", "MusicBrainz/Album Id"),
     ),
 }
-WRITTEN_TAGS = ("artist", "album_artist", "album", "title")  # of these, what people have written
+WRITTEN_TAGS = ("artist", "album_artist", "album", "title")  # those that people write
 IDENTIFIER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 MOST_APPENDED_BYTES = 2**20  # of an ID3 tag at a file's end
 MOST_CHUNKS, MOST_INFO_BYTES = 1000, 2**16  # of a WAV file; of its texts
 
-State = tuple[int, int, int]  # of a file: size, time of change, and the file system's own time of that in ns
-Fields = Mapping[str, Any]  # what a tag of any kind has: name, in lower case, to value
+State = tuple[int, int, int]  # of a file: size, mtime and ctime in ns
+Fields = Mapping[str, Any]  # of a tag of any kind: value by name in lower case
 
 
 class Tags(NamedTuple):
-    """What a file's tags say; empty where they say nothing.
+    """A file's tags; empty where there are none.
 
     Attributes:
         artist: of the track; several are joined by "; ".
-        album_artist: of the whole album; of several the first.
-        album: title, as it is.
+        album_artist: of the whole album; the first of several.
+        album: title, as tagged.
         title: of the track.
         disc: its number in a set.
-        number: the track's on its disc.
-        compilation: whether the album is said to be one.
-        doubtful: the text claims to be Latin-1 and hardly is.
+        number: the track's number on its disc.
+        compilation: whether the album is tagged as one.
+        doubtful: the text claims to be Latin-1 but hardly is.
         error: why the tags cannot be read.
-        artists: of the track, where the tags name several, each for itself.
-        artist_ids: by which MusicBrainz knows the artists of the track.
+        artists: of the track, where the tags list several separately.
+        artist_ids: MusicBrainz identifiers of the track's artists.
         album_artist_ids: the same for the album.
         album_id: of the release.
     """
@@ -110,7 +110,7 @@ def read_tags(path: Path, encoding: str | None = None) -> Tags:
     """The tags of one file.
 
     Args:
-        path: an audio file of any format that mutagen knows, or a RIFF file; of another, all is empty.
+        path: an audio file of any format that mutagen knows, or a RIFF file; for others, all is empty.
         encoding: of ID3 text that claims to be Latin-1, as old taggers write whatever their system used. UTF-8 under
             that claim is recognised without it.
     """
@@ -118,7 +118,7 @@ def read_tags(path: Path, encoding: str | None = None) -> Tags:
         if what := no_file(path):
             return Tags(error=f"it is {what}")
         return _read_tags(path, encoding)
-    except Exception as error:  # mutagen raises whatever a broken file makes it stumble over, MemoryError included
+    except Exception as error:  # broken files make mutagen raise anything, MemoryError included
         return Tags(error=_words(error))
 
 
@@ -148,10 +148,10 @@ def _read_tags(path: Path, encoding: str | None) -> Tags:
 
 
 def _all_tags(path: Path, encoding: str | None) -> tuple[list[Fields], list[str]]:
-    """All tags that a file has, the most trustworthy first, and what was wrong with those that cannot be read.
+    """All tags of a file, the most trustworthy first, and the errors of those that cannot be read.
 
-    What one kind leaves out may be in another: an ID3 tag that names the title only, before an APE tag with the rest;
-    and the 30 letters of an old tag at the file's end come after what says the same in full.
+    One kind may have what another lacks: an ID3 tag with the title only, before an APE tag with the rest; ID3v1, which
+    truncates to 30 characters, comes last.
     """
     errors: list[str] = []
 
@@ -165,7 +165,7 @@ def _all_tags(path: Path, encoding: str | None) -> tuple[list[Fields], list[str]
             return None
 
     file = read(mutagen.File)
-    if file is None:  # of an unknown format, or its sound is broken: its tags need not be
+    if file is None:  # unknown format or broken audio: its tags may be intact
         tags = [read(ID3), read(APEv2)]
     elif not isinstance(file.tags, ID3 | None):
         tags = [file.tags]
@@ -179,7 +179,7 @@ def _all_tags(path: Path, encoding: str | None) -> tuple[list[Fields], list[str]
 
 
 def _appended_id3(path: Path) -> ID3 | None:
-    """An ID3 tag that stands at a file's end, as Audacious puts it there; None where there is none."""
+    """An ID3 tag at a file's end, where Audacious writes it; None where there is none."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(0, end - 10))
@@ -192,7 +192,7 @@ def _appended_id3(path: Path) -> ID3 | None:
 
 
 def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:
-    """The texts in the INFO lists of a WAV file, by their names; empty for any other file."""
+    """The texts in the INFO lists of a WAV file, by name; empty for any other file."""
     by_name: dict[str, list[str]] = {}
     with path.open("rb") as file:
         if not re.fullmatch(rb"(?:RIFF|RF64)....WAVE", file.read(12), re.DOTALL):
@@ -214,7 +214,7 @@ def _riff_info(path: Path, encoding: str | None) -> dict[str, list[str]]:
 
 
 def _first(kinds: Iterable[Fields], names: Iterable[str]) -> Any:
-    """The value of the first name that is in any of the tags, which are asked one after the other."""
+    """The value of the first name found, searching one tag after the other."""
     named = [name.casefold() for name in names]
     return next((fields[name] for fields in kinds for name in named if name in fields), ())
 
@@ -229,11 +229,11 @@ def _texts(value: Any, encoding: str | None) -> list[str]:
         texts = [_decoded_again(str(text), encoding) for text in value.text]
     elif isinstance(value, bool):  # MP4's flags
         texts = [str(value)]
-    elif isinstance(value, APEBinaryValue):  # a picture, under a name that ought to have a text
+    elif isinstance(value, APEBinaryValue):  # a picture under the name of a text
         texts = []
     else:
         texts = [_text(part) for part in value]
-    return list(dict.fromkeys(filter(None, map(clean, texts))))  # Windows Media has some in two places
+    return list(dict.fromkeys(filter(None, map(clean, texts))))  # Windows Media has some twice
 
 
 def _text(value: Any) -> str:
@@ -247,7 +247,7 @@ def _claims_latin1(value: Any) -> bool:
 
 
 def _decoded_again(text: str, encoding: str | None) -> str:
-    """Text that was read as Latin-1, read as UTF-8 if it is, else in the encoding, if it can be."""
+    """Text that was read as Latin-1, decoded as UTF-8 if valid, else in the encoding, if possible."""
     for guess in ("utf-8", encoding):
         if guess is not None:
             try:
@@ -258,7 +258,7 @@ def _decoded_again(text: str, encoding: str | None) -> str:
 
 
 def _is_doubtful(value: Any, text: str) -> bool:
-    """Whether most letters of a text that claims to be Latin-1 are outside ASCII, and it was not decoded otherwise."""
+    """Whether most letters of a text that claims to be Latin-1 are outside ASCII, and it was not decoded again."""
     if not _claims_latin1(value) or text != clean("; ".join(map(str, value.text))):
         return False
     return 2 * sum(not letter.isascii() for letter in text) > len(text.replace(" ", ""))
@@ -267,15 +267,15 @@ def _is_doubtful(value: Any, text: str) -> bool:
 def read_all_tags(
     paths: list[Path], cache: Path, encoding: str | None = None, workers: int | None = None, reread: bool = False
 ) -> list[Tags]:
-    """The tags of many files; those that are as they were when their tags were read last are not opened.
+    """The tags of many files; files unchanged since their tags were last read are not opened.
 
     Args:
         paths: audio files.
-        cache: JSON file that keeps what was read; files are known by path, size, time of change, and the time that the
-            file system gives each change, since a tagger may restore the other and write within a tag's padding.
+        cache: JSON file that keeps what was read; files are identified by path, size, mtime, and ctime, since a tagger
+            may restore the mtime and write within a tag's padding.
         encoding: see :func:`read_tags`.
-        workers: processes that read; None takes one per core, below 2 none but this one.
-        reread: whether to open all, whatever the cache knows.
+        workers: processes that read; None takes one per core, below 2 only this one.
+        reread: whether to open all files, whatever is cached.
 
     Raises:
         ArtistidError: an unknown encoding, or a cache that cannot be written.
@@ -302,7 +302,7 @@ def read_all_tags(
 
 
 def log_unread(tags: Mapping[str, Tags]) -> None:
-    """Say which files' tags cannot be read; by the names that the files are to have."""
+    """Warn of files whose tags cannot be read; ``tags`` are by the names to be logged."""
     if bad := [f"{name} ({each.error})" for name, each in tags.items() if each.error]:
         log.warning("the tags of %s cannot be read: %s", counted(len(bad), "file"), abbreviate(bad))
 
@@ -310,7 +310,7 @@ def log_unread(tags: Mapping[str, Tags]) -> None:
 def _state(path: Path) -> State:
     try:
         stat = path.stat()
-    except OSError:  # what is wrong shows when its tags are read
+    except OSError:  # reported when its tags are read
         return 0, 0, 0
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
@@ -330,7 +330,7 @@ def _read_many(paths: list[Path], encoding: str | None, workers: int | None) -> 
         for batch, future in zip(batches, progress(futures, "tags", total=len(batches)), strict=True):
             try:
                 read += future.result()
-            except WorkerDiedError:  # of one of them, and only that one loses its tags
+            except WorkerDiedError:  # one of them killed it, and only that one loses its tags
                 read += [_read_apart(pool, path, encoding) for path in batch]
     return read
 
@@ -347,7 +347,7 @@ def _read_apart(pool: Workers, path: Path, encoding: str | None) -> Tags:
 
 
 def _load(cache: Path, encoding: str | None) -> dict[str, list[Any]]:
-    """Path to state and tags; empty without a cache, or with one of other settings."""
+    """State and tags by path; empty without a cache, or with one of other settings."""
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
         return content["files"] if content["made_by"] == [TAGS_VERSION, encoding] else {}
@@ -360,4 +360,4 @@ def _save(cache: Path, encoding: str | None, files: Mapping[str, tuple[int, int,
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_text(cache, json.dumps({"made_by": [TAGS_VERSION, encoding], "files": files}))
     except OSError as error:
-        raise ArtistidError(f"what the tags say cannot be kept in {cache} (cache_dir): {error}") from error
+        raise ArtistidError(f"the tags cannot be cached in {cache} (cache_dir): {error}") from error

@@ -1,1 +1,1 @@
-"""A trained network at work: from a song of anyone's to an answer. Imports nothing that only training needs."""
+"""Inference with a trained network: from any song to an answer. Imports nothing that only training needs."""

@@ -20,7 +20,7 @@ from artistid.terminal import Console
 
 Answer = TypeVar("Answer")
 
-# Where a song is, and what gives its sound or raises ArtistidError; closed when no more are wanted.
+# A song's path, and a function that returns its features or raises ArtistidError; closed when no more are wanted.
 Songs = Generator[tuple[Path, Callable[[], SongFeatures]], None, None]
 
 
@@ -30,10 +30,10 @@ def process_songs(
     """Process every song and hand on the results, with a progress bar; failures are reported on standard error.
 
     Args:
-        songs: to be worked on.
-        n_songs: how many they are.
-        work: makes an answer of a song, or raises ArtistidError.
-        done: takes the answers as they come.
+        songs: to be processed.
+        n_songs: their number.
+        work: makes an answer from a song, or raises ArtistidError.
+        done: receives the answers as they come.
 
     Returns:
         How many songs failed.
@@ -46,7 +46,7 @@ def process_songs(
                 answer = work(path, sound())
             except ArtistidError as error:
                 failed += 1
-                progress.stop()  # which takes the bar away: the message may go to the same terminal
+                progress.stop()  # removes the bar: the message may go to the same terminal
                 say(f"error: {_naming_file(error, path)}", to=sys.stderr)
             else:
                 progress.stop()
@@ -60,7 +60,7 @@ def read_ahead(reader: SongReader, features: Features, paths: list[Path]) -> Son
     """The songs of some files: the next one is decoded while the network processes this one."""
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(1))
-        stack.enter_context(reader)  # ended first: whoever interrupts does not wait for what is being decoded
+        stack.enter_context(reader)  # ended first: an interruption does not wait for decoding
         following: Future[SongFeatures] = pool.submit(reader.read, paths[0], features)
         for number, path in enumerate(paths):
             sound = following
@@ -72,11 +72,11 @@ def read_ahead(reader: SongReader, features: Features, paths: list[Path]) -> Son
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Tell it where whoever reads the answers, such as ``head``, has had enough of them."""
+    """Raise ArtistidError when the reader of the answers, such as ``head``, closes the pipe."""
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in its buffer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in the buffer
         raise ArtistidError("standard output was closed before all songs were answered") from None
 
 

@@ -1,7 +1,7 @@
-"""The model card: what a saved network says of itself to people, in the Hugging Face Hub's format.
+"""The model card of a saved network, in the Hugging Face Hub's format.
 
-It says what the network was trained on, by which split, how it scored and what it is not good at. Names in it come from
-files, which may be strangers', and are written as text.
+It says what the network was trained on, with which split, how it scored and what its limits are. Names in it come from
+files that may be untrusted, and are escaped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from artistid.printing import printable
 CARD_FILE, SCORES_FILE = "README.md", "scores.json"
 WRITTEN = "<!-- Written by artistid; without this line it is left as it is. -->"
 MOST_BYTES = 2**20  # of a file of scores
-MOST_NAMES = 100  # of artists, that are listed
+MOST_NAMES = 100  # of artists listed
 METRICS = {"f1_weighted": "weighted F1", "f1_macro": "macro F1", "accuracy": "accuracy", "top3": "top-3 accuracy"}
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#&~$])")
 
@@ -32,7 +32,7 @@ def model_card(specification: Specification, network: str, scores: Mapping[str, 
     Args:
         specification: of the network.
         network: the name of its class.
-        scores: what ``scores.json`` of its run says, see :func:`scores_beside`; None: they are not known.
+        scores: from ``scores.json`` of its run, see :func:`scores_beside`; None: they are not known.
     """
     levels = scores["test"] if scores else {}
     data = _text(str(specification.data.get("name") or _class(specification.data)))
@@ -72,7 +72,7 @@ def model_card(specification: Specification, network: str, scores: Mapping[str, 
 
 
 def write_card(folder: Path, card: str) -> None:
-    """Write a card, unless somebody has written one of their own there."""
+    """Write a card, unless the user has written one there."""
     path = folder / CARD_FILE
     if not path.exists() or WRITTEN in path.read_text(encoding="utf-8", errors="replace"):
         path.write_text(card, encoding="utf-8")
@@ -185,5 +185,5 @@ def _class(settings: Mapping[str, Any]) -> str:
 
 
 def _text(name: str) -> str:
-    """A name as Markdown that says it as it is, in one line."""
+    """A name escaped for Markdown, in one line."""
     return SPECIAL.sub(r"\\\1", " ".join(printable(name).split()))

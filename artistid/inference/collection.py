@@ -1,7 +1,7 @@
 """A collection: the embeddings of many songs in a Parquet file, and which of them are nearest to a song.
 
-A row per song, its clips as lists within it. What made the embeddings is kept in the file's metadata, since those of
-two networks have nothing to do with one another. A folder of such files, of shards for example, is a collection too.
+A row per song, its clips as lists within it. The file's metadata says what made the embeddings, since those of two
+networks cannot be compared. A folder of such files, of shards for example, is a collection too.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ SONG_COLUMNS = (*TEXTS, "duration_s", "file_size", "file_mtime_ns")
 CLIP_COLUMNS = ("clip_start_s", "clip_end_s", "clip_embedding")
 COLUMNS = (*SONG_COLUMNS, "embedding", *CLIP_COLUMNS)
 FINGERPRINT = "fingerprint"  # of each song's sound, as text; collections of earlier versions lack it
-MOST_VALUES_PER_BYTE = 64  # of the file: vectors hardly compress, and a claim of more is none of ours
+MOST_VALUES_PER_BYTE = 64  # of the file: vectors hardly compress, so a file that claims more is not ours
 ARTISTS_BY = ("centroid", "best_songs")  # how a song is compared with an artist
 BEST_SONGS = 3
 SEARCHES = ("auto", "exact", "index")
 EXACT_VALUES = 500_000_000  # songs times units: what is compared in a second; docs/size.md has the measurement
-MOST_OF_INDEX = 1000  # songs that an index is asked for; more are found exactly
+MOST_OF_INDEX = 1000  # songs requested from an index; more are found exactly
 SHARD = re.compile(r"(?P<number>\d+)-of-(?P<of>\d+)\.parquet")  # the file of a shard
 EXPECTED = "a Parquet file that python -m artistid.embed wrote, or a folder of such files"
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of an embedding may be
@@ -70,7 +70,7 @@ class Origin:
 
     @classmethod
     def of(cls, identifier: Identifier) -> Origin:
-        """Of the embeddings that a network makes now."""
+        """The origin of embeddings that a network makes now."""
         specification = identifier.specification
         return cls(identifier.fingerprint, specification.features, specification.clip, __version__)
 
@@ -80,7 +80,7 @@ class Origin:
 
     @classmethod
     def of_file(cls, path: Path) -> Origin | None:
-        """Of what a Parquet file has; None for any other file."""
+        """The origin that a Parquet file states; None for any other file."""
         try:
             origin = cls(**json.loads((pq.read_metadata(path).metadata or {})[METADATA_KEY]))
         except (KeyError, TypeError, ValueError, RecursionError, OSError, pa.ArrowException):
@@ -91,12 +91,12 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class ClipTable:
-    """Clips of one or several songs, those of a song one after the other.
+    """Clips of one or several songs, those of a song in succession.
 
     Attributes:
-        row: ``(clips,)`` of the song, in its collection; of a query 0.
+        row: ``(clips,)`` of the song in its collection; 0 for a query.
         start_s, end_s: ``(clips,)`` seconds in the song.
-        vectors: ``(clips, units)`` float32, the network's bottleneck as it is.
+        vectors: ``(clips, units)`` float32, the network's bottleneck, not normalised.
     """
 
     row: NDArray[np.int64]
@@ -119,7 +119,7 @@ class SimilarSong:
     Attributes:
         rank: from 1.
         similarity: cosine of the embeddings, from -1 to 1.
-        track_id, path, artist, album, title: as in the collection; empty where it knows none.
+        track_id, path, artist, album, title: as in the collection; empty where unknown.
         duration_s: seconds.
     """
 
@@ -141,7 +141,7 @@ class SimilarArtist:
         rank: from 1.
         similarity: of the song and the artist, from -1 to 1; see :meth:`Collection.nearest_artists`.
         artist: name.
-        songs: of the artist, that were compared.
+        songs: number of the artist's songs compared.
     """
 
     rank: int
@@ -155,8 +155,8 @@ class Collection:
     """The songs of a collection and their embeddings.
 
     Attributes:
-        path: the file, which still has the clips, or the folder of such files.
-        songs: a row per song, in the columns ``SONG_COLUMNS``.
+        path: the file, from which clips are read on demand, or the folder of such files.
+        songs: a row per song, with the columns ``SONG_COLUMNS``.
         vectors: ``(songs, units)`` float32, each of length 1.
         origin: what made them.
         index: finds the nearest songs approximately; None: they are found exactly.
@@ -173,7 +173,7 @@ class Collection:
 
     @classmethod
     def read(cls, path: str | Path, setting: str = "collection") -> Collection:
-        """Read what ``python -m artistid.embed`` wrote; the clips are left in the file until they are asked for.
+        """Read what ``python -m artistid.embed`` wrote; clips stay in the file until they are requested.
 
         Args:
             path: of the file, or of a folder of such files, which are read as one.
@@ -181,7 +181,7 @@ class Collection:
 
         Raises:
             ArtistidError: no such file, one that is damaged, of another kind, or has no songs; or files of several
-                networks, or shards of several numbers of them.
+                networks, or of different numbers of shards.
         """
         path = expanded(path)
         where = f"{setting}={printable(path)}"
@@ -213,27 +213,27 @@ class Collection:
         return cls(path, table.select(SONG_COLUMNS).to_pandas(), _matrix(table["embedding"]), origin)
 
     def searched(self, how: str) -> Collection:
-        """The same, whose nearest songs are found in another way.
+        """The same collection with another search for the nearest songs.
 
         Args:
-            how: ``exact``; ``index``, by the index beside it, which is made or renewed now; or ``auto``, by the index
+            how: ``exact``; ``index``, by the index beside it, which is made or updated now; or ``auto``, by the index
                 where an exact answer takes more than a second or so.
 
         Raises:
-            ArtistidError: another way; or an index without the package that it needs.
+            ArtistidError: an unknown search; or an index without the package that it needs.
         """
         require_choice("search", how, SEARCHES)
         if how == "exact" or (how == "auto" and self.vectors.size <= EXACT_VALUES):
             return replace(self, index=None)
         if how == "auto" and find_spec("usearch") is None:
             log.warning(
-                "the collection is so large that each answer takes seconds: pip install 'artistid[search]' shortens it"
+                "in so large a collection each answer takes seconds: pip install 'artistid[search]' makes it faster"
             )
             return replace(self, index=None)
         return replace(self, index=SearchIndex(SearchIndex.place(self.path), self.vectors))
 
     def check_made_by(self, identifier: Identifier) -> None:
-        """Raises ArtistidError unless a network makes embeddings that can be compared with these."""
+        """Raises ArtistidError if a network's embeddings cannot be compared with these."""
         if self.origin.network != identifier.fingerprint:
             raise ArtistidError(
                 f"collection={printable(self.path)} was made by another network ({self.origin.network[:12]}…, artistid "
@@ -242,10 +242,10 @@ class Collection:
             )
 
     def row(self, track_id: str) -> int:
-        """Where a song is.
+        """The row of a song.
 
         Args:
-            track_id: its name, or the end of it, without the file's ending, where no other ends so.
+            track_id: its id, or a unique end of it from a slash on, with or without the file's suffix.
 
         Raises:
             ArtistidError: the collection has no such song, or several.
@@ -277,8 +277,8 @@ class Collection:
 
         Args:
             vector: ``(units,)``, an embedding of the same network, of any length.
-            k: how many; of fewer, all.
-            without: rows of songs that do not count.
+            k: how many; all, if there are fewer.
+            without: rows of songs to ignore.
         """
         query = self._query(vector)
         if self.index and k + len(without) <= MOST_OF_INDEX:
@@ -306,14 +306,14 @@ class Collection:
     ) -> list[SimilarArtist]:
         """The artists nearest to a song, exactly, the nearest first.
 
-        By the centroid, an artist's embedding is the mean of the songs', at length 1: it favours no one for having many
-        songs, of which some will be near to anything. By the best songs, it is the mean similarity of an artist's
-        nearest ``BEST_SONGS``, of fewer all: an artist of many kinds of songs is found by those of one kind.
+        By centroid, an artist's embedding is the mean of the songs', scaled to length 1: this does not favour artists
+        of many songs, some of which are near to anything. By best songs, the similarity is the mean of an artist's
+        nearest ``BEST_SONGS``, or of all if fewer: a versatile artist is found by songs of one kind.
 
         Args:
-            vector, k, without: see :meth:`nearest_songs`. Songs without an artist do not count either.
+            vector, k, without: see :meth:`nearest_songs`. Songs without an artist are ignored, too.
             by: one of ``ARTISTS_BY``.
-            min_songs: of an artist that is listed.
+            min_songs: of an artist, to be listed.
         """
         query = self._query(vector)
         if by == "best_songs":
@@ -356,7 +356,7 @@ class Collection:
 
     @cached_property
     def clips(self) -> ClipTable:
-        """The clips of all songs, read from the file when they are first asked for: about 1 GB of 100,000 songs.
+        """The clips of all songs, read from the file on first use: about 1 GB for 100,000 songs.
 
         Raises:
             ArtistidError: a file that was changed or damaged meanwhile, or vectors that are not finite.
@@ -386,7 +386,7 @@ class Collection:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """SHA-1 of each song to what is kept of its fingerprint, see :mod:`artistid.data.recordings`; of some songs.
+        """The kept fingerprints of those songs that have one, by SHA-1, see :mod:`artistid.data.recordings`.
 
         Raises:
             ArtistidError: a file that was changed or damaged meanwhile.
@@ -403,12 +403,12 @@ class Collection:
 
     @cached_property
     def _neighbours(self) -> NearestNeighbors:
-        # Of vectors of length 1 the nearest are those of the largest cosine. Trees are slower in so many dimensions.
+        # Among vectors of length 1 the nearest have the largest cosine. Trees are slower in so many dimensions.
         return NearestNeighbors(algorithm="brute", metric="euclidean").fit(self.vectors)
 
     @cached_property
     def _artists(self) -> tuple[NDArray[np.int64], NDArray[np.object_], NDArray[np.float64], NDArray[np.int64]]:
-        """Each song's artist by number, -1 for none; the artists' names; the sums of their vectors; their songs."""
+        """Each song's artist by number, -1 for none; the artists' names, sums of vectors, and numbers of songs."""
         code, names = pd.factorize(self.songs["artist"].replace("", None).to_numpy(dtype=object), sort=True)
         total = np.zeros((len(names), self.vectors.shape[1]))
         np.add.at(total, code[code >= 0], self.vectors[code >= 0])
@@ -423,7 +423,7 @@ class Collection:
 
 
 def data_set(path: Path) -> list[Path]:
-    """The Parquet files of a collection: itself, or those in a folder, sorted; hidden ones are drafts of others."""
+    """The Parquet files of a collection: itself, or those in a folder, sorted, except hidden ones, which are drafts."""
     return sorted(file for file in path.glob("[!.]*.parquet") if file.is_file()) if path.is_dir() else [path]
 
 
@@ -431,11 +431,11 @@ def check_shards(files: Rows[Path], where: str) -> list[Shard]:
     """The shards among some files.
 
     Args:
-        files: of a collection; what is not named as a shard is none.
-        where: they lie, for the error.
+        files: of a collection; those not named as shards are ignored.
+        where: the files' place, for the error.
 
     Raises:
-        ArtistidError: shards of several numbers of them, which have songs in common.
+        ArtistidError: shards of different numbers of shards, which have songs in common.
     """
     shards = [Shard(int(match["number"]), int(match["of"])) for file in files if (match := SHARD.fullmatch(file.name))]
     numbers = sorted({shard.of for shard in shards})
@@ -448,10 +448,10 @@ def check_shards(files: Rows[Path], where: str) -> list[Shard]:
 
 
 def _read(file: Path, where: str) -> tuple[Origin, pa.Table]:
-    """What made the embeddings of a file, and its songs, checked.
+    """The origin and the songs of a file, checked.
 
     Raises:
-        ArtistidError: one that is damaged, or of another kind.
+        ArtistidError: a file that is damaged, or of another kind.
     """
     try:
         with pq.ParquetFile(file) as parquet:
@@ -479,7 +479,7 @@ def _read(file: Path, where: str) -> tuple[Origin, pa.Table]:
 
 
 def absolute(path: str | Path) -> str:
-    """A file as a collection names it."""
+    """A file's path as written in a collection."""
     return as_text(expanded(path).absolute())
 
 
@@ -509,7 +509,7 @@ def _fault_of(file: pq.ParquetFile, n_bytes: int) -> str:
 
 
 def _expected(name: str, units: pa.DataType) -> tuple[Callable[[pa.DataType], bool], str]:
-    """How to tell that a column is of its type, and that type in words; ``units`` is that of the songs' vectors."""
+    """A check of a column's type, and the type in words; ``units`` is the type of the songs' vectors."""
     if name in TEXTS:
         return lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind), "text"
     if name == "clip_embedding":

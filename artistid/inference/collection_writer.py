@@ -1,4 +1,4 @@
-"""A collection while it is made: kept in parts, so that an interruption costs little, and put in place when whole."""
+"""Writes a collection: in parts, so that an interruption costs little, and put in place when complete."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from artistid.processes import lock
 from artistid.writing import whole
 
 PARTS = "[0-9]*.parquet"
-# Songs that are written together, as a row group of the file, and seconds after which fewer are: what a kill may cost.
+# Songs written together, as a row group of the file, and seconds after which fewer are: the most that a kill may cost.
 SONGS_AT_ONCE, SECONDS_AT_ONCE = 200, 5.0
-NAMES = ("track_id", "artist", "album", "title")  # which may change without the song's sound
+NAMES = ("track_id", "artist", "album", "title")  # may change while the audio does not
 
-FileState = tuple[str, int, int]  # path, size in bytes, time of change in ns
+FileState = tuple[str, int, int]  # path, size in bytes, mtime in ns
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedSong:
-    """What a row of a collection says of a song's sound.
+    """What a row of a collection holds of a song, except names.
 
     Attributes:
         path: of the file.
@@ -40,7 +40,7 @@ class EmbeddedSong:
         vector: ``(units,)`` float32, of length 1.
         start_s, end_s: ``(clips,)`` seconds.
         clip_vectors: ``(clips, units)`` float32.
-        fingerprint: what is kept of it, see :mod:`artistid.data.recordings`; empty where it has none.
+        fingerprint: the kept part, see :mod:`artistid.data.recordings`; empty where it has none.
     """
 
     path: Path
@@ -54,15 +54,15 @@ class EmbeddedSong:
 
 
 class CollectionWriter:
-    """The songs that a collection has so far.
+    """Collects the songs of a collection.
 
-    Those that an interrupted run left are among them, if the same network made them and their files have not changed.
+    It keeps those that an interrupted run left, if the same network made them and their files have not changed.
 
     Args:
         out: the collection's file.
         origin: what makes the embeddings.
-        paths: of the songs that it is to have.
-        keep: whether what ``out`` has already counts as well.
+        paths: of the songs to be included.
+        keep: whether to keep what ``out`` already has, too.
     """
 
     def __init__(self, out: Path, origin: Origin, paths: Sequence[Path], keep: bool) -> None:
@@ -81,13 +81,13 @@ class CollectionWriter:
         return self._files[absolute(path)] in self._has
 
     def add(self, song: EmbeddedSong) -> None:
-        """Take one more; from time to time all that wait are written."""
+        """Add a song; from time to time all pending ones are written."""
         self._waiting.append(song)
         if len(self._waiting) == SONGS_AT_ONCE or time.monotonic() - self._written > SECONDS_AT_ONCE:
             self.write()
 
     def write(self) -> None:
-        """Write the songs that wait to a part of their own."""
+        """Write the pending songs to a new part."""
         if not self._waiting:
             return
         numbers = [int(part.stem) for part in self._folder.glob(PARTS)]
@@ -102,7 +102,7 @@ class CollectionWriter:
         """Put the file in its place, with all songs.
 
         Args:
-            tracks: what the songs are called, by absolute path.
+            tracks: the songs' names, by absolute path.
 
         Returns:
             How many songs there are.
@@ -113,7 +113,7 @@ class CollectionWriter:
         return n_songs
 
     def _named(self, tracks: Mapping[str, Track]) -> Iterator[pa.Table]:
-        """All songs that are wanted, each once, with the names that they have now."""
+        """All songs to be included, each once, with their current names."""
         written: set[FileState] = set()
         for part in self._parts:
             for table in read_rows(part):
@@ -130,11 +130,11 @@ class CollectionWriter:
 
 
 def song_table(songs: Sequence[EmbeddedSong], files: Sequence[FileState]) -> pa.Table:
-    """The rows of some songs, which have no names yet.
+    """The rows of some songs, without names.
 
     Args:
         songs: at least one.
-        files: of each, what ``path``, ``file_size`` and ``file_mtime_ns`` are to say.
+        files: the values of ``path``, ``file_size`` and ``file_mtime_ns`` for each.
     """
     units = len(songs[0].vector)
     counts = [len(song.start_s) for song in songs]
@@ -160,7 +160,7 @@ def song_table(songs: Sequence[EmbeddedSong], files: Sequence[FileState]) -> pa.
 
 
 def named(table: pa.Table, tracks: Sequence[Track]) -> pa.Table:
-    """Rows of songs under the names that they have now."""
+    """Rows of songs with their current names."""
     table = table.drop_columns([name for name in NAMES if name in table.column_names])
     for name in NAMES:
         names = [as_text(getattr(track, name)) for track in tracks]
@@ -170,7 +170,7 @@ def named(table: pa.Table, tracks: Sequence[Track]) -> pa.Table:
 
 @contextmanager
 def drafting(out: Path, origin: Origin, paths: Sequence[Path], keep: bool) -> Iterator[CollectionWriter]:
-    """A draft that, whatever interrupts the work on it, keeps what it has.
+    """A draft that is saved, whatever interrupts the work on it.
 
     Raises:
         ArtistidError: a folder that can't be written.
@@ -195,7 +195,7 @@ def chunks_folder(out: Path) -> Path:
 
 
 def _file(path: Path) -> FileState:
-    """A file as it is now; one that can't be found has no size and no time: what is wrong shows when it is read."""
+    """A file as it is now; one that can't be found has zeros, and the error is raised when it is read."""
     try:
         stat = path.stat()
     except OSError:
@@ -213,7 +213,7 @@ def _vectors(values: NDArray[np.float32], units: int) -> pa.FixedSizeListArray:
 
 
 def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of ``SONGS_AT_ONCE``: how often the work was interrupted leaves no trace in the file."""
+    """The same rows in tables of ``SONGS_AT_ONCE``, so that interruptions leave no trace in the file."""
     waiting: pa.Table | None = None
     for table in tables:
         waiting = pa.concat_tables([waiting, table]) if waiting else table
@@ -235,7 +235,7 @@ def read_rows(path: Path) -> Iterator[pa.Table]:
 
 
 def write_rows(path: Path, tables: Iterable[pa.Table], origin: Origin) -> int:
-    """Write a Parquet file; of no rows, none. Returns the number of rows."""
+    """Write a Parquet file, none if there are no rows. Returns the number of rows."""
     filled = (table.replace_schema_metadata(origin.metadata()) for table in _grouped(tables) if table.num_rows)
     if (first := next(filled, None)) is None:
         return 0

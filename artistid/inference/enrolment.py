@@ -1,7 +1,7 @@
-"""Changes of a collection's artists: songs of new ones are added, artists are removed and renamed.
+"""Changes to a collection's artists: adding songs, removing and renaming artists.
 
-A collection is written anew and takes the old one's place when it is whole, so that whatever ends the process loses
-nothing. One process at a time changes it; others wait.
+A collection is rewritten and replaces the old file when it is complete, so that nothing is lost if the process dies.
+One process at a time changes it; others wait.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AlreadyEnrolledError(ArtistidError):
 
     Attributes:
         artist: name.
-        songs: that the artist is known by.
+        songs: number that the artist is enrolled by.
     """
 
     def __init__(self, artist: str, songs: int) -> None:
@@ -40,24 +40,24 @@ class AlreadyEnrolledError(ArtistidError):
 
 
 class TooLittleSoundError(ArtistidError):
-    """A new artist has less sound than it takes to be known by.
+    """A new artist has too little audio to be enrolled.
 
     Attributes:
         artist: name.
-        seconds: of sound.
+        seconds: of audio.
     """
 
     def __init__(self, artist: str, seconds: float, songs: int, min_seconds: float) -> None:
         super().__init__(
-            f"artist={printable(artist)} has {seconds:.3g} s of sound in {counted(songs, 'song')}, too little to be "
-            f"known by: expected min_seconds={min_seconds:g} or more"
+            f"artist={printable(artist)} has {seconds:.3g} s of audio in {counted(songs, 'song')}, too little to "
+            f"enrol: expected min_seconds={min_seconds:g} or more"
         )
         self.artist, self.seconds = artist, seconds
 
 
 @contextmanager
 def changing(path: Path) -> Iterator[None]:
-    """Keeps other processes from changing a collection meanwhile.
+    """Lock a collection against changes by other processes.
 
     Raises:
         ArtistidError: a folder that can't be written.
@@ -71,19 +71,19 @@ def changing(path: Path) -> Iterator[None]:
 
 
 def artists_of(collection: Collection) -> dict[str, int]:
-    """How many songs each enrolled artist has, by name; songs without an artist are nobody's."""
+    """Number of songs of each enrolled artist, by name; songs without an artist are ignored."""
     counts = collection.songs["artist"].value_counts(sort=False)
     return {str(name): int(n) for name, n in counts.items() if name}
 
 
 def title_of(collection: Collection, row: int) -> str:
-    """What to call a song of a collection: its title, and whose it is."""
+    """A song of a collection in words: its title and artist."""
     song = collection.songs.iloc[row]
     return printable(f"{song['title'] or song['track_id']} by {song['artist'] or 'nobody known'}")
 
 
 def require_artist(collection: Collection, name: str, setting: str) -> str:
-    """The artist as the collection writes it.
+    """The artist's name as written in the collection.
 
     Raises:
         ArtistidError: the collection has no such artist.
@@ -100,22 +100,22 @@ def require_artist(collection: Collection, name: str, setting: str) -> str:
 
 
 def add_songs(path: Path, new: Iterable[pa.Table], origin: Origin) -> int:
-    """Write a collection with more songs behind its own; returns the number of all.
+    """Append songs to a collection; returns the number of all its songs.
 
     Args:
         path: of the collection, which need not exist.
         new: rows of the songs.
-        origin: what made them, and all that the collection has.
+        origin: what made them, and all others in the collection.
     """
     before = read_rows(path) if path.exists() else ()
     return write_rows(path, (table.select([*COLUMNS, FINGERPRINT]) for table in chain(before, new)), origin)
 
 
 def remove_artist(collection: Collection, name: str) -> int:
-    """Write the collection without an artist; returns how many songs are gone.
+    """Write the collection without an artist; returns how many songs were removed.
 
     Raises:
-        ArtistidError: the collection has no such artist, or no other.
+        ArtistidError: the collection has no such artist, or no other songs.
     """
     name = require_artist(collection, name, "remove")
     own = artists_of(collection)[name]
@@ -154,9 +154,9 @@ def check_names(known: Mapping[str, int], tracks: Iterable[Track], more: bool) -
     """Raises ArtistidError for songs without an artist, and AlreadyEnrolledError for artists who are enrolled.
 
     Args:
-        known: songs of the artists who are enrolled.
-        tracks: that are to be.
-        more: whether songs may be of artists who are enrolled.
+        known: number of songs by enrolled artist.
+        tracks: to be enrolled.
+        more: whether songs may be by enrolled artists.
     """
     tracks = list(tracks)
     if nameless := [printable(track.track_id) for track in tracks if not track.artist]:
@@ -170,12 +170,12 @@ def check_names(known: Mapping[str, int], tracks: Iterable[Track], more: bool) -
 
 
 def check_sound(known: Container[str], songs: pd.DataFrame, min_seconds: float) -> None:
-    """Raises TooLittleSoundError for a new artist of less sound than it takes to be known by.
+    """Raises TooLittleSoundError for a new artist with too little audio.
 
     Args:
-        known: names of the artists who are enrolled.
-        songs: that are to be: ``artist`` and ``duration_s``.
-        min_seconds: of sound.
+        known: names of the enrolled artists.
+        songs: to be enrolled: ``artist`` and ``duration_s``.
+        min_seconds: of audio.
     """
     for name, own in songs.groupby("artist"):
         if name not in known and (seconds := own["duration_s"].sum()) < min_seconds:

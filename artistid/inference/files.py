@@ -1,4 +1,4 @@
-"""Which files are meant: by their names, by folder, by a pattern, or by a playlist."""
+"""Finds the audio files given by name, folder, pattern or playlist."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def find_audio(wanted: str | Sequence[str], setting: str = "audio") -> list[Path
     """The files that a setting names, each once: in the given order, those of a folder or pattern sorted by path.
 
     Args:
-        wanted: files, folders (searched with all below), patterns, and playlists; one or several.
+        wanted: files, folders (searched recursively), patterns, and playlists; one or several.
         setting: its name, for the errors.
 
     Raises:
         ArtistidError: nothing wanted, no such file or folder, a folder or pattern without audio, or a playlist that
-            lists nothing. A file that a playlist lists need not exist: that is found out when it is its turn.
+            lists nothing. A file that a playlist lists need not exist: its error is raised when it is read.
     """
     require_path({setting: wanted}, setting, "a file, folder, pattern or playlist, or a [list] of them")
     names = [wanted] if isinstance(wanted, str) else list(wanted)
@@ -64,12 +64,12 @@ def _search(paths: Iterable[Path], where: str, nothing: str) -> list[Path]:
     search.report(where)
     if not files:
         passed = search.passed()
-        raise ArtistidError(f"{where} {nothing}" + (f", but files of these endings: {passed}" if passed else ""))
+        raise ArtistidError(f"{where} {nothing}" + (f"; found files of these endings: {passed}" if passed else ""))
     return files
 
 
 def _known_to_all(path: Path) -> Path:
-    """The same file by a name that is its own in all processes, as that of a descriptor (/dev/stdin) is not."""
+    """The same file by a name valid in all processes, which that of a descriptor (/dev/stdin) is not."""
     return path.resolve() if path.absolute().parts[1:2] in (("dev",), ("proc",)) else path
 
 
@@ -94,13 +94,13 @@ def read_playlist(path: Path) -> list[Path]:
 
 
 def _listed_file(folder: Path, entry: str) -> Path:
-    """The file that a line names; a line that names none becomes a path that does not exist, reported at its turn."""
+    """The file listed in a line; a malformed line gives a path that does not exist, reported when it is read."""
     if entry.lower().startswith("file:"):
         return _file_of_uri(entry) or folder / entry.replace("\0", "\ufffd")
     path = _in(folder, entry)
     if not _exists(path) and "\\" in entry:  # written on Windows
         return _in(folder, entry.replace("\\", "/"))
-    if not _exists(path) and not entry.isascii():  # players of old wrote Latin-1, not the file system's encoding
+    if not _exists(path) and not entry.isascii():  # old players wrote Latin-1, not the file system's encoding
         named = _in(folder, os.fsencode(entry).decode("latin-1"))
         return named if _exists(named) else path
     return path
@@ -108,7 +108,7 @@ def _listed_file(folder: Path, entry: str) -> Path:
 
 def _in(folder: Path, entry: str) -> Path:
     path = folder / entry.replace("\0", "\ufffd")  # NUL ends a name for the system
-    return path.absolute() if str(path).startswith("~") else path  # a home that does not exist
+    return path.absolute() if str(path).startswith("~") else path  # a home folder that does not exist
 
 
 def _exists(path: Path) -> bool:
@@ -121,7 +121,7 @@ def _exists(path: Path) -> bool:
 def _file_of_uri(uri: str) -> Path | None:
     """The file on this machine that a ``file:`` URI names; None where it names none.
 
-    Such a URI has a host, which must be this one, and a path, in which ``?`` and ``#`` mean nothing (RFC 8089).
+    Such a URI has a host, which must be this one, and a path, in which ``?`` and ``#`` are ordinary (RFC 8089).
     """
     rest = uri.partition(":")[2]
     host, _, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest.removeprefix("/"))

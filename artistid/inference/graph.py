@@ -1,9 +1,9 @@
-"""From a song's samples to what a network says of it, in operations that ONNX has.
+"""From a song's samples to the network's output, in operations that ONNX has.
 
-What this computes is defined elsewhere: :class:`artistid.data.features.LogSpectrogram`,
+The computation is defined elsewhere: :class:`artistid.data.features.LogSpectrogram`,
 :func:`artistid.data.clips.index_clips`, and the store's rounding to float16. This module repeats it in torch, without
 branches that depend on the song, so that it can be traced for songs of any length. Blocks of frames, and then clips,
-are taken one after the other (ONNX's ``Scan``): the memory is that of one block and one clip, however long the song is.
+are processed in sequence (ONNX's ``Scan``): the memory is that of one block and one clip, however long the song is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Vectors = tuple[torch.Tensor, ...]
 
 
 class SongNetwork(nn.Module):
-    """A network of clips, made one of songs.
+    """A network for clips, wrapped to take whole songs.
 
     Args:
         network: from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
@@ -35,8 +35,7 @@ class SongNetwork(nn.Module):
         vote: one of :data:`artistid.evaluation.voting.VOTES`, or ``mean_embedding``.
 
     Raises:
-        ArtistidError: another vote, or features that are not a spectrogram in dB: only those are written here in ONNX's
-            operations.
+        ArtistidError: another vote, or features that are not a spectrogram in dB: only those are implemented here.
     """
 
     def __init__(self, network: nn.Module, features: Features, clip_spec: ClipSpec, vote: str) -> None:
@@ -53,11 +52,11 @@ class SongNetwork(nn.Module):
         self.cut = Cut(features, clip_spec)
 
     def forward(self, samples: torch.Tensor) -> Vectors:
-        """What the network says of a song ``(n,)``.
+        """The network's output for a song ``(n,)``.
 
         Returns:
             probability: ``(artists,)``, mean over the clips that voted, or that of the mean of their embeddings.
-            ranking: ``(artists,)``, the artists' indices, from the one that the vote places first.
+            ranking: ``(artists,)``, the artists' indices, the first by the vote first.
             clip_probability: ``(clips, artists)``.
             embedding: ``(units,)``, mean over the clips of the network's bottleneck, of length 1; where it has one.
         """
@@ -92,7 +91,7 @@ class Count(nn.Module):
     """The votes of a song's clips, by a rule of :mod:`artistid.evaluation.voting`.
 
     Raises:
-        ArtistidError: one that is not there.
+        ArtistidError: an unknown rule.
     """
 
     def __init__(self, vote: str) -> None:
@@ -122,7 +121,7 @@ class Count(nn.Module):
 
 
 def _best_first(key: torch.Tensor) -> torch.Tensor:
-    """Indices by a key ``(n,)``, the largest first; ONNX's TopK has equal ones in their order."""
+    """Indices by a key ``(n,)``, the largest first; ONNX's TopK keeps equal ones in order."""
     return key.topk(key.shape[0]).indices
 
 
@@ -139,7 +138,7 @@ class SongSpectrogram(nn.Module):
         self.power = PowerSpectrum(features.n_fft)
         self.register_buffer("window", _constant(features.window()))
         self.register_buffer("filters", _constant(features.filters()))
-        # A block is rows of samples as long as the steps that its frames begin at: a frame is some of those rows.
+        # A block is cut into rows of samples, whose length divides hop and window: a frame is some of these rows.
         self.row = math.gcd(features.n_fft, features.hop_length)
         first = torch.arange(FRAMES_PER_BLOCK) * (features.hop_length // self.row)
         self.register_buffer("rows", (first[:, None] + torch.arange(features.n_fft // self.row)).flatten())
@@ -167,7 +166,7 @@ class SongSpectrogram(nn.Module):
         if self.features.pad_mode == "constant":
             return padded
         before, after = padded[half + 1 : 2 * half + 1], padded[n - 1 : n - 1 + half]
-        enough = torch.scalar_tensor(n) > half  # a tensor: which of both it is must stay open
+        enough = torch.scalar_tensor(n) > half  # a tensor, so that it is not fixed in tracing
         return torch.cat([before.flip(0) * enough, samples, after.flip(0) * enough])
 
     def _bin_power(self, before: torch.Tensor, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -181,13 +180,13 @@ class PowerSpectrum(nn.Module):
     """Squared magnitudes of a real Fourier transform, by two small matrix products (Cooley & Tukey, 1965).
 
     ONNX Runtime's own transforms are slow on a processor; one product with all sines and cosines takes ten times as
-    many operations, and more room in the file than most networks. Here a frame is a matrix of ``rows * columns``
-    samples: its columns are transformed, the phases turned, and then the rows transformed.
+    many operations, and more space in the file than most networks. Here a frame is a matrix of ``rows * columns``
+    samples: its columns are transformed, the phases rotated, and then the rows transformed.
     """
 
     of_columns: torch.Tensor  # (2, rows, rows), real and imaginary
     phase: torch.Tensor  # (2, rows, columns)
-    of_rows: torch.Tensor  # (2, columns, 1 + columns // 2): half the spectrum of real samples says all
+    of_rows: torch.Tensor  # (2, columns, 1 + columns // 2): half the spectrum of real samples suffices
 
     def __init__(self, n_fft: int) -> None:
         super().__init__()
@@ -212,10 +211,10 @@ class PowerSpectrum(nn.Module):
 
 
 class Cut(nn.Module):
-    """Cuts a song as :func:`artistid.data.clips.index_clips` does; a song without a clip there gives its first.
+    """Cuts a song as :func:`artistid.data.clips.index_clips` does; a song without a clip there gives its first one.
 
     Raises:
-        ArtistidError: whole songs for clips.
+        ArtistidError: clips that are whole songs.
     """
 
     def __init__(self, features: LogSpectrogram, clip_spec: ClipSpec) -> None:
@@ -230,7 +229,7 @@ class Cut(nn.Module):
         )  # frames of log-mel
 
     def forward(self, spectrogram: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """The clips ``(clips, time, bins)`` of a song ``(frames, bins)``; what a short one lacks is its floor."""
+        """The clips ``(clips, time, bins)`` of a song ``(frames, bins)``; a short one is padded with its floor."""
         n_frames = 1 + n_samples * 1000 // (FRAME_MS * self.sample_rate)
         n_clips = torch.sym_max(n_frames // self.frames - self.left_out, 1)
         time = round(self.time)

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: a saved network is fetched from there, or uploaded. Nothing else of this package goes there."""
+"""The Hugging Face Hub: downloads or uploads a saved network. Nothing else in this package connects to it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def download(name: str, revision: str | None, token: str | None) -> Path:
     """The folder, in the Hub's cache on this machine, of a model of the Hub.
 
     Raises:
-        ArtistidError: no name of a model, the extra is missing, or no such model can be had.
+        ArtistidError: no name of a model, the extra is missing, or the model cannot be downloaded.
     """
     shown = printable(name)
     if not NAME.fullmatch(name) or ".." in name:
-        raise ArtistidError(f"{shown} is not a folder here, and no name of a model on the Hub, which is owner/model")
+        raise ArtistidError(f"{shown} is neither a folder here nor the name of a model on the Hub, owner/model")
     hub = _hub(f"{shown} is not a folder here")
     try:
         return Path(hub.snapshot_download(name, revision=revision, token=token, allow_patterns=FILES))
     except Exception as error:  # of the network, the Hub, or its files
-        raise ArtistidError(f"{shown} is not a folder here, and can't be had from the Hub: {_said(error)}") from error
+        raise ArtistidError(f"{shown} is not a folder here, nor available from the Hub: {_said(error)}") from error
 
 
 def upload(folder: Path, name: str, *, private: bool, token: str | None, message: str) -> str:
-    """Make a folder the content of a model of the Hub, and give its address.
+    """Upload a folder as a model on the Hub; returns its address.
 
     Raises:
         ArtistidError: no name of a model, the extra is missing, or the Hub refuses.
@@ -58,5 +58,5 @@ def _hub(otherwise: str) -> Any:
 
 
 def _said(error: Exception) -> str:
-    """The first line of what an error says."""
+    """The first line of an error's message."""
     return printable(str(error).strip().partition("\n")[0] or type(error).__name__)

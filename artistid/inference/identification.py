@@ -1,4 +1,4 @@
-"""The answer: who made a song, how sure the network is, and which stretches of it sound like whom."""
+"""The answer: who made a song, how certain the network is, and which parts of it sound like whom."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.voting import VoteCount, count_votes
 from artistid.inference.outputs import ClipOutputs
 
-# Which of a candidate's numbers a vote ranks by. Others, such as the mean log-probability, are not shown.
+# The number of a candidate that a vote ranks by. Others, such as the mean log-probability, are not shown.
 RANKED_BY = {"majority": "share", "confident": "share", "mean_probability": "probability"}
 
 
@@ -34,7 +34,7 @@ class Candidate:
 
 
 def columns(vote: str) -> tuple[str, ...]:
-    """The numbers of a :class:`Candidate` that a list of artists shows, first the one that it is ordered by."""
+    """The numbers of a :class:`Candidate` that a list of artists shows, first the one that it is sorted by."""
     first = RANKED_BY.get(vote, "rank")
     return first, *(number for number in ("share", "probability") if number != first)
 
@@ -57,7 +57,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Identification:
-    """What a network says of one song, as ``identification.schema.json`` describes it to other programs.
+    """A network's answer for one song, as ``identification.schema.json`` describes it to other programs.
 
     Attributes:
         name: the file's path, or ``samples``.
@@ -67,8 +67,8 @@ class Identification:
         threshold: of the score, below which a song is by none of the artists; None: the checkpoint has none.
         vote: the rule by which the artists are ranked, see :mod:`artistid.evaluation.voting`.
         top: the first artists.
-        timeline: which seconds sound like whom; what is left after the last full clip is not heard.
-        warnings: what there is to know of this sound, in sentences.
+        timeline: which seconds sound like whom; what follows the last full clip is ignored.
+        warnings: anything odd about the audio or the answer, in sentences.
     """
 
     name: str
@@ -92,10 +92,10 @@ def identify(
     """Let the clips of a song vote.
 
     Args:
-        outputs: what the network made of each clip.
+        outputs: the network's output for each clip.
         artists: names of the columns of its probabilities.
         vote: one of :mod:`artistid.evaluation.voting`.
-        open_set: when it is none of them, if that is known.
+        open_set: the threshold for none of them, if there is one.
         top: how many artists to list.
     """
     of_song = None if outputs.of_song is None else outputs.of_song[None]

@@ -1,4 +1,4 @@
-"""A trained network and all that it needs to hear a song: what :func:`artistid.load` gives."""
+"""A trained network and all that it needs to process a song: what :func:`artistid.load` returns."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from artistid.writing import write_text
 if TYPE_CHECKING:
     from artistid.models.verification import Verifier
 
-# Frames of all clips of a batch: 64 channels of them at 128 mel bins are 64 MiB, and a core's cache sees more of fewer.
+# Frames in a batch: 64 channels of them at 128 mel bins are 64 MiB; fewer make better use of a core's cache.
 FRAMES_AT_ONCE = 2048
 TOP = 5
 
@@ -62,10 +62,10 @@ class Identifier:
             else single precision.
 
     Attributes:
-        specification: all that a checkpoint carries beside the weights.
+        specification: all that a checkpoint contains beside the weights.
         device: that the network runs on.
         precision: that it computes in.
-        features: that it is given of a song.
+        features: its input.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Identifier:
         self._clip_spec = specification.clip_spec()
         self._open_set = specification.open_set_threshold()
         self._trained_on = specification.trained_on()
-        self._scores: dict[str, Any] | None = None  # of its run, where they lie beside it
+        self._scores: dict[str, Any] | None = None  # of its run, if found beside it
         self._source: tuple[Path, Trust] | None = None
 
     @classmethod
@@ -94,10 +94,10 @@ class Identifier:
         Args:
             path: of the file or folder.
             device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
-            trust: packages of your own whose networks may be called.
+            trust: packages of your own whose networks may be loaded.
 
         Raises:
-            ArtistidError: a file that is missing, no checkpoint, not safe, or another version's; or no such device.
+            ArtistidError: a file that is missing, no checkpoint, not safe, or of another version; or no such device.
         """
         identifier = cls(*load_network(path, check_trust(trust)), device)
         identifier._scores = scores_beside(expanded(path))
@@ -120,19 +120,19 @@ class Identifier:
             name: a folder; or, where there is none of that name, a model of the Hugging Face Hub, ``owner/model``.
             device, trust: see :meth:`from_checkpoint`.
             revision: branch, tag or commit of a model of the Hub; None: its newest.
-            token: for a private model of the Hub; None: of the account that is logged in.
+            token: for a private model of the Hub; None: that of the account that is logged in.
 
         Raises:
-            ArtistidError: neither a folder here nor a model of the Hub, or not what was written there.
+            ArtistidError: neither a folder here nor a model of the Hub, or not one that artistid wrote.
         """
         folder = expanded(name)
         return cls.from_checkpoint(folder if folder.is_dir() else download(str(name), revision, token), device, trust)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the network for others, in the manner of the Hugging Face Hub.
+        """Write the network for others, in the layout of the Hugging Face Hub.
 
-        ``model.safetensors`` and ``config.json`` hold all that the checkpoint does and run nothing. ``README.md`` is a
-        model card, unless you have written one there. ``scores.json`` has the scores of the checkpoint's run.
+        ``model.safetensors`` and ``config.json`` hold all that the checkpoint does and execute no code. ``README.md``
+        is a model card, unless you have written one there. ``scores.json`` has the scores of the checkpoint's run.
 
         Raises:
             ArtistidError: a folder that can't be written.
@@ -155,12 +155,13 @@ class Identifier:
     ) -> str:
         """Upload what :meth:`save_pretrained` writes to the Hugging Face Hub; needs the extra ``hub``.
 
-        It has the names of artists and tracks and fingerprints of the recordings: see that you may publish them.
+        It contains the names of artists and tracks and fingerprints of the recordings: make sure that you may publish
+        them.
 
         Args:
-            name: ``owner/model``, which is made if it is not there.
-            private: of a model that is made: only its owner sees it.
-            token: that may write; None: of the account that is logged in.
+            name: ``owner/model``, which is created if it does not exist.
+            private: whether a new model is visible to its owner only.
+            token: with write access; None: that of the account that is logged in.
             message: of the commit.
 
         Returns:
@@ -182,23 +183,23 @@ class Identifier:
 
     @property
     def artists(self) -> tuple[str, ...]:
-        """Whom it knows."""
+        """The artists that it knows."""
         return tuple(self.specification.artists)
 
     @cached_property
     def verifier(self) -> Verifier | None:
-        """What scores songs against enrolled artists; None where the checkpoint has none.
+        """Scores songs against enrolled artists; None where the checkpoint has none.
 
         Raises:
             ArtistidError: one that is damaged.
         """
-        from artistid.learning.kept_verifier import load_verifier  # here, since most do without, and it takes a second
+        from artistid.learning.kept_verifier import load_verifier  # here: it takes a second, and few callers need it
 
         return load_verifier(*self._source) if self._source else None
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all that decides what an embedding is: the network, its weights, its features and its clips.
+        """SHA-256 of all that determines an embedding: the network, its weights, its features and its clips.
 
         A checkpoint and the folder that :meth:`save_pretrained` made of it have the same.
         """
@@ -212,7 +213,7 @@ class Identifier:
 
     @property
     def sample_rate(self) -> int:
-        """Hz, that it hears at; any other is resampled."""
+        """Hz of its input; other rates are resampled."""
         return self.features.sample_rate
 
     @property
@@ -227,11 +228,11 @@ class Identifier:
         Args:
             audio: a path, or samples ``(n,)``, ``(n, channels)`` or ``(channels, n)``, floats in [-1, 1] or integers
                 of full scale.
-            rate: of samples, in Hz; a file knows its own.
+            rate: of samples, in Hz; None for a file.
             top: how many artists to list.
 
         Raises:
-            ArtistidError: a file that can't be decoded, or samples that are not sound.
+            ArtistidError: a file that can't be decoded, or samples that are not audio.
         """
         return self.identify(self.hear(audio, rate), top)
 
@@ -262,13 +263,13 @@ class Identifier:
     def read(self, audio: Audio, rate: int | None = None) -> SongFeatures:
         """The features of a song, without the network; safe to call in another thread.
 
-        Files are decoded in a process apart, which is started with the first of them: see
-        :class:`artistid.data.song.Limits` for what one may take.
+        Files are decoded in a separate process, which is started for the first of them, within
+        :class:`artistid.data.song.Limits`.
         """
         if not isinstance(audio, str | os.PathLike):
             return features_of_samples(audio, rate, self.features)
         if rate is not None:
-            raise ArtistidError(f"{printable(audio)}: rate={rate} is for samples; a file knows its own")
+            raise ArtistidError(f"{printable(audio)}: rate={rate} is for samples: expected none for a file")
         return self._reader.read(expanded(audio), self.features)
 
     @cached_property
@@ -276,11 +277,11 @@ class Identifier:
         return SongReader()
 
     def infer(self, sound: SongFeatures, before_batch: Callable[[], object] | None = None) -> ClipOutputs:
-        """What the network makes of a song's features.
+        """The network's output for a song's features.
 
         Args:
             sound: the song.
-            before_batch: called before each batch of clips; what it raises ends the inference.
+            before_batch: called before each batch of clips; an exception from it ends the inference.
         """
         clips = self._cut(sound)
         hop_s = self.features.hop_length / self.features.sample_rate
@@ -303,12 +304,12 @@ class Identifier:
         )
 
     def identify(self, outputs: ClipOutputs, top: int = TOP) -> Identification:
-        """The answer, from what was made of a song's clips."""
+        """The answer, from the outputs for a song's clips."""
         outputs = replace(outputs, warnings=(*outputs.warnings, *self._doubts(outputs)))
         return identify(outputs, self.artists, self.specification.vote, self._open_set, top)
 
     def _cut(self, sound: SongFeatures) -> Clips:
-        """The clips of a song: those that it would have in training, and at least one."""
+        """The clips of a song, as in validation, and at least one."""
         zero = np.zeros(1, np.int64)
         length, duration_s = np.array([len(sound.array)]), np.array([sound.duration_s])
         pad_value = np.array([sound.pad_value], np.float32)
@@ -351,7 +352,7 @@ class Identifier:
 
     def _warnings(self, sound: SongFeatures, clips: Clips) -> Iterator[str]:
         if sound.silent:
-            yield "it is silent: nothing in it is loud enough to hear"
+            yield "it is silent: nothing in it is loud enough to be heard"
         yield from sound.remarks
         if clips.padded:
             yield (

@@ -1,4 +1,4 @@
-"""How answers look: who made a song, what sounds like it, which segments are alike, how well songs are retrieved."""
+"""How answers are shown: who made a song, what sounds like it, which parts are alike, how well songs are retrieved."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from artistid.printing import printable
 from artistid.records import Layout, clock, table_of
 from artistid.terminal import Console
 
-if TYPE_CHECKING:  # each verb imports what it shows, and waits for nothing else
+if TYPE_CHECKING:  # each verb imports only what it shows
     from artistid.inference.identification import Identification
     from artistid.inference.matching import Matches
     from artistid.inference.neighbours import Similar
@@ -28,7 +28,7 @@ TEST_QUERIES = "songs of the test subset, of albums that were not trained on, fi
 UNKNOWN_QUERIES = "songs of artists that were not trained on find their artist"
 
 
-# A CSV file has the names of JSON, and of its list ``top`` a row each: pandas' json_normalize makes the same of JSON.
+# A CSV file has JSON's names, and a row per item of its list ``top``, as pandas' json_normalize makes from JSON.
 OF_SONG = ("name", "duration_s", "artist", "score", "threshold", "vote", "warnings")
 OF_CANDIDATE = tuple(field.name for field in fields(Candidate))
 CELLS = {"rank": "{}", "share": "{:.0%}", "probability": "{:.3f}"}
@@ -138,7 +138,7 @@ def _recognition_rows(answer: Recognition) -> Iterator[Sequence[object]]:
 
 
 def verdict_layout(segments: bool = True) -> Layout:
-    """Whether a song is by whom it claims to be, and what speaks for and against it; CSV has no segments."""
+    """Whether a song is by the claimed artist, and what supports or contradicts that; CSV has no segments."""
     return Layout(OF_VERDICT, _verdict_rows, partial(_show_verdict, segments=segments))
 
 
@@ -164,12 +164,12 @@ def _verdict_rows(answer: Verdict) -> Iterator[Sequence[object]]:
 
 
 def _flat(answer: Recognition | Verdict) -> dict[str, Any]:
-    """As plain types, lists of texts in a cell each."""
+    """As plain types, with each list of texts joined to one."""
     return answer.plain() | {name: "; ".join(getattr(answer, name)) for name in ("left_out", "warnings")}
 
 
 def _compared(answer: Recognition | Verdict, accepted: bool) -> str:
-    """The ratio beside its threshold, and what that promises."""
+    """The ratio, its threshold, and the threshold's false alarms."""
     above = "above" if accepted else "not above"
     share = f"{100 * answer.false_alarms:g} %"
     return (
@@ -296,7 +296,7 @@ def _span(start_s: float, end_s: float) -> str:
     return f"{clock(start_s)}–{clock(end_s)}"
 
 
-# By what view= of similar asks for.
+# By the setting view= of similar.
 VIEWS = {
     "songs": Layout(
         (

@@ -1,8 +1,8 @@
-"""Stretches of a song that sound like stretches of other songs, with the times on both sides.
+"""Parts of a song that sound like parts of other songs, with the times on both sides.
 
-What is compared is how clips sound to a network that learned to tell artists apart: timbre, production, playing. It
-knows nothing of melody, harmony or words. A match says where to listen; that two recordings share material, or that
-one is taken from the other, is for other means and for people to say.
+Clips are compared by how they sound to a network trained to tell artists apart: timbre, production, playing. It knows
+nothing of melody, harmony or words. A match says where to listen; whether two recordings share material, or one is
+taken from the other, must be established by other means and by people.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from artistid.inference.collection import ClipTable, Collection
 from artistid.inference.identifier import Identifier
 from artistid.inference.neighbours import Query, Wanted, songs_to_leave_out
 
-# The clips of a song, and those of a query that contains some of it, begin at different places of what they share; half
-# a clip apart, they are hardly more alike than others. So the query is cut several times, each time a little later.
+# The clips of a song and of a query that shares a part of it begin at different places in that part; half a clip apart,
+# they are hardly more alike than others. So the query is cut several times, each time a little later.
 GRIDS = 16
-# Two clips are alike if no more than a hundredth of all pairs of the query's and the collection's are more so.
+# Two clips are alike if at most a hundredth of all pairs of the query's and the collection's clips are more so.
 ALIKE = 0.01
-PAIRS = 4_000_000  # of which that is measured
-CLIPS_AT_ONCE = 16_384  # of the collection: what is kept of them stays in a core's cache
-RUNS_KEPT = 1000  # for each match that is asked for: most are parts of one another
+PAIRS = 4_000_000  # from which that is estimated
+CLIPS_AT_ONCE = 16_384  # of the collection: their state fits a core's cache
+RUNS_KEPT = 1000  # for each match requested: most are parts of one another
 SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity, for collections of few clips
 
 
 @dataclass(frozen=True)
 class Match:
-    """A stretch of a query, and a stretch of a song, of the same length, that sounds like it.
+    """A part of a query, and a part of a song, of the same length, that sounds like it.
 
     Attributes:
-        rank: from 1, by how much the clips are more alike than most, in sum: long ones and close ones come first.
+        rank: from 1, by the sum over clips of similarity above ``alike``: long and close matches come first.
         similarity: mean over the pairs of clips of the cosine of their whitened embeddings, from -1 to 1.
         start_s, end_s: seconds in the query.
         track_id, path, artist, album, title: of the song.
@@ -61,7 +61,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Matches:
-    """The stretches of a query that sound most like stretches of the songs of a collection.
+    """The parts of a query that sound most like parts of the songs of a collection.
 
     Attributes:
         query: its name.
@@ -85,10 +85,10 @@ class Matches:
 
 
 class Whitening(NamedTuple):
-    """Makes vectors uncorrelated and equally spread, and their length 1.
+    """Makes vectors uncorrelated, of equal variance in all directions, and of length 1.
 
-    The clips of an artist are all alike where the network tells artists apart, and would be a match everywhere. What
-    tells two of them apart lies in directions of less spread, which count as much after whitening (Jégou & Chum 2012).
+    Where the network tells artists apart, the clips of an artist are all alike and would match everywhere. What
+    distinguishes them lies in directions of less variance, which count equally after whitening (Jégou & Chum 2012).
     """
 
     mean: NDArray[np.float32]
@@ -112,10 +112,10 @@ class Whitening(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """Neighbouring clips of a query that are alike to neighbouring clips of a song.
+    """Consecutive clips of a query that are similar to consecutive clips of a song.
 
     Attributes:
-        score: ``(runs,)`` sum over the pairs of how much more alike they are than is asked for.
+        score: ``(runs,)`` sum over the pairs of their similarity above the threshold.
         grid: ``(runs,)`` of the query.
         clip: ``(runs,)`` the last one of the query, in its grid.
         song_clip: ``(runs,)`` the last one of the song, in the collection's clips.
@@ -130,11 +130,11 @@ class Runs(NamedTuple):
 
     @classmethod
     def none(cls) -> Runs:
-        """Of no clips."""
+        """No runs."""
         return cls(np.zeros(0, np.float32), *(np.zeros(0, np.int64) for _ in range(4)))
 
     def strongest(self, most: int) -> Runs:
-        """Some of them, by score, the strongest first."""
+        """The ``most`` strongest by score, the strongest first."""
         first = np.argsort(-self.score, kind="stable")[:most]
         return Runs._make(column[first] for column in self)
 
@@ -173,12 +173,12 @@ class Matcher:
         self._vectors = self._whitened(self._clips.vectors)
 
     def find(self, query: Query, grids: Sequence[ClipTable], wanted: Wanted) -> Matches:
-        """The stretches of a query that sound most like stretches of songs.
+        """The parts of a query that sound most like parts of songs.
 
         Args:
             query: made by the same network.
             grids: its clips, cut in one or several ways.
-            wanted: of the answer.
+            wanted: what to answer.
 
         Raises:
             ArtistidError: no song is left to compare with.
@@ -199,7 +199,7 @@ class Matcher:
         )
 
     def _alike(self, vectors: NDArray[np.float32], chosen: NDArray[np.intp]) -> float:
-        """The similarity that a hundredth of all pairs of clips exceed, from as many of them as it takes."""
+        """The similarity that a hundredth of all pairs of clips exceed, from a sample of about ``PAIRS``."""
         some = chosen[:: 1 + len(chosen) * len(vectors) // PAIRS]
         return float(np.quantile(vectors @ self._vectors[some].T, 1 - ALIKE))
 
@@ -231,12 +231,13 @@ class Matcher:
 
 
 def runs_of(excess: NDArray[np.float32], first: NDArray[np.bool_]) -> Runs:
-    """Of each clip of some songs the strongest run that ends with it, if it is alike to any clip of the query.
+    """For each clip of some songs the strongest run that ends with it, if it is alike to any clip of the query.
 
-    On every diagonal, where time goes on alike on both sides, this is the best sum of neighbours (Kadane's algorithm).
+    On every diagonal, where time advances equally on both sides, this is the best sum of neighbours (Kadane's
+    algorithm).
 
     Args:
-        excess: ``(clips, song clips)`` how much more alike than asked for; negative where less.
+        excess: ``(clips, song clips)`` similarity above the threshold; negative below it.
         first: ``(song clips,)`` whether a clip is the first of its song.
     """
     n = excess.shape[1]

@@ -24,7 +24,7 @@ class Query:
 
     Attributes:
         name: path, or track id of a song of the collection.
-        artist, album: who made it, and what it is on; empty where unknown.
+        artist, album: of it; empty where unknown.
         vector: ``(units,)``, its embedding.
         own: rows of the collection that are this very recording, by the SHA-1 of its samples, or this very file.
         warnings: anything odd about the audio, in sentences.
@@ -39,7 +39,7 @@ class Query:
 
     @classmethod
     def of_song(cls, identifier: Identifier, collection: Collection, path: Path, sound: SongFeatures) -> Query:
-        """A file's; its artist and album are what the collection says, or else its tags.
+        """The query of a file; artist and album are those of the collection, or else of its tags.
 
         Raises:
             ArtistidError: the song is silent.
@@ -55,7 +55,7 @@ class Query:
 
     @classmethod
     def of_row(cls, collection: Collection, row: int) -> Query:
-        """A song's of the collection."""
+        """The query of a song in the collection."""
         song = collection.songs.iloc[row]
         own = tuple(map(int, collection.copies(song["sha1"], song["path"])))
         return cls(song["track_id"], song["artist"], song["album"], collection.vectors[row], own)
@@ -63,16 +63,16 @@ class Query:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a query is to be told.
+    """What to answer to a query.
 
     Attributes:
         top: how many answers of each kind.
         same_artist, same_album: whether songs by the query's own artist, and of its own album, count.
         artists_by: one of :data:`artistid.inference.collection.ARTISTS_BY`.
-        min_songs: of an artist that is listed, those that are left out apart.
+        min_songs: of an artist, to be listed; songs left out do not count.
 
     Raises:
-        ArtistidError: another way to compare artists.
+        ArtistidError: an unknown way to compare artists.
     """
 
     top: int = 10
@@ -91,7 +91,7 @@ class LeftOut:
 
     Attributes:
         rows: all of them.
-        album: track ids of the query's own album, beside its own recording.
+        album: track ids of the query's own album, except its own recording.
         warnings: what limits this answer, in sentences.
     """
 
@@ -107,7 +107,7 @@ class Similar:
     Attributes:
         query: its name.
         songs: the nearest ones, the nearest first.
-        artists: the same.
+        artists: likewise.
         left_out: track ids of the query's own recording, which is not compared with itself.
         album_left_out: those of the other songs of its album, unless they are wanted.
         warnings: what limits this answer, in sentences.
@@ -131,7 +131,7 @@ def find_similar(collection: Collection, query: Query, wanted: Wanted) -> Simila
     Args:
         collection: to look in.
         query: made by the same network.
-        wanted: of the answer.
+        wanted: what to answer.
 
     Raises:
         ArtistidError: no song is left to compare with.
@@ -152,7 +152,7 @@ def find_similar(collection: Collection, query: Query, wanted: Wanted) -> Simila
 
 
 def songs_to_leave_out(collection: Collection, query: Query, wanted: Wanted) -> LeftOut:
-    """The songs that a query is not compared with: its own recording, and of its artist or album what is not wanted.
+    """The songs that a query is not compared with: its own recording, and its artist's or album's unless wanted.
 
     Raises:
         ArtistidError: no song is left to compare with.

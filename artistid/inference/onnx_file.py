@@ -32,13 +32,13 @@ OUTPUTS = ("probability", "ranking", "clip_probability", "embedding")
 TRACED_SECONDS = 10.0  # any song of several clips and blocks of frames would do
 CHECKED_SECONDS = (0.2, 7.7, 61.0)
 TOLERANCE = 1e-4
-HISS = 1e-6  # of a full scale of 1: -120 dB, which nobody hears
+HISS = 1e-6  # of a full scale of 1: -120 dB, inaudible
 
 Song = dict[str, npt.NDArray[np.generic]]
 
 
 def write(network: nn.Module, specification: Specification, path: Path) -> None:
-    """Write a network as ONNX, with what a caller must know of it in the file's ``metadata_props``.
+    """Write a network as ONNX, with what a caller must know in the file's ``metadata_props``.
 
     Args:
         network: in eval mode, from log-mel ``(batch, mel, time)`` to logits ``(batch, artists)``.
@@ -67,7 +67,7 @@ def write(network: nn.Module, specification: Specification, path: Path) -> None:
 
 
 def _tidy(model: Model) -> None:
-    """Compute once what logits and bottleneck share, and keep nothing of how the graph came about in torch."""
+    """Merge what logits and bottleneck share, and remove the metadata of torch's exporter."""
     from onnx_ir import Model
     from onnx_ir.passes import Sequential, common
 
@@ -79,7 +79,7 @@ def _tidy(model: Model) -> None:
 
 
 def metadata(specification: Specification) -> dict[str, str]:
-    """What a caller must know of an exported network.
+    """What a caller must know about an exported network.
 
     Keys: ``artists`` (a JSON list, in the order of the probabilities), ``sample_rate`` (Hz), ``clip_seconds`` (from the
     start of a clip to that of the next), ``vote`` (the rule of the ranking), ``threshold`` (of the
@@ -99,13 +99,13 @@ def metadata(specification: Specification) -> dict[str, str]:
 
 
 def check(network: nn.Module, specification: Specification, path: Path) -> float:
-    """The largest difference between what ONNX Runtime and what PyTorch say of some songs.
+    """The largest difference between the outputs of ONNX Runtime and PyTorch for some songs.
 
     Log-mel is rounded to float16, as in the store, where the last digit of a sum decides between two steps of 0.03 dB.
-    How far that moves an answer depends on the network, and is seen by what hiss at -120 dB does to PyTorch's own.
+    How much that changes an output depends on the network; noise at -120 dB added to PyTorch's input shows it.
 
     Raises:
-        ArtistidError: it is more than 1e-4, and more than what such hiss changes.
+        ArtistidError: it is more than 1e-4, and more than what such noise changes.
     """
     import onnxruntime
 
@@ -133,7 +133,7 @@ def check(network: nn.Module, specification: Specification, path: Path) -> float
 
 
 def _difference(one: Song, other: Song) -> float:
-    """The largest between any values of two answers."""
+    """The largest difference between any values of two outputs."""
     return max(float(np.abs(np.subtract(values, other[name])).max()) for name, values in one.items())
 
 
@@ -144,15 +144,15 @@ def expect(
     clip_probability: npt.NDArray[np.float32] | None = None,
     of_song: npt.NDArray[np.float32] | None = None,
 ) -> Song:
-    """What an exported network must say of a song ``(n,)``: what the package itself does, in single precision.
+    """The output expected of an exported network for a song ``(n,)``: the package's own, in single precision.
 
     Args:
         network: in eval mode.
         specification: what it was trained for.
         samples: of the song.
-        clip_probability: ``(clips, artists)`` that the ranking is of; None: what the package itself makes of the clips.
-            Artists may come as close as rounding.
-        of_song: ``(artists,)`` that the ranking is of where the vote is by the mean of embeddings, likewise.
+        clip_probability: ``(clips, artists)`` to rank by; None: the package's own. Artists may be as close as rounding
+            errors.
+        of_song: ``(artists,)`` to rank by, where the vote is by the mean of embeddings; None likewise.
     """
     identifier = Identifier(specification, network, "cpu", "32-true")
     outputs = identifier.hear(samples, identifier.sample_rate)
@@ -177,7 +177,7 @@ def expect(
 
 
 def _notes(seconds: float, rate: int) -> npt.NDArray[np.float32]:
-    """Decaying harmonics and a little noise ``(n,)``, to compare on: what is loud and what lies at the floor."""
+    """Decaying harmonics and a little noise ``(n,)``, to compare on: loud bins and bins at the floor."""
     generator = np.random.default_rng(0)
     time = np.arange(round(seconds * rate)) / rate
     note = (2 * time).astype(int)  # (n,) two a second
@@ -190,7 +190,7 @@ def _notes(seconds: float, rate: int) -> npt.NDArray[np.float32]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's log of every operation that it skips."""
+    """Silence the exporter's log of every operation that it skips."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

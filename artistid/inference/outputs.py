@@ -1,4 +1,4 @@
-"""What a network makes of the clips of one song."""
+"""A network's outputs for the clips of one song."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class ClipOutputs:
-    """Clip by clip, in their order.
+    """A network's outputs for a song, clip by clip.
 
     Attributes:
         name: of the song.
         duration_s: seconds of the whole song.
         start_s, end_s: ``(clips,)`` seconds; a short song's clip ends with the song.
         probability: ``(clips, artists)`` float32; every row sums to 1.
-        embedding: ``(clips, units)`` float32, the network's bottleneck; of no units where it has none.
+        embedding: ``(clips, units)`` float32, the network's bottleneck; no units without one.
         silent: whether the song is silent.
         warnings: anything odd about the audio, in sentences.
-        sha1: of the decoded samples, as in a catalog; empty where they were not at hand.
-        trained_on: whether the network was trained on this recording, be it in another encoding.
+        sha1: of the decoded samples, as in a catalog; empty where not available.
+        trained_on: whether the network was trained on this recording, in any encoding.
         of_song: ``(artists,)`` float32, probabilities of the mean of the embeddings; None where the vote is by clips.
     """
 
@@ -44,7 +44,7 @@ class ClipOutputs:
         return len(self.start_s)
 
     def neighbours(self, kind: NDArray[Any]) -> Iterator[tuple[slice, float, float]]:
-        """Neighbouring clips of one kind, of ``(clips,)``, and the seconds from the first's start to the last's end."""
+        """Runs of clips of equal ``kind`` ``(clips,)``, with start and end in seconds."""
         for _, group in groupby(range(len(self)), key=kind.__getitem__):
             first, *others = group
             last = others[-1] if others else first

@@ -1,4 +1,4 @@
-"""How well the songs of a collection that a network was not trained on find others by their artist."""
+"""How well songs that a network was not trained on retrieve others by their artist from a collection."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from artistid.printing import printable
 
 @dataclass(frozen=True)
 class RetrievalScores:
-    """How well songs find others by their artist, for songs of two kinds.
+    """How well songs retrieve others by their artist, for two kinds of songs.
 
     Attributes:
         test: songs of the network's test subset, of albums that it was not trained on.
         unknown: songs of artists that it was not trained on at all; None where the collection has none.
-        test_same_album, unknown_same_album: the same queries, where songs of their own album count as well.
-        without_artist: songs that no one knows the artist of, left out.
+        test_same_album, unknown_same_album: the same queries, where songs of their own album count, too.
+        without_artist: number of songs without an artist, left out.
     """
 
     test: Retrieval | None
@@ -36,7 +36,7 @@ class RetrievalScores:
 
     @property
     def kinds(self) -> dict[str, Retrieval | None]:
-        """Those of each kind of queries, by name."""
+        """The scores of each kind of query, by name."""
         names = ("test", "unknown", "test_same_album", "unknown_same_album")
         return {name: getattr(self, name) for name in names}
 
@@ -49,14 +49,14 @@ class RetrievalScores:
 
 
 def evaluate_retrieval(collection: Collection, specification: Specification) -> RetrievalScores:
-    """Take the songs that the network was not trained on as queries, and all others of the collection as gallery.
+    """Take the songs that the network was not trained on as queries, and all songs of the collection as gallery.
 
     Raises:
-        ArtistidError: no such songs, or none that has another album of its artist to find.
+        ArtistidError: no such songs, or none with another album of its artist to find.
     """
     named = (collection.songs["artist"] != "").to_numpy()
     songs = collection.songs[named].reset_index(drop=True)
-    albums = songs["album"].map(folded)  # spellings of an album are one, as for splits
+    albums = songs["album"].map(folded)  # spellings of an album count as one, as in splits
     gallery = Gallery.of(collection.vectors[named], songs["artist"], albums, songs["sha1"])
     held_out = _held_out(songs, gallery, specification)
     known = songs["artist"].isin(specification.artists).to_numpy()
@@ -75,7 +75,7 @@ def evaluate_retrieval(collection: Collection, specification: Specification) -> 
 
 
 def _held_out(songs: pd.DataFrame, gallery: Gallery, specification: Specification) -> NDArray[np.bool_]:
-    """``(songs,)`` whether a song is of an album, and neither was trained on."""
+    """``(songs,)`` whether a song has an album, of which nothing was trained on."""
     trained = songs["track_id"].map(specification.split["subsets"]).eq("train") | songs["sha1"].isin(
         specification.recordings
     )

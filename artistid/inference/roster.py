@@ -1,8 +1,8 @@
-"""Songs against the artists of a collection: who made one, if any of them, and whether it is by whom it claims to be.
+"""Compares songs with the artists of a collection: which of them made a song, if any, and whether a claim is true.
 
-A song counts as an artist's when its log-likelihood ratio is above a threshold, which is set by strangers: songs of
-validation's artists, kept in the checkpoint, which none of the enrolled artists made. Scored against the very artists
-that are enrolled, no more than a stated share of them lie above it.
+A song counts as an artist's when its log-likelihood ratio is above a threshold, which is set by strangers: songs by
+validation's artists, kept in the checkpoint, which none of the enrolled artists made. Scored against the enrolled
+artists, at most a given share of the strangers lies above it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class KnownArtist:
         rank: from 1.
         artist: name.
         llr: natural log of how much likelier the song is this artist's than an unknown one's.
-        songs: that the artist is known by.
+        songs: number that the artist is enrolled by.
     """
 
     rank: int
@@ -48,12 +48,12 @@ class KnownArtist:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Neighbouring clips that sound like one artist, or speak alike for or against a claim.
+    """Consecutive clips that sound like one artist, or all support or all contradict a claim.
 
     Attributes:
         start_s, end_s: seconds in the recording.
-        artist: the likeliest; of a claim, the one who is claimed.
-        llr: mean over the clips, each judged by itself.
+        artist: the likeliest; for a claim, the claimed one.
+        llr: mean over the clips, each scored by itself.
     """
 
     start_s: float
@@ -71,14 +71,14 @@ class Recognition:
         duration_s: seconds of audio.
         artist: who made it; None: nobody who is enrolled.
         llr: of the first of ``top``.
-        threshold: of that, above which a song is believed to be an enrolled artist's.
-        false_alarms: share of the strangers' songs that are above it.
-        strangers: songs that it was set by.
-        enrolled: artists.
+        threshold: of ``llr``, above which a song counts as an enrolled artist's.
+        false_alarms: share of the strangers' songs allowed above it.
+        strangers: number of songs that set it.
+        enrolled: number of artists.
         top: the likeliest ones.
         timeline: which seconds sound like whom.
         left_out: track ids of copies of the recording, which are not counted among the enrolled songs.
-        warnings: what there is to know of this answer, in sentences.
+        warnings: anything odd about the audio or the answer, in sentences.
     """
 
     name: str
@@ -101,18 +101,18 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a song is by whom it claims to be.
+    """Whether a song is by the claimed artist.
 
     Attributes:
         name, duration_s: see :class:`Recognition`.
-        artist: who is claimed.
+        artist: the claimed one.
         accepted: whether the ratio is above the threshold.
         llr: natural log of how much likelier the song is the artist's than an unknown one's.
-        threshold: of that, for this artist.
-        false_alarms: share of the strangers' songs that would be taken for this artist's.
-        strangers: songs that the threshold was set by.
-        songs: that the artist is known by.
-        segments: which seconds speak for the claim, by a ratio above 0, and which against it.
+        threshold: of ``llr``, for this artist.
+        false_alarms: share of the strangers' songs that may be accepted as this artist's.
+        strangers: number of songs that set the threshold.
+        songs: number that the artist is enrolled by.
+        segments: which seconds support the claim, by a ratio above 0, and which contradict it.
         left_out, warnings: see :class:`Recognition`.
     """
 
@@ -135,12 +135,12 @@ class Verdict:
 
 
 class Heard(NamedTuple):
-    """A song, ready to be judged.
+    """A song, ready to be scored.
 
     Attributes:
-        outputs: what the network made of it.
+        outputs: of the network.
         vector: ``(1, units)``, of length 1.
-        copies: which of the enrolled songs are this very recording, be it in another encoding.
+        copies: which of the enrolled songs are this very recording, in any encoding.
     """
 
     outputs: ClipOutputs
@@ -149,12 +149,12 @@ class Heard(NamedTuple):
 
 
 class Enrolment(NamedTuple):
-    """Artists as they are enrolled.
+    """Enrolled artists.
 
     Attributes:
         names: ``(artists,)``.
-        n_songs: ``(artists,)`` that each is known by.
-        enrolled: what the scorer keeps of them.
+        n_songs: ``(artists,)`` that each is enrolled by.
+        enrolled: the scorer's representation of them.
         of_strangers: ``(strangers, artists)`` ratios.
     """
 
@@ -165,22 +165,22 @@ class Enrolment(NamedTuple):
 
 
 def require_verifier(identifier: Identifier) -> Verifier:
-    """What scores songs against enrolled artists; raises ArtistidError for a network that has none."""
+    """The verifier of a network; raises ArtistidError if it has none."""
     if identifier.verifier is None:
         raise ArtistidError(
-            "the checkpoint has nothing to score songs against enrolled artists with: expected that of a run with "
+            "the checkpoint has no verifier to score songs against enrolled artists: expected that of a run with "
             "split=artists"
         )
     return identifier.verifier
 
 
 class Roster:
-    """The artists of a collection, as a network's verifier knows them.
+    """The artists of a collection, enrolled in a network's verifier.
 
     Args:
-        collection: made by the network; songs without an artist do not count.
+        collection: made by the network; songs without an artist are ignored.
         identifier: with the network and its verifier.
-        false_alarms: share of the strangers that may be believed.
+        false_alarms: share of the strangers that may be accepted.
 
     Attributes:
         names: ``(artists,)``, sorted.
@@ -206,19 +206,19 @@ class Roster:
             )
         songs = collection.songs[named]
         self.names, artist = np.unique(songs["artist"].to_numpy(dtype=str), return_inverse=True)
-        # Songs without an album count as one album, so that many of them are not taken for many sessions.
+        # An artist's songs without an album count as one album, so that they are not taken for many sessions.
         albums = [f"{name}\n{folded(album)}" for name, album in zip(songs["artist"], songs["album"], strict=True)]
         self._songs = Songs(collection.vectors[named], artist, np.unique(albums, return_inverse=True)[1])
         self._strangers = self._verifier.strangers_besides(set(self.names)).vector
         if not len(self._strangers):
             raise ArtistidError(
-                "all strangers that false alarms are counted by are enrolled: expected other artists than those that "
-                "validated the checkpoint"
+                "all strangers, by whom false alarms are counted, are enrolled: expected other artists than those of "
+                "the checkpoint's validation"
             )
 
     @property
     def n_strangers(self) -> int:
-        """Songs that false alarms are counted by."""
+        """Number of strangers' songs, by which false alarms are counted."""
         return len(self._strangers)
 
     @cached_property
@@ -226,7 +226,7 @@ class Roster:
         return self._enrolment(self._songs)
 
     def _enrolment(self, songs: Songs) -> Enrolment:
-        """The artists of some of the songs."""
+        """Enrol the artists of some of the songs."""
         counted_from_0, numbers = songs.counted()
         enrolled = self._verifier.scorer.enrol(counted_from_0)
         of_strangers = self._verifier.ratios(enrolled, self._strangers)
@@ -239,7 +239,7 @@ class Roster:
         return Recordings(songs - {""}, known, self._identifier.features)
 
     def hear(self, sound: SongFeatures, before_batch: Callable[[], object] | None = None) -> Heard:
-        """A song, ready to be judged.
+        """Prepare a song to be scored.
 
         Args:
             sound: the song.
@@ -261,12 +261,12 @@ class Roster:
             top: how many artists to list.
 
         Raises:
-            ArtistidError: copies of it are all that is enrolled.
+            ArtistidError: only copies of it are enrolled.
         """
         outputs, vector, copies = heard
         others = self._songs.select(np.setdiff1d(np.arange(len(self._rows)), copies))
         if not len(others.vector):
-            raise ArtistidError("copies of it are all that is enrolled: there is nothing to compare it with")
+            raise ArtistidError("only copies of it are enrolled: there is nothing to compare it with")
         known = self._enrolment(others) if len(copies) else self._all
         ratios = self._verifier.ratios(known.enrolled, vector)[0]
         likeliest = np.argsort(-ratios, kind="stable")[:top]
@@ -294,17 +294,17 @@ class Roster:
 
         Args:
             heard: the song.
-            artist: who is claimed.
+            artist: the claimed one.
 
         Raises:
-            ArtistidError: nobody of that name is enrolled, or by copies of the song alone.
+            ArtistidError: nobody of that name is enrolled, or only by copies of the song.
         """
         outputs, vector, copies = heard
         number = int(np.searchsorted(self.names, require_artist(self.collection, artist, "artist")))
         name = str(self.names[number])
         own = self._without(number, copies)
         if not len(own.vector):
-            raise ArtistidError(f"{printable(name)} is enrolled by copies of it alone: nothing is left to compare")
+            raise ArtistidError(f"{printable(name)} is enrolled only by copies of it: nothing is left to compare")
         clips = normalize(outputs.embedding.astype(np.float64))
         ratios = self._ratios_of(own, np.concatenate([vector, clips, self._strangers]))
         of_clips, of_strangers = ratios[1 : 1 + len(clips)], ratios[1 + len(clips) :]
@@ -325,7 +325,7 @@ class Roster:
         )
 
     def _without(self, number: int, left_out: NDArray[np.intp]) -> Songs:
-        """The songs of an artist but some."""
+        """The songs of an artist, without some."""
         return self._songs.select(np.setdiff1d(np.flatnonzero(self._songs.artist == number), left_out))
 
     def _ratios_of(self, songs: Songs, vectors: Floats) -> Floats:
@@ -337,7 +337,7 @@ class Roster:
         return tuple(map(str, self.collection.songs["track_id"].iloc[self._rows[copies]]))
 
     def _timeline(self, outputs: ClipOutputs, known: Enrolment, likeliest: NDArray[np.intp]) -> Iterator[Stretch]:
-        """Which seconds sound like whom of the likeliest artists."""
+        """Which seconds sound like which of the likeliest artists."""
         clips = normalize(outputs.embedding.astype(np.float64))
         ratios = self._verifier.ratios(known.enrolled, clips)[:, likeliest]
         best = ratios.argmax(axis=1)
@@ -348,17 +348,16 @@ class Roster:
         yield from outputs.warnings
         if len(copies):
             yield (
-                f"{counted(len(copies), 'enrolled song')} sounds like the same recording, and was left out: that would "
-                "prove nothing"
+                f"left out, since copies of the same recording prove nothing: {counted(len(copies), 'enrolled song')}"
             )
         if self.false_alarms * len(self._strangers) < 1:
             yield (
-                f"{counted(len(self._strangers), 'song')} of strangers cannot tell {100 * self.false_alarms:g} % false "
-                "alarms: the threshold is the highest of them"
+                f"{counted(len(self._strangers), 'song')} of strangers are too few for {100 * self.false_alarms:g} % "
+                "false alarms: the threshold is the highest of their ratios"
             )
 
 
 def _stretches(outputs: ClipOutputs, kind: NDArray[Any], names: Sequence[str], ratios: Floats) -> Iterator[Stretch]:
-    """Neighbouring clips of one kind."""
+    """Consecutive clips of one kind."""
     for clips, start_s, end_s in outputs.neighbours(kind):
         yield Stretch(start_s, end_s, names[clips.start], float(ratios[clips].mean()))

@@ -1,4 +1,4 @@
-"""Songs that are not files: the features of samples."""
+"""Songs given as samples instead of files: their features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def features_of_samples(samples: npt.ArrayLike, rate: int | None, features: Feat
         features: to be made of them.
 
     Raises:
-        ArtistidError: samples that are not sound.
+        ArtistidError: samples that are not audio.
     """
     mono, rate = _mono(samples), _checked_rate(rate)
     blocks = (mono[first : first + BLOCK_VALUES] for first in range(0, len(mono), BLOCK_VALUES))

@@ -1,8 +1,8 @@
-"""An approximate index of a collection's songs, in a file beside it: for collections that a query cannot wait for.
+"""An approximate index of a collection's songs, in a file beside it: for collections too large for exact search.
 
-It is a graph of neighbours (Malkov & Yashunin 2018), by usearch, memory-mapped where it is searched. Its keys are made
-of the vectors, so that it can be held against a collection whenever it is opened: songs that are new are put in, those
-that are gone are taken out, and an index of another collection has nothing in common with this one.
+It is a graph of neighbours (Malkov & Yashunin 2018), by usearch, memory-mapped for searching. Its keys are hashes of
+the vectors, so that it can be compared with the collection whenever it is opened: new songs are added, missing ones
+removed, and the index of another collection has no key in common with this one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from artistid.writing import whole
 
 log = logging.getLogger(__name__)
 
-LINKS, CARE = 16, 100  # of each vector in the graph, and how many are looked at to find them
-EFFORT = 128  # vectors that a search keeps in sight; docs/size.md has what of the nearest ten that finds
-# Songs that several threads put in at once can miss each other and be found by no query (usearch's issue 735): of 400
-# songs, four indexes in five lost one or more. One thread also makes the same index of the same songs.
+LINKS, CARE = 16, 100  # links of each vector in the graph, and candidates examined to find them
+EFFORT = 128  # candidates kept during a search; docs/size.md has the recall of the nearest ten
+# Songs that several threads add at once can miss each other and be found by no query (usearch's issue 735): of 400
+# songs, four indexes in five lost one or more. One thread also makes the index reproducible.
 THREADS = 1
-FEWEST_KEPT = 0.5  # of the songs: an index that has fewer is made anew, since what is taken out leaves gaps
+FEWEST_KEPT = 0.5  # of the songs: an index that has fewer is rebuilt, since removals leave gaps
 
 
 class SearchIndex:
@@ -57,12 +57,12 @@ class SearchIndex:
         return collection.with_name(f"{collection.name}.usearch")
 
     def nearest(self, query: NDArray[np.float32], k: int, without: Rows[int]) -> NDArray[np.int64]:
-        """Rows of ``k`` songs that are near to a query, in no order.
+        """Rows of at least ``k`` songs that are near to a query, in no order.
 
         Args:
             query: ``(units,)`` of length 1.
-            k: how many; of fewer, all.
-            without: rows of songs that do not count.
+            k: how many; all, if there are fewer.
+            without: rows of songs to ignore.
         """
         asked = min(k + len(without), len(self._index))
         found = np.sort(self._index.search(query, asked).keys)
@@ -71,7 +71,7 @@ class SearchIndex:
         return rows[~np.isin(rows, list(without))]
 
     def _renew(self, vectors: NDArray[np.float32]) -> None:
-        """Make the file an index of the vectors, with as little work as that takes."""
+        """Update the file to an index of the vectors, with as little work as possible."""
         index = self._opened(view=False)
         if index is None or index.ndim != vectors.shape[1]:
             index = self._empty(vectors.shape[1])
@@ -82,7 +82,7 @@ class SearchIndex:
             return
         if new.mean() > 1 - FEWEST_KEPT:
             index, gone, new = self._empty(vectors.shape[1]), gone[:0], np.ones(len(wanted), bool)
-        log.info("%s: %s put in, %d taken out", printable(self._path), counted(int(new.sum()), "song"), len(gone))
+        log.info("%s: %s added, %d removed", printable(self._path), counted(int(new.sum()), "song"), len(gone))
         if len(gone):
             index.remove(gone)
         index.add(wanted[new], vectors[self._rows[first[new]]], threads=THREADS)
@@ -109,7 +109,7 @@ class SearchIndex:
 
 
 def keys_of(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """``(songs,)`` a number of 64 bits for each vector, by its bytes (after FNV-1a): equal ones alone have the same."""
+    """``(songs,)`` a 64-bit hash of each vector's bytes (after FNV-1a): practically, only equal ones have the same."""
     key = np.full(len(vectors), 0xCBF29CE484222325, np.uint64)
     for column in np.ascontiguousarray(vectors, np.float32).view(np.uint32).T:
         key = (key ^ column) * np.uint64(0x100000001B3)

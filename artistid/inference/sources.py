@@ -1,4 +1,4 @@
-"""Where the songs of a collection come from, what they are called, and what the network makes of one."""
+"""Where the songs of a collection come from, their names, and their embeddings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> EmbeddedSong:
-    """What a collection says of one song; warnings are logged.
+    """A song's entry in a collection; warnings are logged.
 
     Raises:
         ArtistidError: the song is silent.
@@ -49,7 +49,7 @@ def embed_song(identifier: Identifier, path: Path, sound: SongFeatures) -> Embed
 
 
 def embedded(outputs: ClipOutputs, path: Path, sound: SongFeatures, features: Features) -> EmbeddedSong:
-    """What a collection says of one song, from what a network of these features made of its clips."""
+    """A song's entry in a collection, from a network's outputs and the features."""
     return EmbeddedSong(
         path=path,
         sha1=sound.sha1,
@@ -63,7 +63,7 @@ def embedded(outputs: ClipOutputs, path: Path, sound: SongFeatures, features: Fe
 
 
 def audible(outputs: ClipOutputs) -> ClipOutputs:
-    """The same; raises ArtistidError for a silent song, which cannot be compared with anything."""
+    """The outputs as they are; raises ArtistidError for a silent song, which cannot be compared with anything."""
     if outputs.silent:
         raise ArtistidError("it is silent: there is nothing to embed")
     if not song_vector(outputs.embedding).any():
@@ -75,8 +75,8 @@ class Source(Protocol):
     """Where the songs of a collection come from.
 
     Attributes:
-        paths: of all songs, in the order that they are to have.
-        n_lost: songs that failed before they were asked for.
+        paths: of all songs, in order.
+        n_lost: number of songs that failed beforehand.
     """
 
     paths: list[Path]
@@ -86,17 +86,17 @@ class Source(Protocol):
         """Some of the songs, to be embedded."""
 
     def track(self, path: Path) -> Track:
-        """What a song is called."""
+        """A song's names."""
 
     def log_names(self) -> None:
-        """Say how songs came by their artists, where that could be doubted."""
+        """Log how songs got their artists, where that may be in doubt."""
 
 
 class Files:
-    """Files, folders, patterns and playlists; the tags say what their songs are called.
+    """Files, folders, patterns and playlists; songs are named by their tags.
 
-    What the tags of a song in a folder that was given leave out is taken from its place there, artist/album/track, as
-    ``data=folder`` does. A shard reads the tags of all files, since what some are called depends on the others.
+    What the tags lack is taken from the song's place in a given folder, artist/album/track, as ``data=folder`` does. A
+    shard reads the tags of all files, since the names of some depend on the others.
     """
 
     n_lost = 0
@@ -115,7 +115,7 @@ class Files:
         return read_ahead(SongReader(self._limits), self._identifier.features, paths)
 
     def track(self, path: Path) -> Track:
-        """Its name is its path as it was given; without a title, the file's name is the title."""
+        """Its id is its path as given; without a title, the file's name is the title."""
         tagged, placed = self._tagged[path], self._placed(path)
         artist, album = tagged.artist or placed.artist, tagged.album or placed.album
         by = "tags" if tagged.artist else "folders" if artist else "nothing"
@@ -124,7 +124,7 @@ class Files:
 
     @cached_property
     def _tagged(self) -> dict[Path, Track]:
-        """What the tags of all say together."""
+        """The songs' names, from the tags of all together."""
         tags = {path: read_tags(path) for path in self._all}
         log_unread({printable(path): each for path, each in tags.items()})
         credits = credits_of(tags)
@@ -151,7 +151,7 @@ class Files:
             )
 
     def _placed(self, path: Path) -> Track:
-        """What a song is called by its place below a folder that was given; nothing where it lies in none."""
+        """A song's names by its place below a given folder; empty where it lies in none."""
         for folder in self._folders:
             if path.is_relative_to(folder) and path.parent != folder:
                 return track_from_path(path, folder)
@@ -159,7 +159,7 @@ class Files:
 
 
 class Prepared:
-    """A source of the package; without ``data`` that which the network was trained on. Features are made only once."""
+    """A source of the package, by default the one that the network was trained on. Features are made only once."""
 
     def __init__(self, config: DictConfig, identifier: Identifier, shard: Shard | None = None) -> None:
         specification = identifier.specification
@@ -179,16 +179,16 @@ class Prepared:
         return self._tracks[path]
 
     def log_names(self) -> None:
-        """The source has said it, if there is anything to say."""
+        """Nothing: the source has logged it."""
 
 
 def track_of_tags(path: Path, tags: Tags, known: Collection[str] = ()) -> Track:
-    """What the tags of a file alone say; its name is the path as it was given, and the title of a song without one.
+    """A song's names by its own tags alone; its id is the path as given, its title by default the file's name.
 
     Args:
         path: of the file.
         tags: which may name several artists.
-        known: artists that are preferred among these.
+        known: artists to prefer among these.
     """
     credited = next(filter(known.__contains__, candidates(tags)), None)
     return _track(path, tags, credited or credits_of({path: tags}).artists[path])

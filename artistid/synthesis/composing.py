@@ -1,7 +1,7 @@
 """Writing a song: sections, chords, drums, bass, accompaniment and melody, as timed notes.
 
-Everything is written on a grid of sixteenths, sixteen steps to the bar, and put in time last, with swing and a player's
-inaccuracy. Pitches are MIDI numbers; a degree counts scale steps from the tonic, over as many octaves as it takes.
+Everything is written on a grid of sixteenths, sixteen steps to the bar, and timed last, with swing and a player's
+inaccuracy. Pitches are MIDI numbers; a degree counts scale steps from the tonic, across octaves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from artistid.synthesis.style import ArtistStyle, Sound, Writing, draw_style
 
 
 class Drum(IntEnum):
-    """General MIDI's percussion keys: on the drum part a pitch names a drum."""
+    """General MIDI's percussion keys: in the drum part a pitch is a drum."""
 
     KICK = 36
     SNARE = 38
@@ -47,12 +47,12 @@ class Note(NamedTuple):
 
 
 class SongSection(NamedTuple):
-    """A stretch of a song's form.
+    """A section of a song's form.
 
     Attributes:
         letter: I(ntro), V(erse), C(horus) or B(ridge).
         bar: its first, counted from 0.
-        bars: how many it has.
+        bars: their number.
     """
 
     letter: str
@@ -116,7 +116,7 @@ class Material:
         roots: degree of each chord's root.
         chords: degrees of each chord above its root.
         motif: (step in the phrase, degrees above the register's centre) of each syllable.
-        parts: names of those that play.
+        parts: names of those playing.
     """
 
     energy: float
@@ -133,7 +133,7 @@ def compose(artist: ArtistStyle, rng: np.random.Generator, seconds: float) -> Co
 
 
 class _Composer:
-    """One song's decisions that hold throughout: key, form and the material of its sections."""
+    """The decisions that hold throughout a song: key, form and the material of its sections."""
 
     def __init__(self, writing: Writing, rng: np.random.Generator, seconds: float) -> None:
         self.writing = writing
@@ -166,7 +166,7 @@ class _Composer:
     # --- form and harmony ---
 
     def _form(self, bars: int) -> Iterator[SongSection]:
-        """Sections until the bars are filled: short songs have short ones, so that a clip of any song meets changes."""
+        """Sections until the bars are filled; short in short songs, so that a clip of any song contains changes."""
         length = 8 if bars >= 56 else 4 if bars >= 10 else 2
         letters = self.writing.form
         bar, index = 0, 0
@@ -221,7 +221,7 @@ class _Composer:
         return self.key + 12 * octave + self.writing.scale[step]
 
     def _voicing(self, chord: Chord, lowest: int) -> list[int]:
-        """The chord's notes within the octave from ``lowest``: the nearest position, so voices move little."""
+        """The chord's notes within the octave from ``lowest``: a close position, so voices move little."""
         return sorted({_fold(self._pitch(degree), lowest) for degree in chord.degrees})
 
     # --- accompaniment ---
@@ -244,7 +244,7 @@ class _Composer:
         for chord in chords:
             pitches = self._voicing(chord, 53)
             for step, steps, accent in _onsets(self.writing.comping, chord):
-                # A short chord is cut short, a long one rings: the difference between a chop and a strum.
+                # A short chord is damped, a long one rings: the difference between a chop and a strum.
                 length = 0.55 * steps if steps <= 4 else 0.95 * steps
                 for i, pitch in enumerate(pitches):
                     yield Event(step + i * strum, length, pitch, (0.5 + 0.5 * material.energy) * accent)
@@ -280,7 +280,7 @@ class _Composer:
             onsets = np.array([0])
         walk, motif = 0.0, []
         for step in onsets.tolist():
-            # Drawn back to the middle a little at each note, or long phrases would run out of the range.
+            # Pulled back to the middle a little at each note, or long phrases would leave the range.
             walk = 0.85 * walk + rng.normal(0.0, writing.leap)
             arch = writing.arch * math.sin(math.pi * step / len(steps))
             motif.append((step, lift + float(np.clip(walk + arch, -writing.span, writing.span))))
@@ -296,7 +296,7 @@ class _Composer:
             syllables = [(start + step, height) for step, height in material.motif if start + step < end]
             for i, (step, height) in enumerate(syllables):
                 following = syllables[i + 1][0] if i + 1 < len(syllables) else min(step + 8, end)
-                # The answering phrase starts like the first one and ends its own way.
+                # The answering phrase starts like the first one and ends differently.
                 if answer and i >= len(syllables) / 2:
                     height += rng.normal(0.0, writing.leap)
                 degree = self._consonant(round(centre + height), step, chords)
@@ -332,7 +332,7 @@ class _Composer:
                     yield Event((section.bar + bar) * STEPS + step, 1, drum, 0.5 + 0.05 * (step - 8))
 
     def _groove(self, full: bool) -> Iterator[Event]:
-        """One bar; sections that are not full do without the ornaments."""
+        """One bar; sections that are not full have no ornaments."""
         writing, rng = self.writing, self.rng
         for step in range(STEPS):
             kick, snare, hat = (_ACCENT[pattern[step]] for pattern in (writing.kick, writing.snare, writing.hat))

@@ -48,7 +48,7 @@ def nth_name(rng: np.random.Generator, n: int) -> str:
     return f"{name}_{lap + 1}" if lap else name
 
 
-# To be raised with every audible change: old renderings are then left alone and new ones made.
+# Increment it with every audible change: old renderings are then left alone and new ones made.
 COMPOSER_VERSION = 2
 
 # Bits per second, constant.
@@ -62,17 +62,17 @@ LONGEST_OVER_SHORTEST = 1.1
 
 @dataclass(frozen=True, kw_only=True)
 class Discography:
-    """What a discography is made of; equal settings give equal files.
+    """The settings of a discography; equal settings give equal files.
 
-    Every artist, album and song has its own seed, of ``seed`` and its numbers: one more leaves the others as they are.
+    Every artist, album and song has its own seed, from ``seed`` and its numbers: adding one leaves the others as is.
 
     Args:
         n_artists: number of artists.
         n_albums: albums of each artist.
         n_songs: songs on each album.
         seconds: length of the shortest songs; the longest are a tenth longer.
-        style_strength: how far the artists' styles lie apart: 0 is not at all, 1 the default.
-        producer_strength: how far the albums' productions lie apart: 0 is not at all, 1 the default.
+        style_strength: how far the artists' styles lie apart: 0 makes them equal, 1 is the default.
+        producer_strength: how far the albums' productions lie apart: 0 makes them equal, 1 is the default.
         seed: 0 or more.
 
     Raises:
@@ -96,7 +96,7 @@ class Discography:
         self._check("seed", int, 0)
 
     def _check(self, name: str, kind: type[int] | type[float], lowest: float) -> None:
-        """Holds the setting as its kind, so that 30 and 30.0 are the same discography."""
+        """Check a setting and convert it to its type, so that 30 and 30.0 give the same discography."""
         value = getattr(self, name)
         # Not `value < lowest`, which lets nan pass.
         if not isinstance(value, int | float) or not lowest <= value < math.inf or kind(value) != value:
@@ -107,7 +107,7 @@ class Discography:
 
 @dataclass(frozen=True)
 class Recording:
-    """One song's place: numbers from 0, and its file below the discography's folder."""
+    """One song: its numbers from 0, and its file below the discography's folder."""
 
     artist: int
     album: int
@@ -128,7 +128,7 @@ def recordings(discography: Discography) -> Iterator[Recording]:
 
 
 def record(discography: Discography, artist: int, album: int, song: int) -> Waveform:
-    """A song as it is on the record: (samples,) float32 within ±1 at ``SAMPLE_RATE``."""
+    """Render and produce a song: (samples,) float32 within ±1 at ``SAMPLE_RATE``."""
     style = draw_artist(_rng(discography, "artist", artist), discography.style_strength)
     production = draw_production(_rng(discography, "album", artist, album), discography.producer_strength)
     rng = _rng(discography, "song", artist, album, song)
@@ -140,7 +140,7 @@ _STREAMS = ("artist", "album", "song", "artist names", "album names", "titles")
 
 
 def _rng(discography: Discography, stream: str, *numbers: int) -> np.random.Generator:
-    """The stream of one thing of the discography; streams are independent, and don't depend on the dials."""
+    """The random stream of one item; streams are independent, and don't depend on the strengths."""
     return np.random.default_rng(np.random.SeedSequence(discography.seed, spawn_key=(_STREAMS.index(stream), *numbers)))
 
 
@@ -153,10 +153,10 @@ def encode(samples: Waveform) -> bytes:
     if "MP3" not in soundfile.available_formats():
         raise ArtistidError(
             f"libsndfile {soundfile.__libsndfile_version__} cannot write MP3: expected 1.1 or newer, "
-            "which the wheels of the soundfile package bring"
+            "which the wheels of the soundfile package include"
         )
     file = io.BytesIO()
-    # libsndfile spreads its levels 0 to 1 over the bit rates of 16 kHz, 160 to 8 kbit/s, and LAME takes the nearest.
+    # libsndfile maps its levels 0 to 1 to the bit rates of 16 kHz, 160 to 8 kbit/s, and LAME takes the nearest.
     level = (160_000 - BIT_RATE) / (160_000 - 8_000)
     soundfile.write(
         file,
@@ -171,14 +171,14 @@ def encode(samples: Waveform) -> bytes:
 
 
 def write_discography(discography: Discography, folder: Path, workers: int | None = None) -> None:
-    """Writes the recordings that ``folder`` lacks, with a progress bar.
+    """Write the recordings that ``folder`` lacks, with a progress bar.
 
     Each file appears under its name only once it is whole, so an interrupted call is completed by the next one.
 
     Args:
         discography: what to write.
-        folder: where; made if it is not there. It must hold nothing but this discography.
-        workers: processes; below 2 all is done in this one, None takes one per core.
+        folder: created if it is not there. It must hold nothing but this discography.
+        workers: processes; below 2 only this one, None takes one per core.
 
     Raises:
         ArtistidError: the folder cannot be written to, ``workers`` is negative, or a worker process died.
@@ -224,8 +224,8 @@ def _written(
                 yield written.result()
             except WorkerDiedError as error:
                 raise ArtistidError(
-                    f"a process that composes {error}, as where memory runs out; what was written is kept, and "
-                    "data.workers=1 needs no such processes"
+                    f"a composing process {error}, perhaps out of memory; what was written is kept, and "
+                    "data.workers=1 starts no processes"
                 ) from error
 
 

@@ -1,7 +1,7 @@
 """The instruments: from a note to its samples, by wavetables, frequency modulation, formants and filtered noise.
 
-Samples are float32 at ``SAMPLE_RATE``. A wavetable holds one period of a sound with no harmonic above the band; reading
-it at the note's frequency costs one look-up per sample, however rich the spectrum.
+Samples are float32 at ``SAMPLE_RATE``. A wavetable holds one period of a sound with no harmonic above ``HIGHEST_HZ``;
+reading it at the note's frequency costs one look-up per sample, however rich the spectrum.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _resonance(hz: Amplitudes, centre: float, gain_db: float) -> Amplitudes:
 
 
 def _wavetable(amplitudes: Amplitudes) -> Waveform:
-    """One period, shape (TABLE,), of the harmonics 1, 2, …; phases that grow with the square keep its peaks low."""
+    """One period, shape (TABLE,), of the harmonics 1, 2, …; quadratic phases keep its peaks low."""
     k = np.arange(1, len(amplitudes) + 1)
     spectrum = np.zeros(TABLE // 2 + 1, dtype=complex)
     # Schroeder's phases: Synthesis of low-peak-factor signals, IEEE Trans. Inf. Theory 16, 1970.
@@ -72,7 +72,7 @@ def _wavetable(amplitudes: Amplitudes) -> Waveform:
 
 
 def _read(table: Waveform, cycles: Waveform) -> Waveform:
-    """The table (TABLE,) at a phase given in cycles, as they add up since the note's start."""
+    """The table (TABLE,) at phases given in cycles since the note's start."""
     return table[(cycles * TABLE).astype(np.int32) & (TABLE - 1)]
 
 
@@ -92,10 +92,10 @@ def _spectrum(tone: Tone, pitch: int) -> Amplitudes:
 
 
 def _oscillate(tone: Tone, pitch: int, cycles: Waveform, t: Waveform) -> Waveform:
-    """The tone, decaying but without its attack and release; the higher the harmonics the faster."""
+    """The tone with its decay, faster for higher harmonics, but without attack and release."""
     rate = tone.dulling / tone.decay
     if tone.engine == "fm":
-        # Carson's rule: beyond this index the side bands would fold back from above the band.
+        # Carson's rule: beyond this index the sidebands would alias.
         highest_index = max((HIGHEST_HZ / hertz(pitch) - 1.0) / tone.ratio - 1.0, 0.0)
         index = min(tone.index, highest_index) * np.exp(-t * np.float32(rate))
         turns = np.float32(2.0 * np.pi) * cycles
@@ -145,7 +145,7 @@ def _sung(voice: Voice, vowel: str, pitch: int) -> Waveform:
     hz = k * hertz(pitch)
     source = k ** (-voice.tilt / 6.02)
     table = _wavetable(source * _tract(voice, vowel, hz) * _resonance(hz, 3000.0, voice.singers_formant))
-    # Equally loud vowels: singers even out what the formants would do.
+    # Equally loud vowels: singers compensate for the formants.
     return table / np.sqrt(np.mean(table**2))
 
 
@@ -207,7 +207,7 @@ def play_drum(kit: Kit, drum: Drum, rng: np.random.Generator) -> Waveform:
 
 
 def _struck(pitch: float, sweep: float, decay: float, fall: float) -> Waveform:
-    """A skin: a sine that falls to ``pitch`` from ``sweep`` times as high with the time constant ``fall``, seconds."""
+    """A drumhead: a sine that falls from ``sweep`` times ``pitch`` to it with the time constant ``fall``, seconds."""
     t = _time(6.0 * decay)
     cycles = pitch * (t + (sweep - 1.0) * fall * (1.0 - np.exp(-t / fall)))
     wave: Waveform = (np.sin(2.0 * np.pi * cycles) * np.exp(-t / decay)).astype(np.float32)
@@ -231,7 +231,7 @@ def _snare(kit: Kit, rng: np.random.Generator) -> Waveform:
 
 
 def _metal(kit: Kit, rng: np.random.Generator, decay: float, lower: float = 1.0) -> Waveform:
-    """Noise and a cluster of inharmonic partials, as far as the band above goes."""
+    """Noise and a cluster of inharmonic partials, up to ``HIGHEST_HZ``."""
     t = _time(5.0 * decay)
     centre = lower * kit.hat_centre
     ratios = np.array((0.52, 0.61, 0.74, 0.83, 0.97, 1.0, 1.07), dtype=np.float32)
@@ -245,13 +245,13 @@ def _tom(kit: Kit, pitch: float) -> Waveform:
 
 
 def add(track: Waveform, start: int, samples: Waveform) -> None:
-    """Adds in place what of ``samples`` falls inside the track."""
+    """Add in place the part of ``samples`` that falls inside the track."""
     first, last = max(start, 0), min(start + len(samples), len(track))
     if first < last:
         track[first:last] += samples[first - start : last - start]
 
 
-# Root mean square of every dry mix: how loud a record is, is its producer's doing.
+# Root mean square of every dry mix: the loudness of a record is set by its producer.
 MIX_RMS = 0.1
 
 DRUM_TRACKS = {
@@ -260,7 +260,7 @@ DRUM_TRACKS = {
     "cymbals": (Drum.HAT, Drum.OPEN_HAT, Drum.CRASH),
 }
 
-# Different strokes per drum, taken in turn: two strokes are never quite alike.
+# Different strokes per drum, taken in turn, since no two strokes are quite alike.
 TAKES = 3
 
 
@@ -305,7 +305,7 @@ def _drum_track(kit: Kit, strokes: list[Note], samples: int, rng: np.random.Gene
 
 
 def _tone_track(tone: Tone, notes: list[Note], samples: int) -> Waveform:
-    """Equal notes are played once and added wherever they occur."""
+    """The track of some notes; equal ones are played once and added wherever they occur."""
     played: dict[tuple[int, float], Waveform] = {}
     track = np.zeros(samples, dtype=np.float32)
     for note in notes:

@@ -1,7 +1,7 @@
 """The sound of an album: what its producer, its studio and its mastering do to every song on it.
 
 Equaliser and room are linear and applied as one impulse response; then come a compressor, saturation, the noise of the
-tape, its low-pass, and the loudness of the master. None of it knows whose songs they are.
+tape, its low-pass, and the loudness of the master. None of it depends on the artist.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def draw_production(rng: np.random.Generator, strength: float) -> Production:
 
 
 def produce(samples: Waveform, production: Production, rng: np.random.Generator) -> Waveform:
-    """The mix (samples,) as it comes on the record, within ±1; ``rng`` is the tape's noise, new for every song."""
+    """The mix (samples,) as released, within ±1; ``rng`` draws the tape noise, new for every song."""
     wet = oaconvolve(samples, _impulse_response(production))[: len(samples)].astype(np.float32)
     squeezed = _compress(wet, production)
     drive = np.float32(production.drive / (4.0 * _rms(squeezed)))
     driven = np.tanh(drive * squeezed)
     noise = np.float32(10.0 ** (production.noise / 20.0) * _rms(driven)) * _tape_noise(len(samples), production, rng)
     taped = _lowpass(driven + noise, production.lowpass, order=4)
-    # The limiter: a master's peaks never clip, they round off.
+    # The limiter: a master's peaks are rounded off, not clipped.
     return np.tanh(np.float32(10.0 ** (production.loudness / 20.0) / _rms(taped)) * taped)
 
 
 def _impulse_response(production: Production) -> Waveform:
-    """Equaliser and room in one: the direct sound and a decaying noise after it, coloured alike."""
+    """Equaliser and room in one: the direct sound followed by decaying noise, both equalised."""
     gains = 10.0 ** (np.array(production.equaliser) / 20.0)
     frequencies = np.array((0.0, *EQUALISER_HZ, SAMPLE_RATE / 2))
     equaliser = firwin2(513, frequencies, np.concatenate((gains[:1], gains, gains[-1:])), fs=SAMPLE_RATE)
@@ -67,10 +67,10 @@ def _impulse_response(production: Production) -> Waveform:
 
 
 def _room(production: Production) -> Waveform:
-    """A unit impulse and the room's answer, white noise that decays exponentially.
+    """A unit impulse and the room's response, white noise that decays exponentially.
 
-    After Moorer, About this reverberation business, Computer Music Journal 3, 1979. The noise is the same in all rooms:
-    they differ in how they decay, so a production of strength 0 adds no difference.
+    After Moorer, About this reverberation business, Computer Music Journal 3, 1979. The noise is the same in all rooms,
+    which differ in their decay only, so a production of strength 0 adds no difference.
     """
     length = round(production.reverberation * SAMPLE_RATE)
     t = np.arange(length) / length
@@ -84,7 +84,7 @@ def _room(production: Production) -> Waveform:
 
 
 def _compress(samples: Waveform, production: Production) -> Waveform:
-    """Above the threshold the level rises by only 1/ratio dB per dB; how fast it follows is the recovery."""
+    """Above the threshold the level rises by only 1/ratio dB per dB; ``recovery`` sets how fast the gain follows."""
     blocks = np.pad(samples, (0, -len(samples) % BLOCK)).reshape(-1, BLOCK)
     pole = np.exp(-BLOCK / SAMPLE_RATE / production.recovery)
     smoothed = sosfilt([[1.0 - pole, 0.0, 0.0, 1.0, -pole, 0.0]], np.mean(np.square(blocks), axis=1, dtype=np.float64))

@@ -2,8 +2,8 @@
 
 Traits are the fields of a dataclass that are drawn, all from one vector of independent Gaussians. Each trait reads its
 own entries of the vector: zero is the middle of its range, one standard deviation about a third of the range to either
-side. An artist, an album or a song is then such a vector, layers add up, a dial scales one layer, and whatever the sum
-is, each trait stays inside its range: large dials push traits towards its ends, never past.
+side. An artist, an album or a song is such a vector; the vectors are layers that add up, and a strength scales one
+layer. Whatever the sum, each trait stays inside its range: a large strength pushes it towards the ends, never past.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from scipy.special import ndtr, softmax
 
-# Standard deviation of the artists around what all share, at style_strength 1.
+# Standard deviation of the artists around their common centre, at style_strength 1.
 ARTIST_SPREAD = 1.0
-# Standard deviation of an artist's songs around the artist; no dial moves it. Against the former: the overlap.
+# Standard deviation of an artist's songs around the artist, which no setting changes; with the former, the overlap.
 SONG_SPREAD = 0.5
 # Standard deviation of the albums' productions around the neutral one, at producer_strength 1.
 PRODUCER_SPREAD = 0.5
@@ -67,7 +67,7 @@ class ChoiceTrait:
 
 @dataclass(frozen=True)
 class Habit:
-    """Probabilities over the options, for choices that are made again and again within a song."""
+    """Probabilities over the options, for choices made repeatedly within a song."""
 
     options: tuple[Any, ...]
 
@@ -114,7 +114,7 @@ def trait(low: float, high: float, *, log: bool = False, size: int = 1) -> Any:
 
 
 def choice(*options: Any) -> Any:
-    """A field that is one of some options."""
+    """A field whose value is one of some options."""
     return field(metadata={"draw": ChoiceTrait(options)})
 
 
@@ -227,7 +227,7 @@ class Writing:
 
 @dataclass(frozen=True)
 class Tone:
-    """A pitched instrument: a spectrum, how it decays and what happens to it on the way."""
+    """A pitched instrument: its spectrum, envelope and modulation."""
 
     engine: str = choice("additive", "subtractive", "fm")
     tilt: float = trait(4.0, 13.0)  # fall of the additive spectrum, dB per octave
@@ -341,7 +341,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Style:
-    """Everything about one song that its artist has a say in."""
+    """Everything about one song that depends on its artist."""
 
     writing: Writing = nested(Writing)
     sound: Sound = nested(Sound)
@@ -349,13 +349,13 @@ class Style:
 
 @dataclass(frozen=True)
 class ArtistStyle:
-    """Where an artist stands against all others: the centre that the styles of the artist's songs scatter around."""
+    """An artist's position among all others: the centre around which the styles of the artist's songs scatter."""
 
     centre: Vector
 
 
 def draw_artist(rng: np.random.Generator, strength: float) -> ArtistStyle:
-    """An artist; at strength 0 all artists are the same one."""
+    """An artist; at strength 0 all artists are the same."""
     return ArtistStyle(strength * ARTIST_SPREAD * rng.standard_normal(vector_size(Style)))
 
 

@@ -127,7 +127,7 @@ def test_utf_16_that_is_cut_short_within_a_letter(tmp_path: Path, encoding: str,
     path = tmp_path / "catalog.csv"
     path.write_bytes(whole[:21] if at == "in the first line" else whole[:-3])
     with pytest.raises(
-        ArtistidError, match=r"catalog\.csv is not a catalog: it is not whole UTF-16 text: truncated data"
+        ArtistidError, match=r"catalog\.csv is not a catalog: it is not valid UTF-16 text: truncated data"
     ):
         Catalog.from_csv(path)
 
@@ -136,7 +136,7 @@ def test_utf_16_that_is_cut_short_within_a_letter(tmp_path: Path, encoding: str,
 def test_utf_16_with_half_a_letter(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "catalog.csv"
     path.write_bytes(content)
-    with pytest.raises(ArtistidError, match=r"it is not whole UTF-16 text: illegal"):
+    with pytest.raises(ArtistidError, match=r"it is not valid UTF-16 text: illegal"):
         Catalog.from_csv(path)
 
 

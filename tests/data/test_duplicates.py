@@ -113,7 +113,7 @@ def test_dropping_keeps_the_test_part_whole(opened: tuple[Catalog, Store], caplo
     assert list(leakage.dropped) == dropped
     assert kept.subsets == {name: subset for name, subset in SUBSETS.items() if name not in dropped}
     assert find_leakage(kept, *opened, "error")[1].pairs == ()
-    assert "left out of what trains or validates, 4 tracks: artist0/best of/song1, " in caplog.text
+    assert "left out of training or validation, 4 tracks: artist0/best of/song1, " in caplog.text
 
 
 def test_dropping_satisfies_the_check_for_equal_samples(opened: tuple[Catalog, Store]) -> None:

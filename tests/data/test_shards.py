@@ -101,7 +101,7 @@ def test_slices_of_several_arrays_are_views_of_one() -> None:
         assert np.array_equal(rows[start:stop], whole[start:stop])
         assert start == stop or np.shares_memory(rows[start:stop], whole)
     for start, stop in ((2, 4), (3, 5), (9, 11), (10, 11), (-1, 1)):
-        with pytest.raises(IndexError, match="lie in no one array"):
+        with pytest.raises(IndexError, match="do not lie in one array"):
             rows[start:stop]
 
 

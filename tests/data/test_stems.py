@@ -87,7 +87,7 @@ class TestStem:
         other = self.stem(separator={**QUARTER, "share": 0.5})
         assert first.plain()["sha256"] != other.plain()["sha256"]
         assert build_features(first.description()).plain() == first.plain()
-        with pytest.raises(ArtistidError, match="weights are other ones"):
+        with pytest.raises(ArtistidError, match="expected the weights that were trained with"):
             _ = self.stem(separator=other.separator, sha256=first.plain()["sha256"]).network
 
     @pytest.mark.parametrize(

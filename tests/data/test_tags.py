@@ -407,7 +407,7 @@ def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ArtistidError, match=r"cannot be kept in .*file.*cache_dir"):
+    with pytest.raises(ArtistidError, match=r"cannot be cached in .*file.*cache_dir"):
         read_all_tags([tagged(tmp_path / "x.mp3")], tmp_path / "file" / "tags.json")
 
 

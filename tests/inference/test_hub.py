@@ -64,7 +64,7 @@ def test_no_names_of_models(trained: Path, name: str, remote: Path) -> None:
 
 
 def test_a_model_that_cannot_be_had(remote: Path) -> None:
-    with pytest.raises(ArtistidError, match=r"someone/nothing is not a folder here, and can't be had from the Hub: \S"):
+    with pytest.raises(ArtistidError, match=r"someone/nothing is not a folder here, nor available from the Hub: \S"):
         Identifier.from_pretrained("someone/nothing")
 
 

@@ -40,7 +40,7 @@ def test_an_index_finds_what_is_found_exactly(path: Path, caplog: pytest.LogCapt
     assert_exact(Collection.read(path).searched("index"))
     file = SearchIndex.place(path)
     made = file.stat().st_mtime_ns
-    assert f"{N} songs put in" in caplog.text
+    assert f"{N} songs added" in caplog.text
     assert_exact(Collection.read(path).searched("index"))
     assert file.stat().st_mtime_ns == made, "it is found again"
     assert Collection.read(path).searched("auto").index is None, "which is fast enough"
@@ -66,7 +66,7 @@ def test_a_stale_index_is_renewed(path: Path, caplog: pytest.LogCaptureFixture) 
     changed += random_songs(10, seed=8)
     write_collection(path, changed, [*ARTISTS, *ARTISTS[:10]])
     assert_exact(Collection.read(path).searched("index"))
-    assert "11 songs put in, 1 taken out" in caplog.text
+    assert "11 songs added, 1 removed" in caplog.text
 
 
 @pytest.mark.parametrize("units", [8, 12])
@@ -78,7 +78,7 @@ def test_an_index_of_another_collection_is_made_anew(
     SearchIndex.place(other).replace(SearchIndex.place(path))
     caplog.set_level(logging.INFO)
     assert_exact(Collection.read(path).searched("index"))
-    assert f"{N} songs put in, 0 taken out" in caplog.text
+    assert f"{N} songs added, 0 removed" in caplog.text
 
 
 def test_a_torn_index_is_made_anew(path: Path) -> None:

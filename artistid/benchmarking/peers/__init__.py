@@ -1,4 +1,4 @@
-"""What would be used instead, run by a Python of its own: its libraries need not go together with ours."""
+"""Alternatives to this package, each run by a Python of its own, since its libraries may conflict with ours."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from artistid.errors import ArtistidError
 
 
 def run_peer(python: str, script: str, *arguments: str) -> dict[str, Any]:
-    """What a peer prints of itself.
+    """The figures that a peer prints.
 
     Args:
-        python: that has the peer's libraries.
+        python: interpreter that has the peer's libraries.
         script: name of the module beside this one.
         arguments: of the script.
 

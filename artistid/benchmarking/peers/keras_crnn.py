@@ -1,4 +1,4 @@
-"""The paper's network in Keras on TensorFlow, as its users would write it today; trained and asked on random clips.
+"""The paper's network in Keras on TensorFlow, as its users would write it today; training and prediction timed.
 
 Run by a Python that has tensorflow: ``python keras_crnn.py BATCH FRAMES SECONDS``; prints JSON.
 """
@@ -18,11 +18,11 @@ import numpy as np
 from keras import layers
 
 ARTISTS, MELS = 20, 128
-BATCHES = 24  # of an epoch: what Keras does around one should not count much
+BATCHES = 24  # per epoch, so that Keras' overhead of an epoch hardly counts
 
 
 def crnn(frames: int) -> Any:
-    """The network of the paper's Fig. 2, compiled as its section III-E says."""
+    """The network of the paper's Fig. 2, compiled as in section III-E."""
     log_mel = layers.Input((MELS, frames, 1))
     x = layers.BatchNormalization(axis=1)(log_mel)
     for filters, pool in ((64, (2, 2)), (128, (4, 2)), (128, (4, 2)), (128, (4, 2))):
@@ -40,7 +40,7 @@ def crnn(frames: int) -> Any:
 
 
 def clips_per_second(work: Callable[[int], Any], batch: int, seconds: float) -> float:
-    """The rate of some work on so many clips: begun on two batches, timed on whole epochs until the time is over."""
+    """The rate of work on a number of clips: warmed up on two batches, timed on whole epochs until the time is over."""
     work(2 * batch)
     epochs, start = 0, time.perf_counter()
     while not epochs or time.perf_counter() - start < seconds:

@@ -1,4 +1,4 @@
-"""Log-mel by librosa, file by file, as most code of the field makes it.
+"""Log-mel by librosa, file by file, as in most code of the field.
 
 Run by a Python that has librosa: ``python librosa_log_mel.py RATE FILE …``; prints JSON.
 """
@@ -14,7 +14,7 @@ import librosa
 
 
 def log_mel(path: str, rate: int) -> float:
-    """Makes the features of a file; returns its seconds."""
+    """Compute the features of a file; returns its seconds."""
     samples, _ = librosa.load(path, sr=rate)
     power = librosa.feature.melspectrogram(y=samples, sr=rate, n_fft=2048, hop_length=512, n_mels=128)
     librosa.power_to_db(power)

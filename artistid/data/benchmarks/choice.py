@@ -1,9 +1,9 @@
-"""How the benchmarks' tracks are chosen: from the data set's table and a seed alone, so that anyone can do it again.
+"""How the benchmarks' tracks are chosen: from the data set's table and a seed alone, so that anyone can repeat it.
 
-The table has lengths to a tenth of a second, and no audio. A copy is as long as its original, so equal lengths stand
-for copies. Within an artist they always do: of 6,917 such pairs about 1,050 are chance, which is how many there are of
-lengths 0.3 s apart. Between artists most are chance, so the tags must be equal too, or half an album as long. What was
-re-encoded at another length, or re-tagged under another artist's name, no table can tell.
+The table has lengths to a tenth of a second, and no audio. A copy is as long as its original, so equal lengths count as
+copies. Within an artist they always do: of 6,917 such pairs about 1,050 are chance, the number of pairs whose lengths
+are 0.3 s apart. Between artists most are chance, so the tags must be equal, too, or half an album's lengths. Copies of
+another length, or with other tags under another artist's name, cannot be told from the table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIZES = {"jamendo20": 20, "jamendo200": 200}  # artists
 ALBUMS_PER_ARTIST = 6  # of each artist, as in artist20
 MIN_TRACKS = 3  # of an album
 MIN_SECONDS, MAX_SECONDS = 60.0, 1200.0  # of a track; longer ones are mixes and whole concerts
-MIN_SHARED = 3  # lengths that two albums have in common, if they are to count as one
+MIN_SHARED = 3  # lengths that two albums must have in common to count as one
 
 JamendoRows = Sequence[JamendoRow]
 K = TypeVar("K", bound=Hashable)
@@ -34,7 +34,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True)
 class Choice:
-    """The benchmarks, and how they came about.
+    """The benchmarks, and the steps that led to them.
 
     Attributes:
         table: what they were chosen from, sorted by track id.
@@ -48,7 +48,7 @@ class Choice:
 
 
 def choose(table: Iterable[JamendoRow]) -> Choice:
-    """Choose the benchmarks from a table, in whatever order its rows are.
+    """Choose the benchmarks from a table; the order of its rows does not matter.
 
     Raises:
         ArtistidError: the rules leave too few artists.
@@ -83,7 +83,7 @@ def without_compilations(rows: JamendoRows) -> JamendoRows:
 
 
 def without_shared_albums(rows: JamendoRows) -> JamendoRows:
-    """No artists with an album that an artist of a lower id has too: half of the longer one's lengths agree, or more.
+    """Without artists who share an album with one of lower id: at least half of the longer one's lengths agree.
 
     They are the same musician under another name, or have another's music.
     """
@@ -104,13 +104,13 @@ def without_shared_albums(rows: JamendoRows) -> JamendoRows:
 
 
 def without_repeats(rows: JamendoRows) -> JamendoRows:
-    """Of an artist's tracks of one length the first only: all bit-identical copies go."""
+    """Only the first of an artist's tracks of one length, which removes all bit-identical copies."""
     repeated = _repeated(rows)
     return [row for row in rows if row.track_id not in repeated]
 
 
 def without_shared_tracks(rows: JamendoRows) -> JamendoRows:
-    """Of several artists' tracks of one length with the same tags only those of the first artist."""
+    """Only the first artist's of several artists' tracks of one length with the same tags."""
     groups = _grouped(sorted(rows, key=_track), lambda row: (row.seconds, frozenset(row.tags))).values()
     return [row for tracks in groups for row in tracks if row.artist == tracks[0].artist]
 
@@ -121,12 +121,12 @@ def of_usual_length(rows: JamendoRows) -> JamendoRows:
 
 
 def on_large_albums(rows: JamendoRows) -> JamendoRows:
-    """Albums of which :data:`MIN_TRACKS` are left."""
+    """Albums of which :data:`MIN_TRACKS` tracks or more are left."""
     return [row for tracks in _grouped(rows, _album).values() if len(tracks) >= MIN_TRACKS for row in tracks]
 
 
 def by_productive_artists(rows: JamendoRows) -> JamendoRows:
-    """Artists of whom :data:`ALBUMS_PER_ARTIST` albums are left."""
+    """Artists of whom :data:`ALBUMS_PER_ARTIST` albums or more are left."""
     groups = _grouped(rows, _artist).values()
     return [row for tracks in groups if len(set(map(_album, tracks))) >= ALBUMS_PER_ARTIST for row in tracks]
 
@@ -143,12 +143,12 @@ RULES: tuple[Callable[[JamendoRows], JamendoRows], ...] = (
 
 
 def _drawn(names: Iterable[str]) -> list[str]:
-    """Names in random order: that of the SHA-256 of the seed and the name, which no library's version changes."""
+    """Names in pseudo-random order, by SHA-256 of the seed and the name, which no library's version changes."""
     return sorted(set(names), key=lambda name: hashlib.sha256(f"{SEED} {name}".encode()).digest())
 
 
 def _repeated(rows: JamendoRows) -> set[str]:
-    """The tracks whose length an earlier track of their artist has."""
+    """The tracks with the length of an earlier track of their artist."""
     groups = _grouped(sorted(rows, key=_track), lambda row: (row.artist, row.seconds))
     return {row.track_id for tracks in groups.values() for row in tracks[1:]}
 
@@ -190,7 +190,7 @@ def of_rules(choice: Choice) -> str:
 
 
 def of_benchmarks(choice: Choice) -> str:
-    """The size of each benchmark; several numbers are the least, the median and the most."""
+    """The size of each benchmark; three numbers are minimum, median and maximum."""
     rows = []
     seconds = {row.track_id: row.seconds for row in choice.table}
     for benchmark in choice.benchmarks:

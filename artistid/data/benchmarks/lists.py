@@ -1,4 +1,4 @@
-"""The lists of the benchmarks, as they are shipped: which tracks, and in which part of the album split."""
+"""The shipped lists of the benchmarks: which tracks, and in which part of the album split."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Benchmark:
         """A benchmark that is shipped with the package.
 
         Raises:
-            ArtistidError: an unknown name, or a list that is not the one that was published.
+            ArtistidError: an unknown name, or a list that differs from the published one.
         """
         require_choice("data.benchmark", name, BENCHMARKS)
         text = (FOLDER / f"{name}.csv").read_text(encoding="utf-8")
@@ -92,7 +92,7 @@ class Benchmark:
         return Split({entry.track_id: entry.subsets[index] for entry in self.entries}, "album", seed)
 
     def to_csv(self) -> str:
-        """The list as it is shipped, with a line for each track."""
+        """The list as shipped, with a line per track."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(LIST_COLUMNS)
@@ -101,7 +101,7 @@ class Benchmark:
 
 
 def checksum(text: str) -> str:
-    """SHA-256 of a list's text in UTF-8 with line feeds, whatever line ends the file has got on its way."""
+    """SHA-256 of a list's text in UTF-8 with line feeds, whatever line ends the file has."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -112,12 +112,12 @@ def published_checksum(name: str) -> str:
 
 
 def require_published(benchmarks: Iterable[Benchmark]) -> None:
-    """Make sure that benchmarks are those of the package; raises ArtistidError."""
+    """Raises ArtistidError if benchmarks differ from those of the package."""
     changed = [item.name for item in benchmarks if checksum(item.to_csv()) != published_checksum(item.name)]
     if changed:
         raise ArtistidError(
-            f"{' and '.join(changed)} came out other than published; the published lists were chosen from the 55,525 "
-            "tracks of the three official files splits/split-0/autotagging-{train,validation,test}.tsv"
+            f"{' and '.join(changed)} differ from the published lists, which were chosen from the 55,525 tracks of the "
+            "three official files splits/split-0/autotagging-{train,validation,test}.tsv"
         )
 
 

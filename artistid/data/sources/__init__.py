@@ -1,1 +1,1 @@
-"""The data sets: where their tracks lie, and whose they are; one module for each."""
+"""The data sets: where their tracks lie, and who made them; one module each."""

@@ -20,14 +20,14 @@ N_ARTISTS, N_ALBUMS, N_TRACKS = 20, 120, 1413
 
 @dataclass(kw_only=True)
 class Artist20(Source):
-    """artist20 in either of its two layouts; the official track lists are the catalog where they are there.
+    """artist20 in either of its two layouts; the official track lists, where present, determine the catalog.
 
-    A listed track that is not on disk is an error; a track on disk that no list names is left out and reported.
+    A listed track that is not on disk is an error; a track on disk that is not listed is left out and reported.
     """
 
     card: ClassVar[DatasetCard] = DatasetCard(
         title="artist20 (LabROSA, Columbia University)",
-        licence="the recordings are under copyright: research copies only, not to be passed on",
+        licence="the recordings are under copyright: research copies only, not for redistribution",
         citation=(
             "D. P. W. Ellis, 'Classifying music audio with timbral and chroma features', ISMIR 2007, pp. 339-340"
         ),
@@ -66,7 +66,7 @@ def listed_tracks(folder: Path) -> set[str]:
 
 
 def read_track_list(path: Path) -> set[str]:
-    """The track ids ``artist/album/NN-Title`` in a list; lines of another shape (albums, artists) name no tracks."""
+    """The track ids ``artist/album/NN-Title`` in a list; lines of another form (albums, artists) are skipped."""
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = (line.strip().removesuffix(".mp3") for line in text.splitlines())
     return {nfc(line) for line in lines if line.count("/") == 2 and not line.startswith("#")}

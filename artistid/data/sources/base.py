@@ -1,8 +1,8 @@
-"""What every data set's source has: a name, where it can be obtained, and a catalog of its tracks.
+"""The base of all sources: a name, how to obtain the data, and a catalog of its tracks.
 
-A checkpoint describes the source that it was trained on, and someone else opens it again. Such a description is only
-read: its class is one of a list, its settings have the types that the class declares, everything is written below the
-user's own cache, and nothing that the user did not ask for.
+A checkpoint describes the source that it was trained on, and someone else may open it. Such a description is not
+trusted: its class is one of a list, its settings have the types that the class declares, and everything is written
+below the user's own cache, and nothing that the user did not ask for.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What a person must know of a data set: shown when its files are not where they were expected.
+    """What a user must know about a data set: shown when its files are not where they were expected.
 
     Attributes:
         title: the data set's name.
-        licence: on which terms it may be used.
-        citation: for people who publish on it.
+        licence: its terms of use.
+        citation: for publications that use it.
         how_to_get: where the audio comes from, in a sentence or two.
         layout: the tree that is expected below ``data.root``.
     """
@@ -53,15 +53,15 @@ class Source(ABC):
     Args:
         name: names the store's and the runs' folders.
         root: the folder that holds the collection.
-        artists: which to use, see :meth:`artistid.data.catalog.Catalog.select`, also for those that follow.
+        artists: which to use; for this and the following see :meth:`artistid.data.catalog.Catalog.select`.
         min_albums: of an artist.
         min_songs: of an artist.
-        exclude: track ids, files by their path below ``root``, and folders, with a slash at their end.
-        prefer: endings, the best first: of files that differ only in their ending, which one to take.
+        exclude: track ids, files by their path below ``root``, and folders, with a trailing slash.
+        prefer: file endings, the best first: which to take of files that differ only in their ending.
         albums_only: leave out tracks without an album, which an album split cannot place.
 
     Attributes:
-        read_only: write nothing outside a cache, since the settings are not the user's own but a file's.
+        read_only: write nothing outside a cache, since the settings come from a file, not from the user.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Source(ABC):
         """All tracks below an existing ``root``, in any order."""
 
     def catalog(self) -> Catalog:
-        """The tracks to work on.
+        """The selected tracks.
 
         Raises:
             ArtistidError: no root, nothing in it, a folder that can't be read, or a selection that leaves nothing; the
@@ -111,7 +111,7 @@ class Source(ABC):
         return root
 
     def _without_excluded(self, tracks: Iterable[Track], root: Path) -> tuple[list[Track], list[str]]:
-        """The tracks without those whose files or folders are left out, and what else ``exclude`` names."""
+        """The tracks without excluded files and folders, and the other names in ``exclude``."""
         require_list(self.exclude, "data.exclude")
         names = {nfc(name) for name in self.exclude}
         placed = [(nfc(os.path.relpath(track.path, root)), track) for track in tracks]
@@ -122,7 +122,7 @@ class Source(ABC):
         return left, sorted(names - files - folders)
 
     def _one_of_each(self, tracks: Iterable[Track]) -> list[Track]:
-        """The tracks, and of those that share an id, being one song in several formats, the one that is preferred."""
+        """The tracks, with only the preferred one of those that share an id, being one song in several formats."""
         require_list(self.prefer, "data.prefer")
         endings = [f".{ending.lower().removeprefix('.')}" for ending in self.prefer]
         of_each: dict[str, list[Track]] = defaultdict(list)
@@ -142,7 +142,7 @@ class Source(ABC):
             others += [str(track.path) for track in same if track is not best[0]]
         if others:
             log.info(
-                "left out %s, each there in a preferred format too (data.prefer): %s",
+                "left out %s, each also there in a preferred format (data.prefer): %s",
                 *(counted(len(others), "file"), abbreviate(others)),
             )
         return chosen
@@ -157,7 +157,7 @@ class Source(ABC):
 
 
 def provide(source: Any) -> None:
-    """Have the files be where the catalog of a source says they are: a source that makes them has a method for it.
+    """Make sure that a source's files exist: a source that makes its files has a method for it.
 
     Raises:
         ArtistidError: they cannot be made.
@@ -167,9 +167,9 @@ def provide(source: Any) -> None:
 
 
 def _warn_of_spellings(catalog: Catalog, used: Catalog) -> None:
-    """Say which names of the artists that are used may be one artist's, or one album's.
+    """Warn of different spellings that may be of one artist or one album.
 
-    Each artist's name is a class of its own; an artist's album stays one album, see :attr:`Track.album_key`.
+    Each spelling of an artist is a class of its own; those of an album are one album, see :attr:`Track.album_key`.
     """
     artists = [" = ".join(group) for group in spellings(catalog.artists) if not set(used.artists).isdisjoint(group)]
     albums = [
@@ -194,18 +194,18 @@ def absolute(path: Path) -> Path:
 
 
 def path_below(root: Path, text: str, where: object) -> Path:
-    """The file that a table names, which must lie below a folder.
+    """The path of a file listed in a table, which must lie below a folder.
 
     Args:
         root: the folder, absolute.
-        text: relative to ``root``, or an absolute path below it; backslashes part folders where no file is named so.
+        text: relative to ``root``, or an absolute path below it; backslashes separate folders if no such file exists.
         where: the table, for the errors.
 
     Raises:
         ArtistidError: a path that leads out of ``root``, or one of another machine's drives.
     """
     if "\0" in text:
-        raise ArtistidError(f"{where}: {text!r} is not a path: it has a NUL character in it")
+        raise ArtistidError(f"{where}: {text!r} is not a path: it contains a NUL character")
     path = absolute(root / text)
     if "\\" in text and not path.exists():
         path = absolute(root / text.replace("\\", "/"))
@@ -219,7 +219,7 @@ def path_below(root: Path, text: str, where: object) -> Path:
 
 
 def describe(root: Path) -> str:
-    """What lies directly in a folder, in a few words."""
+    """The content of a folder, in a few words."""
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())
     if not names:
         return "an empty folder"
@@ -256,12 +256,12 @@ OURS = frozenset(
         *("mtg_jamendo.MtgJamendo", "synthetic.Synthetic"),
     )
 )
-# What belongs to the command that runs now, and never to the one that the description is of.
+# Always those of the command that runs now, not of the one that wrote the description.
 OWN_SETTINGS = ("cache_dir", "workers")
 
 
 def check_description(description: Any, trust: Trust = ()) -> None:
-    """Raises ArtistidError for a description that is not a source's; an empty one, of no data at all, is allowed."""
+    """Raises ArtistidError for a description that is not a source's; an empty one, of no data, is allowed."""
     if not isinstance(description, Mapping):
         raise ArtistidError(f"data is {shown(description)}: expected the settings of a source")
     check_plain(description, "data")
@@ -269,19 +269,19 @@ def check_description(description: Any, trust: Trust = ()) -> None:
         return
     kind = _kind(description.get("_target_"), trust)
     settings = {name: value for name, value in description.items() if name != "_target_"}
-    if kind.__module__.startswith(f"{HOME}."):  # others check what is theirs
+    if kind.__module__.startswith(f"{HOME}."):  # other sources check their own
         _check_fields(kind, settings)
         below(Path(), settings["name"], "data.name")
 
 
 def redirected(description: Mapping[str, Any], cache_dir: str, workers: int | None) -> dict[str, Any]:
-    """The same data, but what is written lies where this user says, and as many processes work."""
+    """The same description with this user's cache and number of processes."""
     own = dict(zip(OWN_SETTINGS, (cache_dir, workers), strict=True))
     return {name: own.get(name, value) for name, value in description.items()}
 
 
 def opened(description: Mapping[str, Any], trust: Trust = ()) -> Any:
-    """The source, which will write nothing but below its ``cache_dir``.
+    """The source, which writes only below its ``cache_dir``.
 
     Args:
         description: see :func:`redirected`.
@@ -306,12 +306,12 @@ def _kind(target: Any, trust: Trust) -> type:
         return kind
     kind = find_class(target, (), trust, "source")
     if not callable(getattr(kind, "catalog", None)):
-        raise ArtistidError(f"data would be a {target}, which is not a source: it has no method catalog")
+        raise ArtistidError(f"data._target_={target} is not a source: it has no method catalog")
     return kind
 
 
 def _check_fields(kind: type, settings: Mapping[str, Any]) -> None:
-    """Raises ArtistidError unless these are settings that a source has, of the types that it declares."""
+    """Raises ArtistidError for settings that a source does not have, or of other types than it declares."""
     known: dict[str, Field[Any]] = {setting.name: setting for setting in fields(kind) if setting.init}
     if unknown := sorted(settings.keys() - known.keys()):
         raise ArtistidError(f"data has a setting that {kind.__name__} does not have: {shown(unknown[0])}")
@@ -340,6 +340,6 @@ def _is_of(value: Any, hint: Any) -> bool:
         return type(value) in (int, float)
     if hint in (bool, int):
         return type(value) is hint
-    if get_origin(hint) is not None:  # of text, as all lists are that a source takes
+    if get_origin(hint) is not None:  # all lists in a source's settings are of text
         return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
     return isinstance(value, str) and not any(ord(letter) < 32 for letter in value)  # text, or a path

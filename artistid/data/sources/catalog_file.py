@@ -26,9 +26,9 @@ class CatalogFile(Source):
     """Tracks by the rows of a CSV or TSV file.
 
     Args:
-        csv: the file, with the columns path and artist, and if you like album, title and track_id, and production,
-            or year: what the sound of tracks by several artists has in common. Others are passed over. A row without an
-            artist, or by "Various Artists", is left out and counted.
+        csv: the file, with the columns path and artist, and optionally album, title, track_id, and production or year:
+            what may make tracks by several artists sound alike. Other columns are ignored. A row without an artist, or
+            by "Various Artists", is left out and counted.
         root: the folder to which paths are relative; None: that of the file.
     """
 
@@ -40,7 +40,7 @@ class CatalogFile(Source):
         licence="that of your music",
         citation="none",
         how_to_get="write it by hand, or have data=library write one from the files' tags",
-        layout="a CSV with the columns path and artist, and if you like album, title and track_id; paths as from ROOT",
+        layout="a CSV with the columns path and artist, optionally album, title and track_id; paths relative to ROOT",
     )
 
     def __post_init__(self) -> None:
@@ -48,11 +48,11 @@ class CatalogFile(Source):
             self.root = expanded(self.csv).absolute().parent
 
     def catalog(self) -> Catalog:
-        """The tracks to work on.
+        """The selected tracks.
 
         Raises:
-            ArtistidError: no such file, columns missing, a path that leads out of the root, a track that is there
-                twice, or nothing left; also whatever :meth:`Source.catalog` says.
+            ArtistidError: no such file, columns missing, a path that leads out of the root, a duplicate track, or
+                nothing left; and those of :meth:`Source.catalog`.
         """
         if self.csv is None:
             raise ArtistidError(f"data.csv is not set: say which file holds the catalog\n{self.expected()}")
@@ -84,7 +84,7 @@ class CatalogFile(Source):
 
 
 def place(rows: list[CatalogRow], root: Path, table: Path) -> dict[Path, CatalogRow]:
-    """The rows by the files that they name below ``root``.
+    """The rows by their files below ``root``.
 
     Raises:
         ArtistidError: text that is not UTF-8, a path that leads out of ``root``, or a file that appears twice.
@@ -108,8 +108,8 @@ def place(rows: list[CatalogRow], root: Path, table: Path) -> dict[Path, Catalog
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a table that spreadsheets open, and that is read back as a catalog, whole or not at all."""
-    # The mark at the beginning tells spreadsheets that it is UTF-8; paths need not be Unicode.
+    """Write a table that spreadsheets open and :class:`CatalogFile` reads, whole or not at all."""
+    # The byte order mark tells spreadsheets that it is UTF-8; paths need not be Unicode.
     with whole(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -125,8 +125,8 @@ def tracks_of(rows: dict[Path, CatalogRow], root: Path, where: str) -> list[Trac
 
     Args:
         rows: by the audio files that they name.
-        root: the folder from which tracks are named that have no track_id.
-        where: the rows come from, for the log.
+        root: the folder that ids of tracks without track_id are relative to.
+        where: source of the rows, for the log.
     """
     tracks, nameless, various = [], [], []
     for path, row in rows.items():

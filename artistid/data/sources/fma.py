@@ -1,4 +1,4 @@
-"""FMA: the Free Music Archive's tracks and what is known of them (Defferrard et al. 2017)."""
+"""FMA: the Free Music Archive's tracks and their metadata (Defferrard et al. 2017)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from artistid.errors import ArtistidError, abbreviate, counted, require_choice
 
 log = logging.getLogger(__name__)
 
-# Each holds those before it. The audio of the first three is the same clips of 30 s; full has whole tracks.
+# Each contains those before it. The first three have the same clips of 30 s; full has whole tracks.
 FMA_SUBSETS = ("small", "medium", "large", "full")
 
-# What is read of tracks.csv, by the names in its two header rows and in the order of a FmaRow; 46 more columns are not.
+# The columns read from tracks.csv, by its two header rows, in the order of a FmaRow; 46 others are not read.
 FMA_COLUMNS = (
     ("", ""),
     ("artist", "id"),
@@ -34,14 +34,14 @@ FMA_COLUMNS = (
 NO_ALBUM = "-1"
 FMA_TRACKS = 106_574
 
-# Clips without a sound, cut where the track had ended already, since its length was stated wrongly (mdeff/fma, #8).
+# Silent clips, cut where the track had already ended, since its length was stated wrongly (mdeff/fma, #8).
 # fmt: off
 SILENT = frozenset({
     1486, 5574, 65753, 80391, 98558, 98559, 98560, 98571, 99134, 105247, 108925, 126981, 127336, 133297, 143992,
 })
 # Clips of 0.5 to 28 s, for the same reason.
 SHORT = frozenset({98565, 98566, 98567, 98568, 98569, 108924})
-# Clips as their checksums say, but reported as unreadable by some decoders (mdeff/fma, #49).
+# Clips with correct checksums, but reported as unreadable by some decoders (mdeff/fma, #49).
 FRAGILE = frozenset({
     2624, 3284, 8669, 10116, 11583, 12838, 13529, 14116, 14180, 20814, 22554, 23429, 23430, 23431, 25173, 25174, 25175,
     25176, 25180, 29345, 29346, 29352, 29356, 33411, 33413, 33414, 33417, 33418, 33419, 33425, 35725, 39363, 41745,
@@ -56,7 +56,7 @@ FRAGILE = frozenset({
 
 
 class FmaRow(NamedTuple):
-    """A track in ``tracks.csv``: its id in six digits, its album empty if it has none."""
+    """A track in ``tracks.csv``, its id in six digits; ``album`` is empty if it has none."""
 
     track_id: str
     artist_id: str
@@ -71,11 +71,11 @@ class FmaRow(NamedTuple):
 class Fma(Source):
     """FMA by its ``tracks.csv``; a track's id is that of its file, six digits, the same in every subset.
 
-    Artists and albums are told apart by their ids: where two of them share a name, it gets its id. The official split
+    Artists and albums are told apart by their ids: where several share a name, the id is appended. The official split
     shares no artist between its parts and is of no use here.
 
     Args:
-        subset: small, medium, large or full; its audio is taken from a larger one where its own folder is not there.
+        subset: small, medium, large or full; its audio is taken from a larger one if its own folder is missing.
     """
 
     subset: str
@@ -131,7 +131,7 @@ class Fma(Source):
         return existing[0]
 
     def _select(self, rows: list[FmaRow]) -> list[FmaRow]:
-        """The subset's rows that name an artist; one that names no subset is in the largest only."""
+        """The subset's rows that have an artist; one without a subset is in the largest only."""
         subsets = FMA_SUBSETS[: FMA_SUBSETS.index(self.subset) + 1]
         wanted = [row for row in rows if row.subset in subsets or self.subset == "full"]
         if nameless := [row.track_id for row in wanted if not row.artist]:
@@ -150,10 +150,10 @@ def _table_path(root: Path) -> Path:
 
 
 def read_tracks(path: Path) -> list[FmaRow]:
-    """What is needed of ``tracks.csv``.
+    """The rows of ``tracks.csv``, the columns needed.
 
     Raises:
-        ArtistidError: other header rows, a file cut short within a text, no UTF-8, or an id that is not a number.
+        ArtistidError: other header rows, a file truncated within a text, no UTF-8, or an id that is not a number.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -165,7 +165,7 @@ def read_tracks(path: Path) -> list[FmaRow]:
                 "rows"
             )
         indices = [header.index(names) for names in FMA_COLUMNS]
-        # The long texts about artists and albums make nine tenths of the file: pandas passes over them quickly.
+        # Long texts about artists and albums are nine tenths of the file: pandas skips them quickly.
         table = pd.read_csv(
             path, header=None, skiprows=2, usecols=indices, dtype=object, keep_default_na=False, encoding="utf-8-sig"
         )
@@ -191,10 +191,10 @@ def _row(path: Path, track_id: str, artist_id: str, artist: str, album_id: str, 
 
 
 def _named_apart(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
-    """A name of its own for every id of an owner: where several ids share a name, each gets its id.
+    """A unique name for every id of an owner: where several ids share a name, the id is appended.
 
     Args:
-        rows: owner, id and name, each as often as it comes.
+        rows: owner, id and name; repetitions are allowed.
 
     Returns:
         The name by owner and id.
@@ -220,12 +220,12 @@ def _report_absent(wanted: list[FmaRow], rows: list[FmaRow], on_disk: Collection
 
 
 def _without_silent(clips: list[FmaRow]) -> list[FmaRow]:
-    """The clips that have a sound; those known to be bad in any way are listed."""
+    """The clips that are not silent; those known to be defective are logged."""
     silent, short, fragile = (
         [row.track_id for row in clips if int(row.track_id) in ids] for ids in (SILENT, SHORT, FRAGILE)
     )
     if silent:
-        log.warning("known to hold no sound, left out: %s: %s", counted(len(silent), "clip"), ", ".join(silent))
+        log.warning("known to be silent, left out: %s: %s", counted(len(silent), "clip"), ", ".join(silent))
     if short:
         log.warning("known to be shorter than 30 s: %s: %s", counted(len(short), "clip"), ", ".join(short))
     if fragile:

@@ -19,7 +19,7 @@ from artistid.places import no_file
 
 log = logging.getLogger(__name__)
 
-# Sound, or what is made into sound, in formats that a folder is not searched for.
+# Formats of audio, or of music to be synthesised, that a folder is not searched for.
 OTHER_SOUND = frozenset(
     {
         *(".mid", ".midi", ".kar", ".rmi", ".mod", ".xm", ".s3m", ".it", ".sid", ".nsf", ".spc", ".vgm"),
@@ -29,7 +29,7 @@ OTHER_SOUND = frozenset(
     }
 )
 
-# Folders that systems and servers keep for themselves: thumbnails named as the songs are, and what was thrown away.
+# Folders that systems and servers keep for themselves: thumbnails named like the songs, and deleted files.
 SYSTEM_FOLDERS = frozenset(
     {
         *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot", "lost+found"),
@@ -37,7 +37,7 @@ SYSTEM_FOLDERS = frozenset(
     }
 )
 
-# How names begin that are never an album's or a song's: Apple's shadows of files, and folders of programs.
+# Prefixes of names that are never an album's or a song's: Apple's shadow files, and folders of programs.
 NEVER_MUSIC = (
     "._",
     ".DS_Store",
@@ -53,14 +53,14 @@ NEVER_MUSIC = (
 )
 
 CUE = ".cue"
-MOST_CUE_BYTES = 2**20  # of a hundred tracks it has a few thousand
+MOST_CUE_BYTES = 2**20  # a sheet of a hundred tracks has a few thousand
 CUE_LINE = re.compile(r'^\s*(?:FILE\s+"?(?P<file>[^"\r\n]+?)"?\s+\w+|TRACK\s+\d+\s+AUDIO)\s*$', re.I | re.M)
 
 
 def audio_files(root: Path) -> list[Path]:
     """Every audio file below ``root``, sorted; links are followed, hidden files and folders are ignored.
 
-    What else is left out is logged, see :class:`AudioSearch`.
+    All else that is left out is logged, see :class:`AudioSearch`.
 
     Raises:
         ArtistidError: a link that leads nowhere.
@@ -74,12 +74,12 @@ def audio_files(root: Path) -> list[Path]:
 
 @dataclass
 class AudioSearch:
-    """Looks for audio files, and keeps account of what it passes over.
+    """Looks for audio files, and records what it skips.
 
     Attributes:
         others: files that are not audio, and their endings.
-        sounds: files of formats that are not searched for, and their endings.
-        no_files: pipes, sockets and devices, in words: to read one might never end.
+        sounds: files of audio formats that are not searched for, and their endings.
+        no_files: pipes, sockets and devices, and what they are: reading one might never end.
         closed: folders, and links to files, that can't be read, and why.
         systems: folders that a system keeps for itself.
         hidden: audio files and folders whose names begin with a dot.
@@ -118,11 +118,11 @@ class AudioSearch:
         return sorted(audio)
 
     def takes(self, path: Path, is_file: bool = False) -> bool:
-        """Whether something is an audio file, by its ending; what is not is counted.
+        """Whether something is an audio file, by its ending; anything else is recorded.
 
         Args:
             path: of it.
-            is_file: known already, so that the disk need not be asked for each of a library's 100,000 paths.
+            is_file: whether it is known to be a file, which saves a disk access for each of a library's 100,000 paths.
         """
         suffix = path.suffix.lower()
         if not is_file and (what := no_file(path)):
@@ -134,14 +134,14 @@ class AudioSearch:
         return False
 
     def passed(self) -> str:
-        """The files that were passed over, in a few words: how many of which ending."""
+        """The files that were skipped, in a few words: how many of which ending."""
         return _by_ending([*self.others.values(), *self.sounds.values()])
 
     def report(self, where: object) -> None:
-        """Say what was passed over.
+        """Log what was skipped.
 
         Args:
-            where: was searched.
+            where: what was searched.
         """
         if self.others:
             log.info(
@@ -154,10 +154,10 @@ class AudioSearch:
                 *(counted(len(self.sounds), "file"), where, _by_ending(self.sounds.values())),
             )
         for places, what in (
-            (self.no_files, "what is not a readable file"),
-            (self.closed, "what may not be read"),
+            (self.no_files, "not readable files"),
+            (self.closed, "cannot be read"),
             (self.systems, "folders that a system keeps for itself"),
-            (self.hidden, "what is hidden by a dot before its name"),
+            (self.hidden, "hidden by a leading dot"),
         ):
             if places:
                 listed = [f"{path} ({why})" if why else str(path) for path, why in places.items()]
@@ -171,21 +171,21 @@ class AudioSearch:
             )
 
     def _entries(self, folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[os.DirEntry[str]]:
-        """All that is not a folder below a folder; ``above`` are the real paths of the folders that lead to it."""
+        """Everything below a folder except folders; ``above`` has the real paths of its parent folders."""
         try:
             real = folder.resolve()
             if real in above:  # a link that leads back up
                 return
             with os.scandir(folder) as entries:
                 listed = [entry for entry in entries if not entry.name.startswith(NEVER_MUSIC)]
-        except (OSError, RuntimeError) as error:  # of links that lead in circles
+        except (OSError, RuntimeError) as error:  # RuntimeError: circular links
             if not above:
                 raise
             self.closed[folder] = _reason(error)
             return
         for entry in listed:
             is_folder = _is(entry.is_dir)
-            if entry.name.startswith("."):  # which some albums and songs do, too
+            if entry.name.startswith("."):  # as do some albums and songs
                 if is_folder or Path(entry.name).suffix.lower() in AUDIO_SUFFIXES:
                     self.hidden[Path(entry.path)] = ""
             elif not is_folder:
@@ -205,7 +205,7 @@ def _reason(error: OSError | RuntimeError) -> str:
 
 
 def _is(what: Callable[..., bool], **how: bool) -> bool:
-    """An entry's own answer; False where it cannot be read."""
+    """The answer of an entry's method; False where it cannot be read."""
     try:
         return what(**how)
     except OSError:
@@ -213,9 +213,9 @@ def _is(what: Callable[..., bool], **how: bool) -> bool:
 
 
 def albums_in_one_file(cue: Path) -> list[Path]:
-    """The audio files that have several tracks each, as a cue sheet has it.
+    """The audio files that have several tracks each, according to a cue sheet.
 
-    Sheets often name the WAV file that a CD was read to, which was encoded since: any audio file of that name will do.
+    Sheets often name the WAV file of a CD that was encoded since: any audio file of that name will do.
     """
     try:
         with cue.open("rb") as file:
@@ -237,7 +237,7 @@ def albums_in_one_file(cue: Path) -> list[Path]:
 
 @dataclass(kw_only=True)
 class Folder(Source):
-    """Tracks by their place: ``root/artist/album/track.mp3``; an artist's loose tracks have no album."""
+    """Tracks by their path: ``root/artist/album/track.mp3``; tracks directly in an artist's folder have no album."""
 
     card: ClassVar[DatasetCard] = DatasetCard(
         title="a folder of music",

@@ -1,4 +1,4 @@
-"""Your library: artists and albums by the files' tags, and a CSV file to correct what they say."""
+"""Your library: artists and albums by the files' tags, and a CSV file to correct them."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ VERSION_SUFFIX = re.compile(rf"\s*[(\[]{_VERSION}[)\]]|\s+[–-]\s+{_VERSION}$",
 class Library(CatalogFile):
     """Tracks by their tags: the album's artist first, compilations left out, the discs of a set joined to one album.
 
-    Whose songs they are is decided by the tags of all, see :mod:`artistid.data.credits`.
+    The artist of each is decided from the tags of all, see :mod:`artistid.data.credits`.
 
     Args:
         csv: a table to correct by hand. It is written if it does not exist; otherwise it is read instead of the tags,
-            and files that it does not name are left out and counted. To use a track under another name, or not at all,
-            change or empty its artist.
+            and files that it does not list are left out and counted. To use a track under another name, or not at all,
+            change or clear its artist.
         keep_compilations: take the tracks of compilations, too, each as its own artist's.
         tag_encoding: see :func:`artistid.data.tags.read_tags`.
         reread: read the tags of all files again, for file systems that do not record changes.
-        cache_dir: what the tags say is kept below it, and read again only for files that have changed.
+        cache_dir: the tags are cached below it, and read again only for files that have changed.
         workers: processes that read tags; None takes one per core.
     """
 
@@ -68,7 +68,7 @@ class Library(CatalogFile):
     )
 
     def __post_init__(self) -> None:
-        """The root is not that of the table, as it is where there is nothing but a table."""
+        """Unlike in :class:`CatalogFile`, the root does not default to the table's folder."""
 
     def catalog(self) -> Catalog:
         return Source.catalog(self)
@@ -82,7 +82,7 @@ class Library(CatalogFile):
         correct = table is not None and table.is_file()
         if self.read_only and not correct and table is not None:
             raise ArtistidError(
-                f"data.csv={table} does not exist, and is not written here, since a checkpoint names it: data=library "
+                f"data.csv={table} does not exist and is not written, since it is a checkpoint's setting: data=library "
                 "data.root=… data.csv=… on the command line, with subset=test where scores are wanted, writes it again"
             )
         rows = self.read(root) if correct else self._rows_by_tags(files, root)
@@ -129,7 +129,7 @@ class Library(CatalogFile):
         return rows
 
     def _why_left_out(self, credits: Credits, path: Path, tags: Tags) -> str:
-        """What puts a track on a compilation, and so out of the catalog; empty for others."""
+        """Why a track counts as a compilation's and is left out; empty for others."""
         if self.keep_compilations or path not in credits.compilations:
             return ""
         by = f", by {tags.artist}" if tags.artist else ""
@@ -137,25 +137,25 @@ class Library(CatalogFile):
 
 
 def _report(tags: Mapping[Path, Tags], root: Path) -> None:
-    """Say which tags cannot be read, or hardly mean what they say."""
+    """Warn of tags that cannot be read, or are probably in another encoding."""
     log_unread({nfc(path.relative_to(root).as_posix()): each for path, each in tags.items()})
     if doubtful := sorted({read.artist or read.title for read in tags.values() if read.doubtful}):
         log.warning(
-            "tags that claim to be Latin-1 and hardly are (data.tag_encoding=cp1251, cp932 or what they are may mend "
-            "them), of %s: %s",
+            "tags that claim to be Latin-1 but hardly are (data.tag_encoding=cp1251, cp932 or another may fix them), "
+            "of %s: %s",
             *(counted(len(doubtful), "artist"), abbreviate(doubtful)),
         )
 
 
 def _report_guesses(credits: Credits, tags: Mapping[Path, Tags], root: Path) -> None:
-    """Say which tracks are left out though no tag says that they are on a compilation, why, and how to keep them."""
+    """Warn of tracks left out as a compilation's though not tagged as such: why, and how to keep them."""
     albums = {
         f"{tags[path].album} ({nfc(path.parent.relative_to(root).as_posix())}: {credits.compilations[path]})"
         for path in credits.guessed
     }
     if albums:
         log.warning(
-            "taken to be on compilations, since no album artist is named, and left out: %s of %s "
+            "taken for compilations, since no album artist is named, and left out: %s of %s "
             "(data.keep_compilations=true keeps all such tracks, data.csv=… or an album artist's tag these): %s",
             *(counted(len(credits.guessed), "track"), counted(len(albums), "album"), abbreviate(sorted(albums))),
         )
@@ -178,12 +178,12 @@ def _row(path: Path, tags: Tags, artist: str, left_out: str) -> CatalogRow:
 
 
 def versions(tracks: Iterable[Track]) -> list[list[Track]]:
-    """Songs that an artist has under one title more than once, apart from what says which version it is."""
+    """Songs that an artist has more than once under one title, ignoring suffixes that name a version."""
     groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
     for track in sorted(tracks, key=lambda track: track.track_id):
         title = "".join(filter(str.isalnum, folded(VERSION_SUFFIX.sub("", track.title))))
         same = groups[track.artist, title]
-        if not same or same[-1].track_id != track.track_id:  # in another format, of which data.prefer takes one
+        if not same or same[-1].track_id != track.track_id:  # else another format, of which data.prefer takes one
             same.append(track)
     return [group for (_, title), group in sorted(groups.items()) if title and len(group) > 1]
 
@@ -193,7 +193,7 @@ def _described(track: Track) -> str:
 
 
 def _write_table(table: Path, rows: Mapping[Path, CatalogRow], groups: list[list[Track]], root: Path) -> None:
-    """Write what the tags say, and what is odd about it, for people to correct."""
+    """Write the tags, with notes on what is odd, for the user to correct."""
     also = {
         track.path: ", ".join(other.path.relative_to(root).as_posix() for other in group if other is not track)
         for group in groups

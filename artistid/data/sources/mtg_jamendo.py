@@ -1,7 +1,7 @@
 """MTG-Jamendo: 55,000 tracks under Creative Commons licences (Bogdanov et al. 2019), and the open benchmarks on it.
 
-Its official splits are made for tagging: no artist is in two of their parts, so a network tested on them was not
-trained on any of the artists whom it has to name. Draw ``split=album`` instead, or take one of the benchmarks.
+Its official splits are made for tagging: no artist is in two of their parts, so a network would be tested on artists
+that it was not trained on. Draw ``split=album`` instead, or use one of the benchmarks.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class JamendoRow(NamedTuple):
 
 @dataclass(kw_only=True)
 class MtgJamendo(Source):
-    """The tracks of the official table, or of a benchmark, that are on disk; those that are not are reported.
+    """The tracks of the official table, or of a benchmark, that are on disk; missing ones are reported.
 
-    Artists and albums go by the data set's identifiers: they are unique, which names on Jamendo are not. Where
-    ``raw.meta.tsv`` lies beside the table, a track's title says who and what it is.
+    Artists and albums go by the data set's identifiers, which are unique; names on Jamendo are not. Where
+    ``raw.meta.tsv`` lies beside the table, a track's title contains artist, album and title.
 
     Args:
-        table: the official list of tracks; a relative path is one below ``root``. A benchmark needs none.
-        benchmark: name of one, see :mod:`artistid.data.benchmarks`; None takes every track of the table.
+        table: the official list of tracks; a relative path is below ``root``. A benchmark needs none.
+        benchmark: its name, see :mod:`artistid.data.benchmarks`; None takes every track of the table.
         audio: ``audio`` (stereo, 320 kbit/s) or ``audio-low`` (mono); None takes the one that is there.
     """
 
@@ -106,7 +106,7 @@ class MtgJamendo(Source):
         ]
 
     def _files(self, root: Path) -> dict[str, Path]:
-        """The audio files below ``root`` by their place."""
+        """The audio files below ``root`` by place, see :func:`place_of`."""
         require_choice("data.audio", self.audio, (None, *ENDINGS))
         kinds = {kind: files for kind, files in audio_files(root).items() if files and self.audio in (None, kind)}
         if not kinds:
@@ -118,7 +118,7 @@ class MtgJamendo(Source):
         return next(iter(kinds.values()))
 
     def _report(self, wanted: Mapping[str, str], files: Collection[str]) -> None:
-        """Say which of the tracks (place to id) have no file, and how many files have no track."""
+        """Log which of the tracks (id by place) have no file, and how many files are not listed."""
         what = self.benchmark or self.table
         if absent := sorted(track_id for location, track_id in wanted.items() if location not in files):
             folders = sorted({location[:2] for location in wanted} - {location[:2] for location in files})
@@ -140,7 +140,7 @@ class MtgJamendo(Source):
 def audio_files(root: Path) -> dict[str, dict[str, Path]]:
     """Every file ``NN/<track>.mp3`` and ``NN/<track>.low.mp3`` by kind (``audio``, ``audio-low``) and place.
 
-    A hundred folders are listed, which is faster than to ask for 55,000 files one by one.
+    Listing a hundred folders is faster than checking 55,000 files one by one.
 
     Raises:
         ArtistidError: a track that appears twice in one kind.
@@ -161,7 +161,7 @@ def audio_files(root: Path) -> dict[str, dict[str, Path]]:
 
 
 def place_of(track_id: str) -> str:
-    """Where the data set keeps a track: by its number, in the folder of the number's last two digits.
+    """Place of a track in the data set: its number, in the folder of the number's last two digits.
 
     Example:
         >>> place_of("track_0000214")
@@ -213,7 +213,7 @@ def _first_fault(line: str) -> str:
 def read_titles(path: Path) -> dict[str, str]:
     """Titles ``artist – album – track`` by track id, from ``raw.meta.tsv``; empty without that file.
 
-    The file quotes nothing; where a line has a cell too many, it is a track's name that has a tab in it.
+    The file has no quoting; where a line has extra cells, the track's name contains tabs.
 
     Raises:
         ArtistidError: a line with too few cells.
@@ -231,7 +231,7 @@ def read_titles(path: Path) -> dict[str, str]:
 
 
 def _lines(path: Path, what: str) -> Iterator[str]:
-    """The lines of a text file without their ends, none of them empty; UTF-8 with or without a mark, also gzipped."""
+    """The non-empty lines of a text file, without line ends; UTF-8 with or without a BOM, also gzipped."""
     if not path.is_file():
         raise ArtistidError(f"{path} is not a file; expected {what} there")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The synthetic discography: the default data, listed by its settings alone, and composed when it is first decoded."""
+"""The synthetic discography: the default data, listed from its settings alone, and composed when first needed."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from artistid.data.sources.base import DatasetCard, Source, track_from_path
 from artistid.errors import ArtistidError, counted
 from artistid.places import expanded
 
-# The composer is imported where it composes: its filters (scipy.signal) take a second to import, and a checkpoint that
-# was trained on its music asks for no more than this class's name.
+# The composer is imported when it composes: its filters (scipy.signal) take a second to import, and a checkpoint that
+# was trained on its music needs only this class's name.
 if TYPE_CHECKING:
     from artistid.synthesis.discography import Discography
 
-# What is composed at a file's request; the files of an hour take 14 MB, and a core half a minute.
+# Most that is composed at a file's request; an hour takes 14 MB, and a core half a minute.
 MOST_HOURS = 12.0
-MOST_SONGS = 100_000  # that are looked for at a file's request: some seconds
+MOST_SONGS = 100_000  # looked for at a file's request: some seconds
 
 
 @dataclass(kw_only=True)
 class Synthetic(Source):
-    """A discography that this package composes; how much artist and producer matter in it are its two dials.
+    """A discography that this package composes; two strengths set how much artist and producer matter.
 
     Args:
         n_artists, n_albums, n_songs, seconds, style_strength, producer_strength, seed: see
             :class:`artistid.synthesis.discography.Discography`.
         cache_dir: the files are kept below it, in ``synthetic/``; each set of settings has its own folder there.
-        workers: processes that compose; below 2 none but this one, None takes one per core.
+        workers: processes that compose; below 2 only this one, None takes one per core.
 
     Raises:
         ArtistidError: a setting out of its range.
@@ -68,7 +68,7 @@ class Synthetic(Source):
         return Discography(**{setting.name: getattr(self, setting.name) for setting in fields(Discography)})
 
     def scan(self, root: Path) -> list[Track]:
-        """All tracks, whether they are composed yet or not.
+        """All tracks, composed or not.
 
         Raises:
             ArtistidError: a checkpoint asks for more music than is composed at a file's request.
@@ -80,10 +80,10 @@ class Synthetic(Source):
         return [track_from_path(root / recording.path, root) for recording in recordings(self.discography)]
 
     def provide(self) -> None:
-        """Compose the songs that are not there yet.
+        """Compose the songs that are missing.
 
         Raises:
-            ArtistidError: the cache cannot be written to, or a process that composes died.
+            ArtistidError: the cache cannot be written to, or a composing process died.
         """
         from artistid.synthesis.discography import write_discography
 
@@ -93,7 +93,7 @@ class Synthetic(Source):
         return Path(str(self.root))
 
     def _check_amount(self) -> None:
-        """Raises ArtistidError where very much music would be composed that only a file has asked for."""
+        """Raises ArtistidError where too much music would be composed at a file's request."""
         from artistid.synthesis.discography import is_written
 
         settings = asdict(self.discography)
@@ -104,12 +104,12 @@ class Synthetic(Source):
         command = " ".join(["data=synthetic", *(f"data.{name}={value}" for name, value in settings.items())])
         raise ArtistidError(
             f"the checkpoint was trained on {counted(n_songs, 'composed song')}, {hours:,.0f} hours and more: more "
-            f"than {MOST_HOURS:g} are composed on purpose only, with {command} (and subset=test for its test songs)"
+            f"than {MOST_HOURS:g} are composed only if asked for, by {command} (and subset=test for its test songs)"
         )
 
 
 def folder_name(discography: Discography) -> str:
-    """Readable up to the hash, which stands for all settings and the version of the composer."""
+    """The main settings, and a hash of all settings and the composer's version."""
     from artistid.synthesis.discography import COMPOSER_VERSION
 
     d = discography

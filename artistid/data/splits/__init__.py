@@ -1,4 +1,4 @@
-"""Splits: which tracks train, validate and test, by the protocols that people report scores on.
+"""Splits: which tracks train, validate and test, by the protocols in use for reporting scores.
 
 A split is drawn from the catalog's names and a seed alone, so neither the file system's order nor Python's hash seed
 matters; it is written as CSV and can be read back.

@@ -1,4 +1,4 @@
-"""Draws of a split by a seed and names alone, of shares of songs and whole artists; and checks for too few of them."""
+"""Random draws for splits, by seed and names alone, of shares of songs and of whole artists; checks for too few."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def generator_of(seed: int, artist: str = "") -> np.random.Generator:
 
 
 def shuffled(items: Sequence[T], seed: int, artist: str) -> list[T]:
-    """An artist's albums or songs in a drawn order, which other artists don't change."""
+    """An artist's albums or songs in random order, independent of other artists."""
     return [items[index] for index in generator_of(seed, artist).permutation(len(items))]
 
 
 def rounds(items: Sequence[T], n_folds: int, seed: int, artist: str) -> dict[T, int]:
-    """A fold for each of an artist's albums or songs: in a drawn order, they go round the folds from a drawn one."""
+    """A fold for each of an artist's albums or songs: in random order, dealt in turn to the folds from a random one."""
     generator = generator_of(seed, artist)
     order, first = generator.permutation(len(items)), generator.integers(n_folds)
     return {items[index]: int(first + position) % n_folds for position, index in enumerate(order)}
 
 
 def allocate(songs: Counts, share: float, generator: np.random.Generator, leave: int) -> Counts:
-    """How many of each artist's ``songs`` ``(artists,)`` to draw: in proportion, at least one, and ``leave`` stay.
+    """How many of each artist's ``songs`` ``(artists,)`` to draw: in proportion, at least one, leaving ``leave``.
 
-    What rounding down leaves over goes to the largest remainders, drawn by lot among equals.
+    What rounding down leaves over goes to the largest remainders, with ties broken at random.
     """
     total = math.ceil(round(share * int(songs.sum()), 9))  # 0.1 * 3 is a little more than 0.3
     quota = share * songs
@@ -56,14 +56,14 @@ def with_validation_songs(
 ) -> dict[str, str]:
     """The subsets, with a share of each artist's training songs moved to validation.
 
-    Of every artist at least one song validates and one still trains.
+    At least one song of every artist validates, and one still trains.
 
     Args:
         subsets: track id to subset.
         catalog: has the tracks.
         share: of the training songs, rounded up.
         seed: of the draw.
-        spare_single: an artist's single training song trains, and none of that artist validates.
+        spare_single: an artist's single training song stays in training, and none of that artist validates.
 
     Raises:
         ArtistidError: an artist with a single training song that is not spared; all such are listed.
@@ -73,7 +73,7 @@ def with_validation_songs(
     single = sorted(artist for artist, tracks in songs.items() if len(tracks) < 2)
     if single and not spare_single:
         raise ArtistidError(
-            "validation is of songs of the training albums, so each artist needs two of them; "
+            "validation takes songs of the training albums, so each artist needs two of them; "
             f"{counted(len(single), 'artist has', 'artists have')} only one: {abbreviate(single, 5)}"
         )
     n_val = allocate(np.array([len(tracks) for tracks in songs.values()]), share, generator_of(seed), leave=1)
@@ -92,7 +92,7 @@ def check_share(share: float) -> None:
 
 
 def require_albums(tracks: Iterable[Track], rule: str) -> None:
-    """Raises ArtistidError where tracks have no album, which the rule wants; all are counted."""
+    """Raises ArtistidError where tracks lack the album that a rule needs; all are counted."""
     if loose := [track.track_id for track in tracks if not track.album]:
         raise ArtistidError(
             f"{rule} needs an album for every track; {counted(len(loose), 'track lies', 'tracks lie')} directly under "
@@ -107,11 +107,11 @@ def require_enough(counts: Mapping[str, int], needed: int, what: str, rule: str,
         counts: artist to albums or songs.
         needed: of each.
         what: ``album`` or ``song``.
-        rule: that needs them, and what for.
+        rule: which rule needs them, and what for.
         otherwise: rules that need fewer.
 
     Raises:
-        ArtistidError: some have fewer; the message lists them and says what can be done.
+        ArtistidError: some have fewer; the message lists them and says what to do.
     """
     short = {artist: count for artist, count in counts.items() if count < needed}
     if not short:
@@ -127,18 +127,18 @@ def require_enough(counts: Mapping[str, int], needed: int, what: str, rule: str,
 
 
 def hold_out_artists(catalog: Catalog, unknown: int | Sequence[str], seed: int) -> tuple[Catalog, Catalog]:
-    """Part a catalog by artists.
+    """Divide a catalog by artists.
 
     Args:
         catalog: of all artists.
-        unknown: the artists to take out, or how many.
+        unknown: the artists to hold out, or how many.
         seed: of the draw.
 
     Returns:
-        The tracks of the artists that stay, and those of the others.
+        The tracks of the remaining artists, and those of the others.
 
     Raises:
-        ArtistidError: an artist that the catalog does not have, or fewer than two that stay.
+        ArtistidError: an artist that the catalog does not have, or fewer than two remaining.
     """
     names = set(_drawn(catalog.artists, unknown, seed) if isinstance(unknown, int) else map(nfc, unknown))
     if strangers := sorted(names - set(catalog.artists)):

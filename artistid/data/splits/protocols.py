@@ -31,16 +31,16 @@ from artistid.places import expanded
 
 @dataclass(frozen=True, kw_only=True)
 class AlbumSplit:
-    """Per artist two albums drawn at random, one to test, one to validation; the rest train (paper III-A).
+    """Per artist two albums are drawn at random, one to test, one to validate; the rest train (paper III-A).
 
-    An artist's draw depends on the seed, the artist's name and the albums' names only: other artists don't change it.
-    With validation of songs the same album tests, all others train, and a share of their songs validates. That is
-    another protocol, which artists with two albums can follow; its validation albums were trained on, so validation
-    scores higher than the test.
+    An artist's draw depends on the seed, the artist's name and the albums' names only, not on other artists. With
+    validation by songs the same album tests, all others train, and a share of their songs validates. That is another
+    protocol, for which two albums per artist suffice; its validation albums are trained on, so validation scores higher
+    than the test.
 
     Attributes:
         validation: None for an album of its own, ``song`` for songs of the training albums.
-        share: of each artist's training songs that validates then, rounded up.
+        share: for ``song``, of each artist's training songs that validates, rounded up.
     """
 
     name: str = "album"
@@ -67,7 +67,7 @@ class AlbumSplit:
         return Split(self._parts(catalog, seed, "test", "val"), "album", seed)
 
     def _parts(self, catalog: Catalog, seed: int, *drawn: str) -> dict[str, str]:
-        """Track id to subset: of each artist an album for each subset in ``drawn``; the rest train."""
+        """Track id to subset: an album of each artist for each subset in ``drawn``; the rest train."""
         part_of = {
             (artist, folded(album)): subset
             for artist, names in catalog.albums.items()
@@ -80,14 +80,14 @@ class AlbumSplit:
 class ArtistsSplit:
     """Artists are drawn at random: most train, others are enrolled without training, still others are impostors.
 
-    The artists that train have the albums of ``split=album``. Of those that validate and of those that are enrolled
-    one album, drawn at random, is enrolled, and the songs of all others are tried: enrolment and test never share an
-    album. Of impostors all songs are tried.
+    The training artists' albums are split as by ``split=album``. One album of each validation or enrolled artist, drawn
+    at random, is enrolled, and the songs of their other albums are claims: enrolment and claims never share an album.
+    All songs of impostors are claims.
 
     Attributes:
-        validation: artists who calibrate the scores: how many, or below 1 their share.
-        enrolled: artists who are enrolled for the test, the same.
-        impostors: artists who are not, the same.
+        validation: artists who calibrate the scores: their number, or if below 1 their share.
+        enrolled: artists who are enrolled for the test, likewise.
+        impostors: artists who are not, likewise.
     """
 
     name: str = "artists"
@@ -126,12 +126,12 @@ class ArtistsSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class EnrolmentSplit:
-    """Artists none of whom was trained on: an album of each is enrolled, and the songs of all others are tried.
+    """Artists none of whom was trained on: one album of each is enrolled, and the songs of the others are claims.
 
-    Artists with a single album are impostors, all of whose songs are tried, and so are some of the others.
+    Artists with a single album, and some of the others, are impostors, all of whose songs are claims.
 
     Attributes:
-        impostors: of the artists with two albums or more: how many, or below 1 their share.
+        impostors: of the artists with two albums or more: their number, or if below 1 their share.
     """
 
     impostors: Count | Share = 0.2
@@ -148,7 +148,7 @@ class EnrolmentSplit:
         enrolled = shuffled(several, seed, "unseen artists")[n:]
         if len(enrolled) < 2 or len(enrolled) == len(catalog.artists):
             raise ArtistidError(
-                "subset=unseen needs 2 artists or more with an album to enrol and another to try, and impostors "
+                "subset=unseen needs 2 artists or more with an album to enrol and another to test, and impostors "
                 f"beside them: of {counted(len(catalog.artists), 'artist')} {len(several)} have two albums, and "
                 f"unseen.impostors={self.impostors:g} leaves {len(enrolled)} of these to enrol"
             )
@@ -158,7 +158,7 @@ class EnrolmentSplit:
 
 
 def enrolled_and_tried(catalog: Catalog, subsets_of: Mapping[str, tuple[str, str]], seed: int) -> dict[str, str]:
-    """The subset of each track of some artists: the first of theirs for one album, drawn at random, else the second."""
+    """The subset of each track of some artists: their first for one album, drawn at random, their second for others."""
     albums = catalog.albums
     drawn = {artist: folded(shuffled(albums[artist], seed, artist)[0]) for artist in subsets_of}
     return {
@@ -169,7 +169,7 @@ def enrolled_and_tried(catalog: Catalog, subsets_of: Mapping[str, tuple[str, str
 
 
 def n_artists(name: str, value: Count | Share, of: int, least: int, group: str = "split") -> int:
-    """How many of ``of`` artists a setting ``group.name`` asks for, ``least`` at least; below 1 it is a share."""
+    """The number out of ``of`` artists by a setting ``group.name``, at least ``least``; below 1 it is a share."""
     if value < 0 or (value == 0 and least) or (value >= 1 and value != int(value)):
         raise ArtistidError(f"{group}.{name}={value}: expected a whole number from {least}, or a share below 1")
     return max(least, round(value * of) if value < 1 else int(value))
@@ -177,19 +177,19 @@ def n_artists(name: str, value: Count | Share, of: int, least: int, group: str =
 
 @dataclass(frozen=True, kw_only=True)
 class SongSplit:
-    """Songs drawn at random, stratified by artist: a tenth to test, a tenth of the others to validation (paper III-A).
+    """Songs drawn at random, stratified by artist: a tenth tests, a tenth of the others validates (paper III-A).
 
-    Every artist has at least one song in every subset, which a plain stratified draw does not promise of few songs.
+    Every artist has at least one song in every subset, which a plain stratified draw does not guarantee for few songs.
 
     Attributes:
-        share: of the songs that goes to test, and of the remaining ones to validation; rounded up.
+        share: of the songs that tests, and of the remaining ones that validates; rounded up.
     """
 
     name: str = "song"
     share: float = 0.1
 
     def draw(self, catalog: Catalog, seed: int) -> Split:
-        """Draw a split; raises ArtistidError for one artist with fewer than three songs, all such are listed."""
+        """Draw a split; raises ArtistidError for artists with fewer than three songs, all of whom are listed."""
         check_share(self.share)
         songs = {artist: len(tracks) for artist, tracks in catalog.by_artist().items()}
         require_enough(songs, 3, "song", "split=song needs 3 songs of every artist, one for each subset")
@@ -212,21 +212,20 @@ T = TypeVar("T")
 
 
 def by_lists(catalog: Catalog, lists: Mapping[T, Path]) -> dict[str, T]:
-    """Which list names each track.
+    """Assign tracks by the lists that contain them.
 
-    Tracks that no list names are left out and listed in the log. Lists may name tracks that the catalog does not have,
-    since a selection of artists has left them out; how many is logged.
+    Tracks in no list are left out and logged. Lists may contain tracks that are not in the catalog, since a selection
+    of artists has left them out; these are logged, too.
 
     Args:
         catalog: the tracks.
-        lists: what a list stands for, to the file; one ``artist/album/NN-Title`` per line.
+        lists: files by what they stand for, such as a subset; one ``artist/album/NN-Title`` per line.
 
     Returns:
         Track id to what its list stands for.
 
     Raises:
-        ArtistidError: a list that is missing or names no track, a track in two lists, or no track of the catalog in
-            any.
+        ArtistidError: a list that is missing or has no tracks, a track in two lists, or no track of the catalog in any.
     """
     folder = next(iter(lists.values())).parent
     if missing := [path.name for path in lists.values() if not path.is_file()]:
@@ -270,7 +269,7 @@ CANONICAL_LISTS = {"train": "a20-trn-tracks.list", "val": "a20-val-tracks.list",
 
 @dataclass(frozen=True, kw_only=True)
 class CanonicalSplit:
-    """The split that artist20 comes with: of each artist three albums train, one validates, two test (Ellis 2007).
+    """The split that comes with artist20: of each artist three albums train, one validates, two test (Ellis 2007).
 
     Attributes:
         lists: folder of ``a20-trn-tracks.list``, ``a20-val-tracks.list`` and ``a20-tst-tracks.list``.
@@ -298,11 +297,11 @@ class JackknifeSplit:
 
     Once all folds have been run, every track has been tested by a system that was not trained on its album; reports
     pool the folds' test predictions into one score. artist20's lists put one album of each artist into each of six
-    folds. Without lists the seed draws the folds: an artist's albums, in a drawn order, go round the folds from a drawn
-    one.
+    folds. Without lists the seed draws the folds: an artist's albums, in random order, are dealt in turn to the folds,
+    from a random one.
 
     Attributes:
-        fold: which tests, from 0.
+        fold: the one that tests, from 0.
         n_folds: how many there are.
         lists: folder of ``a20-cut0-tracks.list`` and so on, which name the test tracks of each fold; None draws them.
         share: of each artist's training songs that validates, rounded up.
@@ -358,7 +357,7 @@ class JackknifeSplit:
 
 
 def check_folds(fold: int, n_folds: int) -> None:
-    """Raises ArtistidError for fewer than two folds, or a fold that is none of them."""
+    """Raises ArtistidError for fewer than two folds, or a fold out of range."""
     if not isinstance(n_folds, int) or n_folds < 2:
         raise ArtistidError(f"split.n_folds={n_folds}: expected a whole number from 2")
     if not isinstance(fold, int) or not 0 <= fold < n_folds:
@@ -367,14 +366,14 @@ def check_folds(fold: int, n_folds: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldSplit:
-    """A jackknife that takes every artist with two songs, as an audit needs it: each song is tested in one fold.
+    """A jackknife for every artist with two songs or more, as an audit needs it: each song is tested in one fold.
 
-    The albums of an artist with two or more go round the folds, as in :class:`JackknifeSplit`. Of an artist with one
-    album its songs do, as songs of no album always do: for them other songs of the same album train. A song that alone
-    trains in a fold validates nothing.
+    An artist's albums are dealt to the folds, as in :class:`JackknifeSplit`, if there are two or more. Else, and for
+    songs without an album, single songs are: other songs of their album then train. An artist's only training song is
+    not used for validation.
 
     Attributes:
-        fold: which tests, from 0; of a small collection it may be empty.
+        fold: the one that tests, from 0; may be empty in a small collection.
         n_folds: how many there are.
         share: of each artist's training songs that validates, rounded up.
     """
@@ -416,7 +415,7 @@ class FileSplit:
     name: str = "file"
 
     def draw(self, catalog: Catalog, seed: int) -> Split:
-        """Read the split, whatever the seed; tracks that it does not name are left out and listed in the log.
+        """Read the split, whatever the seed; tracks that are not in it are left out and logged.
 
         Raises:
             ArtistidError: see :meth:`Split.from_csv`; also if the file names tracks that the catalog does not have.

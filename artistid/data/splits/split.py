@@ -1,4 +1,4 @@
-"""What a split is: the subset of every track, and what the protocol that drew it promises."""
+"""What a split is: the subset of every track, and the guarantees of the protocol that drew it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from artistid.writing import whole
 log = logging.getLogger(__name__)
 
 SUBSETS = ("train", "val", "test")
-# Of artists that are not trained on: those that validation enrols and tries, and those that the test does.
+# Of artists that are not trained on: enrolled songs and claims, for validation and for the test.
 UNSEEN_SUBSETS = ("val_enrol", "val_claims", "enrol", "claims")
 ALL_SUBSETS = (*SUBSETS, *UNSEEN_SUBSETS)
 
@@ -38,7 +38,7 @@ class SplitProtocol(NamedTuple):
     new_albums: tuple[str, ...]
 
 
-# By the name that run folders, scores and reports tell them apart by. A split that a file brings promises nothing.
+# By their name in run folders, scores and reports. A split from a file guarantees nothing.
 PROTOCOLS = {
     "song": SplitProtocol("a tenth of the songs tests and a tenth of the others validates; albums are shared", ()),
     "album": SplitProtocol("of each artist one album tests, another validates, the rest train", ("val", "test")),
@@ -78,7 +78,7 @@ class Split:
 
     Attributes:
         subsets: track id to ``train``, ``val`` or ``test``, or one of ``UNSEEN_SUBSETS``.
-        rule: name of the rule that drew it, see ``PROTOCOLS`` for what it promises.
+        rule: name of the rule that drew it, see ``PROTOCOLS`` for its guarantees.
         seed: of the draw; None where no seed was used.
     """
 
@@ -96,7 +96,7 @@ class Split:
         return not set(UNSEEN_SUBSETS).isdisjoint(self.subsets.values())
 
     def seen(self, catalog: Catalog) -> Catalog:
-        """The tracks of ``catalog`` but those of artists that are not trained on."""
+        """The tracks of ``catalog`` except those of artists that are not trained on."""
         return Catalog(track for track in catalog if self.subsets.get(track.track_id) not in UNSEEN_SUBSETS)
 
     def plain(self) -> dict[str, Any]:
@@ -104,12 +104,12 @@ class Split:
         return {"rule": self.rule, "seed": self.seed, "subsets": dict(self.subsets)}
 
     def check(self, catalog: Catalog) -> None:
-        """Make sure that nothing leaks and that all can be learned.
+        """Make sure that nothing leaks and that all artists can be learned.
 
         Raises:
-            ArtistidError: an empty subset, an artist without a training track, or one who trains and is to be unseen,
-                an album in two subsets that the protocol keeps apart, or one recording in two subsets under two names;
-                the message lists them.
+            ArtistidError: an empty subset, an artist without a training track, or one both trained on and unseen, an
+                album in two subsets that the protocol keeps apart, or one recording in two subsets under two names; the
+                message lists them.
         """
         tracks = [track for track in catalog if track.track_id in self.subsets]
         counts = Counter(self.subsets[track.track_id] for track in tracks)
@@ -128,7 +128,7 @@ class Split:
         self._require_apart(tracks, recordings, "recording", ALL_SUBSETS, remedy="data.exclude")
 
     def _require_unseen(self, tracks: Iterable[Track], seen: Collection[str]) -> None:
-        """Raises ArtistidError for artists of two kinds: those trained on, those that validate, those that test."""
+        """Raises ArtistidError for artists in more than one of training, unseen validation and unseen test."""
         kinds: dict[str, set[str]] = {"are trained on": set(seen), "validate": set(), "test": set()}
         for track in tracks:
             if (subset := self.subsets[track.track_id]) in UNSEEN_SUBSETS:
@@ -140,7 +140,7 @@ class Split:
     def _require_apart(
         self, tracks: Iterable[Track], key: Mapping[str, Hashable], what: str, apart: Collection[str], remedy: str = ""
     ) -> None:
-        """Raises ArtistidError where tracks of one key are in several subsets, and one of these must stand apart."""
+        """Raises ArtistidError where tracks of one key are in several subsets, one of them in ``apart``."""
         groups: dict[Hashable, list[str]] = defaultdict(list)
         for track in tracks:
             if track.track_id in key:
@@ -159,9 +159,9 @@ class Split:
             )
 
     def warn_of_spellings(self, catalog: Catalog) -> None:
-        """Warn of albums whose spellings a list or a file has put, each as a whole, into different subsets.
+        """Warn of albums of which a list or file puts different spellings, each as a whole, into different subsets.
 
-        What this package draws has none. Where a spelling itself is in several subsets, albums are shared on purpose.
+        Splits drawn by this package have none. If one spelling is in several subsets, albums are shared on purpose.
         """
         apart = PROTOCOLS[self.rule].new_albums if self.rule in PROTOCOLS and self.rule != "file" else SUBSETS
         albums: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

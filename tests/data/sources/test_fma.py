@@ -129,7 +129,7 @@ def test_known_bad_clips_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFix
     write(tmp_path, rows)
     with caplog.at_level("INFO"):
         assert [track.track_id for track in source(tmp_path).catalog()] == ["000005", "002624", "098565"]
-    assert "no sound, left out: 1 clip: 133297" in caplog.text
+    assert "known to be silent, left out: 1 clip: 133297" in caplog.text
     assert "shorter than 30 s: 1 clip: 098565" in caplog.text
     assert "trouble some decoders" in caplog.text
 

@@ -183,7 +183,7 @@ def test_a_song_in_two_formats_is_taken_once(root: Path, caplog: pytest.LogCaptu
     caplog.clear()
     with caplog.at_level("INFO"):
         assert [track.path.name for track in read(root, prefer=["flac", "mp3"])] == ["x.flac"]
-    assert "left out 1 file, each there in a preferred format" in caplog.text
+    assert "left out 1 file, each also there in a preferred format" in caplog.text
     assert "more than once" not in caplog.text
 
 

@@ -76,7 +76,7 @@ def test_folders_and_patterns_of_files_count_the_same(
 
 def test_a_folder_of_nothing_else_says_what_there_is(tmp_path: Path) -> None:
     touch(tmp_path, *MIXED[1:])
-    told = r", but files of these endings: \.jpg 1, \.m4p 1, \.mid 2, \.ofr 1, \.txt 1, no ending 1"
+    told = r"; found files of these endings: \.jpg 1, \.m4p 1, \.mid 2, \.ofr 1, \.txt 1, no ending 1"
     with pytest.raises(ArtistidError, match="is a folder without audio files" + told):
         find_audio(str(tmp_path))
     with pytest.raises(ArtistidError, match="matches no audio file" + told):
@@ -89,7 +89,7 @@ def test_music_that_is_hidden_by_its_name_is_told(tmp_path: Path, caplog: pytest
     touch(tmp_path, "A/1/._x.mp3", ".Trash-1000/files/x.mp3", ".stfolder/x.mp3", "A/.DS_Store", ".git/x.mp3")
     assert ids(tmp_path) == ["A/1/x"]
     [message] = warnings(caplog)
-    assert message.startswith(f"left out of {tmp_path}, what is hidden by a dot before its name: 2: ")
+    assert message.startswith(f"left out of {tmp_path}, hidden by a leading dot: 2: ")
     assert f"{tmp_path}/A/.5 The Gray Chapter" in message
     assert f"{tmp_path}/A/1/...Baby One More Time.flac" in message
 
@@ -113,7 +113,7 @@ def with_pipe(tmp_path: Path) -> Path:
 def test_pipes_and_devices_are_passed_over(with_pipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert audio_files(with_pipe) == [with_pipe / "A" / "1" / "song.mp3"]
     [message] = warnings(caplog)
-    assert message.startswith(f"left out of {with_pipe}, what is not a readable file: 4: ")
+    assert message.startswith(f"left out of {with_pipe}, not readable files: 4: ")
     for name, what in (
         ("pipe.mp3", "a pipe"),
         ("link.mp3", "a pipe"),
@@ -123,7 +123,7 @@ def test_pipes_and_devices_are_passed_over(with_pipe: Path, caplog: pytest.LogCa
         assert f"{with_pipe}/A/1/{name} ({what})" in message
     caplog.clear()
     assert find_audio(f"{with_pipe}/**/*.*") == [with_pipe / "A" / "1" / "song.mp3"]
-    assert "what is not a readable file: 4" in caplog.text
+    assert "not readable files: 4" in caplog.text
 
 
 @LINUX
@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     finally:
         for path in closed:
             path.chmod(0o700)
-    assert f"left out of {tmp_path}, what may not be read: 4: " in said
+    assert f"left out of {tmp_path}, cannot be read: 4: " in said
     assert f"{tmp_path}/A/private (Permission denied)" in said
     assert f"PosixPath('{tmp_path}/A/1/x.mp3')" in said
     assert f"{tmp_path}/A/1/z.mp3 (Permission denied)" in said
