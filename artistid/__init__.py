@@ -1,4 +1,4 @@
-"""Who made this? Music artist classification after Nasrullah & Zhao (2019), studied properly.
+"""Who made this? Music artist classification after Nasrullah & Zhao (2019).
 
 The verbs are modules: ``python -m artistid.train``, ``evaluate``, ``prepare``, ``report``, ``predict``. From Python,
 :func:`load` opens a trained network. Importing the package imports nothing heavy, so that ``--help`` answers at once.
@@ -16,11 +16,11 @@ from artistid.interruption import guard_start, started_module
 if TYPE_CHECKING:
     from artistid.inference.identifier import Identifier
 
-__version__ = "0.2.0"  # the one place that says it; pyproject.toml reads it here
+__version__ = "0.2.0"  # the only place; pyproject.toml reads it from here
 
 guard_start(started_module())
-# ONNX Runtime, where it is imported, would send what it is used for to its makers, and write a name of this machine to
-# the user's cache, from a thread that has ended whole processes; what has been set outside holds.
+# ONNX Runtime would send telemetry and write an identifier of this machine to the user's cache, from a thread that has
+# crashed whole processes; a value already set in the environment is kept.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
@@ -28,9 +28,9 @@ def load(checkpoint: str | Path, device: str = "auto", trust: Sequence[str] = ()
     """Open a trained network, to name the artist of any song.
 
     Args:
-        checkpoint: the ``best.ckpt`` of a run, or a folder that ``save_pretrained`` wrote. Nothing in it is run.
+        checkpoint: the ``best.ckpt`` of a run, or a folder that ``save_pretrained`` wrote. No code in it is run.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ….
-        trust: packages of your own whose networks it may name, such as ``("mynet",)``; see docs/extending.md.
+        trust: packages of your own whose classes it may use, such as ``("mynet",)``; see docs/extending.md.
 
     Raises:
         artistid.errors.ArtistidError: a file that is missing, no checkpoint, not safe, or another version's.

@@ -1,4 +1,4 @@
-"""``artistid VERB …``, which is short for ``python -m artistid.VERB …``; without a verb it says which there are."""
+"""``artistid VERB …``, short for ``python -m artistid.VERB …``; without a verb, it lists the verbs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHELLS_QUESTIONS = ("-sc", "--shell-completion")
 
 
 def main() -> None:
-    """Be the console script."""
+    """Run as the console script."""
     asked, *rest = sys.argv[1:] or ["--help"]
     if asked in ("--help", "-h"):
         say(overview(VERBS))
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def complete(arguments: Sequence[str]) -> None:
-    """Answer a shell by Hydra's completion, which knows programs with settings, not with verbs before them.
+    """Complete a shell's command line with Hydra's completion, which knows settings but not the verb before them.
 
     Args:
         arguments: of Hydra: ``install=bash``, ``uninstall=bash``, or ``query=bash`` with the line in ``COMP_LINE``.
@@ -55,7 +55,7 @@ def complete(arguments: Sequence[str]) -> None:
 
 
 def _suggestions(verb: str, line: str) -> list[str]:
-    """What Hydra suggests for the last word of a verb's settings; what is another verb's group is left out."""
+    """Hydra's suggestions for the last word of a verb's settings, without other verbs' groups."""
     os.environ["COMP_LINE"] = f"artistid {line}"
     answer = StringIO()
     with redirect_stdout(answer), redirect_stderr(StringIO()), suppress(SystemExit):

@@ -1,4 +1,4 @@
-"""A page in the browser that names the artist of a song: ``python -m artistid.app checkpoint=PATH``."""
+"""A web page that names the artist of a song: ``python -m artistid.app checkpoint=PATH``."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def app(config: DictConfig) -> None:
     """Serve the page until a signal ends it.
 
     Raises:
-        ArtistidError: bad settings, what the page needs is not installed, or an address that is not available.
-        SystemExit: in the end, as a shell expects of what a signal ended.
+        ArtistidError: bad settings, a package that is not installed, or an address that is not available.
+        SystemExit: at the end, with the exit code that a shell expects after the signal.
     """
     settings: dict[str, Any] = plain(config)
     require_extra("app", "the page")
@@ -67,13 +67,13 @@ def _stop(queue: UploadQueue) -> None:
 
 
 def _check(settings: dict[str, Any]) -> None:
-    """Raises ArtistidError for a setting that is missing, or that its type alone does not refuse."""
+    """Raises ArtistidError for a missing setting, or for a bad value that its type allows."""
     require_path(settings, "checkpoint", "the best.ckpt of a run folder")
     for setting in ("max_upload_mb", "max_minutes"):
         if not settings[setting] > 0:
             raise ArtistidError(f"{setting}={settings[setting]}: expected a number above 0")
     if settings["enrol"]:
-        require_path(settings, "collection", "with enrol=true the file of enrolled artists, which the first makes")
+        require_path(settings, "collection", "with enrol=true the file of enrolled artists, created with the first")
     for proxy in settings["proxies"]:
         try:
             ipaddress.ip_address(proxy)

@@ -1,4 +1,4 @@
-"""Find songs that are under the wrong artist: ``python -m artistid.audit data=library data.root=PATH``."""
+"""Find songs filed under the wrong artist: ``python -m artistid.audit data=library data.root=PATH``."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ log = logging.getLogger(__name__)
 
 
 def audit(config: DictConfig) -> Audit | None:
-    """Predict every song by systems that were not trained on its album, and list what speaks against its artist.
+    """Predict every song with a system not trained on its album, and list the evidence against its artist.
 
-    An audit that was interrupted goes on from its last finished fold.
+    An interrupted audit resumes after its last finished fold.
 
     Returns:
-        What was found; None where an earlier audit was reviewed, or, in a sweep, is finished already.
+        The findings; None if an earlier audit was reviewed or, in a sweep, is already finished.
 
     Raises:
         ArtistidError: bad settings, no cleanlab, or songs that cannot be audited.
@@ -103,28 +103,26 @@ def audit(config: DictConfig) -> Audit | None:
 
 
 def check_audit(config: DictConfig) -> None:
-    """Raises ArtistidError, before the work, for settings of which no audit can be made."""
+    """Raises ArtistidError, before any work, for settings that an audit cannot use."""
     check_settings(config)
     rule = split_rule(config)
     if not isinstance(rule, FoldSplit):
-        raise ArtistidError(f"split={config.split.name}: an audit holds out every song once: expected split=folds")
+        raise ArtistidError(f"split={config.split.name}: expected split=folds, as an audit holds out every song once")
     if config.unknown_artists:
-        raise ArtistidError(f"unknown_artists={config.unknown_artists}: an audit is of all artists: expected 0")
+        raise ArtistidError(f"unknown_artists={config.unknown_artists}: expected 0, since an audit covers all artists")
 
 
 def require_artists(catalog: Catalog) -> None:
-    """Raises ArtistidError for a collection of one artist."""
+    """Raises ArtistidError for a collection with a single artist."""
     if len(catalog.artists) < 2:
-        raise ArtistidError(
-            f"there is one artist only, {catalog.artists[0]!r}: an audit tells artists apart, and needs two or more"
-        )
+        raise ArtistidError(f"an audit needs two artists or more, found only {catalog.artists[0]!r}")
 
 
 def songs_to_audit(catalog: Catalog) -> tuple[Catalog, dict[str, str]]:
-    """The songs that can be held out, and by track id why others can not.
+    """The songs that can be held out, and by track id why others cannot.
 
-    Of equal recordings one is predicted: the others would train what tests them. An artist's only song leaves no one to
-    tell it by.
+    Of identical recordings only one is audited, or the system would be trained on it. An artist's only song would leave
+    nothing to train on.
     """
     first_of: dict[str, str] = {}
     notes = {}
@@ -138,23 +136,23 @@ def songs_to_audit(catalog: Catalog) -> tuple[Catalog, dict[str, str]]:
     audited = Catalog(track for track in catalog if track.track_id not in notes)
     if alone:
         log.warning(
-            "%s, the only ones of their artists, cannot be held out: %s", counted(len(alone), "song"), abbreviate(alone)
+            "%s cannot be held out, the only ones of their artists: %s", counted(len(alone), "song"), abbreviate(alone)
         )
     if len(audited.artists) < 2:
         raise ArtistidError(
-            f"of {counted(len(catalog.artists), 'artist')} {len(audited.artists)} have two songs or more: an audit "
-            "holds songs out, and needs two such artists"
+            f"of {counted(len(catalog.artists), 'artist')} {len(audited.artists)} have two songs or more: expected at "
+            "least two such artists, since an audit holds songs out"
         )
     return audited, notes
 
 
 def audited_by_songs(catalog: Catalog) -> dict[str, int]:
-    """Artists with one album or none, whose songs are held out singly, and how many these are."""
+    """Artists with at most one album, whose songs are held out one by one, and the numbers of these songs."""
     albums = catalog.albums
     few = {artist: len(tracks) for artist, tracks in catalog.by_artist().items() if len(albums[artist]) < 2}
     if few:
         log.warning(
-            "%s of %d with one album, or none, are held out song by song, so that their album still trains: %s",
+            "%s of %d with at most one album are held out song by song, so their album is also trained on: %s",
             counted(len(few), "artist"),
             *(len(albums), abbreviate(list(few))),
         )
@@ -162,10 +160,10 @@ def audited_by_songs(catalog: Catalog) -> dict[str, int]:
 
 
 def predict_folds(config: DictConfig, catalog: Catalog, store: Store, folder: AuditFolder) -> Iterator[Predictions]:
-    """What systems say of the songs of each fold, which they were not trained on; finished folds are read.
+    """Predictions for the songs of each fold by a system trained on the others; finished folds are read from disk.
 
     Yields:
-        Of a fold, a row for each song.
+        A fold's predictions, one row per song.
     """
     rule: FoldSplit = split_rule(config)
     numbers = sorted(set(rule.folds(catalog, config.seed).values()))
@@ -182,14 +180,14 @@ def predict_folds(config: DictConfig, catalog: Catalog, store: Store, folder: Au
 
 
 def predict_fold(config: DictConfig, catalog: Catalog, split: Split, store: Store, folder: Path) -> Predictions:
-    """Train a system on the other folds, and have it name the songs of one.
+    """Train a system on the other folds, and predict the songs of one.
 
     Args:
         config: of the audit.
         catalog: of all folds.
         split: of this fold.
         store: the features.
-        folder: for the system's checkpoints, by which a network that was interrupted goes on.
+        folder: for the system's checkpoints, from which an interrupted network resumes.
     """
     split.check(catalog)
     kind = system_of(config)
@@ -212,14 +210,14 @@ def predict_fold(config: DictConfig, catalog: Catalog, split: Split, store: Stor
 
 
 def root_of(config: DictConfig, catalog: Catalog) -> Path:
-    """The folder that the table's paths are relative to: the collection's, or what its files have in common."""
+    """The folder that the table's paths are relative to: the collection's root, or its files' common parent."""
     if config.data.get("root"):
         return absolute(expanded(config.data.root))
     return Path(os.path.commonpath([track.path.parent for track in catalog]))
 
 
 def confirmed(config: DictConfig) -> set[Path]:
-    """The files that were listened to after an earlier audit, and confirmed, where its table is the catalog."""
+    """The files that were checked by ear after an earlier audit, if its table is the catalog."""
     if not config.data.get("csv") or not expanded(config.data.csv).is_file():
         return set()
     table = absolute(expanded(config.data.csv))

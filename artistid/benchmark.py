@@ -29,11 +29,11 @@ from artistid.records import Layout, RecordWriter
 from artistid.terminal import Console
 
 COLUMNS = ("part", "figure", "here", "beside", "ratio", "rounds")
-WIDTH = 140  # of the table, also where a narrow terminal will fold it
+WIDTH = 140  # of the table, even if a narrow terminal wraps it
 
 
 def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
-    """Measure the parts that are asked for, and print the figures.
+    """Measure the requested parts, and print the figures.
 
     Returns:
         The figures of each part.
@@ -45,7 +45,7 @@ def benchmark(config: DictConfig) -> dict[str, list[Figure]]:
     figures: dict[str, list[Figure]] = {}
     for part in chosen_parts(config.only):
         say(f"measuring {part} …", to=sys.stderr)
-        # Below the cache: a disk where features are kept, and large enough for them.
+        # In the cache: on the disk where features are kept, which has room for them.
         cache = expanded(config.cache_dir)
         cache.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="benchmark-", dir=cache) as folder, quiet():
@@ -66,7 +66,7 @@ def chosen_parts(only: str | ListConfig | None) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without a run's own output; warnings are let through."""
+    """Suppress a run's own output, except warnings."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.WARNING)
@@ -79,7 +79,7 @@ def quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Report:
-    """All figures, and what they were taken on.
+    """All figures, and the machine they were measured on.
 
     Attributes:
         machine: see :func:`artistid.benchmarking.measuring.machine`.
@@ -101,7 +101,7 @@ class Report:
         return plain
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """A row per figure: median and range over the rounds, and the peer's, and the ratio to it."""
+        """A row per figure: median and range over the rounds, those of the peer, and the ratio to it."""
         for part, figures in self.figures.items():
             for figure in figures:
                 beside, ratio = "", ""

@@ -1,4 +1,4 @@
-"""Choose the open benchmarks again from the table of MTG-Jamendo: ``python -m artistid.choose table=PATH``."""
+"""Reproduce the selection of the open benchmarks from MTG-Jamendo: ``python -m artistid.choose table=PATH``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from artistid.printing import say
 
 
 def choose(config: DictConfig) -> None:
-    """Choose the benchmarks from the official table, and compare them with the lists of the package.
+    """Select the benchmarks from the official table, and compare them with the package's lists.
 
     Raises:
-        ArtistidError: no table, or other lists than the published ones.
+        ArtistidError: no table, or lists that differ from the published ones.
     """
     require_path(config, "table", "the official list of tracks, or [the files] that make it up")
     paths = [config.table] if isinstance(config.table, str) else config.table
@@ -32,4 +32,4 @@ def choose(config: DictConfig) -> None:
         write(chosen.benchmarks, expanded(config.out))
         say(f"\nthe lists are in {config.out}")
     require_published(chosen.benchmarks)
-    say("\nthe lists are, byte for byte, those of the package")
+    say("\nthe lists are identical, byte for byte, to those of the package")

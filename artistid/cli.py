@@ -1,4 +1,4 @@
-"""What the verbs share as programs: the command line, users' errors and signals."""
+"""What all verbs share as programs: the command line, user errors and signals."""
 
 from __future__ import annotations
 
@@ -30,69 +30,69 @@ from artistid.printing import fitted, format_warning, say, show_any_text
 from artistid.settings import Settings, check, composing, first_line, typed
 from artistid.sweeps import in_sweep, prepared, record, require_sweep
 
-# What a job that failed hands to the sweeper: finite, which not every sweeper can do without, and no F1 is lower.
+# What a failed job returns to the sweeper: finite, as some sweepers require, and no F1 is lower.
 WORST = 0.0
 
-# What is imported is not garbage, yet by default Python would look through all of it a dozen times meanwhile: a second.
+# Imported objects are not garbage, yet by default Python would scan them a dozen times during imports: one second.
 OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
-# The verbs, each a module with a function of its name, and what an interruption of it leaves, as a clause. The module
-# is imported after the composition, so that ``--help`` need not wait for torch.
+# The verbs, each a module with a function of the same name, and what is kept after an interruption, as a clause. The
+# module is imported after the configuration is composed, so that ``--help`` need not wait for torch.
 VERBS: Mapping[str, str] = {
-    "prepare": "the songs that are finished are kept",
-    "train": "the features, the epochs trained to their end and, of a sweep, the finished runs are kept",
+    "prepare": "the finished songs are kept",
+    "train": "the features, the completed epochs and, in a sweep, the finished runs are kept",
     "evaluate": "the features made so far are kept, and no scores are written",
-    "audit": "the folds that are finished are kept",
-    "fuse": "the runs are as they were, and no fusion is written",
-    "report": "the runs are as they were, and the report is unfinished",
+    "audit": "the finished folds are kept",
+    "fuse": "the runs are unchanged, and no fusion is written",
+    "report": "the runs are unchanged, and the report is incomplete",
     "predict": "the answers given so far stand, and nothing is written",
     "embed": "the songs embedded so far are kept",
-    "enrol": "the collection is as it was, and the songs embedded so far are kept for the next enrolment",
+    "enrol": "the collection is unchanged, and the songs embedded so far are kept for the next enrolment",
     "verify": "the answers given so far stand, and nothing is written",
     "similar": "the answers given so far stand, and nothing is written",
     "export": "nothing is written",
-    "app": "the page is closed, and nothing of its visitors is kept",
+    "app": "the page is closed, and nothing from its visitors is kept",
     "doctor": "nothing is written",
-    "benchmark": "the files it measures on are kept, no measurement is",
+    "benchmark": "the files it measures on are kept, but no measurements",
     "networks": "nothing is written",
-    "choose": "of the lists, each is written whole or not at all",
+    "choose": "each list is written completely or not at all",
 }
 
 
 def run(name: str) -> NoReturn:
-    """Be the program ``python -m artistid.<name>``, whose module calls this before it imports anything else."""
+    """Run the program ``python -m artistid.<name>``, whose module calls this before it imports anything else."""
     command(name)
     sys.exit()
 
 
 def command(name: str, module: str | None = None) -> None:
-    """Compose the configuration from the command line, and tell the verb's story with it.
+    """Compose the configuration from the command line, and run the verb with it.
 
-    What a user can put right (:class:`ArtistidError`) ends the command with its message and exit code 1, without a
-    traceback. In a sweep every error ends its job only; the others go on, and
-    :class:`artistid.sweeps.SweepReport` has the last word.
-    Ctrl-C and SIGTERM end all of it, with one line and exit code 130 or 143.
+    An error that the user can fix (:class:`ArtistidError`) ends the command with its message and exit code 1, without
+    a traceback. In a sweep an error ends only its own job; the others continue, and
+    :class:`artistid.sweeps.SweepReport` reports it.
+    Ctrl-C and SIGTERM end everything, with one line and exit code 130 or 143.
 
     Args:
         name: of the verb, and of its configuration.
-        module: that has its function, if not the verb's own.
+        module: with its function, if not the verb's own.
     """
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     warnings.formatwarning = format_warning
     begin_in_utf8()
     show_any_text()
     name_user()
-    if "--version" in sys.argv:  # Hydra would tell its own
+    if "--version" in sys.argv:  # Hydra would print its own
         say(f"artistid {__version__}")
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # instead of printing what went wrong, Hydra is to raise it
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
     module = module or f"artistid.{name}"
 
     def job(config: DictConfig) -> Any:
         return run_job(name, module, config)
 
-    job.__module__ = f"artistid.{name}"  # after which Hydra names the job
+    job.__module__ = f"artistid.{name}"  # Hydra names the job after it
     try:
         with interruptible():
             settings = settings_of(name)
@@ -107,11 +107,11 @@ def command(name: str, module: str | None = None) -> None:
 
 
 def run_job(name: str, module: str, config: DictConfig) -> Any:
-    """Tell the story of a verb, of one job of a sweep for example, which may be in a process of its own."""
+    """Run a verb, or one job of a sweep, which may be in a process of its own."""
     try:
         with interruptible():
             if name == "train" and is_first_process() and (told := introduction(config)):
-                say(told)  # before torch is imported, which takes its time
+                say(told)  # before torch is imported, which takes a while
             require_sweep()
             check(config, settings_of(name))
             make_data_absolute(config)
@@ -130,20 +130,20 @@ def run_job(name: str, module: str, config: DictConfig) -> Any:
 
 
 def begin_in_utf8() -> None:
-    """Begin anew in Python's UTF-8 mode where names of files would be read as ASCII or another narrow encoding."""
+    """Restart in Python's UTF-8 mode if file names would be read as ASCII or another narrow encoding."""
     if sys.getfilesystemencoding() != "utf-8" and started_module() and os.environ.get("PYTHONUTF8") != "1":
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
 
 
 def settings_of(verb: str) -> Settings:
-    """The settings of a verb, in our folder of configurations and in those that the command line names."""
+    """The settings of a verb, from our configuration folder and the one that the command line names."""
     arguments, _ = get_args_parser().parse_known_args(sys.argv[1:])
     own = [Path(arguments.config_dir)] if arguments.config_dir else []
     return Settings(verb, [config_dir(), *own])
 
 
 def _manual(*, _root_: DictConfig) -> str:
-    """The help of the verb that is composed, for Hydra, which reads a template in what a resolver gives."""
+    """The help of the composed verb, for Hydra, which takes a resolver's result as a template."""
     return manual(settings_of(_root_.hydra.job.config_name), _root_).replace("$", "$$")
 
 
@@ -151,7 +151,7 @@ OmegaConf.register_new_resolver("manual", _manual, replace=True)
 
 
 def message_for_user(error: Exception) -> str | None:
-    """The message for a user who can put it right; None for an error of ours."""
+    """The message for an error that the user can fix; None for an error of ours."""
     if isinstance(error, InstantiationException):
         return message_for_user(error.__cause__) if isinstance(error.__cause__, Exception) else first_line(error)
     if isinstance(error, ArtistidError):
@@ -160,7 +160,7 @@ def message_for_user(error: Exception) -> str | None:
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Logs to a stream as it is when a line comes: a progress bar puts itself in between to stay below.
+    """Logs to whatever the stream is at the time: a progress bar replaces it in order to stay below the lines.
 
     Args:
         to: ``stdout`` or ``stderr``.
@@ -180,4 +180,4 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
-        """Looked up each time."""
+        """Ignored: the stream is looked up each time."""

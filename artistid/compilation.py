@@ -1,8 +1,8 @@
-"""What numba compiles: once on a machine, by one process alone, and read by every other from a copy of its own.
+"""Numba's compiled functions: made once per machine, by a single process, and read by each other from its own copy.
 
-Numba keeps compiled functions in files that it numbers. Processes that compile at the same time give the same numbers
-to different functions, and whoever loads such a file crashes, then and ever after (numba's issue 10128, librosa's
-1998). So nothing is loaded from where another may write: a finished cache is copied, and never written to.
+Numba keeps compiled functions in numbered files. Processes that compile at the same time give the same numbers to
+different functions, and any process that loads such a file crashes, then and later (numba's issue 10128, librosa's
+1998). So nothing is loaded from where another process may write: a finished cache is copied and never written to.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from artistid.writing import scratch_folder
 
 log = logging.getLogger(__name__)
 
-# In the process that compiles: the module that it does that for.
+# Set in the compiling process: the module that it compiles for.
 COMPILING = "ARTISTID_COMPILING"
 
-_held: list[FileLock] = []  # of the copies of this process, as long as it lives
+_held: list[FileLock] = []  # locks on the copies of this process, for its lifetime
 
 
 @contextmanager
 def numba_cache(module: str, package: str | None = None) -> Iterator[None]:
-    """Where functions that are decorated within find themselves compiled, and keep what is missing.
+    """Functions decorated within the block load their compiled code from the cache, and add it if it is missing.
 
     Args:
         module, package: see :func:`compiled`.
     """
     import numba
 
-    settings: Any = numba.config  # whose names are made of the environment's
+    settings: Any = numba.config  # whose attributes are made from the environment
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(_own_copy(module, package))
     try:
@@ -56,15 +56,15 @@ def numba_cache(module: str, package: str | None = None) -> Iterator[None]:
 
 
 def compiled(module: str, package: str | None = None) -> Path:
-    """The finished cache of a module's compiled functions, made now if it is missing.
+    """The finished cache of a module's compiled functions, built now if it is missing.
 
     Args:
-        module: has a function ``rehearse``, which calls all that is compiled, for each kind of arguments.
+        module: has a function ``rehearse``, which calls every compiled function with each kind of arguments.
         package: whose functions are compiled; None: the module's own.
 
     Raises:
-        OSError: a folder that cannot be written.
-        artistid.processes.WorkerDiedError: the process that compiles.
+        OSError: the folder cannot be written.
+        artistid.processes.WorkerDiedError: the compiling process died.
     """
     root = _root()
     folder = root / f"{module}-{_key(package or module)}"
@@ -73,7 +73,7 @@ def compiled(module: str, package: str | None = None) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     with lock(root):
         if not folder.is_dir():
-            log.info("compiling %s, once on this machine: half a minute", package or module)
+            log.info("compiling %s, once on this machine: takes half a minute", package or module)
             draft = folder.with_name(f".{folder.name}.part")
             shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
             draft.mkdir()
@@ -90,7 +90,7 @@ def _rehearse(module: str) -> None:
 
 @cache
 def _own_copy(module: str, package: str | None) -> Path:
-    """A copy of the finished cache that no other process reads or writes; it is gone with this one."""
+    """A copy of the finished cache that no other process reads or writes, deleted when this one ends."""
     if os.environ.get(COMPILING) == module:
         return Path(os.environ["NUMBA_CACHE_DIR"])
     folder, held = scratch_folder("artistid-numba-")
@@ -99,17 +99,17 @@ def _own_copy(module: str, package: str | None) -> Path:
     try:
         shutil.copytree(compiled(module, package), folder, dirs_exist_ok=True)
     except (OSError, ArtistidError) as error:
-        log.warning("compiled functions cannot be kept (%s): every process compiles its own", error)
+        log.warning("compiled functions cannot be cached (%s): every process compiles its own", error)
     return folder
 
 
 def _root() -> Path:
-    """Where numba's own settings put its caches; else beside the features."""
+    """Where numba's own settings put its caches; otherwise next to the features."""
     return expanded(os.environ.get("NUMBA_CACHE_DIR") or user_cache() / "numba") / "artistid"
 
 
 def _key(source: str) -> str:
-    """Another one wherever numba would find a cache stale: other code, in another place, or for another processor."""
+    """A key that changes whenever numba would find a cache stale: other code, another path or another processor."""
     from llvmlite.binding import get_host_cpu_name
 
     spec = find_spec(source)

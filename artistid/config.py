@@ -1,4 +1,4 @@
-"""The configuration: where it lies, what it gives, and what its files may refer to."""
+"""The configuration: where it is, how objects are built from it, and the resolvers that its files may use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def config_dir() -> Path:
 
 
 def make_data_absolute(config: DictConfig) -> None:
-    """Whatever keeps the configuration finds the data again from anywhere."""
+    """Make the data's paths absolute, so that a saved configuration finds the data from anywhere."""
     data = config.get("data") or {}
     for setting in ("root", "csv"):
         if data.get(setting):
@@ -37,19 +37,19 @@ def plain(config: Any) -> Any:
 
 
 def build(settings: Any, name: str, **arguments: Any) -> Any:
-    """What a part of the configuration describes under ``_target_``.
+    """Build what a part of the configuration describes under ``_target_``.
 
     Args:
-        settings: that part, or plain settings, which are taken as they are.
+        settings: that part, or plain settings, which are taken literally.
         name: of the part, for the error.
         arguments: in addition.
 
     Raises:
-        ArtistidError: it can't be made of these settings.
+        ArtistidError: it cannot be built from these settings.
     """
     plain_settings = plain(settings) if OmegaConf.is_config(settings) else settings
     if not isinstance(plain_settings, Mapping) or "_target_" not in plain_settings:
-        raise ArtistidError(f"{name}._target_ is missing: expected the dotted name of what {name} is made by")
+        raise ArtistidError(f"{name}._target_ is missing: expected the dotted name of what {name} is built by")
     try:
         return instantiate(
             literal(literal(plain_settings)), **arguments
@@ -58,12 +58,12 @@ def build(settings: Any, name: str, **arguments: Any) -> Any:
         if isinstance(error.__cause__, ArtistidError):
             raise error.__cause__ from error
         raise ArtistidError(f"{name}: {first_line(error.__cause__ or error)}") from error
-    except (TypeError, ValueError) as error:  # Hydra's own, of what it reads itself, such as _partial_ and _convert_
+    except (TypeError, ValueError) as error:  # Hydra's own, about keys that it reads itself, such as _partial_
         raise ArtistidError(f"{name}: {first_line(error)}") from error
 
 
 def _basename(path: str | None, parts: int = 1) -> str:
-    """The last parts of a path, joined, to name runs and stores after a collection's folder."""
+    """The last parts of a path, joined, to name runs and stores after the collection's folder."""
     return "-".join(expanded(path).resolve().parts[-parts:]) if path else "folder"
 
 
@@ -73,23 +73,23 @@ def _stem(path: str | None, parts: int = 1) -> str:
 
 
 def _folder_with(folder: str, pattern: str) -> str | None:
-    """A folder, if a file of that name, such as ``*.list``, lies in it; else None."""
+    """A folder, if it contains a file that matches the pattern, such as ``*.list``; else None."""
     path = expanded(folder)
     return str(path) if any(path.glob(pattern)) else None
 
 
 def _when(value: Any, is_this: Any, then: Any, otherwise: Any) -> Any:
-    """One of two, by what a setting is: for names that tell apart what a setting changes."""
+    """One of two values, depending on a setting: for names that reflect it."""
     return then if value == is_this else otherwise
 
 
 def _times(factor: float, value: Any) -> Any:
-    """A multiple of another setting; what is not a number stays, and is refused where it was set."""
+    """A multiple of another setting; a value that is no number is kept, and refused where it was set."""
     return factor * value if isinstance(value, int | float) else value
 
 
 def _crops_of_schedule(*, _root_: DictConfig) -> str | None:
-    """``random`` where a network learns by a schedule, from clips that would tile their songs; else None."""
+    """``random`` for a network trained with a schedule on clips that would not overlap; else None."""
     system, scheduler, frames, hop = (
         OmegaConf.select(_root_, name) for name in ("model.system", "scheduler", "clip.frames", "clip.hop")
     )
@@ -98,15 +98,15 @@ def _crops_of_schedule(*, _root_: DictConfig) -> str | None:
 
 
 def check_switches(config: DictConfig) -> None:
-    """Raises ArtistidError for switches of which one would undo another: each says which setting it is about."""
+    """Raises ArtistidError for switches that would undo one another: each names the setting that it changes."""
     switches: dict[str, str] = config.get("switch") or {}
     for about in set(switches.values()):
         if len(names := [name for name, setting in switches.items() if setting == about]) > 1:
-            raise ArtistidError(f"switch=[{','.join(names)}]: expected one of them, since all are about {about}")
+            raise ArtistidError(f"switch=[{','.join(names)}]: expected one of them, since all change {about}")
 
 
 def _class_name(target: str) -> str:
-    """The name of a class without its package, in small letters."""
+    """The name of a class without its package, in lower case."""
     return target.rpartition(".")[2].lower()
 
 

@@ -52,7 +52,7 @@ PURPOSES = {
     "tensorboard": "logger=tensorboard",
 }
 
-# What soundfile can write, and so can be tried: the file's ending, the subtype, the container if it needs saying.
+# Formats that soundfile can write, and that can thus be tested: file extension, subtype, and container if needed.
 AUDIO_FORMATS = (
     ("mp3", "MPEG_LAYER_III", None),
     ("flac", "PCM_16", None),
@@ -61,7 +61,7 @@ AUDIO_FORMATS = (
     ("wav", "PCM_16", None),
     ("aiff", "PCM_16", None),
 )
-TONE_RATE, TONE_SECONDS = 48000, 1  # Hz, s: what is written and decoded again
+TONE_RATE, TONE_SECONDS = 48000, 1  # Hz, s: of the tone that is written and decoded again
 FEATURES_RATE = 16000  # Hz
 
 
@@ -70,11 +70,11 @@ class Finding:
     """One line of the diagnosis.
 
     Attributes:
-        about: the chapter.
-        name: of what was looked at.
+        about: the section.
+        name: of what was checked.
         state: ``works``, ``missing`` (something optional), ``broken`` (something needed), or ``note``.
         found: in words.
-        remedy: what to do about it; empty where nothing need be done.
+        remedy: what to do about it; empty if nothing needs doing.
     """
 
     about: str
@@ -85,7 +85,7 @@ class Finding:
 
 
 def doctor(config: DictConfig) -> None:
-    """Look at everything, print what was found, and what to do.
+    """Check everything, and print the findings and remedies.
 
     Raises:
         ArtistidError: something needed is broken.
@@ -94,10 +94,10 @@ def doctor(config: DictConfig) -> None:
 
 
 def diagnose(config: DictConfig) -> list[Finding]:
-    """Look at everything; what fails becomes a finding, whatever it raises.
+    """Check everything; a check that fails becomes a finding, whatever it raises.
 
     Args:
-        config: ``cache_dir``, ``data`` to look for a collection, and ``sweep`` to check a definition.
+        config: ``cache_dir``, ``data`` to check a collection, and ``sweep`` to check a definition.
     """
     chapters: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("packages", packages),
@@ -113,13 +113,13 @@ def diagnose(config: DictConfig) -> list[Finding]:
             findings += look()
         except ArtistidError as error:
             findings.append(Finding(name, name, "broken", str(error)))
-        except Exception as error:  # a broken installation fails in any way
+        except Exception as error:  # a broken installation may fail in any way
             findings.append(Finding(name, name, "broken", _words(error), "python -m pip install -e . again"))
     return findings
 
 
 def show(findings: list[Finding]) -> None:
-    """Print all as a table, and then what to do.
+    """Print the findings as tables, then the remedies.
 
     Raises:
         ArtistidError: something needed is broken.
@@ -145,7 +145,7 @@ def show(findings: list[Finding]) -> None:
 
 
 def packages() -> Iterator[Finding]:
-    """This package, what it needs, and what it can use; all are really imported."""
+    """This package, its required and its optional packages; each is actually imported."""
     yield Finding("packages", "artistid", "works", f"{__version__}, Python {platform.python_version()}")
     for name in required():
         if problem := _import_problem(name):
@@ -163,7 +163,7 @@ def packages() -> Iterator[Finding]:
 
 
 def decoders() -> Iterator[Finding]:
-    """Each format is written and decoded again as a collection's file would be."""
+    """Each format, by writing a tone and decoding it as a collection's file would be."""
     import soundfile
 
     from artistid.data.audio import decode
@@ -178,7 +178,7 @@ def decoders() -> Iterator[Finding]:
                 soundfile.write(path, tone, TONE_RATE, subtype, format=container)
                 seconds = len(decode(path, FEATURES_RATE)) / FEATURES_RATE
             except Exception as error:
-                remedy = "pip install --force-reinstall av soundfile: their wheels bring what reads and writes this"
+                remedy = "pip install --force-reinstall av soundfile: their wheels include this format"
                 yield Finding("decoders", ending, "broken", _words(error), remedy)
             else:
                 yield Finding("decoders", ending, "works", f"{seconds:g} s at {TONE_RATE} Hz, resampled")
@@ -199,13 +199,13 @@ def _ffmpeg(path: Path, tone: npt.NDArray[np.float32]) -> Finding:
             file.mux([*stream.encode(frame), *stream.encode(None)])
         decode(path, FEATURES_RATE)
     except Exception as error:
-        remedy = f"pip install --force-reinstall av: its wheels bring an FFmpeg that reads {others}"
+        remedy = f"pip install --force-reinstall av: its wheels include an FFmpeg that reads {others}"
         return Finding("decoders", "FFmpeg", "broken", _words(error), remedy)
     return Finding("decoders", "FFmpeg", "works", f"PyAV {av.__version__}, reads {others}")
 
 
 def device() -> Iterator[Finding]:
-    """What is computed on, and in which precision."""
+    """The devices to compute on, and the precision."""
     import torch
 
     from artistid.learning.acceleration import choose_precision, device_name
@@ -220,14 +220,14 @@ def device() -> Iterator[Finding]:
             "device", "GPU", "works", f"{torch.cuda.device_count()} of them, {size_in_words(memory)} on the first"
         )
     elif torch.version.cuda:
-        yield Finding("device", "GPU", "note", f"none is seen by torch {torch.__version__}, built for CUDA")
+        yield Finding("device", "GPU", "note", f"torch {torch.__version__}, built for CUDA, sees none")
     else:
         yield Finding("device", "GPU", "note", f"torch {torch.__version__} is built without CUDA")
     yield Finding("device", "precision", "note", f"trainer.precision=auto is {choose_precision('auto', 'auto')}")
 
 
 def cache_findings(folder: Path) -> Iterator[Finding]:
-    """Where features are kept, what there is, and whether there is room for more."""
+    """Where features are cached, what is stored, and how much space is left."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     writable = existing.is_dir() and os.access(existing, os.W_OK)
@@ -235,9 +235,9 @@ def cache_findings(folder: Path) -> Iterator[Finding]:
         "cache",
         "place",
         "works" if writable else "broken",
-        f"{folder}, {'' if folder.exists() else 'made when it is needed, '}{size_in_words(free)} free"
+        f"{folder}, {'' if folder.exists() else 'created when needed, '}{size_in_words(free)} free"
         + ("" if writable else f"; {existing} cannot be written to"),
-        "" if writable else "cache_dir=PATH, or the environment variable ARTISTID_CACHE, names another place",
+        "" if writable else "set another place by cache_dir=PATH or the environment variable ARTISTID_CACHE",
     )
     total = sum(_bytes_below(path) for path in folder.iterdir()) if folder.is_dir() else 0
     yield Finding("cache", "size", "note", size_in_words(total))
@@ -276,9 +276,9 @@ def data_sources(data: Any) -> Iterator[Finding]:
 
 
 def wandb_sweep(path: str | None) -> Iterator[Finding]:
-    """Whether wandb's agents would be given commands that can be run, and a score of the validation to go by.
+    """Whether W&B's agents would be given valid commands, and a validation score to optimise.
 
-    Commands are composed until each setting has had each of its values, or its least and its most. Nobody is asked.
+    Commands are composed until each setting has taken each of its values, or its minimum and maximum. Works offline.
     """
     if path is None:
         return
@@ -288,9 +288,9 @@ def wandb_sweep(path: str | None) -> Iterator[Finding]:
         yield from (Finding("sweep", "definition", "broken", line) for line in str(error).splitlines())
         return
     yield Finding(
-        "sweep", "metric", "works", f"{sweep.goal} {sweep.metric}" if sweep.metric else "none, as none is needed"
+        "sweep", "metric", "works", f"{sweep.goal} {sweep.metric}" if sweep.metric else "none, and none is needed"
     )
-    told: set[str] = set()  # what is wrong with all commands is said once
+    told: set[str] = set()  # a problem of all commands is reported once
     monitored = [f"monitor={sweep.metric}"] if sweep.metric else []
     for chosen in sweep.choices:
         problem = _composition_problem([*sweep.fixed, *chosen, *monitored])
@@ -300,7 +300,7 @@ def wandb_sweep(path: str | None) -> Iterator[Finding]:
 
 
 def _composition_problem(arguments: Sequence[str]) -> str:
-    """Why settings make no training run; empty if they do."""
+    """Why the settings are not a valid training run; empty if they are."""
     from artistid.train import check_settings
 
     settings = Settings("train", [config_dir()])
@@ -322,7 +322,7 @@ def _import_problem(package: str) -> str:
         return "not installed"
     try:
         import_module(module)
-    except Exception as error:  # a library that is torn out of its place raises OSError, RuntimeError …
+    except Exception as error:  # a broken library raises OSError, RuntimeError …
         return "not installed" if isinstance(error, ModuleNotFoundError) else _words(error)
     return ""
 

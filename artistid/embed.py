@@ -43,7 +43,7 @@ def embed(config: DictConfig) -> Path:
     out = _checked_out(config, shard)
     identifier = Identifier.from_checkpoint(config.checkpoint, config.device, trusted(config))
     identifier.check_embeds()
-    keep = config["update"] or not config.overwrite  # without either, what is there is of an interrupted run
+    keep = config["update"] or not config.overwrite  # without either, what exists is from an interrupted run
     if out.exists() and (config["update"] or (shard and keep)):
         Collection.read(out, "out").check_made_by(identifier)
     source: Source = Files(config, identifier, shard) if config.audio else Prepared(config, identifier, shard)
@@ -79,12 +79,12 @@ def embed(config: DictConfig) -> Path:
 
 
 def _checked_out(config: DictConfig, shard: Shard | None) -> Path:
-    """The file to write; of a shard, that in the folder ``out``."""
+    """The file to write; for a shard, its file in the folder ``out``."""
     require_path(config, "out", "the Parquet file to write, such as songs.parquet")
     out = expanded(config.out)
     if shard:
         if out.exists() and not out.is_dir():
-            raise ArtistidError(f"out={printable(out)} is a file: expected a folder, in which each shard has a file")
+            raise ArtistidError(f"out={printable(out)} is a file: expected a folder, with one file per shard")
         check_shards([*data_set(out), file := out / f"{shard.name}.parquet"], f"out={printable(out)}")
         return file
     if out.is_dir():
@@ -92,7 +92,7 @@ def _checked_out(config: DictConfig, shard: Shard | None) -> Path:
     interrupted = chunks_folder(out).exists()
     if out.exists() and not (config.overwrite or config["update"] or interrupted):
         raise ArtistidError(
-            f"out={printable(out)} exists: overwrite=true replaces it, update=true keeps the songs in it that have not "
-            "changed, and embeds the others"
+            f"out={printable(out)} exists: overwrite=true replaces it, update=true keeps its songs whose files are "
+            "unchanged, and embeds the others"
         )
     return out

@@ -38,13 +38,13 @@ from artistid.trust import trusted
 
 
 def enrol(config: DictConfig) -> None:
-    """Enrol artists by some songs of theirs, without training, or remove or rename one.
+    """Enrol artists from some of their songs, without training, or remove or rename one.
 
     Raises:
-        ArtistidError: bad settings, or artists who cannot be enrolled: the collection is then as it was; or, after the
-            others have been enrolled, songs that could not be embedded.
+        ArtistidError: bad settings, or artists who cannot be enrolled, which leave the collection unchanged; or, after
+            the others have been enrolled, songs that could not be embedded.
     """
-    require_path(config, "collection", "the file of enrolled artists, which the first of them makes")
+    require_path(config, "collection", "the file of enrolled artists, created with the first")
     wanted = [name for name in ("audio", "remove", "rename") if config[name]]
     if len(wanted) != 1:
         raise ArtistidError(
@@ -112,7 +112,7 @@ def _add(config: DictConfig, path: Path) -> str:
 
 
 def _named(track: Track, artist: str | None, album: str | None) -> Track:
-    """A song under the artist and the album that the command names, where it names them."""
+    """A song with the artist and the album that the command names, if it names them."""
     return replace(
         track, artist=clean(artist) if artist else track.artist, album=clean(album) if album else track.album
     )

@@ -1,4 +1,4 @@
-"""Errors that a user can put right, and how they and the log name many things."""
+"""Errors that the user can fix, and helpers to word them and log lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ArtistidError(Exception):
-    """Bad input or setting; the message names it, says what was expected and what was found."""
+    """Bad input or setting; the message names it, what was expected and what was found."""
 
 
 def require_choice(setting: str, value: object, choices: Collection[object]) -> None:
@@ -19,7 +19,7 @@ def require_choice(setting: str, value: object, choices: Collection[object]) -> 
         choices: all that it may be.
 
     Raises:
-        ArtistidError: it is another.
+        ArtistidError: it is none of them.
     """
     if value not in tuple(choices):
         raise ArtistidError(f"{setting}={_as_typed(value)}: expected one of {', '.join(map(_as_typed, choices))}")
@@ -31,7 +31,7 @@ def require_path(config: Mapping[Any, Any], setting: str, what: str) -> None:
     Args:
         config: the verb's settings.
         setting: such as ``checkpoint``.
-        what: it names, for the message.
+        what: the path that it needs, for the message.
 
     Raises:
         ArtistidError: it is empty.
@@ -41,7 +41,7 @@ def require_path(config: Mapping[Any, Any], setting: str, what: str) -> None:
 
 
 def abbreviate(names: Sequence[str], most: int = 10) -> str:
-    """The first of many names, for a message that gives their number elsewhere.
+    """The first of many names, for a message that states their number elsewhere.
 
     Example:
         >>> abbreviate(["a", "b", "c"], most=2)
@@ -51,7 +51,7 @@ def abbreviate(names: Sequence[str], most: int = 10) -> str:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number of things, as people say it.
+    """A number with its noun, in the singular or plural.
 
     Example:
         >>> counted(1, "song"), counted(1200, "song"), counted(2, "copy", "copies")
@@ -61,5 +61,5 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def _as_typed(value: object) -> str:
-    """A value as it stands on the command line."""
+    """A value as typed on the command line."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

@@ -45,7 +45,7 @@ from artistid.trust import trusted
 log = logging.getLogger(__name__)
 
 
-UNSEEN = "unseen"  # of ``subset``: artists who were not trained on, who are enrolled
+UNSEEN = "unseen"  # a ``subset``: artists not trained on, who are enrolled
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     rule = build(config.unseen, "unseen") if elsewhere else None
     find_vote(config.vote, trusted(config))
     find_metrics(config.metrics)
-    classifier.specification = replace(specification, vote=config.vote)  # which says what is to be heard
+    classifier.specification = replace(specification, vote=config.vote)  # by which it embeds clips or not
     set_up()
     check_trainer(plain(config.trainer))
     check_loggers(config)
@@ -83,11 +83,11 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
 
 
 class Prepared(NamedTuple):
-    """The tracks that are scored.
+    """The tracks to score.
 
     Attributes:
-        catalog, store: they and their features.
-        told: of ``scores.json``: files that could not be decoded, and recordings that were trained on.
+        catalog, store: the tracks and their features.
+        told: for ``scores.json``: files that could not be decoded, and recordings that were trained on.
     """
 
     catalog: Catalog
@@ -96,13 +96,13 @@ class Prepared(NamedTuple):
 
 
 def _prepare(config: DictConfig, specification: Specification, scored: Callable[[Catalog], Catalog]) -> Prepared:
-    """Find the tracks that are to be scored, make their features, and warn of recordings that were trained on."""
+    """Find the tracks to score, compute their features, and warn of recordings that were trained on."""
     found = find_described(config, specification.data, trusted(config))
-    scored(found.catalog)  # before hours of decoding, since much is refused here
+    scored(found.catalog)  # before hours of decoding, since most bad input is refused here
     prepared, store, left_out = make_features(config, found, specification.build_features())
     catalog = scored(prepared)
     trained_on, before = specification.trained_on(), specification.pretraining_recordings()
-    for recordings, whose in ((trained_on, "the checkpoint"), (before, "what the checkpoint grew from")):
+    for recordings, whose in ((trained_on, "the checkpoint"), (before, "what the checkpoint was fine-tuned from")):
         recordings.warn_if_deaf(whose)
     seen, seen_before = (recordings.among(catalog, store) for recordings in (trained_on, before))
     if seen and config.subset != "train":
@@ -122,7 +122,7 @@ def _prepare(config: DictConfig, specification: Specification, scored: Callable[
 
 
 def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolder) -> dict[str, Score]:
-    """Of artists whom the network names."""
+    """Score the artists that the network was trained on."""
     specification, subset = classifier.specification, config.subset
     seconds: dict[str, float] = {}
     catalog, store, told = _prepare(config, specification, lambda found: _tested(found, config, specification))
@@ -165,7 +165,7 @@ def _evaluate(config: DictConfig, classifier: ArtistClassifier, folder: RunFolde
 def _evaluate_unseen(
     config: DictConfig, specification: Specification, folder: RunFolder, rule: EnrolmentSplit | None
 ) -> dict[str, Any]:
-    """Of artists whom the network was not trained on; the rule says who is enrolled, None: its own split does."""
+    """Score artists not trained on; the rule decides who is enrolled, None: the network's own split."""
     identifier = Identifier.from_checkpoint(config.checkpoint, trust=trusted(config))
     trained = {*specification.artists, *require_verifier(identifier).names}
     seconds: dict[str, float] = {}
@@ -193,13 +193,13 @@ def _evaluate_unseen(
 
 
 def _condition(config: DictConfig) -> dict[str, str]:
-    """What tells an evaluation apart."""
+    """What identifies an evaluation."""
     condition = {"checkpoint": str(config.checkpoint), "data": config.data.name, "subset": config.subset}
     return condition if config.subset == UNSEEN else {**condition, "vote": config.vote}
 
 
 def _of_training(catalog: Catalog, specification: Specification) -> Split:
-    """The artists whom the network's own split enrols for the test; raises ArtistidError where it has none."""
+    """The artists that the network's own split enrols for the test; raises ArtistidError if there are none."""
     split = Split(**specification.split) if specification.split else Split({}, "", 0)
     tested = {
         track.track_id: subset
@@ -208,14 +208,14 @@ def _of_training(catalog: Catalog, specification: Specification) -> Split:
     }
     if not tested:
         raise ArtistidError(
-            "subset=unseen: the network's own data has no artists who were not trained on: expected a checkpoint of "
-            "split=artists and its data, or data= of other artists"
+            "subset=unseen: expected a checkpoint of split=artists, or data= of other artists; found no artists in the "
+            "network's own data that it was not trained on"
         )
     return replace(split, subsets=tested)
 
 
 def _drawn(catalog: Catalog, rule: EnrolmentSplit, seed: int, trained: Collection[str]) -> Split:
-    """A draw of artists, none of whom may have been trained on or have calibrated the verifier."""
+    """Draw a split of artists; none may have been trained on or used to calibrate the verifier."""
     if known := [artist for artist in catalog.artists if artist in trained]:
         raise ArtistidError(
             f"subset=unseen: the network was trained on {len(known)} of {counted(len(catalog.artists), 'artist')}: "
@@ -225,7 +225,7 @@ def _drawn(catalog: Catalog, rule: EnrolmentSplit, seed: int, trained: Collectio
 
 
 def _tested(catalog: Catalog, config: DictConfig, specification: Specification) -> Catalog:
-    """The tracks of a catalog that are tested; raises ArtistidError where there are none, or by unknown artists."""
+    """The tracks to test; raises ArtistidError if there are none, or some are by unknown artists."""
     subset = config.subset
     if subset != "all":
         if not specification.split:

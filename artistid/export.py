@@ -26,10 +26,10 @@ from artistid.writing import whole
 
 
 def export(config: DictConfig) -> None:
-    """Write ``config.checkpoint`` to ``config.to``, and compare what the file computes with what PyTorch does.
+    """Write ``config.checkpoint`` to ``config.to``, and compare the file's outputs with PyTorch's.
 
     Raises:
-        ArtistidError: settings, or packages that are missing; or a file that disagrees with PyTorch, which is removed.
+        ArtistidError: missing settings or packages; or a file that disagrees with PyTorch, which is removed.
     """
     require_path(config, "to", "the .onnx file to write")
     to = _target(config.to, config.overwrite)
@@ -38,7 +38,7 @@ def export(config: DictConfig) -> None:
     specification, network = load_network(config.checkpoint, trusted(config))
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        with whole(to, "wb") as file:  # checked before it takes its name, which can so be relied on
+        with whole(to, "wb") as file:  # checked before it gets its final name
             write(network, specification, Path(file.name))
             difference = check(network, specification, Path(file.name))
     except OSError as error:
@@ -58,7 +58,7 @@ def _target(to: str, overwrite: bool) -> Path:
 
 
 def _show(network: nn.Module, specification: Specification, to: Path, difference: float) -> None:
-    """Print what was written, and how near it is."""
+    """Print what was written, and how close its outputs are to PyTorch's."""
     name, rate = type(network).__name__, specification.build_features().sample_rate
     embeds = isinstance(network, EmbeddingNetwork)
     lines = (

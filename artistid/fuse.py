@@ -36,17 +36,17 @@ from artistid.trust import trusted
 log = logging.getLogger(__name__)
 
 WHOLE_SONG = ClipSpec(name="song", seconds=None, frames=None)
-VOTE = "majority"  # of one clip a song
-OF_SYSTEM = ("init_from", "variant")  # of a run's condition what says how one system was made
+VOTE = "majority"  # of one clip per song
+OF_SYSTEM = ("init_from", "variant")  # keys of a run's condition that concern a single system
 
 
 def fuse(config: DictConfig) -> dict[str, Score]:
-    """Fuse what finished runs of one split say of each song, and write that as a run of its own.
+    """Fuse the song predictions of finished runs of one split, and write the result as a run of its own.
 
-    A song's probabilities are the weighted mean of its log-probabilities by the runs, each by its own vote.
+    The fusion is a weighted mean of the runs' log-probabilities of a song, each run with its own vote.
 
     Returns:
-        The test's scores, of the song level.
+        The test scores, at song level.
     """
     runs, weights = checked(config)
     folder = RunFolder(config.run_dir)
@@ -85,7 +85,7 @@ def checked(config: DictConfig) -> tuple[list[Run], NDArray[np.float64] | None]:
     """The runs, and their weights; None: by validation.
 
     Raises:
-        ArtistidError: settings that are not as expected, or runs that are not finished, or not of one split.
+        ArtistidError: bad settings, or runs that are unfinished or not of one split.
     """
     require_path(config, "run_dir", "the folder for the fusion")
     names = [config.runs] if isinstance(config.runs, str) else list(config.runs or [])
@@ -114,12 +114,12 @@ def checked(config: DictConfig) -> tuple[list[Run], NDArray[np.float64] | None]:
 
 
 def votes_of(run: Run, subset: str) -> SongVotes:
-    """What a run says of the songs of a subset."""
+    """A run's votes on the songs of a subset."""
     return vote(Predictions.from_parquet(run.folder.predictions / f"{subset}.parquet"), run.condition["vote"])
 
 
 def settings_of_fusion(config: DictConfig, runs: Sequence[Run]) -> DictConfig:
-    """The configuration that the fusion's folder keeps: the runs' data and split, and what was fused how."""
+    """The configuration for the fusion's folder: the runs' data and split, and what was fused with which weights."""
     first = OmegaConf.load(runs[0].folder.config)
     kept = {name: value for name, value in plain(first).items() if name in ("data", "split", "seed", "unknown_artists")}
     system: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What values a type hint lets pass, and what it is called: a class's own hints say what its settings may be."""
+"""Which values a type hint accepts, and how to describe it: a class's hints are the types of its settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAIN = {
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest and largest number that may be; both may."""
+    """A range of numbers, both bounds included."""
 
     lowest: float = -math.inf
     highest: float = math.inf
@@ -51,22 +51,22 @@ def _number(value: float) -> str:
 
 @cache
 def parameters(target: str) -> Mapping[str, Any]:
-    """The hints of what a class or function is called with, by name; none where it has none that can be read."""
+    """The type hints of a class's or function's arguments, by name; empty if they cannot be read."""
     try:
         called = get_object(target)
         declares = is_dataclass(called) or not isinstance(called, type)
         return get_type_hints(called if declares else called.__init__, include_extras=True)
-    except Exception:  # whatever an import raises; calling it will tell
+    except Exception:  # whatever an import raises; calling it will report it
         return {}
 
 
 def union(hints: Sequence[Any]) -> Any:
-    """The type of what is of one of several."""
+    """The union of several types."""
     return reduce(or_, hints[1:], hints[0])
 
 
 def members(hint: Any) -> Iterator[Any]:
-    """The types of which a value may be one."""
+    """The members of a union, or the type itself."""
     if get_origin(hint) in (Union, UnionType):
         for member in get_args(hint):
             yield from members(member)
@@ -75,14 +75,14 @@ def members(hint: Any) -> Iterator[Any]:
 
 
 def item(hint: Any) -> Any:
-    """The type of a list's items; None for what is not a list."""
+    """The type of a list's items; None if it is no list."""
     if hint in LIST_TYPES or get_origin(hint) in LIST_TYPES:
         return next(iter(get_args(hint)), Any)
     return None
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value, of a file or a command line, is of a type; numbers are to be finite."""
+    """Whether a plain value from a file or a command line fits a type; numbers must be finite."""
     return any(_fits(value, member) for member in members(hint))
 
 
@@ -105,11 +105,11 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, str)
     if (each := item(hint)) is not None:
         return isinstance(value, list | tuple) and all(fits(one, each) for one in value)
-    return isinstance(value, Mapping)  # of which a class, or what is called, is made
+    return isinstance(value, Mapping)  # from which an object is built
 
 
 def in_words(hint: Any) -> str:
-    """What fits, for a message.
+    """A type in words, for a message.
 
     Example:
         >>> in_words(list[str] | Count | None)
@@ -136,18 +136,18 @@ def _in_words(hint: Any) -> str:
 
 
 def is_text(hint: Any) -> bool:
-    """Whether nothing but text, or null, fits beside lists: what was typed is then taken as it is."""
+    """Whether only text or null fits, besides lists: input is then taken literally."""
     scalars = [member for member in members(hint) if item(member) is None and member is not NoneType]
     return bool(scalars) and all(scalar in (str, Path) for scalar in scalars)
 
 
 def is_place(hint: Any) -> bool:
-    """Whether text in it names a file or a folder."""
+    """Whether text of this type names a file or a folder."""
     return any(member is Path or (item(member) is not None and is_place(item(member))) for member in members(hint))
 
 
 def text_items(hint: Any) -> Any:
-    """The type of the items of a list that may be given, if they are text or lists of it; else None."""
+    """The type of a list's items, if a list fits and they are text or lists of text; else None."""
     for member in members(hint):
         inner = item(member)
         if inner is not None and (is_text(inner) or text_items(inner) is not None):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both end the work where it is, in an orderly way, so that what is finished is kept."""
+"""Ctrl-C and SIGTERM: both stop the work in an orderly way, so that what is finished is kept."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """The process is asked to end, by the signal of this number.
+    """The process was asked to end, by the signal of this number.
 
-    It is no ``KeyboardInterrupt``, since those who catch that one, such as Lightning, end the process in their own way.
+    Not a ``KeyboardInterrupt``, since libraries that catch it, such as Lightning, end the process in their own way.
     """
 
     def __init__(self, number: int) -> None:
@@ -28,7 +28,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a process that the signal has ended: 130 of Ctrl-C, 143 of SIGTERM."""
+        """The exit code of a process ended by the signal: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.number
 
 
@@ -36,14 +36,14 @@ class Interrupted(BaseException):
 def interruptible(at_signal: Callable[[], None] | None = None) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM raise :class:`Interrupted` in the block; the second one ends the process at once.
 
-    The block then ends with it, whatever others have made of it on its way. Where another than Python's own handler is
-    set, it stays: whoever set it has plans, as submitit has, which requeues SLURM's jobs, and as a shell that lets a
-    command in the background ignore Ctrl-C.
+    The block then ends with it, even if a library turned it into another exception. Handlers other than Python's own
+    are left in place: submitit sets one to requeue SLURM jobs, and a shell lets a command in the background ignore
+    Ctrl-C.
 
     Args:
         at_signal: what else to do when the signal comes.
     """
-    if threading.current_thread() is not threading.main_thread():  # which no signal reaches
+    if threading.current_thread() is not threading.main_thread():  # signals reach only the main thread
         yield
         return
     handler = _Handler(at_signal)
@@ -51,7 +51,7 @@ def interruptible(at_signal: Callable[[], None] | None = None) -> Iterator[None]
         yield
     except Interrupted:
         raise
-    except BaseException as error:  # of a library, say, that was tidying up
+    except BaseException as error:  # such as from a library that was cleaning up
         if _Handler.came is None:
             raise
         raise Interrupted(_Handler.came) from error
@@ -62,7 +62,7 @@ def interruptible(at_signal: Callable[[], None] | None = None) -> Iterator[None]
 
 
 class _Handler:
-    """Answers the signals that are free to be answered; none of them within a block of another handler.
+    """Handles the signals that have a default handler; none of them within another handler's block.
 
     Attributes:
         came: the number of the signal that has come.
@@ -94,7 +94,7 @@ class _Handler:
         raise Interrupted(number)
 
     def _catch(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Interrupt again a moment later, where it struck what no exception leaves, such as a finaliser."""
+        """Interrupt again a moment later, if it struck code that lets no exception out, such as a finaliser."""
         if not isinstance(unraisable.exc_value, Interrupted):
             self._before(unraisable)
             return
@@ -108,32 +108,32 @@ class _Handler:
         if self._again:
             self._again.cancel()
         sys.unraisablehook = self._before
-        for number, found in self._found.items():  # while the process ends for an interruption, the next one ends it
+        for number, found in self._found.items():  # while the process is ending, the next one kills it
             ending = _Handler.came is not None or found is _end_at_start
             signal.signal(number, signal.SIG_DFL if ending else found)
 
 
 def signal_that_came() -> int | None:
-    """The number of the signal that the process is ending for, whatever error a library made of it on its way."""
+    """The number of the signal that is ending the process, whatever error a library turned it into."""
     return _Handler.came
 
 
 def is_first_process() -> bool:
-    """Whether this is the one that speaks for all of those that train together."""
+    """Whether this process is the one that prints, of all that train together."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def print_interruption(kept: str) -> None:
-    """Say in one line what is kept; of processes that train together, the first one does."""
+    """Print in one line what is kept; only the first of the processes that train together does."""
     if is_first_process():
         beside_the_key = "\n" if sys.stderr.isatty() else ""  # a terminal shows ^C
-        say(f"{beside_the_key}interrupted: {kept}; the same command goes on", to=sys.stderr)
+        say(f"{beside_the_key}interrupted: {kept}; run the same command to continue", to=sys.stderr)
 
 
 def started_module() -> str:
     """What the process was started to run: ``artistid.train`` of ``artistid train`` and ``python -m artistid.train``.
 
-    Nothing where it runs no module.
+    Empty if it runs no module.
     """
     arguments = sys.orig_argv[1:]
     if arguments and Path(arguments[0]).name in ("artistid", "artistid.exe"):  # the console script
@@ -144,7 +144,7 @@ def started_module() -> str:
 
 
 def guard_start(module: str) -> None:
-    """Answer the signals in the same way while the process of a verb imports what it needs, which takes a while."""
+    """Handle the signals in the same way while a verb's process is importing packages, which takes a while."""
     if module.startswith("artistid."):
         for number in SIGNALS:
             if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
@@ -152,5 +152,5 @@ def guard_start(module: str) -> None:
 
 
 def _end_at_start(number: int, frame: FrameType | None) -> None:
-    print_interruption("nothing was begun")
+    print_interruption("nothing was started")
     os._exit(128 + number)

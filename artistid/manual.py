@@ -1,4 +1,4 @@
-"""What ``--help`` says of a verb: what it takes, in the words of the comments in ``conf/``, its own settings first."""
+"""The ``--help`` of a verb: its settings, its own first, described by the comments in ``conf/``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from artistid.config import config_dir
 from artistid.printing import COLUMNS
 from artistid.settings import Settings, shown
 
-# A line of a file of settings: how far it is indented, a name and what stands behind it, a comment.
+# A line of a settings file: its indentation, a name with its value, a comment.
 LINE = re.compile(r"(?P<indent> *)(?:(?P<name>[\w/]+):(?: .*?)?)?\s*(?:# (?P<says>.*))?")
 
-NAMES = 24  # columns that names have, and what is longer a line of its own
-PARTS_OWN = re.compile("_.*|name|system")  # how a part is made, and what it is called
+NAMES = 24  # columns for names; a longer one gets a line of its own
+PARTS_OWN = re.compile("_.*|name|system")  # keys that say how a part is built and named
 
 
 def overview(verbs: Iterable[str]) -> str:
@@ -28,14 +28,14 @@ def overview(verbs: Iterable[str]) -> str:
         "",
         *(line for verb in verbs for line in _entry(verb, purpose(verb), 10)),
         "",
-        *_filled("artistid VERB --help says what a verb takes, artistid --version which version this is."),
-        *_filled('eval "$(artistid -sc install=bash)" has the shell complete verbs, settings and their choices.'),
+        *_filled("artistid VERB --help lists what a verb takes, artistid --version prints the version."),
+        *_filled('eval "$(artistid -sc install=bash)" makes the shell complete verbs, settings and their choices.'),
     ]
     return "\n".join(lines)
 
 
 def purpose(verb: str) -> str:
-    """What a verb is for, as its own help begins."""
+    """What a verb is for: the beginning of its help."""
     header: str = Settings(verb, [config_dir()]).roots[0]["hydra"]["help"]["header"]
     return header.partition("\n")[0].partition(": ")[2].removesuffix(".")
 
@@ -44,7 +44,7 @@ def manual(settings: Settings, config: DictConfig) -> str:
     """The help of a verb.
 
     Args:
-        settings: that it takes.
+        settings: of the verb.
         config: composed, with Hydra's own part.
     """
     written: Any = OmegaConf.to_container(config, resolve=False)
@@ -53,7 +53,7 @@ def manual(settings: Settings, config: DictConfig) -> str:
     first, *examples = config.hydra.help.header.strip().split("\n")
     lines = [*_filled(first), *examples, ""]
     if settings.choosable:
-        lines += ["GROUP=CHOICE, the one that is made first:"]
+        lines += ["GROUP=CHOICE, the current choice first:"]
         for group in settings.choosable:
             lines += _entry(group, " | ".join(_choices(settings, group, chosen.get(group))))
         lines += [""]
@@ -65,12 +65,12 @@ def manual(settings: Settings, config: DictConfig) -> str:
     for group in settings.choosable:
         if isinstance(written.get(group), Mapping):
             lines += ["", f"of {group}={_typed(chosen.get(group))}:", *_leaves(group, written[group], words)]
-    closing = "--cfg job prints all of it as YAML, --hydra-help what Hydra takes: -m for a sweep, --config-dir, …"
+    closing = "--cfg job prints all of it as YAML, --hydra-help Hydra's own options: -m for a sweep, --config-dir, …"
     return "\n".join([*lines, "", *_filled(closing)])
 
 
 def _choices(settings: Settings, group: str, chosen: Any) -> list[str]:
-    """The choices of a group, the one that is made first; none is made where data has no schedule of its own, say."""
+    """The choices of a group, the current one first; null first if none is made, as for data without a schedule."""
     choices = settings.choices(group)
     made = [choice for choice in (chosen if isinstance(chosen, list) else [chosen]) if choice in choices] or ["null"]
     return [*made, *(choice for choice in choices if choice not in made)]
@@ -92,7 +92,7 @@ def _leaves(name: str, value: Any, words: Mapping[str, str]) -> Iterator[str]:
 
 
 def _entry(name: str, says: str, width: int = NAMES) -> list[str]:
-    """What is called so, in a column of this width, and what is said of it in a second one."""
+    """A name in a column of this width, and its description in a second column."""
     lines = _filled(says, COLUMNS - width - 2)
     *parts, name = _filled(name, COLUMNS - 4)
     if parts:
@@ -112,7 +112,7 @@ def _filled(text: str, width: int = COLUMNS) -> list[str]:
 
 
 def _words(settings: Settings, chosen: Mapping[str, Any]) -> dict[str, str]:
-    """What the comments of ``conf/`` say of each setting, by its dotted name."""
+    """The description of each setting in the comments of ``conf/``, by its dotted name."""
     made = {
         f"{group}/{choice}": f"{group}."
         for group in settings.choosable
@@ -128,7 +128,7 @@ def _words(settings: Settings, chosen: Mapping[str, Any]) -> dict[str, str]:
 
 
 def comments(path: Path) -> dict[str, str]:
-    """What a file says of its settings, behind each and in the lines below it, or else in the line above it."""
+    """A file's comments on its settings: after each and in the lines below, or else in the line above."""
     said: dict[str, str] = {}
     name, above, parents = "", "", [(-1, "")]
     for match in map(LINE.fullmatch, path.read_text(encoding="utf-8").splitlines() if path.exists() else ()):
@@ -143,5 +143,5 @@ def comments(path: Path) -> dict[str, str]:
         elif indent and name:
             said[name] += f" {says}"
         else:
-            above = says if said else ""  # the heading of a file is of none of its settings
+            above = says if said else ""  # the heading of a file describes none of its settings
     return said

@@ -1,4 +1,4 @@
-"""What a run is called: its folder below ``runs/``, its name in dashboards, and what its scores file says it is."""
+"""Names of runs: the folder below ``runs/``, the name in dashboards, and the condition in the scores file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from artistid.places import expanded
 from artistid.settings import Settings
 from artistid.sweeps import in_sweep, task_overrides
 
-# Beginnings of the names of settings that change nothing in a run's numbers.
+# Prefixes of the names of settings that do not affect a run's numbers.
 WITHOUT_EFFECT = (
     "overwrite",
     "run_",
@@ -38,21 +38,21 @@ WITHOUT_EFFECT = (
     *("format", "top", "review", "host", "port", "names"),  # of an audit
 )
 
-# What a run's name begins with: the names of these choices.
+# A run's name begins with the names of these choices.
 NAMED_GROUPS = ("data", "split", "clip", "model")
-# Settings that have a place of their own in the name, or say where the music lies and not which it is.
+# Settings that have a place of their own in the name, or say where the music is stored, not which it is.
 NAMED_SETTINGS = (
     *(*NAMED_GROUPS, "backend", "backend.name", "features.preset", "features.stem"),
     *("switch", "seed", "split.fold", "init_from", "data.root"),
 )
 REFERENCES = re.compile(r"\$\{(\.?[\w.]+)\}")
 
-MOST_BYTES = 150  # of one folder's name; file systems take 255, and other names are made of this one
+MOST_BYTES = 150  # of one folder's name; file systems allow 255, and other names extend this one
 MOST_LETTERS = 40  # of one value in it
 
 
 def origin(checkpoint: Any) -> str:
-    """A name for the run that a checkpoint is of; its ending, and ``checkpoints``, say nothing and are left out.
+    """A name for the run of a checkpoint; the file extension and ``checkpoints`` are left out.
 
     Example:
         >>> origin("runs/music/album-3s-crnn/0/checkpoints/best.ckpt")
@@ -64,16 +64,16 @@ def origin(checkpoint: Any) -> str:
 
 
 def data_name(config: DictConfig) -> str:
-    """The collection's name; fewer artists are another task."""
+    """The collection's name, with the number of unknown artists, if any: fewer artists are another task."""
     unknown = config.get("unknown_artists") or 0
     n_unknown = unknown if isinstance(unknown, int) else len(unknown)
     return f"{config.data.name}-unknown{n_unknown}" if n_unknown else str(config.data.name)
 
 
 def system_name(config: DictConfig) -> str:
-    """The model's name, those of what it is given and of the back end behind it, and the switches that are on.
+    """The names of the model, its input and its back end, and the switches that are on.
 
-    Given a published encoder's vectors, or a stem of the music, it is another system.
+    With a published encoder's vectors or a stem of the music as input, it is a different system.
     """
     given = (OmegaConf.select(config, setting) for setting in ("features.preset", "features.stem", "backend.name"))
     model = "-".join([config.model.name, *(str(name) for name in given if name)])
@@ -81,7 +81,7 @@ def system_name(config: DictConfig) -> str:
 
 
 def condition_name(config: DictConfig) -> str:
-    """What the trials of a run have in common, as a path."""
+    """What all trials of a condition have in common, as a path."""
     condition = f"{config.split.name}-{config.clip.name}-{system_name(config)}"
     if config.get("init_from"):
         condition += f"-from-{origin(config.init_from)}"
@@ -91,9 +91,9 @@ def condition_name(config: DictConfig) -> str:
 
 
 def condition_of(config: DictConfig) -> dict[str, Any]:
-    """What distinguishes runs, for the scores file: names of the choices, checkpoint begun with, fold, seed, vote.
+    """What identifies a run, for the scores file: names of the choices, initial checkpoint, fold, seed, vote.
 
-    Other settings that the command line gave are its ``variant``, see :func:`variant`.
+    Other settings given on the command line are its ``variant``, see :func:`variant`.
     """
     condition = {name: config[name].name for name in NAMED_GROUPS}
     condition |= {"data": data_name(config), "model": system_name(config)}
@@ -106,7 +106,7 @@ def condition_of(config: DictConfig) -> dict[str, Any]:
 
 
 def introduction(config: DictConfig) -> str | None:
-    """What a run is, in a line; None where its settings, which are not checked yet, do not say it."""
+    """One line that describes a run; None if its settings, which are not checked yet, are invalid."""
     try:
         distinguishing = {**condition_of(config), "folder": config.run_dir}
     except (ArtistidError, AttributeError, TypeError, OmegaConfBaseException):
@@ -115,12 +115,12 @@ def introduction(config: DictConfig) -> str | None:
 
 
 def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
-    """What a run is called, below the folder of all runs and in dashboards.
+    """The name of a run, below the folder of all runs and in dashboards.
 
     Args:
         what: ``run``, or ``condition`` for what its trials have in common.
-        now: the time, for runs that it tells apart (``run_by=time``); that of a sweep is one for all its jobs.
-        _root_: the configuration, which OmegaConf gives to a resolver that asks for it.
+        now: the time, for runs named by it (``run_by=time``); the same for all jobs of a sweep.
+        _root_: the configuration, which OmegaConf passes to a resolver that asks for it.
 
     Raises:
         ArtistidError: ``run_by`` is neither ``seed`` nor ``time``.
@@ -139,11 +139,11 @@ def run_name(what: str, now: str = "", *, _root_: DictConfig) -> str:
 
 
 def variant(config: DictConfig) -> str:
-    """The settings that the command line gave, beside those that the name has anyway; empty where there are none.
+    """The settings given on the command line that the name does not contain already; empty if there are none.
 
-    As Hydra's ``override_dirname`` has it, ``key=value`` sorted by key, with values as they came out, so that the same
-    command finds the same folder, however its settings were typed and ordered. They are joined by hyphens: a comma
-    would part the path in lists.
+    Like Hydra's ``override_dirname``: ``key=value`` sorted by key, with composed values, so that the same command finds
+    the same folder, however its settings were typed and ordered. They are joined by hyphens: a comma would split the
+    path in lists.
     """
     if not HydraConfig.initialized():
         return ""
@@ -156,7 +156,7 @@ def variant(config: DictConfig) -> str:
 
 
 def _without_effect(config: DictConfig) -> Iterator[str]:
-    """How the settings begin that say nothing of this run."""
+    """Prefixes of the settings that have no effect on this run."""
     yield from WITHOUT_EFFECT
     if not config.get("init_from"):
         yield "fine_tuning"
@@ -165,7 +165,7 @@ def _without_effect(config: DictConfig) -> Iterator[str]:
 
 
 def _named(config: DictConfig) -> Iterator[str]:
-    """The settings that the rest of the name tells apart: those that the names of its choices are made of."""
+    """The settings that the rest of the name reflects: those that the names of its choices are made from."""
     yield from NAMED_SETTINGS
     if isinstance(config.get("unknown_artists"), int):
         yield "unknown_artists"
@@ -193,7 +193,7 @@ def _is_named(override: Override, named: set[str]) -> bool:
 
 
 def _set_by(experiments: Any) -> Iterator[str]:
-    """The settings of a run that experiments set, and the choices that they make; those of Hydra's are none."""
+    """The settings of a run that experiments set, and the choices that they make; Hydra's own do not count."""
     for experiment in experiments if isinstance(experiments, list) else [experiments]:
         yield from _settings().set_by("experiment", str(experiment))
 
@@ -208,7 +208,7 @@ def _key(override: Override) -> str:
 
 
 def _value(override: Override, config: DictConfig) -> str | None:
-    """The value in a name; None where a setting was taken away."""
+    """The value in a name; None if the setting was deleted."""
     if override.is_delete():
         return None
     if override.value() == []:
@@ -218,10 +218,10 @@ def _value(override: Override, config: DictConfig) -> str | None:
 
 
 def as_word(value: Any) -> str:
-    """A value as part of a file's name.
+    """A value as part of a file name.
 
-    What has other signs in it than names of files usually have, or is long, ends in a few digits that stand for all of
-    it: different values are different words.
+    A value that is long, or has characters that are unusual in file names, is shortened and ends in a few digits of
+    its hash: different values give different words.
 
     Example:
         >>> as_word(0.001), as_word(None), as_word(["mixup", "spec_augment"])
@@ -250,7 +250,7 @@ def _text(value: Any) -> str:
 
 
 def bounded(name: str, most: int) -> str:
-    """A name of at most so many bytes; of a longer one the beginning, and digits that stand for all of it."""
+    """A name of at most this many bytes; a longer one is cut and ends in digits of its hash."""
     if len(name.encode()) <= most:
         return name
     digits = _digits(name)[:8]

@@ -1,4 +1,4 @@
-"""How large the networks of ``conf/model`` are, and what a clip costs: ``python -m artistid.networks``."""
+"""Parameters of the networks in ``conf/model``, and operations per clip: ``python -m artistid.networks``."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ TABLE = re.compile("(?<=<!-- networks -->\n).*?(?=<!-- /networks -->)", re.DOTAL
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """What a network is made of, and what it does for a clip.
+    """The size of a network, and its operations per clip.
 
     Attributes:
         model: as in ``model=``.
         parameters: all of its weights, frozen ones as well.
         units: of its bottleneck; None without one.
-        clip_seconds: of a clip that it is given by default.
-        mflop: millions of operations for such a clip, forward; a multiplication and an addition are two. Only products
-            of matrices and convolutions count.
+        clip_seconds: of its default clip.
+        mflop: millions of operations in a forward pass of such a clip; a multiply-add counts as two. Only matrix
+            products and convolutions count.
         mflop_per_second: of music.
     """
 
@@ -57,7 +57,7 @@ class NetworkSize:
     mflop_per_second: float
 
     def cells(self) -> tuple[str, ...]:
-        """As a row for people."""
+        """As a row of formatted cells."""
         units = "–" if self.units is None else str(self.units)
         return (
             *(self.model, f"{self.parameters:,}", units, f"{self.clip_seconds:g} s"),
@@ -67,7 +67,7 @@ class NetworkSize:
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """Those of several networks."""
+    """The sizes of several networks."""
 
     networks: tuple[NetworkSize, ...]
 
@@ -76,7 +76,7 @@ class NetworkSizes:
         return asdict(self)
 
     def rows(self) -> Iterator[tuple[object, ...]]:
-        """A row for each, of its numbers."""
+        """A row of plain values for each."""
         yield from map(astuple, self.networks)
 
     def show(self, console: Console) -> None:
@@ -102,7 +102,7 @@ def networks(config: DictConfig) -> None:
     """Print the networks, or write them to ``config.out``.
 
     Raises:
-        ArtistidError: a file that has no table of networks.
+        ArtistidError: a file without a table of networks.
     """
     if not config.out:
         with closing(RecordWriter(config.format, LAYOUT, sys.stdout, single=True)) as writer:
@@ -120,7 +120,7 @@ def networks(config: DictConfig) -> None:
 
 
 def sizes(n_artists: int) -> Iterator[NetworkSize]:
-    """All networks of ``model/``, ours and those of a folder that the command line names."""
+    """The sizes of all networks of ``model/``, ours and those of a folder that the command line names."""
     for name in settings_of("train").choices("model"):
         config = compose("train", [f"model={name}"])
         if issubclass(system_of(config), NetworkSystem):
@@ -128,7 +128,7 @@ def sizes(n_artists: int) -> Iterator[NetworkSize]:
 
 
 def size_of(name: str, config: DictConfig, n_artists: int) -> NetworkSize:
-    """The network of a composed configuration of ``train``, without memory for it."""
+    """The size of the network of a composed ``train`` configuration, without allocating memory for it."""
     features, clip_spec = features_of(config), build(config.clip, "clip")
     network = without_memory(config, features, n_artists)
     clip = torch.empty(1, *shape_of(features, clip_spec)[1:], device="meta")

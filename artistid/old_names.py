@@ -1,6 +1,6 @@
-"""Names that files of earlier versions use: what was written then is still read.
+"""Names used in files of earlier versions, which can still be read.
 
-Only what this package has written itself and reads again is renamed: checkpoints, stores, splits and run folders.
+Only files that this package writes and reads itself are covered: checkpoints, stores, splits and run folders.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 CHECKPOINT = {"rejection": "open_set", "grew_from": "pretrained_from"}
-FEATURES = {"_target_": "artistid.data.features.LogMel"}  # what a checkpoint's features were, before it said so
+FEATURES = {"_target_": "artistid.data.features.LogMel"}  # of checkpoints that do not name their features' class
 NETWORKS = {"artistid.models.crnn.CRNN": {"n_mels": "n_features"}}
 SPLIT = {"part": "subset", "parts": "subsets"}
 STORE_ENTRY = {"floor": "pad_value"}
 SETTINGS = {"clips_on": "data_device", "part": "subset"}
 
-# What was in force before there were settings of it.
+# What held before these settings existed.
 ADDED_SETTINGS: Mapping[str, Any] = {
     "loss._target_": "torch.nn.CrossEntropyLoss",
     "loss.label_smoothing": 0.0,
@@ -30,7 +30,7 @@ FUSION_SYSTEM = "artistid.fuse"
 
 
 def one_is_singular(device: str) -> str:
-    """A device as today's runs name it: earlier ones had "1 threads"."""
+    """A device as today's runs name it: earlier ones wrote "1 threads"."""
     return re.sub(r"\b1 threads$", "1 thread", device)
 
 
@@ -44,14 +44,14 @@ def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
     """Values under today's names.
 
     Args:
-        values: by name, whenever they were written.
-        names: today's, by the earlier one.
+        values: by name, of any version.
+        names: today's, by the earlier ones.
     """
     return {names.get(name, name): value for name, value in values.items()}
 
 
 def as_first_written(network: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
-    """A network and its features under the earliest names, which fingerprints in collections are made of."""
+    """A network and its features under the earliest names, from which fingerprints in collections are computed."""
     earlier = {now: then for then, now in NETWORKS.get(str(network.get("_target_")), {}).items()}
     unsaid = FEATURES.items() <= features.items()
     return {

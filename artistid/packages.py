@@ -1,4 +1,4 @@
-"""The packages that this one needs, always or with one of its extras, as its own metadata lists them."""
+"""The packages that this one requires, always or for an extra, according to its metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOR_DEVELOPERS = ("test",)  # extras that no verb uses
 
 
 def required(extra: str = "") -> list[str]:
-    """The names of the packages that are always needed, or that an extra adds, sorted."""
+    """The names of the packages that are always required, or that an extra adds, sorted."""
     requirements = [Requirement(text) for text in _own().requires or ()]
     always, with_extra = (
         {
@@ -41,7 +41,7 @@ def _own() -> Distribution:
 
 
 def module_of(package: str) -> str | None:
-    """The module that a package is imported by, such as ``sklearn``; None where it is not installed."""
+    """The module that a package is imported as, such as ``sklearn``; None if it is not installed."""
     try:
         modules = _modules(distribution(package))
     except PackageNotFoundError:
@@ -62,7 +62,7 @@ def require_extra(extra: str, what: str) -> None:
 
     Args:
         extra: its name.
-        what: needs them, for the message.
+        what: what needs them, for the message.
 
     Raises:
         ArtistidError: some are missing.

@@ -1,4 +1,4 @@
-"""Places on disk: names that become parts of paths, wherever they come from, and what is not a readable file."""
+"""Paths on disk: names from any source as parts of paths, and paths that are not readable files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ LONGEST_FILE_NAME = 255  # bytes of a name in common file systems
 
 
 def below(folder: Path, name: object, setting: str) -> Path:
-    """The path of a name in a folder, and in no other: for names that come from settings, which a file may hold.
+    """The path of a name directly in a folder: for names from settings, which may come from a file.
 
     Args:
-        folder: that the path lies in.
+        folder: that contains the path.
         name: one component of a path.
-        setting: what gave the name, for the error.
+        setting: that has the name, for the error.
 
     Raises:
-        ArtistidError: a name that would lead elsewhere, or that no file system takes.
+        ArtistidError: a name that would lead elsewhere, or that file systems do not allow.
 
     Example:
         >>> below(Path("cache"), "my music", "data.name").as_posix()
@@ -29,40 +29,39 @@ def below(folder: Path, name: object, setting: str) -> Path:
     """
     if fault := _fault(name):
         shown = name[:LONGEST_FILE_NAME] if isinstance(name, str) else name
-        raise ArtistidError(f"{setting}={shown!r} names a folder: expected one part of a path, found {fault}")
+        raise ArtistidError(f"{setting}={shown!r} names a folder: expected one component of a path, found {fault}")
     return folder / str(name)
 
 
 def require_writable(path: Path, what: str) -> None:
-    """Raises ArtistidError unless a folder is, or can be made, at a path; ``what`` names it for the error."""
+    """Raises ArtistidError unless a path is a writable folder, or can become one; ``what`` names it for the error."""
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ArtistidError(f"cannot write {what}: {existing} is not a folder to write to")
+        raise ArtistidError(f"cannot write {what}: {existing} is not a writable folder")
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path whose leading ``~`` stands for a home.
+    """A path with its leading ``~`` expanded.
 
     Raises:
-        ArtistidError: a home that does not exist.
+        ArtistidError: the home is unknown.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ArtistidError(
-            f"{str(path)[:LONGEST_FILE_NAME]!r} starts at the home of a user who has none here: set HOME, or "
-            "name another place (for what is kept between commands, cache_dir=PATH or the environment variable "
-            "ARTISTID_CACHE)"
+            f"{str(path)[:LONGEST_FILE_NAME]!r} starts at the home of a user who has none here: set HOME, or use "
+            "another path (for the cache, cache_dir=PATH or the environment variable ARTISTID_CACHE)"
         ) from error
 
 
 def nearby(path: Path) -> Path:
-    """The same path, from the current folder where it lies below that, as one would type it."""
+    """The same path as one would type it: relative if it is below the current folder."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def name_user() -> None:
-    """Give a user without a name, as in a container, one: libraries ask for it, torch in vain and fatally."""
+    """Name a user who has no name, as in a container: libraries ask for it, and torch fails without one."""
     try:
         getpass.getuser()
     except (KeyError, OSError):
@@ -72,9 +71,9 @@ def name_user() -> None:
 def _fault(name: object) -> str:
     """What is wrong with a name; empty for a good one."""
     if not isinstance(name, str):
-        return f"no text but {type(name).__name__}"
+        return f"{type(name).__name__}, not text"
     if not name or name in (".", ".."):
-        return "nothing, or a way to another folder"
+        return "an empty name, or another folder"
     if "/" in name or "\\" in name:
         return "several"
     if PureWindowsPath(name).drive:
@@ -86,14 +85,14 @@ def _fault(name: object) -> str:
     try:
         os.fsencode(name)
     except UnicodeError:
-        return "what is not text"
+        return "characters that cannot be encoded"
     return ""
 
 
 def no_file(path: Path) -> str:
-    """What a path leads to that is neither a file nor a folder; empty for these, and for what cannot be looked at.
+    """What a path is, if neither a file nor a folder; empty for these, and if it cannot be accessed.
 
-    To read a pipe may take for ever, as may a device, and neither can be read again.
+    Reading a pipe or a device may block forever, and neither can be read twice.
     """
     try:
         mode = path.stat().st_mode
@@ -104,5 +103,5 @@ def no_file(path: Path) -> str:
 
 
 def user_cache() -> Path:
-    """Where features are kept unless ``cache_dir`` says otherwise, as conf/base.yaml has it."""
+    """Where features are kept unless ``cache_dir`` is set, as in conf/base.yaml."""
     return expanded(os.environ.get("ARTISTID_CACHE") or "~/.cache/artistid")

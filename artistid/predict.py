@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def predict(config: DictConfig) -> None:
-    """Name the artist of every song, one after the other: whom the network learned, or who is enrolled in a collection.
+    """Name the artist of every song, one after the other: one trained on, or one enrolled in a collection.
 
     Raises:
         ArtistidError: bad settings; or, after all others have been answered, songs that could not be.
@@ -58,7 +58,7 @@ def predict(config: DictConfig) -> None:
 
 def _roster(config: DictConfig, identifier: Identifier) -> Roster:
     """The artists of the collection."""
-    from artistid.inference.collection import Collection  # here, since they take a second, and most do without
+    from artistid.inference.collection import Collection  # here, since they take a second and are rarely needed
     from artistid.inference.roster import Roster
 
     return Roster(Collection.read(config.collection), identifier, config.false_alarms)

@@ -1,4 +1,4 @@
-"""Decode a collection and make its features: ``python -m artistid.prepare data=folder data.root=PATH``."""
+"""Decode a collection and compute its features: ``python -m artistid.prepare data=folder data.root=PATH``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare(config: DictConfig) -> None:
-    """Make the features of a collection, and say where they are.
+    """Compute the features of a collection, and print where they are.
 
     Raises:
         ArtistidError: see :func:`prepare_only`.
@@ -44,10 +44,10 @@ def prepare(config: DictConfig) -> None:
 
 
 def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
-    """Make the features of a collection, or of one shard of it, and check what is stored if ``verify`` says so.
+    """Compute the features of a collection, or of one shard of it, and with ``verify`` check the stored ones.
 
     Raises:
-        ArtistidError: songs that are damaged, unless ``verify=repair``, which makes them again.
+        ArtistidError: damaged songs, unless ``verify=repair`` has recomputed them.
     """
     require_choice("verify", config.verify, (False, True, "repair"))
     shard = Shard.of_settings(config)
@@ -55,36 +55,36 @@ def prepare_only(config: DictConfig) -> tuple[Catalog, Store]:
     catalog, store, _ = make_features(config, find_songs(config), features, shard)
     if not config.verify:
         return catalog, store
-    remedy = "verify=repair makes these songs again, and nothing else"
+    remedy = "verify=repair recomputes only these songs"
     damaged = store.damaged()
     if damaged and config.verify == "repair":
         n_songs = counted(len(catalog), "song")
-        log.warning("damaged, made again: %d of %s: %s", len(damaged), n_songs, ", ".join(damaged))
+        log.warning("damaged, recomputed: %d of %s: %s", len(damaged), n_songs, ", ".join(damaged))
         store.forget(damaged)
         catalog, store, _ = make_features(config, find_songs(config), features, shard)
-        remedy = "they were made again just now: the disk under cache_dir cannot be relied on"
+        remedy = "they were recomputed just now: the disk under cache_dir is unreliable"
         damaged = store.damaged()
     if damaged:
         listing = "\n  ".join(damaged)
         raise ArtistidError(
-            f"damaged: {len(damaged)} of {counted(len(catalog), 'song')} in {store.folder}, whose features are not "
-            f"those that were written\n  {listing}\n{remedy}"
+            f"damaged: {len(damaged)} of {counted(len(catalog), 'song')} in {store.folder}, whose features differ "
+            f"from those that were written\n  {listing}\n{remedy}"
         )
-    log.info("verified, as it was written: what there is of %s", counted(len(catalog), "song"))
+    log.info("verified: the stored features of %s are as written", counted(len(catalog), "song"))
     return catalog, store
 
 
 def limits_of(config: DictConfig) -> Limits:
-    """What ``config.limits``, if it is there, lets a file take; raises ArtistidError."""
+    """The limits per file in ``config.limits``, or the default ones; raises ArtistidError."""
     return Limits(**plain(config.limits)) if "limits" in config else Limits()
 
 
 @dataclass(frozen=True)
 class Found:
-    """Songs before any of them is composed or decoded: what can be refused is refused now.
+    """Songs before any of them is generated or decoded: what can be refused is refused now.
 
     Attributes:
-        source: that has them.
+        source: of the songs.
         catalog: the tracks.
         place: the folder that their features are kept in.
     """
@@ -95,7 +95,7 @@ class Found:
 
 
 def find_songs(config: DictConfig, source: Any = None) -> Found:
-    """The songs of a source; None: of what ``config.data`` says."""
+    """The songs of a source; None: the one in ``config.data``."""
     if source is None:
         source = build(config.data, "data")
     place = below(expanded(config.cache_dir), source.name, "data.name")
@@ -105,9 +105,9 @@ def find_songs(config: DictConfig, source: Any = None) -> Found:
 
 
 def find_described(config: DictConfig, description: Mapping[str, Any], trust: Trust) -> Found:
-    """As :func:`find_songs`; where ``config.data`` is null, of the data that a checkpoint describes.
+    """As :func:`find_songs`, but if ``config.data`` is null, of the data that a checkpoint describes.
 
-    ``config.data`` is then set to it, with the places that are written to as this command has them.
+    ``config.data`` is then set to it, with this command's paths for all that is written.
 
     Args:
         config: of a verb.
@@ -126,12 +126,12 @@ def find_described(config: DictConfig, description: Mapping[str, Any], trust: Tr
 def make_features(
     config: DictConfig, found: Found, features: Features, shard: Shard | None = None
 ) -> tuple[Catalog, Store, list[str]]:
-    """The features of songs, or of one shard of them, made where they are missing; so are the songs themselves.
+    """The features of songs, or of one shard of them, computed if missing; missing songs are generated.
 
     Args:
         config: of a verb.
         found: the songs.
-        features: to be made.
+        features: to compute.
         shard: None: all.
 
     Returns:

@@ -1,8 +1,8 @@
-"""The ways out to a terminal or a log, and what may pass them.
+"""Output to a terminal or a log, without control characters.
 
-Names come from strangers' files, and what a terminal takes for a command may be in them: colours, a cursor that moves,
-letters that run backwards. So nothing is printed but through here, or through :mod:`artistid.terminal` where it has
-colours and columns; formats for other programs, JSON and CSV, keep names as they are.
+Names come from other people's files, and may contain what a terminal takes for commands: colours, cursor movements,
+right-to-left overrides. So everything is printed through here, or through :mod:`artistid.terminal` if it has colours
+and columns; formats for other programs, JSON and CSV, keep names as they are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from artistid.data.catalog import nfc
 
 _as_python_does = warnings.formatwarning
 
-COLUMNS = 80  # of a terminal that does not say how many it has
+COLUMNS = 80  # of a terminal that does not report its width
 
 REPLACEMENT = "\ufffd"
-# C0 and C1 but for tab and newline, separators of lines, what changes the direction of writing, halves of characters.
+# C0 and C1 except tab and newline, line separators, bidirectional controls, surrogates.
 COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -40,7 +40,7 @@ def printable(name: object) -> str:
 
 
 def shown(text: str) -> str:
-    """Text of several lines, without anything else that a terminal would not simply show."""
+    """Text of several lines, with all other control characters replaced."""
     return COMMANDS.sub(REPLACEMENT, text)
 
 
@@ -51,9 +51,9 @@ def say(*lines: str, to: TextIO | None = None) -> None:
 
 
 def fitted(text: str, stream: TextIO) -> str:
-    """Text as a terminal shows it in whole words: its lines end before one that does not fit.
+    """Text wrapped between words to the width of a terminal.
 
-    Elsewhere, in a file or on the way to another program, a line stays one.
+    Elsewhere, in a file or a pipe, lines are not wrapped.
     """
     if not stream.isatty():
         return text
@@ -69,19 +69,19 @@ def _filled(line: str, columns: int) -> str:
 def format_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """As Python words a warning, which may repeat a name: for ``warnings.formatwarning``."""
+    """Python's own wording of a warning, cleaned, since it may repeat a name: for ``warnings.formatwarning``."""
     return fitted(shown(_as_python_does(message, category, filename, lineno, line)), sys.stderr)
 
 
 class Formatter(logging.Formatter):
-    """For the console and for logs, which are read in a terminal, too."""
+    """For the console, and for logs, which are also read in a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return shown(super().format(record))
 
 
 def show_any_text() -> None:
-    """Let a terminal or a file in an encoding that lacks letters get ``?`` for them, and no command end for it."""
+    """Print ``?`` for characters that the encoding of a terminal or file lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

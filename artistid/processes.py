@@ -1,4 +1,4 @@
-"""Several processes at work: children that do calls for this one, and one at a time where all need what one makes."""
+"""Child processes that run calls for this one, and locks for folders that only one process may write at a time."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
-# A child is not a fork, which would inherit locks of threads that it does not have, and is not multiprocessing's spawn,
-# which runs a caller's script again that has no `if __name__ == "__main__"`.
+# A child is no fork, which would inherit locks of threads that it does not have, and not multiprocessing's spawn, which
+# reruns a caller's script that has no `if __name__ == "__main__"`.
 BOOT = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from artistid.processes import serve; serve()"
 
 LENGTH = struct.Struct("!Q")
 
-# Seconds after which a child ends itself if its parent, which may be dead, has not; and that it has to end once it
-# answers no more.
+# Seconds by which an overdue child outlives the parent's timer before it ends itself, as the parent may be dead; and
+# that it has to exit once it stops answering.
 GRACE_S = 5.0
 
 
 def lock(folder: Path, name: str = ".lock") -> AbstractContextManager[object]:
-    """Keeps other processes from writing to a folder; waits for one that does, and logs that.
+    """Keeps other processes from writing to a folder; waits for one that is writing, and logs that.
 
     Args:
         folder: holds the lock file.
@@ -63,11 +63,11 @@ def lock(folder: Path, name: str = ".lock") -> AbstractContextManager[object]:
 
 @dataclass(frozen=True)
 class Allowance:
-    """What one call may take of the process that does it; None: no limit.
+    """The limits of one call; None: no limit.
 
     Attributes:
         seconds: of time.
-        memory: bytes, beyond those that the process has when the call begins. Linux alone keeps to it.
+        memory: bytes, beyond those that the process has when the call begins. Enforced on Linux only.
     """
 
     seconds: float | None = None
@@ -82,20 +82,20 @@ class WorkerDiedError(Exception):
 
 
 class OverdueError(WorkerDiedError):
-    """A child was ended, since a call took it too long."""
+    """A child was killed because a call took too long."""
 
 
 class Worker:
-    """A child process that does calls, one at a time, and whose death is an exception here.
+    """A child process that runs calls, one at a time, and whose death raises an exception here.
 
     It is started at once, and again by the first call after its death. It ends with this process, however that ends.
-    Ctrl-C in a terminal does not reach it: that is this process's to answer.
+    Ctrl-C in a terminal does not reach it: this process handles that.
 
     Args:
-        environment: variables that it has beside, or other than, those of this process.
-        first: a call that a child does before all others, for what they share.
-        preload: modules that a child imports while nothing is asked of it.
-        quiet: whether what libraries print there is thrown away.
+        environment: variables to add to, or override in, those of this process.
+        first: a call that a child runs before all others, to set up what they share.
+        preload: modules that a child imports while it is idle.
+        quiet: whether to discard what libraries print there.
     """
 
     def __init__(
@@ -110,22 +110,22 @@ class Worker:
         self._preload = tuple(preload)
         self._stderr = subprocess.DEVNULL if quiet else None
         self._turn = threading.Lock()
-        self._met = False  # whether the child has done the first call
+        self._met = False  # whether the child has run the first call
         self._closed = False
         self._process = self._started()
 
     def call(self, allowance: Allowance, function: Callable[..., Result], *arguments: Any) -> Result:
-        """What a function gives there.
+        """The result of a function called in the child.
 
-        Where the child dies another one tries again: it may have been another's fault, as where memory runs out.
+        If the child dies, another one tries again: the cause may lie elsewhere, such as memory that ran out.
 
         Args:
             allowance: of this call.
             function: of a module that a child can import.
-            arguments: for it; like its result they are pickled.
+            arguments: for it; pickled, like its result.
 
         Raises:
-            WorkerDiedError: the child ended, by itself or since it took too long (:class:`OverdueError`).
+            WorkerDiedError: the child ended, by itself or because it took too long (:class:`OverdueError`).
             Exception: whatever the function raises there.
         """
         with self._turn:
@@ -141,7 +141,7 @@ class Worker:
         return result
 
     def close(self) -> None:
-        """End the child, whatever it is doing, and let no other be started."""
+        """End the child, whatever it is doing, and start no other."""
         self._closed = True
         _end(self._process)
 
@@ -155,14 +155,14 @@ class Worker:
             start_new_session=True,
         )
         weakref.finalize(self, _end, process)
-        with suppress(OSError):  # it is dead already: its first call tells how
+        with suppress(OSError):  # it is dead already: its first call will report how
             assert process.stdin
             pickle.dump(sys.path, process.stdin)
             _send(process.stdin, self._preload)
         return process
 
     def _asked(self, allowance: Allowance, call: Call) -> tuple[bool, Any]:
-        """The answer of a child that is alive, and has done the first call."""
+        """The answer of a child, (re)started if dead, that has run the first call."""
         if self._process.poll() is not None and not self._closed:
             self._process, self._met = self._started(), False
         if self._first and not self._met:
@@ -173,7 +173,7 @@ class Worker:
         return self._answer(allowance, call)
 
     def _answer(self, allowance: Allowance, call: Call) -> tuple[bool, Any]:
-        """Whether the call worked, and what it gave or raised."""
+        """Whether the call worked, and its result or exception."""
         process, overdue = self._process, threading.Event()
 
         def end() -> None:
@@ -181,7 +181,7 @@ class Worker:
             process.kill()
 
         timer = threading.Timer(allowance.seconds or 0, end)
-        timer.daemon = True  # which an interpreter that ends does not wait for
+        timer.daemon = True  # so that the interpreter does not wait for it at exit
         try:
             assert process.stdin
             assert process.stdout
@@ -195,7 +195,7 @@ class Worker:
             if overdue.is_set():
                 raise OverdueError(f"took more than {allowance.seconds:g} s") from error
             raise WorkerDiedError(_how_it_ended(code)) from error
-        except BaseException:  # an interruption: the answer that is still to come would be taken for the next call's
+        except BaseException:  # an interruption: the pending answer would be taken for the next call's
             process.kill()
             raise
         finally:
@@ -203,7 +203,7 @@ class Worker:
 
 
 class Workers:
-    """A pool of children: when one dies, nothing but its own call is lost.
+    """A pool of children: when one dies, only its own call is lost.
 
     Args:
         number: of children, 1 or more.
@@ -211,7 +211,7 @@ class Workers:
         environment, first, quiet: see :class:`Worker`.
 
     Raises:
-        ArtistidError: a system that starts no more processes.
+        ArtistidError: the system cannot start so many processes.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Workers:
                 self._idle.put(self._workers[-1])
         except OSError as error:
             self.close()
-            raise ArtistidError(f"workers={number}: the system starts no more processes: {error}") from error
+            raise ArtistidError(f"workers={number}: the system cannot start so many processes: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -241,11 +241,11 @@ class Workers:
         self.close()
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """What :meth:`Worker.call` gives or raises, once a child is free."""
+        """The future result of :meth:`Worker.call`, once a child is free."""
         return self._threads.submit(self._call, function, *arguments)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item], ahead: int) -> Iterator[Future[Result]]:
-        """What the function gives for each item, in their order; no more than ``ahead`` are in work or wait."""
+        """The function's future results for all items, in order; at most ``ahead`` are running or waiting."""
         window: deque[Future[Result]] = deque()
         for item in items:
             window.append(self.submit(function, item))
@@ -271,13 +271,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
-        with suppress(OSError):  # of what it was not sent any more
+        with suppress(OSError):  # of data that could not be sent any more
             if pipe:
                 pipe.close()
 
 
 def _exit_code(process: subprocess.Popen[bytes]) -> int:
-    """Of a process that answers no more: it is about to end, or is ended."""
+    """The exit code of a process that has stopped answering, which is killed if it does not end."""
     try:
         return process.wait(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
@@ -295,13 +295,13 @@ def _how_it_ended(code: int) -> str:
 
 
 def serve() -> NoReturn:
-    """What a child does: calls from its standard input, their answers to its standard output."""
+    """A child's main loop: run the calls from its standard input, send the answers to its standard output."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not get among the answers
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
     calls: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(calls,), daemon=True).start()
     for module in pickle.loads(calls.get()):
-        with suppress(Exception):  # the first call that needs it tells
+        with suppress(Exception):  # the first call that needs it will report it
             import_module(module)
     while True:
         try:
@@ -310,19 +310,19 @@ def serve() -> NoReturn:
                 answer = True, function(*arguments)
         except BaseException as error:
             answer = False, _portable(error)
-        pickle.dump(answer, answers, protocol=5)  # whose large arrays are written without a copy of them
+        pickle.dump(answer, answers, protocol=5)  # which writes large arrays without copying them
         answers.flush()
 
 
 def _listen(calls: queue.SimpleQueue[bytes]) -> None:
-    """Take calls while others are done, so as to see at once that the parent has ended."""
+    """Receive calls while others run, to notice at once when the parent has ended."""
     while len(header := sys.stdin.buffer.read(LENGTH.size)) == LENGTH.size:
         calls.put(sys.stdin.buffer.read(*LENGTH.unpack(header)))
     os._exit(0)
 
 
 def _send(pipe: IO[bytes], call: Any) -> None:
-    """What :func:`_listen` takes: pickled, after its length."""
+    """Send a call as :func:`_listen` reads it: pickled, preceded by its length."""
     pickled = pickle.dumps(call)
     pipe.write(LENGTH.pack(len(pickled)))
     pipe.write(pickled)
@@ -331,9 +331,9 @@ def _send(pipe: IO[bytes], call: Any) -> None:
 
 @contextmanager
 def _within(allowance: Allowance) -> Iterator[None]:
-    """Hold this process to an allowance: beyond its memory there is a MemoryError, or a library's own word for it."""
+    """Enforce an allowance on this process: beyond its memory it gets a MemoryError, or a library's equivalent."""
     if allowance.seconds is not None and hasattr(signal, "setitimer"):
-        # The parent's clock is the first to strike, unless the parent is dead; a signal ends what no exception would.
+        # The parent's timer fires first, unless the parent is dead; a signal ends what no exception would.
         signal.setitimer(signal.ITIMER_REAL, allowance.seconds + GRACE_S)
     if allowance.memory is not None and sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
@@ -348,12 +348,12 @@ def _within(allowance: Allowance) -> Iterator[None]:
 
 
 def _data_bytes() -> int:
-    """What of this process' memory counts against RLIMIT_DATA."""
+    """Bytes of this process's memory that count against RLIMIT_DATA."""
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
 def _portable(error: BaseException) -> Exception:
-    """An exception that can be sent, and raised there; one that is not a user's has its traceback with it."""
+    """An exception that can be sent and raised by the parent; if no ArtistidError, with its traceback as a note."""
     if not isinstance(error, ArtistidError):
         error.add_note(f"in a worker process:\n{traceback.format_exc()}")
     with suppress(Exception):

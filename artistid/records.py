@@ -1,4 +1,4 @@
-"""Records, one for each answer of a verb, written as a table for people, or as JSON or CSV for other programs."""
+"""Records, one for each answer of a verb, written as a table for people or as JSON or CSV for other programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = ("table", "json", "jsonl", "csv")
 
 
 class Record(Protocol):
-    """What is written."""
+    """A record to write."""
 
     def plain(self) -> dict[str, Any]:
         """As plain types, ready for JSON."""
@@ -29,7 +29,7 @@ class Record(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How records of one kind look.
+    """The layout of one kind of record.
 
     Attributes:
         columns: of a CSV file.
@@ -43,14 +43,14 @@ class Layout:
 
 
 class RecordWriter:
-    """Writes records as they come, each complete as soon as it is written, but for the closing bracket of JSON.
+    """Writes records as they come, each complete once written, except for the closing bracket of JSON.
 
     Args:
         format_: ``table``, ``json`` (one array of objects), ``jsonl`` (an object per line) or ``csv``. CSV is in UTF-8;
             a file name that is not UTF-8 keeps its bytes. JSON is in ASCII, and has lone surrogates for such bytes.
         layout: of the records.
         stream: to write to.
-        single: whether there is just one record, which JSON then has as an object instead of an array.
+        single: whether there is exactly one record, which is then a JSON object instead of an array.
 
     Raises:
         ArtistidError: an unknown format.
@@ -72,7 +72,7 @@ class RecordWriter:
             self.write = lambda record: self._write_rows(rows, layout.rows(record))
 
     def close(self) -> None:
-        """After the last record."""
+        """Complete the output after the last record."""
         if self._as_array:
             self._stream.write("\n]\n" if self._n_written else "[]\n")
             self._stream.flush()
@@ -90,13 +90,13 @@ class RecordWriter:
 
 
 def open_console(stream: TextIO) -> Console:
-    """For tables on a stream, whatever its encoding can show."""
+    """A console for tables on a stream, whatever its encoding."""
     _reconfigure(stream, errors="replace")
     return Console(file=stream, highlight=False, soft_wrap=True)
 
 
 def table_of(rows: Iterable[Sequence[str]], headings: Sequence[str], right: Collection[int] = ()) -> RichTable:
-    """A table of texts; ``right`` are the columns of numbers."""
+    """A table of texts; ``right`` are the columns to align right."""
     table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 1))
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index in right else "left")
@@ -118,6 +118,6 @@ def clock(seconds: float) -> str:
 
 
 def _reconfigure(stream: TextIO, **settings: str) -> None:
-    """Change how a real stream encodes; one in memory has no encoding."""
+    """Change the encoding of a real stream; one in memory has none."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(**settings)

@@ -20,7 +20,7 @@ from artistid.trust import trusted
 
 
 def report(config: DictConfig) -> None:
-    """Read the runs, write the page of their tables, comparisons and figures.
+    """Read the runs, and write a page of their tables, comparisons and figures.
 
     Raises:
         ArtistidError: bad settings, or no finished run.

@@ -1,10 +1,9 @@
-"""What each setting of the verbs may be, and how what was typed becomes its value.
+"""The types of the verbs' settings, and how typed input becomes their values.
 
-A setting of a class is what the class's own hint says (``data.root``, ``trainer.max_epochs``); any other one is of the
-type that it has by default in ``conf/``, or is declared in :data:`DECLARED`. Two things follow from the types. Before
-Hydra composes, what was typed for a text, a path or a list of them is quoted, since Hydra's grammar would make numbers
-of names such as 311 and sweeps of paths with a comma: :func:`quoted`. After it has composed, every setting is checked:
-:func:`check`.
+A setting of a class has the type of the class's own hint (``data.root``, ``trainer.max_epochs``); any other has the
+type of its default in ``conf/``, or is declared in :data:`DECLARED`. The types are used twice. Before Hydra composes,
+input for a text, a path or a list of them is quoted, since Hydra's grammar would read names such as 311 as numbers and
+paths with a comma as sweeps: :func:`quoted`. After it has composed, every setting is checked: :func:`check`.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from artistid.trust import BOUNDS
 Place = str | Path
 Above = Annotated[float, Range(0)]
 
-# Settings of no class, where the default does not say it all; those whose default is null may be null, too.
+# Settings of no class whose default does not determine the type; those whose default is null may be null, too.
 DECLARED: Mapping[str, Any] = {
     "cache_dir": Place,
     "workers": Whole,
@@ -100,7 +99,7 @@ DECLARED: Mapping[str, Any] = {
     "seed": Annotated[int, Range(0, 2**32 - 1)],
     "early_stopping.patience": Count,
     "fine_tuning.thaw": Whole | dict,
-    **{f"logger.{name}.save_dir": Place | None for name in ("csv", "tensorboard", "wandb")},  # None: found by the run
+    **{f"logger.{name}.save_dir": Place | None for name in ("csv", "tensorboard", "wandb")},  # None: set by the run
     "features.stem": str,
     "features.separator": str | dict,
     "fine_tuning.lr_factor": Above,
@@ -111,10 +110,10 @@ DECLARED: Mapping[str, Any] = {
 # Sections that are the arguments of a class without naming it.
 TYPED_SECTIONS: Mapping[str, str] = {"trainer": "lightning.pytorch.Trainer", "limits": "artistid.data.song.Limits"}
 
-# Packages whose classes are looked at for the types of their settings: those that are imported anyway.
+# Packages whose classes are inspected for the types of their settings: those that are imported anyway.
 LOOKED_AT = ("artistid", "lightning", "torch", "sklearn")
 
-# Groups that a command can do without, whatever it has by default.
+# Groups that may be missing, whatever their default.
 DISPENSABLE = ("logger", "hydra")
 
 OPENING = re.compile(r"(?<!\\)(?:\\\\)*\$\{\s*([^{}\s]*)")
@@ -125,11 +124,11 @@ BRACKETS = {"[": "]", "{": "}", "(": ")"}
 
 
 class Known(NamedTuple):
-    """What ``conf/`` says of a setting in one place.
+    """One definition of a setting in ``conf/``.
 
     Attributes:
-        default: that it has there.
-        hint: what its class says, if it has one that is looked at; else None.
+        default: its value there.
+        hint: of its class, if it has one that is inspected; else None.
     """
 
     default: Any
@@ -137,7 +136,7 @@ class Known(NamedTuple):
 
 
 class Settings:
-    """The settings that a verb has, in any choice of its groups.
+    """The settings of a verb, over all choices of its groups.
 
     Args:
         verb: of the package.
@@ -151,11 +150,11 @@ class Settings:
 
     @cached_property
     def roots(self) -> list[dict[str, Any]]:
-        """The verb's own file and those that it builds on, the file itself first."""
+        """The contents of the verb's own file and of those that it extends, its own first."""
         return [document for name in self.files(self.verb) for document in self._read(f"{name}.yaml")]
 
     def files(self, name: str) -> list[str]:
-        """A file, such as ``train`` or ``data/fma``, and those that it builds on, by name, the file itself first."""
+        """A file, such as ``train`` or ``data/fma``, and those that it extends, by name, itself first."""
         group = name.rpartition("/")[0]
         names = [name]
         for each in names:
@@ -167,18 +166,18 @@ class Settings:
 
     @cached_property
     def groups(self) -> dict[str, Any]:
-        """By name the choice that each group has by default; None: none."""
+        """The default choice of each group, by its name; None: none."""
         return {name: value for name, value in self._choices.items() if " " not in name}
 
     @cached_property
     def choosable(self) -> dict[str, Any]:
-        """As :attr:`groups`, with those that have a default for some data only, such as ``schedule``."""
+        """Like :attr:`groups`, including those that have a default for some data only, such as ``schedule``."""
         names = {name: name.removeprefix("optional ") for name in self._choices}
         return {names[name]: value for name, value in self._choices.items() if " " not in names[name]}
 
     @cached_property
     def _choices(self) -> dict[str, Any]:
-        """What the lists of defaults choose, in their own words: ``override`` or ``optional`` may be before a name."""
+        """The choices in the lists of defaults, as written: ``override`` or ``optional`` may precede a name."""
         chosen: dict[str, Any] = {}
         for document in reversed(self.roots):
             for default in document.get("defaults", []):
@@ -186,12 +185,12 @@ class Settings:
         return chosen
 
     def takes(self, name: str) -> bool:
-        """Whether a command line can begin a setting with this name: a group, a setting, or Hydra's own."""
+        """Whether a setting on the command line can begin with this name: a group, a setting, or Hydra's own."""
         return name == "hydra" or name in self.choosable or any(name in document for document in self.roots)
 
     @cached_property
     def required(self) -> list[str]:
-        """The names of the settings that a command cannot do without."""
+        """The names of the settings that must not be missing."""
         own = [name for document in reversed(self.roots) for name in document if name not in ("defaults", *DISPENSABLE)]
         groups = [name for name, choice in self.groups.items() if choice is not None and name not in DISPENSABLE]
         return list(dict.fromkeys([*own, *groups]))
@@ -210,15 +209,15 @@ class Settings:
         return [name for above, document in documents for name in _names(document, above)]
 
     def choices(self, group: str) -> list[str]:
-        """What a group can be."""
+        """The choices of a group."""
         return sorted({path.stem for folder in self.folders for path in folder.glob(f"{group}/*.yaml")})
 
     def documents(self, name: str) -> list[dict[str, Any]]:
-        """What the files of this name hold, in all folders, such as ``data/fma``."""
+        """The contents of the files of this name, such as ``data/fma``, in all folders."""
         return self._read(f"{name}.yaml")
 
     def set_by(self, group: str, choice: str) -> list[str]:
-        """The names of the settings and groups that a choice sets for a run, but for those of Hydra's."""
+        """The names of the settings and groups that a choice sets for a run, except Hydra's own."""
         documents = self._read(f"{group}/{choice}.yaml")
         groups = [name for each in documents for default in each.get("defaults", []) for name in _groups(default)]
         own = [{name: value for name, value in each.items() if name not in ("defaults", "hydra")} for each in documents]
@@ -226,11 +225,11 @@ class Settings:
         return [*(name for name in groups if not name.startswith("hydra/")), *names]
 
     def is_group(self, name: str) -> bool:
-        """Whether a name stands for a choice among files."""
+        """Whether a name is that of a group, a choice among files."""
         return "/" in name or any((folder / name).is_dir() for folder in self.folders)
 
     def known(self, name: str) -> list[Known]:
-        """All that is said of a setting, in whatever choice of its group."""
+        """All definitions of a setting, in any choice of its group."""
         first, *rest = name.split(".")
         values = [known for document in self.roots if (known := _at(document, [first, *rest]))]
         if rest and self.is_group(first):
@@ -238,11 +237,11 @@ class Settings:
         return values
 
     def hint(self, name: str, config: Mapping[str, Any] | None = None) -> Any:
-        """The type of a setting; None: nothing is known of it.
+        """The type of a setting; None: unknown.
 
         Args:
             name: dotted.
-            config: composed, and plain; without it, any class counts that the setting may be of.
+            config: composed, as plain values; without it, every class that may have the setting counts.
         """
         known = self.known(name)
         by_default_null = any(entry.default is None for entry in known)
@@ -259,14 +258,14 @@ class Settings:
         return _bounded(name, union([*hints, None] if by_default_null else hints))
 
     def sections(self, name: str) -> list[str]:
-        """The names below a setting that needs some."""
+        """The names of the settings below a setting, if it has any."""
         return list(
             dict.fromkeys(key for entry in self.known(name) if isinstance(entry.default, dict) for key in entry.default)
         )
 
 
 def _document(path: Path) -> Any:
-    """What a file of settings holds; None where it can't be read, which Hydra will tell."""
+    """The contents of a settings file; None if it cannot be read, which Hydra will report."""
     try:
         return _parsed(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, yaml.YAMLError):
@@ -287,13 +286,13 @@ def _names(document: Mapping[str, Any], above: str, leaves_only: bool = False) -
 
 
 def _groups(default: Any) -> list[str]:
-    """The groups that an entry of a list of defaults chooses from; null takes a choice away, and makes none."""
+    """The groups that an entry of a list of defaults chooses from; null removes a choice, and makes none."""
     entries = default.items() if isinstance(default, Mapping) else ()
     return [name.split()[-1].lstrip("/") for name, choice in entries if choice is not None]
 
 
 def _at(document: Any, path: list[str]) -> Known | None:
-    """What a file says at a place."""
+    """The definition of a setting in a file."""
     hint, inside = None, document
     for name in path:
         if not isinstance(inside, dict) or name not in inside:
@@ -304,7 +303,7 @@ def _at(document: Any, path: list[str]) -> Known | None:
 
 
 def _hint_in(config: Any, path: list[str]) -> Any:
-    """The hint of the class that a composed configuration names at a place; None: of none."""
+    """The hint of the class that a composed configuration names there; None: no class."""
     *parents, name = path
     for parent in parents:
         config = config.get(parent) if isinstance(config, Mapping) else None
@@ -318,7 +317,7 @@ def _parameter(target: Any, name: str) -> Any:
 
 
 def _type_of(default: Any) -> Any:
-    """The type that a default shows; None: it shows none."""
+    """The type implied by a default; None: none is."""
     if isinstance(default, str):
         whole_interpolation = default.startswith("${") and default.endswith("}") and default.count("${") == 1
         return None if whole_interpolation and ":" not in default else str
@@ -335,7 +334,7 @@ def _type_of(default: Any) -> Any:
 
 
 def _bounded(name: str, hint: Any) -> Any:
-    """A hint with the bounds that a number of this name has."""
+    """A hint with the bounds of the numbers of this name."""
     if name not in BOUNDS or hint is None:
         return hint
     span = Range(*BOUNDS[name])
@@ -352,16 +351,16 @@ def typed(arguments: Sequence[str], settings: Settings) -> list[str]:
 
 
 def quoted(argument: str, settings: Settings, sweeping: bool = False) -> str:
-    """A setting as it was typed, quoted for Hydra where it takes text or a path: what was typed is what it is.
+    """A setting as typed, quoted for Hydra if it takes text or a path, so that it is taken literally.
 
-    A path of a file or folder that is there is meant by it, whatever its name. Else items of a list and, in a sweep,
-    the values between commas are quoted one by one, and what is in quotes already stays. ``${…}`` stands for another
+    The path of an existing file or folder is quoted whole, whatever its name. Otherwise the items of a list and, in a
+    sweep, the values between commas are quoted one by one, unless they are quoted already. ``${…}`` refers to another
     setting if there is one of that name.
 
     Args:
         argument: of the command line.
         settings: of the verb.
-        sweeping: whether commas part the values of a sweep.
+        sweeping: whether commas separate the values of a sweep.
     """
     name, equals, value = argument.partition("=")
     plain_name = name.lstrip("+")
@@ -376,15 +375,15 @@ def quoted(argument: str, settings: Settings, sweeping: bool = False) -> str:
 
 
 def _chosen(group: str, choice: str, settings: Settings) -> str:
-    """A choice of a group, which is a file's name whatever it looks like; null, also one of a sweep's, is none."""
+    """A choice of a group: a file's name, even if it looks like a number; null, also in a sweep, chooses none."""
     if group in settings.choosable:
-        choice = NULL.sub("[]", choice)  # a list of none: Hydra itself takes no null
+        choice = NULL.sub("[]", choice)  # an empty list: Hydra itself takes no null
     number = isinstance(_read(choice), int | float)
     return f"{group}='{choice}'" if number else f"{group}={choice}"
 
 
 class _Quoting:
-    """Quotes what was typed for settings that take text."""
+    """Quotes the input for settings that take text."""
 
     def __init__(self, settings: Settings, sweeping: bool) -> None:
         self._settings = settings
@@ -414,10 +413,10 @@ class _Quoting:
             return self._text(value)
         if any(member in (str, Path) for member in members(hint)) or fits(_read(value), hint):
             return value
-        return self._text(value)  # the setting takes a list, and the error quotes what was typed
+        return self._text(value)  # the setting takes a list, and the error will quote the input
 
     def _text(self, text: str) -> str:
-        """Text for Hydra; as it is where Hydra reads it so."""
+        """Text for Hydra, quoted unless Hydra reads it unchanged."""
         if "${" in text and not self._interpolates(text):
             text = literal(text)
         elif _read(text) == text:
@@ -426,7 +425,7 @@ class _Quoting:
         return f"'{escaped}'"
 
     def _interpolates(self, text: str) -> bool:
-        """Whether all that looks so stands for another setting, or for what a resolver gives."""
+        """Whether every ``${…}`` refers to another setting or to a resolver."""
         setup_globals()  # Hydra's own resolvers
         try:
             parse_interpolation(text)
@@ -440,7 +439,7 @@ class _Quoting:
 
 
 def _read(text: str) -> Any:
-    """What Hydra makes of a value; None of one that it can't read, or would sweep."""
+    """A value as Hydra reads it; None if it cannot, or would sweep it."""
     try:
         override = OverridesParser.create().parse_override(f"x={text}")
     except (HydraException, ValueError):
@@ -457,7 +456,7 @@ def _is_there(path: str) -> bool:
 
 
 def _inside_brackets(value: str) -> str | None:
-    """What a list holds, as it was typed; None for what is not a list, such as ``[1999] Band/[12]*.mp3``."""
+    """The inside of a list, as typed; None for what is not a list, such as ``[1999] Band/[12]*.mp3``."""
     text = value.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return None
@@ -470,7 +469,7 @@ def _inside_brackets(value: str) -> str | None:
 
 
 def split_at_commas(text: str) -> list[str]:
-    """The parts of a text between commas that lie neither in quotes nor in brackets, without the blanks around them.
+    """The parts of a text between commas outside quotes and brackets, without surrounding blanks.
 
     Example:
         >>> split_at_commas("[a,b], 'c,d',${when:e,f}")
@@ -489,7 +488,7 @@ def split_at_commas(text: str) -> list[str]:
 
 
 def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
-    """The letters of a text, and their places, but for items in quotes: an apostrophe within a word opens none."""
+    """The positions and characters of a text outside quoted items; an apostrophe within a word opens no quote."""
     position = 0
     while position < len(text):
         begins = position == 0 or text[:position].rstrip()[-1:] in (",", "[", "(", "")
@@ -505,7 +504,7 @@ def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
 
 
 def literal(value: Any) -> Any:
-    """Plain values for OmegaConf, which reads ``${…}`` in a text as another setting's name: here it is but text."""
+    """Plain values, escaped for OmegaConf, which would read ``${…}`` in a text as a reference to a setting."""
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${", value)
     if isinstance(value, Mapping):
@@ -519,18 +518,18 @@ def literal(value: Any) -> Any:
 
 
 def check(config: DictConfig, settings: Settings) -> None:
-    """See that every setting is of its type; whole numbers where text is expected, of a file, become text.
+    """Check that every setting is of its type; a file's whole numbers become text where text is expected.
 
     Args:
-        config: composed, and changed so.
+        config: composed; changed in place.
         settings: of the verb.
 
     Raises:
-        ArtistidError: the first that is not, or is missing.
+        ArtistidError: for the first that is not, or is missing.
     """
     for name in settings.required:
         if name not in config:
-            raise ArtistidError(f"{name} is missing: {_wanted(settings, name)}, and nothing else stands for it")
+            raise ArtistidError(f"{name} is missing: {_wanted(settings, name)}")
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -546,7 +545,7 @@ def check(config: DictConfig, settings: Settings) -> None:
 
 
 def _leaves(part: Mapping[str, Any], settings: Settings, plain: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings of which a type is known, and their values; raises ArtistidError for one that needs them."""
+    """The settings whose types are known, and their values; raises ArtistidError for a value in place of settings."""
     for key, value in part.items():
         name = f"{above}{key}"
         hint = settings.hint(name, plain)
@@ -559,7 +558,7 @@ def _leaves(part: Mapping[str, Any], settings: Settings, plain: Any, above: str 
 
 
 def _culprit(config: DictConfig, error: OmegaConfBaseException) -> str:
-    """The setting that can't be made out, as it was written: where the interpolation stands that leads nowhere."""
+    """The setting that cannot be resolved, as written: the one with the interpolation that leads nowhere."""
     wanted = re.search(r"key '([^']+)' not found", str(error))
     written: Any = OmegaConf.to_container(config, resolve=False)
     texts = [(name, value) for name, value in _flat(written) if isinstance(value, str)]
@@ -582,7 +581,7 @@ def _flat(part: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _as_text(value: Any, hint: Any) -> Any:
-    """Whole numbers as text where nothing but text is expected."""
+    """Whole numbers as text where only text is expected."""
     if type(value) is int and is_text(hint):
         return str(value)
     if isinstance(value, list) and (items := text_items(hint)) is not None:
@@ -600,7 +599,7 @@ def _wanted(settings: Settings, name: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it might be typed, and not too much of it."""
+    """A value as it might be typed, cut if long."""
     plain: Any = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
     if plain is None or isinstance(plain, bool):
         text = str(plain).lower().replace("none", "null")
@@ -614,35 +613,35 @@ def shown(value: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, without the lines that it adds for programmers."""
+    """The first line of a library's error, without those that it adds for programmers."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def closest(name: str, names: Sequence[str]) -> str:
-    """A hint at what may have been meant; nothing where nothing is alike."""
+    """A suggestion of what may have been meant; empty if no name is similar."""
     alike = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {alike[0]}?" if alike else ""
 
 
-# The extras that bring plugins of Hydra's.
+# The extras that install plugins of Hydra.
 PLUGINS = {
     "hydra/sweeper/optuna": "optuna",
     **{f"hydra/launcher/{name}": "launchers" for name in ("joblib", "submitit_local", "submitit_slurm")},
 }
 
-# What Hydra says of a setting or choice that it can't place.
+# Hydra's messages about a setting or choice that it does not know.
 UNKNOWN_SETTING = re.compile(r"Could not (?:override|append to) '([^']+)'")
 NO_CHOICE = re.compile(r"Could not find '([^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=']+=.*?)'\n", re.DOTALL)
 
 
 def composing(error: Exception, settings: Settings) -> str:
-    """What kept Hydra from composing the configuration, in a sentence."""
+    """Why Hydra could not compose the configuration, in a sentence."""
     message = str(error)
     if isinstance(error, OverrideParseException):
         return (
-            f"{error.override} cannot be read: expected setting=value, and quotes of its own around text with signs "
-            "or other letters in it, as in '+notes=\"…\"'"
+            f"{error.override} cannot be read: expected setting=value, with inner quotes around text that has "
+            "special characters, as in '+notes=\"…\"'"
         )
     if match := AMBIGUOUS.search(message):
         return f"{match[1]}: expected one value; -m runs each of several in turn"
@@ -652,6 +651,6 @@ def composing(error: Exception, settings: Settings) -> str:
     if match := NO_CHOICE.search(message):
         group, _, choice = match[1].rpartition("/")
         if extra := PLUGINS.get(match[1]):
-            return f"{group}={choice} needs a plugin of Hydra's: pip install 'artistid[{extra}]'"
+            return f"{group}={choice} needs a Hydra plugin: pip install 'artistid[{extra}]'"
         return f"{group}={choice}: expected one of {', '.join(settings.choices(group)) or 'the files in conf/'}"
     return re.sub(r"\s*\n\s*", "; ", message.strip())

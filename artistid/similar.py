@@ -1,4 +1,4 @@
-"""What sounds like a song: ``python -m artistid.similar checkpoint=PATH collection=PATH audio=song.mp3``."""
+"""Find what sounds like a song: ``python -m artistid.similar checkpoint=PATH collection=PATH audio=song.mp3``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Done = Callable[[Any], None]  # takes an answer
 
 
 def similar(config: DictConfig) -> None:
-    """Compare every query with a collection, or see how well the collection's own songs find their artists.
+    """Compare every query with a collection, or evaluate how well the collection's own songs find their artists.
 
     Raises:
         ArtistidError: bad settings; or, after all others have been answered, queries that could not be.
@@ -93,7 +93,7 @@ def _stored_clips(collection: Collection, row: int) -> list[ClipTable]:
 
 
 def _answerer(config: DictConfig, collection: Collection) -> Callable[[Query, Callable[[], Sequence[ClipTable]]], Any]:
-    """Answers a query, whose clips it asks for if it needs them."""
+    """A function that answers a query, and asks for its clips if it needs them."""
     wanted = Wanted(config.top, config.same_artist, config.same_album, config.artists_by, config.min_songs)
     if config.view == "songs":
         return lambda query, _: find_similar(collection, query, wanted)
@@ -102,7 +102,7 @@ def _answerer(config: DictConfig, collection: Collection) -> Callable[[Query, Ca
 
 
 def _judge(config: DictConfig, collection: Collection, done: Done) -> int:
-    """Let held-out songs find their artists; returns 0."""
+    """Evaluate how well held-out songs find their artists; returns 0."""
     done(evaluate_retrieval(collection, _identifier(config, collection).specification))
     return 0
 

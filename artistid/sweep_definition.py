@@ -1,4 +1,4 @@
-"""Definitions of wandb's sweeps, which say what its agents are to run: read, and looked through without an account."""
+"""W&B sweep definitions, which say what its agents are to run: read and checked without an account."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from artistid.places import expanded, no_file
 PROGRAM = "artistid.train"
 METHODS = ("bayes", "grid", "random")
 GOALS = ("maximize", "minimize")
-# What an agent puts in place of these words of the command, of each parameter: its name, after this, and its value.
+# An agent replaces these words of the command by each parameter: this prefix, its name and its value.
 PREFIXES = {"${args_no_hyphens}": "", "${args_append_hydra}": "+", "${args_override_hydra}": "++"}
 
-# How values are drawn: between ends, between ends that are exponents (of e, with this sign), around a middle, or from
-# 0 to 1. Each but ``int_uniform`` and the inverse ones has a sibling whose values are rounded, ``q_…``.
+# How values are drawn: between bounds, between bounds that are exponents (of e, with this sign), around a mean, or from
+# 0 to 1. All but ``int_uniform`` and the inverse ones have a variant whose values are rounded, ``q_…``.
 EXPONENTS = {"log_uniform": 1, "inv_log_uniform": -1}
 BETWEEN = ("uniform", "int_uniform", "log_uniform_values", "inv_log_uniform_values", *EXPONENTS)
 AROUND = ("normal", "log_normal")
@@ -30,13 +30,13 @@ FORMS = "expected value, values, or min and max"
 
 @dataclass(frozen=True)
 class SweepDefinition:
-    """What wandb's agents would run.
+    """What W&B's agents would run.
 
     Attributes:
-        metric: what they go by, and its goal; empty where a method needs none, and none is there.
+        metric: what they optimise; empty if it is missing and the method needs none.
         goal: ``maximize`` or ``minimize``.
         fixed: settings that every command has.
-        spaces: of each parameter, with what is put before its name, its values, or its least and its most.
+        spaces: the values of each parameter, or its minimum and maximum, by its name with the prefix.
     """
 
     metric: str
@@ -46,7 +46,7 @@ class SweepDefinition:
 
     @classmethod
     def read(cls, path: str | Path) -> SweepDefinition:
-        """Read a definition; raises ArtistidError with all that is wrong with it, a line each."""
+        """Read a definition; raises ArtistidError with all its problems, one per line."""
         written = _read(expanded(path))
         if problems := list(_problems(written)):
             raise ArtistidError("\n".join(f"{path}: {problem}" for problem in problems))
@@ -61,7 +61,7 @@ class SweepDefinition:
 
     @property
     def choices(self) -> Iterator[list[str]]:
-        """Settings as agents would type them, until each parameter has had each of its values."""
+        """Settings as agents would type them, until each parameter has taken each of its values."""
         for number in range(max(map(len, self.spaces.values()))):
             yield [f"{name}={values[number % len(values)]}" for name, values in self.spaces.items()]
 
@@ -115,14 +115,14 @@ def _problems_of_metric(metric: Any) -> Iterator[str]:
         return
     name, goal = metric.get("name"), metric.get("goal")
     if not isinstance(name, str) or not name.startswith("val/"):
-        yield f"metric: name: expected val/…, since the validation is what chooses, found {_shown(name)}"
+        yield f"metric: name: expected val/…, since selection is by validation, found {_shown(name)}"
     elif goal != (expected := "minimize" if name.endswith("loss") else "maximize"):
         yield f"metric: goal: expected {expected} of {name}, found {_shown(goal)}"
 
 
 def _problems_of_space(space: Any) -> Iterator[str]:
     if not isinstance(space, dict) or not space.keys() & {"value", "values", "min", "max", "distribution"}:
-        nested = ", and a nested setting by its name with dots" if isinstance(space, dict) and space else ""
+        nested = ", and nested settings by their dotted names" if isinstance(space, dict) and space else ""
         yield f"{FORMS}{nested}, found {_shown(space)}"
         return
     distribution = space.get("distribution")
@@ -142,7 +142,7 @@ def _problems_of_space(space: Any) -> Iterator[str]:
 
 
 def _values(space: Mapping[str, Any]) -> Iterator[Any]:
-    """Values of a parameter without problems: all, or those at the ends."""
+    """The values of a valid parameter: all, or the bounds."""
     kind = _kind(space)
     if "values" in space:
         yield from space["values"]
@@ -168,7 +168,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """What was found, in a line."""
+    """What was found, in one line."""
     if isinstance(value, dict | list):
         kind = "a list" if isinstance(value, list) else "keys"
         return f"{kind}: {', '.join(map(str, value))}" if value else f"{kind.removesuffix('s')} without entries"

@@ -1,4 +1,4 @@
-"""Sweeps, Hydra's multiruns: how their jobs are told apart, what is kept of each, and what is said at their end."""
+"""Sweeps (Hydra's multiruns): how jobs are distinguished, what is recorded of each, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from artistid.printing import printable, say
 from artistid.settings import Settings
 from artistid.writing import write_text
 
-# What became of a job, in words for the end of the sweep.
+# The outcomes of a job, in words for the summary.
 OUTCOMES = {
     "trained": "trained",
     "resumed": "resumed",
-    "skipped": "skipped, as finished already",
+    "skipped": "skipped, finished already",
     "failed": "failed",
 }
 
@@ -48,7 +48,7 @@ def jobs_at_once() -> int:
 
 
 def require_sweep() -> None:
-    """Raises ArtistidError where an experiment is a sweep, and the command is of one run, which is none of it."""
+    """Raises ArtistidError if an experiment is a sweep, but the command is for a single run."""
     hydra = HydraConfig.get()
     swept = OmegaConf.select(hydra.sweeper, "params") or {}
     if hydra.mode == RunMode.MULTIRUN or not swept:
@@ -62,13 +62,13 @@ def require_sweep() -> None:
 
 
 def task_overrides() -> list[str]:
-    """The settings that the command line, or the sweep, gave the job that runs here, as they were written."""
+    """The settings that the command line, or the sweep, gave the current job, as they were written."""
     overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     return list(overrides)
 
 
 def prepared(arguments: Sequence[str], settings: Settings) -> list[str]:
-    """The arguments of a sweep, so that its jobs can be composed, and their collections told apart by name.
+    """The arguments of a sweep, adapted so that its jobs can be composed and their collections have distinct names.
 
     Args:
         arguments: of the command line, quoted for Hydra.
@@ -82,16 +82,16 @@ def prepared(arguments: Sequence[str], settings: Settings) -> list[str]:
 
 
 def _added(argument: str, swept: AbstractSet[str], settings: Settings) -> str:
-    """A setting of a group that is swept: added, as Hydra first composes the group's default, which may not have it."""
+    """A setting of a swept group: added, since Hydra first composes the group's default, which may not have it."""
     name = argument.partition("=")[0]
     return f"++{argument}" if name.partition(".")[0] in swept - {name} and settings.known(name) else argument
 
 
 def _collection_names(given: Mapping[str, Override]) -> Iterator[str]:
-    """A name for each collection of a sweep, where several would else have the same.
+    """A name for each collection of a sweep, if several would otherwise have the same.
 
-    A collection is named after the last part of its place. In a sweep over several places it is called after as many
-    parts as tell them apart, and in one over several ways to read a place (``data=folder,library``) after the way, too.
+    A collection is named after the last part of its path. In a sweep over several paths it is named after as many parts
+    as distinguish them, and in one over several sources (``data=folder,library``) after the source as well.
 
     Args:
         given: by the names of the settings.
@@ -107,7 +107,7 @@ def _collection_names(given: Mapping[str, Override]) -> Iterator[str]:
 
 
 def _override(argument: str) -> Override | None:
-    """What Hydra reads in an argument; None for what is not a setting, or is none that it can read, as it will say."""
+    """An argument as Hydra reads it; None if it is no setting, or an invalid one, which Hydra will report."""
     try:
         return OverridesParser.create().parse_override(argument)
     except HydraException:
@@ -115,7 +115,7 @@ def _override(argument: str) -> Override | None:
 
 
 def _values(override: Override | None) -> list[Any]:
-    """What a setting is in the jobs of a sweep; nothing where that is searched for."""
+    """The values of a setting in the jobs of a sweep; none if a search picks them."""
     if override is None:
         return []
     if not override.is_sweep_override():
@@ -125,15 +125,15 @@ def _values(override: Override | None) -> list[Any]:
 
 
 def _telling_parts(places: Iterable[Any]) -> int:
-    """How many of their last parts tell places apart; those that are one place by other names are one."""
+    """How many of their last parts distinguish paths; several names of one place count as one."""
     parts = {tuple(reversed(expanded(str(place)).resolve().parts)) for place in places}
     return next((n for n in range(1, 100) if len({each[:n] for each in parts}) == len(parts)), 1)
 
 
 def record(outcome: str, **details: Any) -> None:
-    """Keep what became of the job that runs here, if it is one of a sweep.
+    """Record the outcome of the current job, if it is one of a sweep.
 
-    A job may run in another process or on another machine, so it is kept as a file in the sweep's folder.
+    A job may run in another process or on another machine, so the record is a file in the sweep's folder.
 
     Args:
         outcome: one of :data:`OUTCOMES`.
@@ -153,15 +153,15 @@ def _folder(hydra: HydraConf) -> Path:
 
 
 class SweepReport(Callback):
-    """At the end of a sweep, says what became of its jobs; where some have failed, lets it end with exit code 1."""
+    """Summarises a sweep's jobs at its end; if some have failed, exits with code 1."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         direction = OmegaConf.select(config.hydra.sweeper, "direction")
         if getattr(direction, "name", direction) == "minimize":
-            # Not raised: Hydra would make a warning of it, and begin.
+            # Not raised: Hydra would turn it into a warning, and start.
             say(
-                "error: hydra.sweeper.direction=minimize: expected maximize, as what is searched by is the weighted F1 "
-                "of the validation",
+                "error: hydra.sweeper.direction=minimize: expected maximize, since the search is by the validation's "
+                "weighted F1",
                 to=sys.stderr,
             )
             sys.exit(1)
@@ -183,13 +183,13 @@ class SweepReport(Callback):
 
 
 def _common_folder(runs: Iterable[Mapping[str, Any]]) -> str:
-    """The folder that all runs lie below, as it may be typed here."""
+    """The common parent folder of all runs, as one may type it here."""
     common = Path(os.path.commonpath([job["run"] for job in runs]))
     return str(common.relative_to(Path.cwd())) if common.is_relative_to(Path.cwd()) else str(common)
 
 
 def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
-    """Print the test scores of a sweep's runs, those of a condition as one row; none is cut, as its name tells it.
+    """Print the test scores of a sweep's runs, one row per condition, whose name is never cut.
 
     Args:
         runs: their records, with the scores of each level.
@@ -207,8 +207,8 @@ def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _mean(values: Sequence[float]) -> str:
-    """The mean of some scores, with the standard deviation of several; a dash of none."""
-    from artistid.runs.studies import mean_and_sd  # here, since whoever asks for help need not wait for it
+    """The mean of some scores, with the standard deviation if there are several; a dash if there are none."""
+    from artistid.runs.studies import mean_and_sd  # here, so that --help need not wait for it
 
     if not values:
         return "–"

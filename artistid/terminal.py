@@ -1,4 +1,4 @@
-"""Tables, colours and progress bars, with nothing in them that a terminal would take for a command of its own."""
+"""Tables, colours and progress bars, without control characters from names."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Item = TypeVar("Item")
 
 
 class Console(RichConsole):
-    """Rich's, whose own commands are segments of their own kind; the texts of all others are cleaned.
+    """Rich's console, with the text of all segments cleaned except Rich's own control segments.
 
-    Brackets and colons in a name are not markup, either: a text that has a style is a :class:`rich.text.Text`.
+    Brackets and colons in a name are not markup, either: styled text is a :class:`rich.text.Text`.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """Cleaned before it is measured, as what is obeyed has no width, and what stands for it has."""
+        """Cleaned before it is measured: a control character has no width, but its replacement has."""
         return super().render_str(shown(text), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -35,12 +35,12 @@ class Console(RichConsole):
 
 
 def shows_bars() -> bool:
-    """Whether standard output is a terminal, and not a file or another program, in which bars are but noise."""
+    """Whether standard output is a terminal, not a file or a pipe, where bars are only noise."""
     return Console().is_terminal
 
 
 def progress(items: Iterable[Item], description: str, **settings: Any) -> Iterable[Item]:
-    """The items, with a bar of how many there have been; without a terminal there is none.
+    """The items, with a progress bar if there is a terminal.
 
     Args:
         items: any.

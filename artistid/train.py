@@ -50,10 +50,10 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> float:
-    """Train a system, test it at its best and write the run folder.
+    """Train a system, test its best checkpoint and write the run folder.
 
-    A run that was interrupted goes on from the end of its last epoch. In a sweep, a run that is finished already is
-    left as it is: a sweep is completed by starting it again.
+    An interrupted run resumes after its last completed epoch. In a sweep, finished runs are left as they are, so that
+    starting it again completes it.
 
     Returns:
         The validation's weighted F1, at frame level where there is one.
@@ -74,7 +74,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "prepare"):
         found = find_songs(config)
-        known, split = draw_split(config, found.catalog)  # before hours of decoding, since much is refused here
+        known, split = draw_split(config, found.catalog)  # before hours of decoding: refuses most bad input
         require_verification(config, split)
         system_of(config).check_songs(config, split.seen(known).artists, split)
         catalog, store, left_out = make_features(config, found, features_of(config))
@@ -143,7 +143,7 @@ def run_experiment(config: DictConfig, folder: RunFolder) -> float:
 
 
 def clips_of(config: DictConfig, catalog: Catalog, split: Split, store: Store) -> ClipData:
-    """The clips of the artists that are trained on."""
+    """The clips of the artists trained on."""
     subsets = {subset: split.select(catalog, subset) for subset in SUBSETS}
     sampler = build(config.sampler, "sampler") if config.get("sampler") else None
     clip_spec = build(config.clip, "clip")
@@ -151,13 +151,13 @@ def clips_of(config: DictConfig, catalog: Catalog, split: Split, store: Store) -
 
 
 def record_run(outcome: str, config: DictConfig, folder: RunFolder, scores: Mapping[str, Score]) -> None:
-    """Keep what a sweep says at its end of the run."""
+    """Record the run for the summary of a sweep."""
     f1 = {level: {"f1_weighted": score["f1_weighted"]} for level, score in scores.items()}
     record(outcome, run=str(folder.path.absolute()), condition=condition_name(config), scores=f1)
 
 
 def check_settings(config: DictConfig) -> None:
-    """Before the work, not after it; raises ArtistidError. What has no effect is then no setting of the run."""
+    """Check the settings before any work, and remove those without effect from the run; raises ArtistidError."""
     if not config.init_from:
         with open_dict(config):
             del config.init_from, config.fine_tuning
@@ -177,8 +177,8 @@ def check_settings(config: DictConfig) -> None:
     check_loggers(config)
     if config.unknown_artists and not system.rejects:
         raise ArtistidError(
-            f"unknown_artists={plain(config)['unknown_artists']}: model={config.model.name} is a baseline, which knows "
-            "no threshold; a network does"
+            f"unknown_artists={plain(config)['unknown_artists']}: expected 0, since model={config.model.name} is a "
+            "baseline, which has no rejection threshold"
         )
     if config.get("verification"):
         verification_of(config)
@@ -188,7 +188,7 @@ def check_settings(config: DictConfig) -> None:
         if not system.keeps_checkpoint:
             raise ArtistidError(
                 f"init_from={config.init_from} is for networks: model={config.model.name} is a baseline, which has no "
-                "weights to begin with"
+                "weights to start from"
             )
         check_fine_tuning(config)
     features = features_of(config)
@@ -200,7 +200,7 @@ def check_settings(config: DictConfig) -> None:
 def check_foreign(config: DictConfig) -> None:
     """Raises ArtistidError for a network, features or a source of another package that ``trust`` does not name.
 
-    All go into the checkpoint by name, and whoever opens it would be refused, this run's own test included.
+    The checkpoint names all of them, and could not be opened, not even for this run's own test.
     """
     trust = trusted(config)
     for part, targets in (
@@ -213,17 +213,17 @@ def check_foreign(config: DictConfig) -> None:
             if package != "artistid" and not is_within(str(target), trust):
                 raise ArtistidError(
                     f"{part} calls {target}, which is not part of artistid: its checkpoints could not be opened; if "
-                    f"{package} is yours, say trust=[{package}] here and wherever they are used (docs/extending.md)"
+                    f"{package} is yours, set trust=[{package}] here and wherever they are used (docs/extending.md)"
                 )
 
 
 def score_unknown_artists(
     folder: RunFolder, known: Predictions, unknown: Catalog, data: ClipData, config: DictConfig
 ) -> dict[str, Any]:
-    """How the best checkpoint, at work, tells songs of unknown artists from the test songs.
+    """How well the best checkpoint, used as for predictions, separates songs of unknown artists from the test songs.
 
     Returns:
-        The unknown artists, their :class:`artistid.evaluation.open_set.OpenSetScores`, and beside these other scores.
+        The unknown artists, their :class:`artistid.evaluation.open_set.OpenSetScores`, and those of other scores.
     """
     identifier = Identifier.from_checkpoint(folder.path / BEST, trust=trusted(config))
     store = data.store
@@ -247,7 +247,7 @@ def score_unknown_artists(
 
 
 def verify(folder: RunFolder, split: Split, catalog: Catalog, store: Store, config: DictConfig) -> dict[str, Any]:
-    """What the best checkpoint, at work, is worth for artists that it was not trained on; it keeps the best scorer.
+    """Evaluate the best checkpoint on artists not trained on, and store the best scorer in it.
 
     Returns:
         See :func:`artistid.learning.verification.verify_unseen`.
@@ -261,27 +261,25 @@ def verify(folder: RunFolder, split: Split, catalog: Catalog, store: Store, conf
 
 
 def verification_of(config: DictConfig) -> Verification:
-    """``config.verification``; raises ArtistidError for settings of which no scorer can be made."""
+    """Build ``config.verification``; raises ArtistidError for settings that describe no scorer."""
     found = build(config.verification, "verification")
     if not isinstance(found, Verification):
-        raise ArtistidError(f"verification is a {type(found).__name__}, expected a Verification")
+        raise ArtistidError(f"verification: expected a Verification, found a {type(found).__name__}")
     return found
 
 
 def require_verification(config: DictConfig, split: Split) -> None:
-    """Raises ArtistidError for a split that has artists who are not trained on, which nothing says how to verify."""
+    """Raises ArtistidError for a split with artists not trained on, if no verification is set."""
     if split.has_unseen and not config.get("verification"):
         raise ArtistidError(
-            "the split has artists who are not trained on: expected verification=artists, which split=artists has"
+            "verification=null: expected artists, as split=artists sets it, since the split has artists not trained on"
         )
 
 
 def draw_split(config: DictConfig, catalog: Catalog) -> tuple[Catalog, Split]:
-    """The songs of the artists that are trained on, and their split, drawn by names alone, and checked."""
+    """The songs of the artists trained on, and their split, drawn from names alone and checked."""
     if len(catalog.artists) < 2:
-        raise ArtistidError(
-            f"there is one artist only, {catalog.artists[0]!r}: telling artists apart needs two or more"
-        )
+        raise ArtistidError(f"training needs two artists or more, found only {catalog.artists[0]!r}")
     known, _ = hold_out_artists(catalog, plain(config)["unknown_artists"], config.seed)
     split: Split = split_rule(config).draw(known, config.seed)
     split.check(known)
@@ -290,5 +288,5 @@ def draw_split(config: DictConfig, catalog: Catalog) -> tuple[Catalog, Split]:
 
 
 def split_rule(config: DictConfig) -> Any:
-    """What draws the split: ``config.split`` without what concerns every rule."""
+    """The rule that draws the split: ``config.split`` without the setting that all rules share."""
     return build({name: value for name, value in plain(config.split).items() if name != "duplicates"}, "split")

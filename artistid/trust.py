@@ -1,8 +1,8 @@
-"""What a checkpoint may say: whose classes it may name, and how large its settings may be.
+"""What a checkpoint may contain: which classes it may name, and how large its settings may be.
 
-It may come from anywhere. Classes are those of this package and of packages that the command line trusts
-(``trust=[mynet]``); a file cannot widen that. Its settings decide what is allocated, so each has bounds, which training
-keeps to as well: every network that can be trained can be opened.
+It may come from anywhere. It may name classes of this package and of packages that the command line trusts
+(``trust=[mynet]``); a file cannot extend that. Its settings determine what is allocated, so each has bounds, which hold
+for training as well: every network that can be trained can be opened.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from omegaconf import DictConfig
 
 from artistid.errors import ArtistidError
 
-MOST_DEPTH = 16  # of lists and dicts within one another
+MOST_DEPTH = 16  # of nested lists and dicts
 MOST_VALUES = 8_000_000  # of all settings together; a library of a million songs has three for each
 LONGEST_TEXT = 4096  # characters, as of a path
 LONGEST_ARTIST_NAME = 1000  # of an artist
 LARGEST_WHOLE = 2**63 - 1
 
-# Smallest and largest number of each setting; whether it is whole is for its own class to say.
+# Smallest and largest value of each number; whether it must be whole is up to its class.
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "features.sample_rate": (1000, 384_000),  # Hz
     "features.n_fft": (16, 65_536),
@@ -53,21 +53,21 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "data.style_strength": (0, 1000),
     "data.producer_strength": (0, 1000),
 }
-MOST_VALUES_PER_S = 65_536  # of all rows of a second of sound; 4,000 with the paper's log-mel
+MOST_VALUES_PER_S = 65_536  # in the rows of a second of audio; 4,000 with the paper's log-mel
 
 
 def check_bound(name: str, value: Any) -> None:
-    """Raises ArtistidError for a number outside what its setting may be."""
+    """Raises ArtistidError for a number outside the bounds of its setting."""
     lowest, highest = BOUNDS[name]
     if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
         raise ArtistidError(f"{name}={shown(value)}: expected a number from {lowest:g} to {highest:g}")
 
 
 def check_plain(value: Any, what: str) -> None:
-    """Raises ArtistidError unless settings are dicts, lists and plain values, no more and no deeper than is sensible.
+    """Raises ArtistidError unless settings are dicts, lists and plain values, limited in number and depth.
 
-    Nothing in them stands for something else: an interpolation is refused, and so is OmegaConf's mark of a missing
-    value. Nodes that many share, of which a small pickle can make billions, count as often as they are met.
+    Interpolations are refused, and so is OmegaConf's mark of a missing value. Shared nodes, of which a small pickle can
+    make billions, count as often as they are reached.
     """
     for number, (each, depth) in enumerate(_all_values(value), start=1):
         if number > MOST_VALUES:
@@ -79,7 +79,7 @@ def check_plain(value: Any, what: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value of a file as a message may show it: in a line, without control characters, and not too much of it."""
+    """A file's value for a message: in one line, without control characters, cut if long."""
     if isinstance(value, list | tuple | Mapping):
         return f"{type(value).__name__} of {len(value)}"
     text = repr(value[:100] if isinstance(value, str | bytes) else value)
@@ -87,7 +87,7 @@ def shown(value: Any) -> str:
 
 
 def _all_values(value: Any) -> Iterator[tuple[Any, int]]:
-    """All that is in nested settings, names included, and how deep it lies; without recursion, which ends."""
+    """All values in nested settings, names included, and their depths; without recursion, whose depth is limited."""
     waiting = [iter([value])]
     while waiting:
         for nested in waiting[-1]:
@@ -133,12 +133,12 @@ def trusted(config: DictConfig) -> Trust:
     """The packages that ``trust`` names.
 
     Raises:
-        ArtistidError: what is not a list of packages, or a list that comes from a file of settings.
+        ArtistidError: it is not a list of packages, or comes from a settings file.
     """
     packages = check_trust(config.get("trust") or [])
     if packages and HydraConfig.initialized() and not _on_command_line():
         raise ArtistidError(
-            f"trust={list(packages)} comes from a file of settings: trust=[…] is accepted on the command line only"
+            f"trust={list(packages)} comes from a settings file: trust=[…] is accepted on the command line only"
         )
     return packages
 
@@ -150,30 +150,30 @@ def _on_command_line() -> bool:
 
 
 def check_trust(packages: Any) -> Trust:
-    """The same packages; raises ArtistidError for what is not a list of names of packages."""
+    """The same packages; raises ArtistidError unless it is a list of names of packages."""
     if isinstance(packages, str):
         raise ArtistidError(f"trust={packages} is not a list: write trust=[{packages}]")
     for package in packages:
         if not isinstance(package, str) or not PACKAGE.fullmatch(package):
             raise ArtistidError(f"trust: {shown(package)} is not the name of a package, such as mynet")
         if package.partition(".")[0] in sys.stdlib_module_names:
-            raise ArtistidError(f"trust={package}: that is part of Python itself, and not to be called by a file")
+            raise ArtistidError(f"trust={package}: that is part of Python itself, which a file must not call")
     return tuple(packages)
 
 
 def is_within(target: str, packages: Trust) -> bool:
-    """Whether a dotted name lies in one of some packages, by the name alone."""
+    """Whether a dotted name is in one of the packages, judged by the name alone."""
     return any(target.startswith(f"{package}.") for package in packages)
 
 
 def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
-    """The class that a configuration names; nothing of a package is imported that is not trusted.
+    """The class that a configuration names; only trusted packages are imported.
 
     Args:
-        target: what stands under ``_target_``.
+        target: the value of ``_target_``.
         homes: our own modules and packages that have such classes.
         trust: other packages.
-        what: the class ought to be, for the errors.
+        what: the kind of class expected, for the errors.
 
     Raises:
         ArtistidError: something of another package, or no such class.
@@ -185,7 +185,7 @@ def find_class(target: Any, homes: Trust, trust: Trust, what: str) -> type:
 
 
 def find_function(target: Any, trust: Trust, what: str) -> Callable[..., Any]:
-    """What is called by a dotted name, of a trusted package; see :func:`find_class`."""
+    """The function of a dotted name, in a trusted package; see :func:`find_class`."""
     return _find(target, trust, what)
 
 
@@ -197,14 +197,14 @@ def _find(target: Any, packages: Trust, what: str) -> Callable[..., Any]:
     except Exception as error:  # Hydra raises what an import raised
         cause = error.__cause__ or error
         raise ArtistidError(f"{target} cannot be found: {type(cause).__name__}: {cause}") from error
-    # What a module imports is within reach of its name too.
+    # What a module imports can be reached by its name, too.
     if not callable(found) or not is_within(f"{getattr(found, '__module__', '')}.", packages):
         raise ArtistidError(f"it would call {target!r}, which is not part of artistid: its package has no such {what}")
     return found
 
 
 def way_to_trust(target: Any) -> str:
-    """For an error: how a package is trusted, where it is one that may be."""
+    """For an error: how to trust a package, if it is one that may be."""
     package = target.partition(".")[0] if isinstance(target, str) else ""
     foreign = PACKAGE.fullmatch(package) and package != "artistid" and package not in sys.stdlib_module_names
     return f"; if you know {shown(package)}, trust=[{package[:50]}] lets it be used" if foreign else ""

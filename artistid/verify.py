@@ -36,7 +36,7 @@ REJECTED = 3  # exit code where all claims are answered, and not all accepted
 
 
 def verify(config: DictConfig) -> None:
-    """Answer every claim, song by song; exits with :data:`REJECTED` where one is rejected.
+    """Answer every claim, song by song; exits with :data:`REJECTED` if one is rejected.
 
     Raises:
         ArtistidError: bad settings; or, after all others have been answered, claims that could not be.
@@ -74,13 +74,13 @@ def verify(config: DictConfig) -> None:
 
 
 def _claims(config: DictConfig) -> dict[Path, list[str]]:
-    """By song the artists who are claimed."""
+    """The artists claimed for each song."""
     settings = plain(config)
     if config.claims and (config.audio or config.artist):
-        raise ArtistidError("claims has songs and artists of its own: expected neither audio nor artist beside it")
+        raise ArtistidError("claims names songs and artists itself: expected neither audio nor artist with it")
     if not config.claims:
         if not config.artist:
-            raise ArtistidError("artist=NAME is missing: who is claimed to have made the song")
+            raise ArtistidError("artist=NAME is missing: the artist claimed")
         return {path: [clean(settings["artist"])] for path in find_audio(settings["audio"])}
     table = expanded(config.claims)
     claims: dict[Path, list[str]] = {}
@@ -92,7 +92,7 @@ def _claims(config: DictConfig) -> dict[Path, list[str]]:
 
 
 def _of_enrolled(claims: dict[Path, list[str]], collection: Collection, single: bool) -> dict[Path, list[str]]:
-    """The claims for artists who are enrolled; of a list, others are reported, a single one raises ArtistidError."""
+    """The claims for enrolled artists; others of a list are reported, a single one raises ArtistidError."""
     answerable: dict[Path, list[str]] = {}
     for path, artists in claims.items():
         for artist in artists:

@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all, and folders that are known as ours, whenever the process is killed.
+"""Files written completely or not at all, and temporary folders that are cleaned up even if the process is killed.
 
-Whatever this package writes under a name of its own goes through :func:`whole`. What does not is made to be read while
-it is unfinished: logs, the journal of the feature store, and the records that other packages' loggers keep.
+All files of this package are written through :func:`whole`, except those meant to be read while unfinished: logs, the
+journal of the feature store, and the records that other packages' loggers keep.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-if TYPE_CHECKING:  # not imported: it takes its time, and few who write files need it
+if TYPE_CHECKING:  # not imported: it is slow, and rarely needed to write files
     import pandas as pd
 
-# The name of a draft: hidden, not taken for an audio file, and of this process alone; cut, as names may be the longest.
+# A draft's name: hidden, not taken for an audio file, unique to this process; cut, as names may have maximal length.
 DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[^/]+)-(?P<process>\d+)-\d+\.part", re.DOTALL)
 NAME_LENGTH = 40
 
@@ -32,18 +32,18 @@ _numbers = count()
 
 @contextmanager
 def whole(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
-    """Open a file for writing that takes its place only when the block has ended well, and is on disk by then.
+    """Open a file for writing that appears under its name only when the block has succeeded and the data is on disk.
 
-    Until then, and whatever ends the block or the process, what was there before stays. What is not a regular file,
-    such as a pipe, is written as it is.
+    Until then, whatever ends the block or the process, an earlier file stays. What is not a regular file, such as a
+    pipe, is written directly.
 
     Args:
-        path: of the file; its folder must be there.
+        path: of the file; its folder must exist.
         mode: ``w`` or ``wb``.
-        options: of :func:`open`; text is UTF-8 if they don't say otherwise.
+        options: of :func:`open`; text is UTF-8 by default.
 
     Raises:
-        OSError: it can't be written.
+        OSError: it cannot be written.
     """
     if "b" not in mode:
         options = {"encoding": "utf-8", **options}
@@ -63,27 +63,27 @@ def whole(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]
     except BaseException as error:
         draft.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename and Path(error.filename) == draft:
-            error.filename, error.filename2 = str(path), None  # the name that was asked for
+            error.filename, error.filename2 = str(path), None  # the name that the caller gave
         raise
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, in UTF-8 with line feeds, whole or not at all."""
+    """Write a text file, in UTF-8 with line feeds, completely or not at all."""
     with whole(path, newline="\n") as file:
         file.write(text)
 
 
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
-    """Write a table without its index, as CSV, whole or not at all."""
+    """Write a table without its index, as CSV, completely or not at all."""
     with whole(path, newline="") as file:
         frame.to_csv(file, index=False)
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
-    """Remove the drafts that processes of this machine have left because they were killed.
+    """Remove the drafts left by killed processes of this machine.
 
     Args:
-        folder: that they lie in.
+        folder: that contains them.
         name: of the file that they are drafts of; None: of any.
     """
     with suppress(OSError):  # a folder that can't be read fails when it is written to
@@ -96,7 +96,7 @@ def sweep(folder: Path, name: str | None = None) -> None:
 
 
 def _alive(process: int) -> bool:
-    if os.name == "nt":  # where asking would end it
+    if os.name == "nt":  # where os.kill would end it
         return True
     try:
         os.kill(process, 0)
@@ -111,10 +111,10 @@ LOCK = ".lock"
 
 
 def scratch_folder(prefix: str) -> tuple[Path, FileLock]:
-    """A new folder among the system's temporary ones that no one else may look into, and its lock.
+    """A new private folder among the system's temporary ones, and its lock.
 
-    The lock is held until it is released or the process ends, and by no dead one: by that the folders of processes that
-    were killed can be told from those in use, and are removed when the next is made.
+    The lock is held until it is released or the process ends. So the folders of killed processes can be told from those
+    in use, and are removed when the next one is made.
 
     Args:
         prefix: of its name, and of those that are removed.
@@ -123,21 +123,21 @@ def scratch_folder(prefix: str) -> tuple[Path, FileLock]:
     begun = folder / f"{LOCK}.begun"
     lock = FileLock(begun, thread_local=False)
     lock.acquire(timeout=0)
-    begun.rename(folder / LOCK)  # held before others can see it: the lock is the file's, whatever it is called
+    begun.rename(folder / LOCK)  # locked before others can see it: the lock is on the file, whatever its name
     _sweep(prefix, folder)
     return folder, lock
 
 
 def _sweep(prefix: str, own: Path) -> None:
-    """Remove the folders of processes of the same user that have died."""
+    """Remove the folders of dead processes of the same user."""
     user = own.lstat().st_uid
     for folder in own.parent.glob(f"{prefix}*"):
         try:
             found = folder.lstat()
-            # In a folder of this user that no other may write to, no one else has put anything, a link least of all.
+            # Nobody else can have put anything, such as a link, into a folder of this user that no other may write to.
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022 or folder == own:
                 continue
-            if not (folder / LOCK).is_file():  # of a process that starts just now
+            if not (folder / LOCK).is_file():  # of a process that is just starting
                 continue
             with FileLock(folder / LOCK).acquire(timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -145,7 +145,7 @@ def test_names_and_recordings_that_are_there_twice(tmp_path: Path, capsys: pytes
     ("artists", "overrides", "message"),
     [
         (0, (), "holds no tracks"),
-        (1, (), "one artist only"),
+        (1, (), "two artists or more, found only"),
         (2, ("split=jackknife",), "expected split=folds"),
         (2, ("plant=0.7",), "plant=0.7"),
         (2, ("format=xml",), "format=xml"),

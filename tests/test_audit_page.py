@@ -107,7 +107,7 @@ def test_the_page_in_a_browser(audited: Path, width: int) -> None:
             page.get_by_text("Decided: it is by artist1").wait_for()
             assert row_of(audited)["artist"] == "artist1"
             page.get_by_label("It is by someone else").fill("Someone")
-            page.get_by_role("button", name="Write down").click()
+            page.get_by_role("button", name="Save").click()
             page.get_by_text("Decided: it is by Someone").wait_for()
             assert page.evaluate(CUT_OFF, False) == []
             assert page.evaluate("document.activeElement.tagName") == "H2"

@@ -32,6 +32,6 @@ def test_no_table(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.skipif(not SHARED_TABLE.is_file(), reason="the table of MTG-Jamendo is not here")
 def test_the_choice_repeats_byte_for_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_verb("choose", f"table={SHARED_TABLE}", f"out={tmp_path}")
-    assert "byte for byte, those of the package" in capsys.readouterr().out
+    assert "identical, byte for byte, to those of the package" in capsys.readouterr().out
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()

@@ -115,7 +115,7 @@ def test_nowhere_to_keep_it(environment: dict[str, str], tmp_path: Path) -> None
     (tmp_path / "file").touch()
     out, err = start({**environment, "NUMBA_CACHE_DIR": str(tmp_path / "file")}).communicate()
     assert out.strip() == "4"
-    assert "compiled functions cannot be kept" in err
+    assert "compiled functions cannot be cached" in err
 
 
 @pytest.mark.slow

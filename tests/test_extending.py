@@ -105,7 +105,7 @@ def test_train_asks_for_trust_before_it_looks_for_music(workshop: Path, capsys: 
     settings = [each for each in command("train") if not each.startswith("trust")]
     told = refused(capsys, "train", *settings, "data=folder", "data.root=nowhere")
     assert "model.network calls mynet.Net, which is not part of artistid" in told
-    assert "say trust=[mynet] here" in told
+    assert "set trust=[mynet] here" in told
     assert not (workshop / "runs" / "mynet").exists()
 
 
@@ -191,7 +191,7 @@ def test_a_file_of_settings_cannot_trust(trained: Path, workshop: Path, capsys: 
     (workshop / "experiment" / "sly.yaml").write_text("# @package _global_\ntrust: [mynet]\n")
     settings = [each for each in command("train") if not each.startswith("trust")]
     told = refused(capsys, "train", *settings, "experiment=sly", "data=folder", "data.root=nowhere")
-    assert "trust=['mynet'] comes from a file of settings" in told
+    assert "trust=['mynet'] comes from a settings file" in told
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ def start(verb: str, *overrides: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 # What was asked to end work, and what was asked to end a page that it served already.
-LAST_LINE = "^(?:interrupted: .*; the same command goes on|stopped: .*; the same command serves the page again)$"
+KEPT = "interrupted: .*; run the same command to continue"
+LAST_LINE = f"^(?:{KEPT}|stopped: .*; the same command serves the page again)$"
 
 
 def assert_told(code: int, err: str, number: int) -> None:
@@ -121,7 +122,7 @@ def test_training_is_interrupted_without_scores_and_goes_on(number: int, folder:
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert_told(process.returncode, err, number)
-    assert "the epochs trained to their end" in err
+    assert "the completed epochs" in err
     assert not (run / "scores.json").exists()
     assert f"interrupted by {signal.Signals(number).name}" in (run / "run.log").read_text()
     with start("train", *overrides, cwd=folder) as process:
@@ -177,7 +178,7 @@ def test_while_it_starts_it_answers_too(number: int) -> None:
     done = run_python(f"{begin}; os.kill(os.getpid(), {int(number)}); time.sleep(60)")
     assert (done.returncode, done.stderr) == (
         128 + number,
-        "interrupted: nothing was begun; the same command goes on\n",
+        "interrupted: nothing was started; run the same command to continue\n",
     )
 
 

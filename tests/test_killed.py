@@ -274,7 +274,7 @@ def test_interrupted_at_any_moment_it_tells_and_is_completed(
             late += 1  # it was faster this time
         elif (ended.code, len(told)) != (128 + number, 1) or "Traceback" in ended.out + ended.err:
             lost.append(f"{number.name} {moment}: {ended}")
-        elif not told[0].endswith("; the same command goes on"):
+        elif not told[0].endswith("; run the same command to continue"):
             lost.append(told[0])
         if found := faults(workplace, command, expected):
             lost.append(f"{number.name} {moment}: {found}")

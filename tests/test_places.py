@@ -19,9 +19,9 @@ def test_one_part(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        ("", "nothing, or a way to another folder"),
-        (".", "nothing, or a way to another folder"),
-        ("..", "nothing, or a way to another folder"),
+        ("", "an empty name, or another folder"),
+        (".", "an empty name, or another folder"),
+        ("..", "an empty name, or another folder"),
         ("../x", "several"),
         ("/etc", "several"),
         ("a/b", "several"),
@@ -34,14 +34,14 @@ def test_one_part(name: str) -> None:
         ("\x9b2J", "control characters"),
         ("a" * 256, "more than 255 bytes"),
         ("ö" * 128, "more than 255 bytes"),
-        ("\ud800", "what is not text"),
-        (None, "no text but NoneType"),
-        (3, "no text but int"),
-        (["x"], "no text but list"),
+        ("\ud800", "characters that cannot be encoded"),
+        (None, "NoneType, not text"),
+        (3, "int, not text"),
+        (["x"], "list, not text"),
     ],
 )
 def test_anything_else(name: object, fault: str) -> None:
-    with pytest.raises(ArtistidError, match=rf"^data\.name=.* expected one part of a path, found .*{fault}$") as error:
+    with pytest.raises(ArtistidError, match=rf"^data\.name=.* one component of a path, found .*{fault}$") as error:
         below(Path("/cache"), name, "data.name")
     assert str(error.value).isprintable()
 

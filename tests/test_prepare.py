@@ -78,7 +78,7 @@ def test_verify_names_damaged_songs_and_repair_makes_them_again(
     corpus: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_prepare(corpus, cache, "verify=true")
-    assert "verified, as it was written: what there is of 18 songs" in capsys.readouterr().out
+    assert "verified: the stored features of 18 songs are as written" in capsys.readouterr().out
     flip_a_bit(cache)
     for _ in range(2):  # to look changes nothing
         with pytest.raises(SystemExit) as ended:
@@ -88,10 +88,10 @@ def test_verify_names_damaged_songs_and_repair_makes_them_again(
         assert "1 of 18 songs" in error
         assert "damaged: " in error
         assert "\n  artist1/album1/song1\n" in error
-        assert "verify=repair makes these songs again" in error
+        assert "verify=repair recomputes only these songs" in error
     run_prepare(corpus, cache, "verify=repair")
     out = capsys.readouterr().out
-    assert "damaged, made again: 1 of 18 songs: artist1/album1/song1" in out
+    assert "damaged, recomputed: 1 of 18 songs: artist1/album1/song1" in out
     assert "decoding 1 track " in out
     run_prepare(corpus, cache, "verify=true")
 

@@ -126,7 +126,7 @@ def test_a_sweep_ends_with_a_table(corpus: Path, capsys: pytest.CaptureFixture[s
     (interrupted / "scores.json").unlink()
     run_verb("train", *sweep)
     told = capsys.readouterr().out.splitlines()
-    assert "jobs of the sweep: 4: 1 resumed, 3 skipped, as finished already" in told
+    assert "jobs of the sweep: 4: 1 resumed, 3 skipped, finished already" in told
     assert read_scores(interrupted)["test"] == before
 
     (command,) = (line.partition(": ")[2] for line in told if line.startswith("a report of them: "))

@@ -260,7 +260,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("optimizer.lr=-1",), "optimizer.*: Invalid learning rate"),
         (("trainer.precision=foo",), "trainer.*: Precision 'foo' is invalid"),
         (("trainer.max_epochs=0",), "trainer.max_epochs=0 leaves nothing to train"),
-        (("data.artists=[artist1]",), "there is one artist only, 'artist1'"),
+        (("data.artists=[artist1]",), "two artists or more, found only 'artist1'"),
         (("data.artists=[nobody]",), "data.artists names artists"),
         (
             ("data.artists=artist1",),

@@ -1,1 +1,1 @@
-"""An audit of a collection: songs held out in turn, what speaks against their artists, and a table to correct."""
+"""An audit of a collection: songs held out in turn, the evidence against their artists, and a table to correct."""

@@ -1,4 +1,4 @@
-"""What out-of-fold predictions say about a collection: songs, albums and artists that may be filed wrong."""
+"""Findings from out-of-fold predictions on a collection: songs, albums and artists that may be filed wrongly."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from artistid.data.catalog import Catalog, Track, folded
 from artistid.evaluation.predictions import Predictions
 
-# Of an album's songs, how many must be proposed for one other artist before the album as a whole is spoken of.
+# How many of an album's songs must be proposed for one other artist before the album as a whole is reported.
 FEWEST_ON_ALBUM = 2
-# Names that share so much are alike: "The Beatles" and "Beatles", "Sigur Ros" and "Sigur Rós"; from difflib's ratio.
+# Names this similar are alike: "The Beatles" and "Beatles", "Sigur Ros" and "Sigur Rós"; from difflib's ratio.
 ALIKE = 0.9
 ARTICLE = re.compile(r"^(?:the|die|les?|los|las)\s+|,\s*the$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Song:
-    """A song and what its out-of-fold prediction says of the artist that it is filed under.
+    """A song and what its out-of-fold prediction says about the artist that it is filed under.
 
     Attributes:
         track: as it is filed.
@@ -56,16 +56,16 @@ class Song:
 
 
 def judge(catalog: Catalog, predictions: Predictions, confirmed: Collection[Path] = ()) -> list[Song]:
-    """The songs that were predicted, the most suspicious first.
+    """The predicted songs, the most suspicious first.
 
-    Which are suspects is decided by confident learning (Northcutt, Jiang & Chuang, JAIR 2021), by cleanlab: how sure a
-    prediction must be depends on how sure those of the artist's own songs are, so that probabilities need not be
+    Suspects are found by confident learning (Northcutt, Jiang & Chuang, JAIR 2021), in cleanlab: how confident a
+    prediction must be depends on the confidence for the artist's own songs, so that probabilities need not be
     calibrated.
 
     Args:
-        catalog: has the tracks.
-        predictions: of songs, a row for each, by systems that were not trained on it.
-        confirmed: files that someone has listened to: they are not suspects.
+        catalog: with the tracks.
+        predictions: of songs, one row each, by systems not trained on it.
+        confirmed: files that someone has checked by ear, which are not suspects.
     """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
@@ -95,7 +95,7 @@ def judge(catalog: Catalog, predictions: Predictions, confirmed: Collection[Path
 
 @dataclass(frozen=True)
 class MixedAlbum:
-    """An album some of whose songs, or all, sound like one other artist's.
+    """An album with some songs, or all, that sound like one other artist's.
 
     Attributes:
         artist: that it is filed under.
@@ -117,7 +117,7 @@ class MixedAlbum:
 
 
 def mixed_albums(songs: Sequence[Song]) -> list[MixedAlbum]:
-    """Albums that may hold two artists, or be another's as a whole, those with the largest share of its songs first."""
+    """Albums that may mix two artists, or be another's as a whole, by descending share of the other's songs."""
     by_album: dict[tuple[str, str], list[Song]] = defaultdict(list)
     for song in songs:
         if song.track.album:
@@ -139,8 +139,8 @@ class SameArtist:
     Attributes:
         names: both, that with fewer songs first.
         songs: of each.
-        taken: how much surer the first one's songs are taken for the second's than for the first's, as a ratio of mean
-            probabilities; None where they were not predicted.
+        taken: mean probability of the second name on the first one's songs, divided by that of the first name; None if
+            they were not predicted.
         alike: whether the names are spelled alike.
     """
 
@@ -155,13 +155,13 @@ class SameArtist:
 
 
 def same_artists(catalog: Catalog, predictions: Predictions) -> list[SameArtist]:
-    """Pairs of names that may be one artist's: spelled alike, or the songs of the one sound as much like the other's.
+    """Pairs of names that may be one artist's: spelled alike, or with songs of one that sound as much like the other's.
 
-    An artist under two names shares the songs' probability between them, whichever of the names is held out: of the one
-    with fewer songs the other gets the larger part.
+    The probability of a song by an artist with two names is split between them, whichever name is held out: for the one
+    with fewer songs, the other gets the larger part.
 
     Args:
-        catalog: of all songs, those that could not be predicted too.
+        catalog: of all songs, including those that could not be predicted.
         predictions: see :func:`judge`.
     """
     counts = Counter(track.artist for track in catalog)
@@ -177,7 +177,7 @@ def same_artists(catalog: Catalog, predictions: Predictions) -> list[SameArtist]
 
 
 def _taken(predictions: Predictions, counts: Mapping[str, int]) -> dict[frozenset[str], float]:
-    """For each artist and the one that its songs are most taken for: by how much more than for its own."""
+    """For each artist and the one that its songs are most taken for: the ratio of their mean probabilities."""
     ratio: dict[frozenset[str], float] = {}
     for index, artist in enumerate(predictions.artists):
         of_artist = predictions.probability[predictions.label == index]
@@ -192,7 +192,7 @@ def _taken(predictions: Predictions, counts: Mapping[str, int]) -> dict[frozense
 
 
 def _alike(names: Sequence[str]) -> list[frozenset[str]]:
-    """Pairs of names that are spelled alike, compared with those that begin or end alike only."""
+    """Pairs of names that are spelled alike; only names that begin or end alike are compared."""
     plain = {name: "".join(filter(str.isalnum, folded(ARTICLE.sub("", name)))) or name for name in names}
     near: dict[str, list[str]] = defaultdict(list)
     for name, letters in plain.items():
@@ -208,7 +208,7 @@ def _alike(names: Sequence[str]) -> list[frozenset[str]]:
 
 
 def _are_alike(first: str, second: str) -> bool:
-    """Whether two names are, without case, accents and blanks; numbers in them must be the same."""
+    """Whether two names, without case, accents and blanks, are alike; numbers in them must be equal."""
     if first == second:
         return True
     digits = [re.sub(r"\D", "", name) for name in (first, second)]

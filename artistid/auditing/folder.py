@@ -1,4 +1,4 @@
-"""The folder of an audit: its folds as they are finished, so that a killed audit goes on, and the table to correct."""
+"""The folder of an audit: finished folds, so that a killed audit can resume, and the table to correct."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class AuditFolder:
     """An audit's files.
 
     Attributes:
-        mark: an empty file by which the folder is known as an audit's.
+        mark: an empty file that marks the folder as an audit's.
         config: the composed configuration, YAML.
-        catalog: the songs as they were filed, CSV; of planted errors as they were planted.
-        folds: folder of the songs' probabilities, Parquet, a file for each fold that is finished.
+        catalog: the songs as they were filed, with any planted errors, CSV.
+        folds: folder of the songs' probabilities, Parquet, one file per finished fold.
         table: all songs, the most suspicious first, CSV: to be corrected, and read back by data.csv.
-        summary: all that was found, JSON; its presence says that the audit is finished.
+        summary: all findings, JSON; its presence marks the audit as finished.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -68,7 +68,7 @@ class AuditFolder:
         return True
 
     def check_free(self, overwrite: bool) -> None:
-        """Raises ArtistidError where a finished audit is, which may have been corrected, or something else."""
+        """Raises ArtistidError if the folder has a finished audit, which may have been corrected, or something else."""
         if self.summary.exists() and not overwrite:
             raise ArtistidError(
                 f"{self.path} holds a finished audit: overwrite=true replaces it and its table, run_dir=PATH keeps both"
@@ -78,10 +78,10 @@ class AuditFolder:
             raise ArtistidError(f"run_dir={self.path} is not empty, and holds no audit; choose another")
 
     def begin(self, config: DictConfig, catalog: Catalog, overwrite: bool) -> None:
-        """Make the folder, or go on with the folds that are in it.
+        """Make the folder, or resume from the folds that are in it.
 
         Raises:
-            ArtistidError: an unfinished audit of other songs or with other settings, or another process is at work.
+            ArtistidError: an unfinished audit of other songs or with other settings, or another process is writing.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class AuditFolder:
                 return
             self.folds.mkdir(exist_ok=True)
             catalog.to_csv(self.catalog)
-            with whole(self.config) as file:  # last: where it is, so is the catalog
+            with whole(self.config) as file:  # last: its presence implies the catalog's
                 OmegaConf.save(OmegaConf.create(literal(plain(config))), file)
         except Timeout:
             raise ArtistidError(f"run_dir={self.path}: another process is writing an audit there") from None
@@ -104,13 +104,13 @@ class AuditFolder:
     def _clear(self) -> None:
         for file in (self.summary, self.config, self.table, self.catalog):
             file.unlink(missing_ok=True)
-        shutil.rmtree(self.folds, ignore_errors=True)  # networks that were interrupted, too
+        shutil.rmtree(self.folds, ignore_errors=True)  # including interrupted networks
 
     def _check_same(self, config: DictConfig, catalog: Catalog) -> None:
         changed = changed_settings(self.config, config)
         before = Catalog.from_csv(self.catalog)
         if changed or _filed(before) != _filed(catalog):
-            what = f"settings ({'; '.join(changed)})" if changed else "songs, or other artists and albums of them"
+            what = f"settings ({'; '.join(changed)})" if changed else "songs, or of songs under other artists or albums"
             raise ArtistidError(
                 f"{self.path} holds an unfinished audit of other {what}: overwrite=true replaces it, "
                 "run_dir=PATH keeps both"
@@ -148,11 +148,11 @@ class AuditFolder:
         write_rows(self.table, COLUMNS, rows)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write what was found; from now on the audit counts as finished."""
+        """Write the findings; from now on the audit counts as finished."""
         write_text(self.summary, json.dumps(summary, indent=1) + "\n")
 
     def read_summary(self) -> dict[str, Any]:
-        """What was found; raises ArtistidError where no finished audit is."""
+        """The findings; raises ArtistidError if there is no finished audit."""
         if not self.summary.is_file() or not self.table.is_file():
             raise ArtistidError(
                 f"review={self.path} is not the folder of a finished audit: it lacks {self.summary.name}"
@@ -171,15 +171,15 @@ def _row(track: Track, root: Path) -> dict[str, str]:
 
 
 def _filed(catalog: Catalog) -> list[tuple[str, str, str, str | None]]:
-    """What the folds depend on, of every song."""
+    """What the folds depend on, for every song."""
     return [(track.track_id, track.artist, track.album, track.sha1) for track in catalog]
 
 
 def checked_before(table: Path, root: Path) -> set[Path]:
-    """The files that an earlier audit's table says were listened to; none for a table of another kind.
+    """The files marked in an earlier audit's table as checked by ear; none for a table of another kind.
 
     Args:
-        table: a catalog by hand.
+        table: a catalog file.
         root: that its paths are relative to.
     """
     rows = read_rows(table, ("path",), "catalog")

@@ -1,4 +1,4 @@
-"""A page to listen to an audit's suspects and decide: every decision is in the table before the next is asked for."""
+"""A page to review an audit's suspects by ear: every decision is in the table before the next is requested."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from artistid.errors import ArtistidError
 from artistid.packages import require_extra
 from artistid.printing import printable, say
 
-PAGE = 25  # songs that the browser is sent at once
-LONGEST_NAME = 500  # letters of an artist's
+PAGE = 25  # songs sent to the browser at once
+LONGEST_NAME = 500  # characters of an artist's name
 
 
 class Review:
-    """The table of an audit, and what is decided about its suspects.
+    """The table of an audit, and the decisions about its suspects.
 
     Args:
         folder: of a finished audit.
 
     Raises:
-        ArtistidError: there is none.
+        ArtistidError: it has no finished audit.
     """
 
     def __init__(self, folder: AuditFolder) -> None:
@@ -47,11 +47,11 @@ class Review:
 
     @property
     def artists(self) -> list[str]:
-        """Whom songs are filed under, sorted."""
+        """The artists that songs are filed under, sorted."""
         return sorted({row["artist"] for row in self._rows} - {""}, key=str.casefold)
 
     def songs(self, first: int) -> dict[str, Any]:
-        """A page of the suspects, and how many there are and are decided."""
+        """A page of the suspects, their number, and how many are decided."""
         some = range(max(0, first), min(max(0, first) + PAGE, len(self)))
         return {
             "songs": [self._plain(number) for number in some],
@@ -67,11 +67,11 @@ class Review:
         return {"number": number, "filed": self._filed[number], "checked": row["checked"] == YES, **texts, **numbers}
 
     def decide(self, number: int, artist: str | None) -> dict[str, Any]:
-        """Write down whose a song is, in the table.
+        """Write the artist of a song into the table.
 
         Args:
             number: of the suspect.
-            artist: empty: it is to be left out; None: it is undecided again, and under whom it was.
+            artist: empty: the song is to be left out; None: it is undecided again, under the artist it was filed under.
         """
         with self._lock:
             row = self._suspects[number]
@@ -94,8 +94,8 @@ def review(config: DictConfig) -> None:
     """Serve the page until a signal ends it.
 
     Raises:
-        ArtistidError: no finished audit is there, what the page needs is not installed, or the address is taken.
-        SystemExit: in the end, as a shell expects of what a signal ended.
+        ArtistidError: no finished audit is there, a package is not installed, or the address is taken.
+        SystemExit: at the end, with the exit code that a shell expects after the signal.
     """
     settings: dict[str, Any] = plain(config)
     require_extra("app", "the page of an audit")
@@ -114,7 +114,7 @@ def review(config: DictConfig) -> None:
 
 
 def application(songs: Review, names: frozenset[str]) -> Any:
-    """The server: of a request a suspect's number becomes a file, and nothing else does."""
+    """The server: only a suspect's number, and nothing else in a request, selects a file of the collection."""
     import anyio.to_thread
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
@@ -192,6 +192,6 @@ def application(songs: Review, names: frozenset[str]) -> Any:
 
 
 def _files(own: Path, shared: Path) -> Iterator[tuple[Path, str]]:
-    """What the page is made of: its own files, and of the other page's the words."""
+    """The files of the page: its own, and ``words.js`` of the other page."""
     yield from ((own, name) for name in ("review.js", "review.css"))
     yield shared, "words.js"

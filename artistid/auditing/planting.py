@@ -16,12 +16,12 @@ FEWEST = 2  # songs that stay with each artist, so that they can be held out
 
 @dataclass(frozen=True)
 class Planted:
-    """A song that was put under the wrong artist.
+    """A song that was filed under a wrong artist on purpose.
 
     Attributes:
         track_id: of the song.
-        artist: whose it is.
-        filed: whom it was put under.
+        artist: its own.
+        filed: the wrong one.
     """
 
     track_id: str
@@ -30,7 +30,7 @@ class Planted:
 
 
 def plant(catalog: Catalog, share: float, seed: int) -> tuple[Catalog, list[Planted]]:
-    """Put a share of the songs, drawn at random, on a drawn album of another artist, each as likely as any.
+    """File a share of the songs, drawn at random, under a random album of a random other artist, drawn uniformly.
 
     Args:
         catalog: of two artists or more.
@@ -41,7 +41,7 @@ def plant(catalog: Catalog, share: float, seed: int) -> tuple[Catalog, list[Plan
         The catalog with the errors, and what they are.
 
     Raises:
-        ArtistidError: a share that is not between 0 and 0.5, or artists with two songs at most.
+        ArtistidError: a share that is not between 0 and 0.5, or no artist with more than two songs.
     """
     if not 0 < share <= 0.5:
         raise ArtistidError(f"plant={share}: expected 0, or the share of songs to put under wrong artists, up to 0.5")
@@ -75,10 +75,9 @@ def score_planted(planted: Sequence[Planted], songs: Sequence[Song]) -> dict[str
         songs: that were audited, the most suspicious first.
 
     Returns:
-        ``planted``, their number; ``precision`` of as many as were planted, the first of the ranking, which is their
-        recall as well; ``named``, of the errors among these the share for which the artist whose song it is was
-        proposed; and of the songs that the audit lists, ``listed``, how many these are, ``precision_listed`` and
-        ``recall_listed``.
+        ``planted``, their number; ``precision`` among as many first songs of the ranking as were planted, which equals
+        the recall; ``named``, the share of the errors among these for which the song's own artist was proposed; and for
+        the songs that the audit lists: ``listed``, their number, ``precision_listed`` and ``recall_listed``.
     """
     artist_of = {each.track_id: each.artist for each in planted}
     first = [song for song in songs[: len(planted)] if song.track.track_id in artist_of]

@@ -26,7 +26,7 @@ class Copies:
         first: track id.
         second: track id.
         artists: whom each is filed under.
-        score: share of equal bits of their fingerprints; 1 for equal samples.
+        score: share of equal bits of their fingerprints; 1 for identical samples.
     """
 
     first: str
@@ -36,7 +36,7 @@ class Copies:
 
     @classmethod
     def of_pairs(cls, pairs: Sequence[DuplicatePair], catalog: Catalog) -> list[Copies]:
-        """With the artists of their tracks; those under two artists first."""
+        """Make them of pairs, with the artists of their tracks; those under two artists first."""
         artist_of = {track.track_id: track.artist for track in catalog}
         found = [
             cls(pair.first, pair.second, (artist_of[pair.first], artist_of[pair.second]), round(pair.score, 4))
@@ -51,16 +51,16 @@ class Copies:
 
 @dataclass(frozen=True)
 class Audit:
-    """All that was found.
+    """All findings.
 
     Attributes:
         songs: that were audited, the most suspicious first.
-        by_songs: artists whose songs were held out singly, as they have one album, and how many songs.
-        left_out: track id to why the song was not audited.
-        albums: that may hold two artists.
+        by_songs: artists with at most one album, whose songs were held out one by one, and the numbers of these songs.
+        left_out: the reasons why songs were not audited, by track id.
+        albums: that may mix two artists.
         artists: names that may be one artist's.
         copies: near-identical recordings, those under two artists first.
-        planted: of errors that were planted, how many were found; None: none were.
+        planted: how well planted errors were found; None: none were planted.
         table: of all songs, to be corrected.
         top: how many rows a table shows.
     """
@@ -95,12 +95,12 @@ class Audit:
         }
 
     def rows(self) -> Iterator[list[object]]:
-        """A row of CSV per suspect."""
+        """A CSV row per suspect."""
         for song in self.suspects:
             yield [song.plain()[name] for name in SUSPECT_COLUMNS]
 
     def show(self, console: Console) -> None:
-        """Print what was found, the first of each kind."""
+        """Print the first findings of each kind."""
         self._part(
             console,
             f"{counted(len(self.suspects), 'song')} of {len(self.songs):,} probably under the wrong artist",
@@ -117,15 +117,15 @@ class Audit:
         )
         self._part(
             console,
-            f"{counted(len(self.albums), 'album')} that may hold two artists, or be another's",
-            ("album", "filed under", "songs", "of them like", "songs"),
+            f"{counted(len(self.albums), 'album')} that may mix two artists, or be another's",
+            ("album", "filed under", "songs", "sounds like", "songs"),
             [(each.album, each.artist, str(each.songs), each.other, str(each.others_songs)) for each in self.albums],
             right=(2, 4),
         )
         self._part(
             console,
             f"{counted(len(self.artists), 'pair')} of names that may be one artist's",
-            ("name", "songs", "name", "songs", "spelled", "taken for it"),
+            ("name", "songs", "name", "songs", "spelled", "probability ratio"),
             [
                 (
                     *(pair.names[0], str(pair.songs[0]), pair.names[1], str(pair.songs[1])),
@@ -146,7 +146,9 @@ class Audit:
             self._show_planted(console, self.planted)
         if self.by_songs:
             n_songs = counted(sum(self.by_songs.values()), "song")
-            console.print(f"{counted(len(self.by_songs), 'artist')} with one album, held out by songs: {n_songs}")
+            console.print(
+                f"{counted(len(self.by_songs), 'artist')} with at most one album, held out song by song: {n_songs}"
+            )
         for why, number in Counter(_kind(why) for why in self.left_out.values()).items():
             console.print(f"not audited, {why}: {counted(number, 'song')}")
         console.print(f"all songs, to be corrected: {self.table}")
@@ -168,10 +170,10 @@ class Audit:
 
     def _show_planted(self, console: Console, planted: Mapping[str, float]) -> None:
         console.print(
-            f"planted: {counted(int(planted['planted']), 'error')}; of as many songs, the most suspicious, "
-            f"{planted['precision']:.2f} are planted, {planted['named']:.2f} of those with their own artist proposed; "
-            f"of {counted(int(planted['listed']), 'song')} listed {planted['precision_listed']:.2f} are planted, which "
-            f"is {planted['recall_listed']:.2f} of the errors"
+            f"planted: {counted(int(planted['planted']), 'error')}; among as many of the most suspicious songs, "
+            f"precision and recall are {planted['precision']:.2f}, and {planted['named']:.2f} of those found have "
+            f"their own artist proposed; among the {counted(int(planted['listed']), 'song')} listed, precision is "
+            f"{planted['precision_listed']:.2f} and recall {planted['recall_listed']:.2f}"
         )
 
 

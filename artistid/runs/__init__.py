@@ -1,4 +1,4 @@
-"""Run folders: what a run leaves, where it comes from, and how runs are read again, alone or as studies."""
+"""Run folders: their files, their provenance, and how runs are read back, alone or as studies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_runs(root: str | Path, settings: Sequence[str] = ()) -> pd.DataFrame:
         :func:`artistid.evaluation.scores.score_levels` gives, and ``settings``.
 
     Raises:
-        ArtistidError: no finished run is there.
+        ArtistidError: there is no finished run.
     """
     root = expanded(root)
     rows = []

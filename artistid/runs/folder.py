@@ -1,4 +1,4 @@
-"""The run folder: everything behind a run's numbers, under names that are written down here only."""
+"""The run folder: everything behind a run's numbers, under file names that are defined only here."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 
 
 class RunFolder:
-    """One run's files. Where several processes train together, the first one alone writes.
+    """One run's files. If several processes train together, only the first one writes.
 
     Attributes:
-        mark: an empty file by which the folder is known as a run's: the first that is written, and never removed.
+        mark: an empty file that marks the folder as a run's: written first, and never removed.
         log: what was logged.
         config: the composed configuration, YAML.
         catalog: the tracks used, with duration and SHA-1, CSV.
         split: subset of every track, CSV.
         duplicates: near-identical recordings in two subsets of the split, CSV.
         checkpoints: folder of ``best.ckpt`` and ``last.ckpt``.
-        last: the state after the last epoch, from which training can go on.
+        last: the state after the last epoch, from which training can resume.
         metrics: curves over epochs, CSV.
-        grid: what each choice of a baseline's parameters scored in validation, CSV.
+        grid: the validation scores of all points of a baseline's grid of parameters, CSV.
         predictions: folder of the clips' probabilities by subset, Parquet.
-        scores: of both levels, and where they come from, JSON; its presence says that the run is finished.
+        scores: of both levels, with their provenance, JSON; its presence marks the run as finished.
         evaluations: folder of later evaluations of the checkpoints.
     """
 
@@ -86,16 +86,16 @@ class RunFolder:
         self.predictions = self.path / "predictions"
         self.scores = self.path / "scores.json"
         self.evaluations = self.path / "evaluations"
-        # Lines that come before the folder is known to be needed; much more than there will be.
+        # Holds lines logged before the folder is made; far more than there will be.
         self._kept_log = MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1, flushOnClose=True)
         self._lock = FileLock(self.path / ".lock")
 
     def is_run(self) -> bool:
-        """Whether a run began here; earlier versions wrote no mark, but log and configuration."""
+        """Whether a run began here; earlier versions wrote no mark, but a log and a configuration."""
         return self.mark.exists() or (self.log.exists() and self.config.exists())
 
     def finished(self, config: DictConfig) -> dict[str, Any] | None:
-        """What the scores file says, if a finished run with these settings is here; None without a finished run.
+        """The contents of the scores file, if a finished run with these settings is here; None without a finished run.
 
         Raises:
             ArtistidError: a finished run with other settings is here.
@@ -126,7 +126,7 @@ class RunFolder:
 
     @contextmanager
     def begin(self, overwrite: bool) -> Iterator[None]:
-        """Make sure that the folder is free, and keep the log for it; nothing is written before :meth:`write_setup`.
+        """Make sure that the folder is free, and collect the log for it; nothing is written before :meth:`write_setup`.
 
         Raises:
             ArtistidError: a finished run is there and ``overwrite`` is false, the folder holds something else, or it
@@ -149,7 +149,7 @@ class RunFolder:
             self._note("interrupted by %s", signal.Signals(interrupted.number).name)
             raise
         except Exception as error:
-            if number := signal_that_came():  # torch, say, was writing a file, and calls it an error of its own
+            if number := signal_that_came():  # torch, for one, raises its own error if it was writing a file
                 self._note("interrupted by %s", signal.Signals(number).name)
                 raise Interrupted(number) from error
             self._note("failed: %s", error, reason=None if isinstance(error, ArtistidError) else error)
@@ -178,16 +178,16 @@ class RunFolder:
         *,
         resume: bool = False,
     ) -> None:
-        """Make the folder, without what an earlier run left there, and write what the run is going to do.
+        """Make the folder, without an earlier run's files, and write the setup of the run.
 
-        Whenever the process is killed meanwhile, the same command finds a folder that it accepts.
+        Whenever the process is killed meanwhile, the same command will accept the folder.
 
         Args:
             config: to be kept.
             catalog: the tracks used.
             split: their subsets, if any.
-            leakage: what the split has in two subsets.
-            resume: keep what is there, and go on with its log.
+            leakage: recordings that the split has in two subsets.
+            resume: keep the files, and append to the log.
 
         Raises:
             ArtistidError: the folder can't be written, or another process is writing a run there.
@@ -202,7 +202,7 @@ class RunFolder:
             file.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
             self._kept_log.setTarget(file)
             self._kept_log.flush()
-            self._kept_log.flushLevel = logging.NOTSET  # from now on line by line
+            self._kept_log.flushLevel = logging.NOTSET  # from now on, line by line
             with whole(self.config) as config_file:
                 OmegaConf.save(OmegaConf.create(literal(plain(config))), config_file)
             catalog.to_csv(self.catalog)
@@ -216,9 +216,9 @@ class RunFolder:
             raise ArtistidError(f"cannot write the run folder run_dir={self.path}: {error}") from error
 
     def _clear(self) -> None:
-        """Remove what an earlier run wrote, and nothing else.
+        """Remove an earlier run's files, and nothing else.
 
-        First what says that it is finished, and then what says that it can go on: neither stands without all it needs.
+        First the mark that it is finished, then the state to resume from: neither is ever left without what it needs.
         """
         self.scores.unlink(missing_ok=True)
         self.last.unlink(missing_ok=True)
@@ -245,7 +245,7 @@ class RunFolder:
 
     @rank_zero_only
     def write_verification(self, told: Mapping[str, Any], figures: bool) -> None:
-        """Write what became of artists that were not trained on: a row for each scorer and measure, and a figure."""
+        """Write the results for artists not trained on: a row for each scorer and measure, and a figure."""
         write_csv(self.path / "verification.csv", verification_rows(told))
         if figures:
             draw_verification(told, self.path / "verification.png")
@@ -263,7 +263,7 @@ def settings_of(config: Any) -> dict[str, Any]:
 
 
 def changed_settings(kept: Path, config: DictConfig) -> list[str]:
-    """What is set otherwise in a configuration than in one that a file keeps, but for what has no effect."""
+    """The settings that differ between a saved configuration and another, except those without effect."""
     before, now = (settings_of(settings) for settings in (OmegaConf.load(kept), config))
     return [
         f"{name} was {before.get(name)}, is {now.get(name)}"

@@ -65,7 +65,7 @@ def revision() -> str | None:
 
 @contextmanager
 def stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Write down how many seconds a stage takes."""
+    """Record how many seconds a stage takes."""
     start = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - start

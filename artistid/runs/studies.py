@@ -34,28 +34,28 @@ log = logging.getLogger(__name__)
 
 CONDITION = ("data", "split", "clip", "model", "seed", "vote")
 SPLITS = ("song", "album")  # the paper's, in its order
-# Beginnings of the names of settings that say where a run was made.
+# Prefixes of the names of settings that say where a run was made.
 OF_PLACE = ("data.root", "split.lists", "trainer.accelerator", "fuse.runs")
-# Of those that may differ between the cells and the trials of one study.
+# Prefixes of those that may differ between the cells and the trials of one study.
 OF_CELL_OR_TRIAL = (*WITHOUT_EFFECT, *OF_PLACE, "seed", "split.", "clip.name", "clip.seconds", "clip.frames")
 FOLD = "split.fold"
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run, or the runs of all folds of a jackknife as one, which tests the tracks of them all.
+    """A finished run, or the runs of all folds of a jackknife combined, with the test tracks of all.
 
     Attributes:
         name: of its folder, as listed.
-        folder: its files; of several runs, those of the first.
-        scores: what its scores file says; of several runs, the scores of their test predictions taken together, and
-            the mean of their validations' weighted F1.
+        folder: its files; for several runs, those of the first.
+        scores: the contents of its scores file; for several runs, the scores of their pooled test predictions, and the
+            mean of their validations' weighted F1.
         settings: its configuration, by dotted name.
         votes: the test songs' votes.
         outcomes: of the test, by level; whole songs have no frame level.
-        confidence: ``(n,)`` of the test, by level: the probability of whom the system names.
+        confidence: ``(n,)`` of the test, by level: the probability of the predicted artist.
         number: in the report's list of runs, from 1; 0 for a run that is on no list.
-        folds: the runs taken together; empty for a single run.
+        folds: the combined runs; empty for a single run.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """That it is scored at."""
+        """The levels that it is scored at."""
         return tuple(self.scores["test"])
 
     @property
@@ -95,12 +95,12 @@ class Run:
 
     @property
     def device(self) -> str:
-        """That it was made on; empty where that is not known."""
+        """The device that it was made on; empty if unknown."""
         return one_is_singular(str(self.scores.get("device") or ""))
 
     @property
     def threads(self) -> int | None:
-        """That it was trained on; None where that is not known, as of older runs, or does not matter, as on a GPU."""
+        """The threads that it was trained on; None if unknown, as for older runs, or irrelevant, as on a GPU."""
         known = self.device.endswith((" thread", " threads")) and "threads" in self.scores
         return self.scores["threads"]["torch"] if known else None
 
@@ -130,7 +130,7 @@ class Study:
     Attributes:
         data: name of the data set.
         model: name of the model.
-        variant: settings that tell it from other studies of the same data and model; mostly none.
+        variant: settings that distinguish it from other studies of the same data and model; mostly none.
         runs: its trials; the folds of a jackknife are one.
     """
 
@@ -141,32 +141,32 @@ class Study:
 
     @property
     def system(self) -> str:
-        """What is studied, on whatever data."""
+        """The system that is studied, whatever the data."""
         return f"{self.model} ({self.variant})" if self.variant else self.model
 
     @property
     def name(self) -> str:
-        """Of its files, exactly."""
+        """The exact name, for its files."""
         return f"{self.system} on {self.data}"
 
     @property
     def title(self) -> str:
-        """As people say it."""
+        """The readable name."""
         return f"{self.system} on {data_title(self.data)}"
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is of no network."""
+        """Whether its model is not a network."""
         return self.runs[0].is_baseline
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """The paper's splits, then others that runs have."""
+        """The paper's splits, then any others of the runs."""
         return (*SPLITS, *sorted({run.condition["split"] for run in self.runs} - set(SPLITS)))
 
     @cached_property
     def clips(self) -> dict[float, str]:
-        """Clip lengths that runs have: seconds to name, ascending."""
+        """Clip lengths of the runs: seconds to name, ascending."""
         return dict(sorted({run.clip_seconds: run.condition["clip"] for run in self.runs}.items()))
 
     def cell(self, split: str, seconds: float) -> tuple[Run, ...]:
@@ -175,14 +175,14 @@ class Study:
 
     @cached_property
     def cells(self) -> dict[tuple[str, float], tuple[Run, ...]]:
-        """The trials of all cells that have some, by split and clip length."""
+        """The trials of all cells that are not empty, by split and clip length."""
         every = {(split, seconds): self.cell(split, seconds) for split in self.splits for seconds in self.clips}
         return {cell: runs for cell, runs in every.items() if runs}
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All that a report is made of.
+    """All runs of a report.
 
     Attributes:
         runs: finished runs, by number; each fold is one.
@@ -217,7 +217,7 @@ def collect(roots: Sequence[str | Path], trust: Trust = ()) -> Results:
 
     Args:
         roots: the folders.
-        trust: packages whose votes may be counted by.
+        trust: packages whose votes may be used.
 
     Raises:
         ArtistidError: a folder that does not exist, or no finished run in any.
@@ -243,7 +243,7 @@ def collect(roots: Sequence[str | Path], trust: Trust = ()) -> Results:
 
 
 def _named_folders(roots: Sequence[str | Path]) -> list[tuple[str, RunFolder]]:
-    """Every run folder once, and its name: its path below its root, after the root's own where there are several."""
+    """Every run folder once, and its name: its path below its root, preceded by the root's if there are several."""
     folders: dict[Path, tuple[str, RunFolder]] = {}
     for given in roots:
         root = expanded(given)
@@ -260,7 +260,7 @@ def read_run(name: str, folder: RunFolder, trust: Trust = ()) -> Run:
     """Read a finished run.
 
     Raises:
-        ArtistidError: it is not finished, no training's, or a file is missing or not as it should be.
+        ArtistidError: it is not finished, or not a training run, or a file is missing or invalid.
     """
     if not folder.scores.exists():
         raise ArtistidError(f"not finished: {_last_words(folder.log)}")
@@ -293,7 +293,7 @@ def _last_words(run_log: Path) -> str:
 
 
 def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
-    """Of runs with the same settings, seed included, the one listed last: a repeated run is not a further trial."""
+    """Of runs with the same settings, seed included, only the last listed: a repeated run is no further trial."""
     last = {_setting_key(run.settings, WITHOUT_EFFECT): run for run in runs}
     used = {run: last[_setting_key(run.settings, WITHOUT_EFFECT)] for run in runs}
     kept = [run for run in runs if used[run] is run]
@@ -314,7 +314,7 @@ def _without_partial_jackknives(runs: Sequence[Run]) -> tuple[list[Run], list[Le
 
 
 def _not_pooled(folds: Sequence[Run]) -> str:
-    """Why folds are not one test of all tracks; empty where they are."""
+    """Why folds do not make one test of all tracks; empty if they do."""
     there = Counter(run.settings[FOLD] for run in folds)
     n_folds = folds[0].settings["split.n_folds"]
     if missing := sorted(set(range(n_folds)) - set(there)):
@@ -333,7 +333,7 @@ def _not_pooled(folds: Sequence[Run]) -> str:
 
 
 def _jackknives(runs: Iterable[Run]) -> list[list[Run]]:
-    """The runs that are folds, by what they are folds of."""
+    """The runs that are folds, grouped by jackknife."""
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = defaultdict(list)
     for run in runs:
         if FOLD in run.settings:
@@ -350,7 +350,7 @@ def _with_folds_pooled(runs: Sequence[Run]) -> list[Run]:
 def pooled(folds: Sequence[Run]) -> Run:
     """All folds of a jackknife as one trial: their test predictions are scored as one effective test set.
 
-    Validations overlap, so that of them it has the mean of the weighted F1 only.
+    Validation sets overlap, so only the mean of their weighted F1 is kept.
 
     Raises:
         ArtistidError: the folds name different artists or have tested the same track.
@@ -380,7 +380,7 @@ def _setting_key(settings: Mapping[str, Any], without: tuple[str, ...]) -> tuple
 
 
 def _studies(runs: Iterable[Run]) -> list[Study]:
-    """Runs by data set, model and what they grew from; by further settings too where one cell would else mix them."""
+    """Runs by data set, model and initial checkpoint, and by further settings if a cell would otherwise mix them."""
     groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
         groups[run.condition["data"], run.condition["model"], run.condition.get("init_from", "")].append(run)
@@ -388,7 +388,7 @@ def _studies(runs: Iterable[Run]) -> list[Study]:
 
 
 def _variants(data: str, model: str, runs: list[Run]) -> list[Study]:
-    """One study, or several where runs of one cell differ in settings other than the seed."""
+    """One study, or several if runs of one cell differ in settings other than the seed."""
     by_cell: dict[tuple[str, float], list[Run]] = defaultdict(list)
     for run in runs:
         by_cell[run.condition["split"], run.clip_seconds].append(run)
@@ -400,13 +400,13 @@ def _variants(data: str, model: str, runs: list[Run]) -> list[Study]:
 
 
 def _variant(run: Run, telling: Sequence[str]) -> str:
-    """In words, what tells the runs like this one from others of the same data and model."""
+    """In words, what distinguishes runs like this one from others of the same data and model."""
     origin = [f"init_from={run.condition['init_from']}"] if "init_from" in run.condition else []
     return ", ".join(origin + [f"{name}={run.settings.get(name)}" for name in telling])
 
 
 def differing_settings(runs: Sequence[Run]) -> list[str]:
-    """Names of the settings in which runs differ, beside those that tell cells and trials apart."""
+    """Names of the settings in which runs differ, besides those that distinguish cells and trials."""
     names = sorted({name for run in runs for name in run.settings if not name.startswith(OF_CELL_OR_TRIAL)})
     return [name for name in names if len({repr(run.settings.get(name)) for run in runs}) > 1]
 

@@ -1,4 +1,4 @@
-"""Data sets as people call them, for headings and captions; files keep the exact names."""
+"""Readable titles of data sets, for headings and captions; files keep the exact names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SYNTHETIC = re.compile(
     r"synthetic-(?P<artists>\d+)x(?P<albums>\d+)x(?P<songs>\d+)x(?P<seconds>[\d.]+)s"
     r"-style(?P<style>[\d.]+)-producer(?P<producer>[\d.]+)-seed(?P<seed>\d+)"
 )
-# What goes without saying of synthetic music.
+# Default settings of synthetic music, which its title leaves out.
 USUAL = {"seconds": "20", "style": "1", "producer": "1", "seed": "0"}
 COLLECTIONS = {
     "mtg_jamendo": "MTG-Jamendo",
@@ -24,7 +24,7 @@ COLLECTIONS = {
 
 
 def data_title(name: str) -> str:
-    """What people call a data set; data sets of different names have different titles.
+    """The readable title of a data set; data sets of different names have different titles.
 
     Example:
         >>> data_title("synthetic-8x6x4x20s-style1-producer2-seed0")

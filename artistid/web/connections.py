@@ -1,7 +1,7 @@
 """Limits on connections, below HTTP: how many there may be, and how long one may keep the server waiting.
 
-uvicorn has limits of its own for a connection that rests between two requests, but none for one that never ends its
-first request or never takes its answer.
+uvicorn itself limits how long a connection may rest between two requests, but not one that never completes its first
+request or never reads its answer.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from artistid.web.guests import SHARE, client_address
 from artistid.web.uploads import RETRY_SECONDS
 
 MOST_CONNECTIONS = 512
-# Connections accepted at once, and those waiting to be accepted: it takes the event loop three rounds to come to what
-# they say, and until then too many would block each other.
+# Connections accepted at once, and those waiting to be accepted: the event loop takes three rounds until it reads from
+# them, and until then too many would block each other.
 TAKEN_IN_AT_ONCE, WAITING_OUTSIDE = 16, 1024
-# For the whole head of a request since the connection was made or the last answer was given; for each 48 kB of an
-# answer to be taken; and, after an answer, for the rest of a request that was refused before it was whole.
+# For the whole head of a request since the connection was made or the last answer was given; for reading each 48 kB of
+# an answer; and, after an answer, for the rest of a request that was refused before it was complete.
 PATIENCE_SECONDS = 15.0
 CHECK_SECONDS = 1
-STOP_SECONDS = 3.0  # for all to take their last answers
+STOP_SECONDS = 3.0  # for all clients to read their last answers
 GIVE_UP_SECONDS = 10.0
 
 
 class Connection(H11Protocol):
     """One connection of a client.
 
-    Where there are too many, one is closed for the newest: of the address that has most, so that a flood from elsewhere
-    does not close those of a client with one or two; and of those the one that has kept the server waiting longest. A
-    proxy, which asks for many, may have as many as there are.
+    If there are too many, one is closed for the newest: of the address that has most, so that a flood from elsewhere
+    does not close those of a client with one or two; and of these, the one that has kept the server waiting longest. A
+    declared proxy, which serves many clients, may have all of them.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -78,7 +78,7 @@ class Connection(H11Protocol):
         return self.loop.time() - self._since if waiting else 0.0
 
     def end_if_overdue(self) -> None:
-        """Closes the connection of a client that was waited for long enough."""
+        """Closes the connection of a client that has kept the server waiting for too long."""
         if self.waited() <= PATIENCE_SECONDS:
             return
         if self.cycle is None and not self.transport.is_closing() and self.conn.trailing_data[0]:
@@ -88,7 +88,7 @@ class Connection(H11Protocol):
             self.drop()
 
     def drop(self) -> None:
-        """Ends it at once; its place is free before the event loop comes to say so."""
+        """Ends it at once; its place is free even before the event loop reports that it is closed."""
         self.connections.discard(self)
         self.transport.abort()
 
@@ -109,7 +109,7 @@ class Connection(H11Protocol):
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
-        """Answers before there is a request that could be handed on, or instead of it, and closes."""
+        """Answers before there is a request that could be handed on, or in place of one, and closes."""
         body = json.dumps({"error": sentence}).encode()
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
         if status != HTTPStatus.BAD_REQUEST:
@@ -128,9 +128,9 @@ class Server(uvicorn.Server):
     """Serves an application until a signal comes, and then ends in bounded time, whatever clients do.
 
     Args:
-        app: to be served; nothing is logged of who asks what.
+        app: to be served; requests are not logged.
         on_stop: called when the server is to end; it must answer all requests it has begun.
-        proxies: addresses of reverse proxies, whose word on who asks is taken.
+        proxies: addresses of reverse proxies, whose word on the client's address is trusted.
 
     Attributes:
         stopped_by: the signal.
@@ -157,11 +157,11 @@ class Server(uvicorn.Server):
         self._on_stop = on_stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends the server; unlike uvicorn's it does not raise the signal again, as whoever runs it asks for it."""
+        """Ends the server; unlike uvicorn's, it does not raise the signal again, since the caller asks for it."""
         self.force_exit = self.should_exit
         self.should_exit = True
         self.stopped_by = signal.Signals(sig)
-        last_resort = threading.Timer(GIVE_UP_SECONDS, os._exit, [128 + sig])  # if a thread does not come back
+        last_resort = threading.Timer(GIVE_UP_SECONDS, os._exit, [128 + sig])  # if a thread does not return
         last_resort.daemon = True
         last_resort.start()
 
@@ -196,6 +196,6 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def address_of(listening: socket.socket) -> str:
-    """Where a browser finds what listens."""
+    """The URL of a listening socket."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""Artists on their way into the collection: their songs come one by one, and are enrolled together or not at all."""
+"""Artists being enrolled: their songs arrive one by one, and are enrolled together or not at all."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from artistid.web.guests import AGAIN, SHARE
 from artistid.web.uploads import RETRY_SECONDS, RefusedError
 
 MOST_DRAFTS = 32
-MOST_SONGS = 1000  # of one
-REST_SECONDS = 900.0  # after which one that nothing was added to is forgotten
+MOST_SONGS = 1000  # of one artist
+REST_SECONDS = 900.0  # after which a draft that nothing was added to is dropped
 
 
 @dataclass(eq=False)
@@ -28,7 +28,7 @@ class Draft:
         artist: name.
         more: whether the artist may be enrolled already.
         touched: when a song was added last, on the event loop's clock.
-        songs, tracks: what is there so far.
+        songs, tracks: received so far.
     """
 
     address: str
@@ -40,16 +40,16 @@ class Draft:
 
 
 class Drafts:
-    """All that are under way, by a token that only who sends the songs has; for one event loop."""
+    """All drafts, by a token that only the sender of the songs has; for one event loop."""
 
     def __init__(self) -> None:
         self._drafts: dict[str, Draft] = {}
 
     def begin(self, address: str, artist: str, more: bool) -> str:
-        """A new one.
+        """Begin a draft.
 
         Args:
-            address: that it counts against.
+            address: whose limit it counts against.
             artist: name.
             more: whether the artist may be enrolled already.
 
@@ -71,24 +71,22 @@ class Drafts:
         return token
 
     def get(self, token: str) -> Draft:
-        """One of them; raises RefusedError where there is none of this token."""
+        """The draft of a token; raises RefusedError if there is none."""
         if token not in self._drafts:
-            raise RefusedError(
-                HTTPStatus.NOT_FOUND, "This enrolment has ended, or rested for too long: begin it again."
-            )
+            raise RefusedError(HTTPStatus.NOT_FOUND, "This enrolment has ended or timed out: start it again.")
         return self._drafts[token]
 
     def add(self, token: str, song: EmbeddedSong, track: Track) -> None:
-        """One more song.
+        """Add a song to a draft.
 
         Raises:
-            RefusedError: no such draft, a recording that it has already, or too many.
+            RefusedError: no such draft, a recording that it has already, or too many songs.
         """
         draft = self.get(token)
         if len(draft.songs) >= MOST_SONGS:
             raise RefusedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"An artist is enrolled here by {MOST_SONGS:,} songs at most; python -m artistid.enrol takes more.",
+                f"This page enrols an artist from {MOST_SONGS:,} songs at most; python -m artistid.enrol takes more.",
             )
         for other, its in zip(draft.songs, draft.tracks, strict=True):
             if other.sha1 == song.sha1:
@@ -98,7 +96,7 @@ class Drafts:
         draft.touched = anyio.current_time()
 
     def end(self, token: str) -> Draft:
-        """One of them, which is none any more; raises RefusedError where there is none of this token."""
+        """Remove and return the draft of a token; raises RefusedError if there is none."""
         draft = self.get(token)
         del self._drafts[token]
         return draft

@@ -1,9 +1,9 @@
-"""The clients being served, and what each takes of the scarce resources: upload slots, the disk, and processing time.
+"""The clients being served, and what each takes of the scarce resources: upload slots, disk space, processing time.
 
-A browser gives no names, so clients are told apart by their addresses. None takes more than half of anything, so that
-whoever attacks from one address leaves the other half. Where many are at one address, behind a router or an
-undeclared proxy, addresses do not tell them apart: what helps there is that no place is held idle. Whoever sends slowly
-makes way for others as soon as places are short, and is sent away in any case in the end.
+Browsers are anonymous, so clients are told apart by their addresses. None gets more than half of anything, so that an
+attack from one address leaves the other half. Many clients may share one address, behind a router or an undeclared
+proxy; they are helped by the rule that no slot is held idle: a slow upload is evicted as soon as slots are short, and
+times out in any case.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from artistid.web.uploads import MEGABYTE, RETRY_SECONDS, RefusedError
 
 MOST_SENDING = 128
 MOST_WAITING = 128  # complete songs, which are processed one after the other
-MOST_SONGS_ON_DISK = 8  # of the greatest size; there may be more of smaller ones
+MOST_SONGS_ON_DISK = 8  # of maximal size; there may be more of smaller ones
 SHARE = 2  # an address may have this fraction (1/SHARE) of everything
 
 # The pace of an upload. A song of 200 MB takes half an hour at 0.9 Mbit/s.
@@ -42,13 +42,13 @@ class Guest:
     """One song and its sender, from the first byte to the answer.
 
     Attributes:
-        address: that it counts against.
-        name: what to call the song.
+        address: whose limits it counts against.
+        name: of the song, for messages.
         begun: when, on the event loop's clock.
         n_bytes: received so far.
         waiting: whether the upload is complete.
         scope: ends, when it is cancelled, whatever is being done for it.
-        reason: why it was sent away; None where it left.
+        reason: why it was sent away; None if it left.
     """
 
     address: str
@@ -74,7 +74,7 @@ class Guest:
         self._set_deadline()
 
     def send_away(self, reason: RefusedError | None) -> None:
-        """End all that is being done for it."""
+        """End all work for it."""
         self.reason = reason
         self.scope.cancel()
 
@@ -83,7 +83,7 @@ class Guest:
 
 
 class Guests:
-    """All that are being served.
+    """All clients being served.
 
     Args:
         max_upload_mb: of a song.
@@ -91,7 +91,7 @@ class Guests:
 
     def __init__(self, max_upload_mb: float) -> None:
         self._most_bytes = int(MOST_SONGS_ON_DISK * max_upload_mb * MEGABYTE)
-        self._guests: dict[Guest, None] = {}  # in the order of their coming
+        self._guests: dict[Guest, None] = {}  # in order of arrival
         self._closed = False
 
     @contextmanager
@@ -157,7 +157,7 @@ class Guests:
             guest.send_away(stopping())
 
     def _have_last_of_most_leave(self, taken: Counter[str], guests: list[Guest], guest: Guest, sentence: str) -> None:
-        """Evict the last comer of the address that has taken most, or refuse the guest if it is of that address."""
+        """Evict the latest guest of the address that has taken most, or refuse this one if it is of that address."""
         reason = RefusedError(503, sentence, RETRY_SECONDS)
         (greediest, most), *_ = taken.most_common(1)
         if most <= taken[guest.address]:
@@ -175,15 +175,15 @@ class Guests:
         )
 
     def _have_leave(self, guest: Guest, reason: RefusedError) -> None:
-        del self._guests[guest]  # at once: its place is another's now
+        del self._guests[guest]  # at once: its slot is another's now
         guest.send_away(reason)
 
 
 class Turns:
     """One song is processed at a time: two would only share the processor.
 
-    Of those who wait, whose address has been listened to least goes first, so that no one waits for the many or long
-    songs of another; with no one waiting all that is forgotten.
+    Of those who wait, the one whose address has had the least processing time goes first, so that nobody waits for the
+    many or long songs of another; when nobody waits, these times are reset.
     """
 
     def __init__(self) -> None:
@@ -193,7 +193,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
-        """Waits until it is this address' turn, which lasts as long as the context."""
+        """Waits until it is this address's turn, which lasts as long as the context."""
         if self._busy:
             await self._wait(address)
         self._busy = True
@@ -221,7 +221,7 @@ class Turns:
             self._busy = False
             self._seconds.clear()
             return
-        following = min(self._waiting, key=lambda ticket: self._seconds[ticket[0]])  # of equals the first that came
+        following = min(self._waiting, key=lambda ticket: self._seconds[ticket[0]])  # of equals, the first to come
         self._waiting.remove(following)
         following[1].set()
 
@@ -232,7 +232,7 @@ def stopping() -> RefusedError:
 
 
 def client_address(host: str | None) -> str:
-    """Whom a client counts for: its address, or of IPv6 the network of 64 bits that one customer is given.
+    """The address that a client counts as: its own, or for IPv6 the /64 network that one customer is given.
 
     Example:
         >>> client_address("::ffff:192.168.1.7"), client_address("2001:db8:1:2:3:4:5:6")
@@ -240,7 +240,7 @@ def client_address(host: str | None) -> str:
     """
     try:
         address = ipaddress.ip_address((host or "").partition("%")[0])
-    except ValueError:  # a proxy may say what it likes
+    except ValueError:  # a proxy may send anything
         return host or ""
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)

@@ -1,7 +1,7 @@
-"""What the page knows beside its network: the collection that songs are compared with, and the artists enrolled in it.
+"""What the page knows besides its network: the collection to compare songs with, and the artists enrolled in it.
 
-The collection is a file that may change meanwhile, by the page or by ``python -m artistid.enrol``: it is read again
-when it has.
+The collection is a file that the page or ``python -m artistid.enrol`` may change while the page runs; it is then read
+again.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class KnownSettings:
 
     Attributes:
         n_nearest: how many of its songs to list beside an answer.
-        false_alarms: share of strangers' songs for which an enrolled artist may be named.
+        false_alarms: share of songs by artists not enrolled for which an enrolled one may be named.
         enrol: whether the page may add artists.
-        min_seconds: of sound that a new artist needs.
+        min_seconds: of sound needed for a new artist.
     """
 
     n_nearest: int = 10
@@ -64,9 +64,9 @@ class Known:
     """A collection as its file was at one time.
 
     Attributes:
-        state: of the file, by which a change of it is noticed.
+        state: of the file, to notice its changes.
         neighbourhood: its songs; None before the first is enrolled.
-        roster: its artists; None where the network names its own artists, or nobody is enrolled yet.
+        roster: its artists; None if the network names its own artists, or nobody is enrolled yet.
     """
 
     state: tuple[tuple[str, int, int, int], ...]
@@ -75,21 +75,21 @@ class Known:
 
 
 class KnownSongs:
-    """A collection that is read again whenever its file has changed; any thread may ask.
+    """A collection that is read again whenever its file has changed; thread-safe.
 
-    With a network that scores songs against enrolled artists, those of the collection are whom the page names.
+    With a network that scores songs against enrolled artists, the page names the artists of the collection.
 
     Args:
-        path: of the collection; where artists may be added, the first of them may make it.
+        path: of the collection; if artists may be added, it is created with the first.
         identifier: that made it.
         settings: how it is used.
 
     Attributes:
-        names_enrolled: whether the collection's artists are named, in place of those that the network learned.
+        names_enrolled: whether the collection's artists are named, instead of those that the network was trained on.
         settings: as above.
 
     Raises:
-        ArtistidError: see :meth:`Collection.read`; another network made it; or, where artists may be added, a folder,
+        ArtistidError: see :meth:`Collection.read`; another network made it; or, if artists may be added, a folder,
             or a network that cannot score songs against them.
     """
 
@@ -109,18 +109,18 @@ class KnownSongs:
         self.names_enrolled = settings.enrol or self._known.roster is not None
 
     def now(self) -> Known:
-        """The collection as it is now; as it was, where it has become unreadable, which is logged."""
+        """The collection as it is now, or as it was if it has become unreadable, which is logged."""
         with self._lock:
             if self._state() != self._known.state:
                 try:
                     self._known = self._read()
                 except ArtistidError as error:
-                    log.warning("warning: %s; the page goes on with what it has read before", error)
+                    log.warning("warning: %s; the page keeps using what it has read before", error)
                     self._known = replace(self._known, state=self._state())
             return self._known
 
     def require_roster(self) -> Roster:
-        """The enrolled artists; raises RefusedError where there are none."""
+        """The enrolled artists; raises RefusedError if there are none."""
         if (roster := self.now().roster) is None:
             raise RefusedError(HTTPStatus.CONFLICT, NOBODY_YET)
         return roster
@@ -129,8 +129,8 @@ class KnownSongs:
         """Who is enrolled, as plain types.
 
         Returns:
-            ``artists``, each with its ``songs``; ``songs`` of the whole collection; ``false_alarms``, a share; and the
-            ``strangers`` (how many songs of theirs) that it was set by.
+            ``artists``, each with its ``songs``; ``songs`` of the whole collection; ``false_alarms``, a share; and
+            ``strangers``, the number of songs by artists not enrolled that it was set by.
         """
         known = self.now()
         roster = known.roster
@@ -162,7 +162,7 @@ class KnownSongs:
 
         Args:
             songs: at least one.
-            tracks: what they are called.
+            tracks: their metadata.
             more: whether they may be of artists who are enrolled.
 
         Returns:
@@ -184,8 +184,8 @@ class KnownSongs:
             except TooLittleSoundError as error:
                 raise RefusedError(
                     HTTPStatus.UNPROCESSABLE_ENTITY,
-                    f"{printable(error.artist)} has {error.seconds:.3g} s of sound, too little to be known by: it "
-                    f"takes {self.settings.min_seconds:g} s.",
+                    f"{printable(error.artist)} has {error.seconds:.3g} s of sound, too little to enrol: "
+                    f"expected {self.settings.min_seconds:g} s or more.",
                 ) from error
             taken: set[str] = set()
             if before:
@@ -228,7 +228,7 @@ def _check_no_copy(collection: Collection, song: EmbeddedSong, name: str) -> Non
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    """A name that nothing has yet, which is taken then."""
+    """A name that is not taken yet, and now is."""
     number, found = 1, name
     while found in taken:
         number += 1

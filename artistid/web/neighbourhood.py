@@ -1,7 +1,7 @@
-"""What a collection has that is near to a song, and the map of it.
+"""The songs of a collection that are nearest to a song, and a map of the collection.
 
-The map is by principal components: unlike those of t-SNE, its positions are a function of the vector, so a song that
-was not there when the map was drawn has one too.
+The map shows principal components: unlike with t-SNE, positions are a function of the vector, so a song that was not
+there when the map was drawn has one, too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from artistid.inference.neighbours import Query, Wanted, find_similar
 from artistid.inference.outputs import ClipOutputs
 from artistid.printing import printable
 
-# Each point is an element of its own in the page; of a larger collection this many are drawn at random.
+# Each point is an element of its own in the page; from a larger collection this many are drawn at random.
 MOST_POINTS = 5000
-FEWEST_SONGS = 3  # two components of fewer would show nothing
+FEWEST_SONGS = 3  # with fewer, two components show nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Neighbourhood:
     n_nearest: int
 
     def around(self, outputs: ClipOutputs) -> dict[str, Any] | None:
-        """What is near to a song, as plain types; None where there is nothing to compare.
+        """The songs nearest to a song, as plain types; None if there is nothing to compare.
 
         Returns:
             ``n_songs`` of the collection; ``songs``, the nearest first; ``copies``, the songs of the collection that

@@ -1,7 +1,7 @@
 """The page, its assets and its endpoints, over HTTP.
 
-Nothing is kept, but of songs that are enrolled their embeddings: a song lies in a temporary folder while it is
-processed, and all that is known of it goes back with the answer. The page plays the file that the browser still has.
+Nothing is kept except the embeddings of enrolled songs: a song is in a temporary folder while it is processed, and all
+that is known about it is sent back with the answer. The page plays the browser's own copy of the file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from artistid.web.uploads import RefusedError, Scratch, receive, shown_name
 
 
 def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
-    """What ``page.html.jinja`` shows; of where the music lies, nothing."""
+    """What ``page.html.jinja`` shows; nothing about where the music is stored."""
     identifier, specification = service.identifier, service.identifier.specification
     open_set = specification.open_set_threshold()
     known = service.known
@@ -81,7 +81,7 @@ def page_facts(service: SongService, max_upload_mb: float) -> dict[str, Any]:
 ASSETS = Path(__file__).parent / "assets"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 PIECE = 2**16  # bytes
-# A browser fetches nothing from elsewhere for this page, whatever may have got into it.
+# A browser loads nothing from elsewhere for this page, whatever may have been injected into it.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -99,12 +99,12 @@ Work = Callable[[Path, str, StillWanted], Result]  # of a song's file and name
 
 
 class UploadQueue:
-    """Takes songs, and has them processed one after the other.
+    """Accepts songs, and has them processed one after the other.
 
     Args:
         service: answers them.
         max_upload_mb: of a song.
-        scratch: where they lie meanwhile.
+        scratch: where they are stored meanwhile.
     """
 
     def __init__(self, service: SongService, max_upload_mb: float, scratch: Scratch) -> None:
@@ -120,7 +120,7 @@ class UploadQueue:
         return await self._process(request, self.service.answer, JSONResponse)
 
     async def check(self, request: Request) -> Response:
-        """Whether the song that is the request's body is by whom it is filed under."""
+        """Whether the song that is the request's body is by the claimed artist."""
         artist, folder = (clean(request.query_params.get(by, "")) for by in ("artist", "folder"))
         return await self._process(request, partial(self.service.check, artist=artist, folder=folder), JSONResponse)
 
@@ -129,10 +129,10 @@ class UploadQueue:
         return await self._process(request, _claims, JSONResponse)
 
     async def begin_enrolment(self, request: Request) -> Response:
-        """A token, by which an artist's songs are sent."""
+        """A token, with which to send an artist's songs."""
         artist = clean(printable(request.query_params.get("artist", "")))
         if not artist:
-            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "The artist has no name: expected one to be known by.")
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "The artist's name is missing: expected artist=NAME.")
         more = request.query_params.get("more") == "true"
         await anyio.to_thread.run_sync(self._known.check_new, artist, more)
         return JSONResponse({"enrolment": self._drafts.begin(_address_of(request), artist, more)})
@@ -152,27 +152,27 @@ class UploadQueue:
         return await self._process(request, work, added)
 
     async def end_enrolment(self, request: Request) -> Response:
-        """Enrol the artist by the songs that have been sent."""
+        """Enrol the artist from the songs that have been sent."""
         draft = self._drafts.get(request.path_params["token"])
         if not draft.songs:
-            raise RefusedError(HTTPStatus.CONFLICT, "No song has been sent that the artist could be known by.")
+            raise RefusedError(HTTPStatus.CONFLICT, "No song has been sent to enrol the artist from.")
         work = partial(self._known.enrol, draft.songs, draft.tracks, draft.more)
         n_artists = await anyio.to_thread.run_sync(work)
         self._drafts.end(request.path_params["token"])
         return JSONResponse({"artist": draft.artist, "songs": len(draft.songs), "artists": n_artists})
 
     async def forget_enrolment(self, request: Request) -> Response:
-        """Enrol nobody."""
+        """Cancel an enrolment."""
         self._drafts.end(request.path_params["token"])
         return JSONResponse({})
 
     @property
     def _known(self) -> KnownSongs:
-        assert self.service.known is not None  # or there would be no such address
+        assert self.service.known is not None  # else this route would not exist
         return self.service.known
 
     async def _process(self, request: Request, work: Work[Result], answered: Callable[[Result], Response]) -> Response:
-        """What is made of the song that is the request's body."""
+        """Process the song that is the request's body."""
         name = shown_name(request.query_params.get("name", ""))
         with self._guests.enter(_address_of(request), name) as guest, self._scratch.file() as path:
             try:
@@ -197,7 +197,7 @@ class UploadQueue:
             watching.cancel()
 
     def close(self) -> None:
-        """Tell all who send or wait that the server ends, and process no more."""
+        """Tell all who send or wait that the server is ending, and process no more."""
         self._guests.close()
 
 
@@ -213,7 +213,7 @@ async def _until_it_leaves(request: Request, guest: Guest) -> None:
 
 
 def _claims(path: Path, name: str, still_wanted: StillWanted) -> list[dict[str, str]]:
-    """A list of claims, with the columns path and artist; raises RefusedError for what is none."""
+    """A list of claims, with the columns path and artist; raises RefusedError if it is not one."""
     try:
         rows = read_rows(path, ("path", "artist"), "list of claims")
     except ArtistidError as error:
@@ -222,13 +222,13 @@ def _claims(path: Path, name: str, still_wanted: StillWanted) -> list[dict[str, 
 
 
 class OwnPageOnly:
-    """Answers what is asked of this server under its own names, by its own page or by no page at all.
+    """Answers only requests to the server's own names, from its own page or from no page at all.
 
-    A page from elsewhere could have its name point here (DNS rebinding), or post to here by plain address.
+    A page from elsewhere could let its name point here (DNS rebinding), or post to the IP address.
 
     Args:
         app: answers.
-        names: host names, beside localhost and plain addresses, which no one can point elsewhere.
+        names: host names, besides localhost and IP addresses, which nobody can redirect.
     """
 
     def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
@@ -254,10 +254,10 @@ class OwnPageOnly:
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of an address; none of what is not an address."""
+    """The parts of a URL; empty ones for what is not a URL."""
     try:
         return urlsplit(address)
-    except ValueError:  # a bracket too many, letters that read as others
+    except ValueError:  # unbalanced brackets, characters that normalise to others
         return urlsplit("")
 
 
@@ -270,7 +270,7 @@ def _is_address(name: str) -> bool:
 
 
 def _guarded(send: Send) -> Send:
-    """Adds the headers, and cuts what is large, so that of what a client does not take little waits in memory."""
+    """Adds the headers, and cuts large bodies, so that little of what a client does not read waits in memory."""
 
     async def send_guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -287,11 +287,11 @@ def _guarded(send: Send) -> Send:
 
 
 def application(queue: UploadQueue, names: frozenset[str]) -> Starlette:
-    """The whole server, but for its connections. No path of a request becomes a file's.
+    """The whole server, except its connections. No path of a request becomes the path of a file.
 
     Args:
         queue: where songs are answered.
-        names: host names that it may be asked for by, beside localhost and plain addresses.
+        names: host names that it answers to, besides localhost and IP addresses.
     """
     known = queue.service.known
     template = environment(ASSETS).get_template("page.html.jinja")
@@ -303,7 +303,7 @@ def application(queue: UploadQueue, names: frozenset[str]) -> Starlette:
     async def show_file(request: Request) -> Response:
         return files[request.scope["path"]]
 
-    # What follows depends on the collection as it is now; a thread waits for it.
+    # These read the collection as it is now, in a thread that may wait for it.
     def show_page(request: Request) -> Response:
         return HTMLResponse(template.render(page_facts(queue.service, queue.max_upload_mb)))
 
@@ -339,7 +339,7 @@ def application(queue: UploadQueue, names: frozenset[str]) -> Starlette:
 
 
 def environment(folder: Path) -> Environment:
-    """Templates of a folder, in which what is filled in is never read as HTML."""
+    """Templates of a folder, whose values are never read as HTML."""
     return Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -361,5 +361,5 @@ async def _no_such_page(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    """What is raised further after this, and logged."""
+    """The answer to an error that is raised again and logged."""
     return JSONResponse({"error": "The server failed to process this song; its log says why."}, 500)

@@ -1,4 +1,4 @@
-"""What the page shows of one song: whose it is, whether it is by whom it is filed under, and what is near to it."""
+"""What the page shows about one song: its artist, whether it is by the claimed artist, and similar songs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from artistid.web.known import KnownSongs
 from artistid.web.spectrogram import picture
 from artistid.web.uploads import RefusedError, refusal
 
-StillWanted = Callable[[], object]  # called now and then; what it raises ends the work
+StillWanted = Callable[[], object]  # called from time to time; what it raises ends the work
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SongService:
         max_minutes: of a song.
         top: how many artists to list.
         known: a collection to compare it with, if there is one.
-        limits: of the process that decodes a song, which may last ``max_minutes``.
+        limits: of the process that decodes a song of up to ``max_minutes``.
     """
 
     identifier: Identifier
@@ -46,22 +46,22 @@ class SongService:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        _ = self._reader  # up before the first song comes
+        _ = self._reader  # started before the first song comes
 
     @cached_property
     def _reader(self) -> SongReader:
         return SongReader(replace(self.limits, hours=self.max_minutes / 60))
 
     def answer(self, path: Path, name: str, still_wanted: StillWanted | None = None) -> dict[str, Any]:
-        """Everything the page shows of a song, as plain types.
+        """Everything the page shows about a song, as plain types.
 
         Args:
             path: of the audio.
-            name: what its sender calls it.
-            still_wanted: called now and then; what it raises ends the inference.
+            name: as given by its sender.
+            still_wanted: called from time to time; what it raises ends the inference.
 
         Raises:
-            artistid.web.uploads.RefusedError: too long, no sound that can be decoded, or nobody to compare it with.
+            artistid.web.uploads.RefusedError: too long, undecodable, or nobody to compare it with.
         """
         roster = self.known.require_roster() if self.known and self.known.names_enrolled else None
         sound = self._read(path, name)
@@ -85,20 +85,20 @@ class SongService:
     def check(
         self, path: Path, name: str, still_wanted: StillWanted | None = None, *, artist: str = "", folder: str = ""
     ) -> dict[str, Any]:
-        """Whether a song is by whom it is filed under, as plain types.
+        """Whether a song is by the claimed artist, as plain types.
 
         Args:
             path, name, still_wanted: see :meth:`answer`.
-            artist: who is claimed; empty: whom its tags name.
-            folder: who is claimed where the tags name nobody either.
+            artist: the one claimed; empty: the one in its tags.
+            folder: the one claimed if the tags name none either.
 
         Returns:
-            ``name``; the ``artist`` who is claimed, and ``by`` what: ``list``, ``tags``, ``folder`` or ``nothing``; the
-            ``verdict``, see :class:`artistid.inference.roster.Verdict`, or null and why there is none, a sentence in
+            ``name``; the claimed ``artist``, and ``by``, the source: ``list``, ``tags``, ``folder`` or ``nothing``; the
+            ``verdict``, see :class:`artistid.inference.roster.Verdict`, or null and the reason, a sentence, in
             ``problem``; and ``sounds_like``, see :class:`artistid.inference.roster.Recognition`.
 
         Raises:
-            artistid.web.uploads.RefusedError: as of :meth:`answer`.
+            artistid.web.uploads.RefusedError: as for :meth:`answer`.
         """
         assert self.known is not None
         roster = self.known.require_roster()
@@ -109,13 +109,13 @@ class SongService:
             recognised = replace(roster.recognise(heard, self.top), name=name)
         verdict, problem = None, ""
         if not claimed:
-            problem = "Neither its tags nor its folder say whose it is."
+            problem = "Neither its tags nor its folder name an artist."
         elif as_text(claimed) not in roster.names:
             problem = f"{printable(claimed)} is not enrolled."
         else:
             try:
                 verdict = replace(roster.verify(heard, claimed), name=name).plain()
-            except ArtistidError as error:  # enrolled by copies of this very song alone
+            except ArtistidError as error:  # enrolled from copies of this very song only
                 problem = _sentence(error)
         return {
             "name": name,
@@ -129,15 +129,15 @@ class SongService:
     def embed(
         self, path: Path, name: str, still_wanted: StillWanted | None = None, *, artist: str, album: str = ""
     ) -> tuple[EmbeddedSong, Track, tuple[str, ...]]:
-        """A song that is to be enrolled, what it is called, and what there is to know of its sound, in sentences.
+        """A song to enrol, its metadata, and warnings about its sound, in sentences.
 
         Args:
             path, name, still_wanted: see :meth:`answer`.
-            artist: whose it is.
-            album: that it is on, where its tags name none.
+            artist: of the song.
+            album: of the song, if its tags name none.
 
         Raises:
-            artistid.web.uploads.RefusedError: as of :meth:`answer`; or a recording that is enrolled already.
+            artistid.web.uploads.RefusedError: as for :meth:`answer`; or a recording that is enrolled already.
         """
         assert self.known is not None
         tagged = track_of_tags(Path(name), self._reader.tags(path))
@@ -151,7 +151,7 @@ class SongService:
         return song, track, outputs.warnings
 
     def _claim(self, path: Path, roster: Roster, artist: str, folder: str) -> tuple[str, str]:
-        """Who is claimed to have made a song, and what says so."""
+        """The artist claimed for a song, and the source of the claim."""
         if artist:
             return clean(artist), "list"
         tagged = track_of_tags(path, self._reader.tags(path), set(roster.names)).artist
@@ -166,7 +166,7 @@ class SongService:
 
 @contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """Refuses a song that cannot be compared with any: a silent one, or one that is all that is enrolled."""
+    """Refuses a song that cannot be compared with others: a silent one, or the only one enrolled."""
     try:
         yield
     except ArtistidError as error:

@@ -14,15 +14,15 @@ from PIL import Image
 from artistid.data.features import Features
 from artistid.data.song import SongFeatures
 
-# More columns than a page is wide are not seen, and cost time to send.
+# More columns than a page is wide would not be visible, and cost time to send.
 MOST_COLUMNS = 1600
 SHOWN_DB = 80.0  # below the loudest
 COLOURS = "magma"  # as in the report's spectrograms
-LABELLED_HZ = (500, 1000, 2000, 4000, 8000, 16000)  # lower ones would lie upon one another
+LABELLED_HZ = (500, 1000, 2000, 4000, 8000, 16000)  # lower ones would overlap
 
 
 def picture(sound: SongFeatures, features: Features) -> dict[str, Any] | None:
-    """A song's log-mel, time from left to right, low frequencies below; None of features that are not a spectrogram.
+    """A song's log-mel, time from left to right, low frequencies below; None for features that are no spectrogram.
 
     Returns:
         ``image``, a PNG as a data URI; ``seconds`` of its width; and ``frequencies``, some of its ``hz`` with their
@@ -56,7 +56,7 @@ def _png(decibels: NDArray[np.float32]) -> bytes:
 
 
 def _labels(centres: NDArray[np.float64]) -> list[dict[str, float]]:
-    """Round frequencies that lie between the lowest and the highest mel bin's middle."""
+    """Round frequencies between the centres of the lowest and the highest mel bin."""
     heights = (np.arange(len(centres)) + 0.5) / len(centres)
     inside = (hz for hz in LABELLED_HZ if centres[0] <= hz <= centres[-1])
     return [{"hz": hz, "height": round(float(np.interp(hz, centres, heights)), 4)} for hz in inside]

@@ -1,4 +1,4 @@
-"""Songs that come from a browser: taken to a file of our own naming, and refused in a sentence where they cannot be."""
+"""Songs uploaded by a browser: written to a file that we name, or refused with a sentence."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class RefusedError(ArtistidError):
     """A song that is not answered.
 
     Args:
-        status: HTTP's word for the reason.
-        sentence: for whoever sent it.
+        status: of HTTP, for the reason.
+        sentence: for the sender.
         retry_seconds: after which it may be sent again, if that helps.
     """
 
@@ -39,9 +39,9 @@ class RefusedError(ArtistidError):
 
 
 def shown_name(name: str) -> str:
-    r"""What to call a song of a client's naming: no folders, nothing but text, no more than fits.
+    r"""A client's name for a song, made fit to show: no folders, printable text only, cut if long.
 
-    It is for messages alone; no file is ever called so.
+    It is for messages only; no file is ever given this name.
 
     Example:
         >>> shown_name("../../etc/pass\x1bwd.mp3")
@@ -59,18 +59,18 @@ async def receive(
     announced: str | None,
     make_room: Callable[[int], None],
 ) -> None:
-    """Write an upload to a file as it comes.
+    """Write an upload to a file as it arrives.
 
     Args:
         body: its pieces.
-        path: where to.
-        name: what to call it.
+        path: to write to.
+        name: of the song, for messages.
         max_mb: its largest size in megabytes; no more than that and one piece are ever read.
-        announced: bytes that its header promises, if any: too large a one is not read at all.
-        make_room: called with the bytes of each piece before it is written; raises RefusedError where there is no room.
+        announced: bytes according to its header, if any: if too large, it is not read at all.
+        make_room: called with the bytes of each piece before it is written; raises RefusedError if there is no room.
 
     Raises:
-        RefusedError: it is too large, empty, or has no room here.
+        RefusedError: it is too large or empty, or there is no room for it.
     """
     most = int(max_mb * MEGABYTE)
     too_large = RefusedError(413, f"{name} is larger than the {max_mb:g} MB that this page accepts.")
@@ -78,7 +78,7 @@ async def receive(
         raise too_large
     n_bytes = 0
     try:
-        with path.open("wb", buffering=0) as file:  # or the last piece would fail only when the file is closed
+        with path.open("wb", buffering=0) as file:  # else the last piece would fail only on close
             async for piece in body:
                 n_bytes += len(piece)
                 if n_bytes > most:
@@ -94,7 +94,7 @@ async def receive(
 
 
 def refusal(error: DecodingError, path: Path, name: str, max_minutes: float) -> RefusedError:
-    """What to say of a song that could not be read, by the name that its sender knows."""
+    """The refusal of a song that could not be read, with the name that its sender knows."""
     if isinstance(error, NoAudioError):
         return RefusedError(
             415,
@@ -110,7 +110,7 @@ PREFIX = "artistid-page-"
 
 
 class Scratch:
-    """A folder of a server; those of servers that were killed are removed when the next one starts."""
+    """A server's temporary folder; those of killed servers are removed when the next one starts."""
 
     def __init__(self) -> None:
         self.folder, self._lock = scratch_folder(PREFIX)
@@ -118,7 +118,7 @@ class Scratch:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """The path of a file to be, removed in the end; its name does not reveal the song's."""
+        """The path of a file to write, removed in the end; its name does not reveal the song's."""
         path = self.folder / f"song{next(self._numbers)}"
         try:
             yield path

@@ -171,14 +171,12 @@ class TestClaims:
         rows = self.check(opened, music)
         assert len(rows) == 16
         filed = {(row[0].split("\n")[-1].split("/")[1], row[1]) for row in rows}
-        assert filed == {(f"artist{number}", f"artist{number}, by its folder") for number in range(1, 5)}
+        assert filed == {(f"artist{number}", f"artist{number}, from its folder") for number in range(1, 5)}
         kinds = [row[2].split("\n")[0] for row in rows]
-        assert kinds == sorted(kinds, key=["rejected", "cannot be said", "accepted"].index)
-        assert kinds.count("cannot be said") == 8  # of the two who are not enrolled
+        assert kinds == sorted(kinds, key=["rejected", "no verdict", "accepted"].index)
+        assert kinds.count("no verdict") == 8  # of the two who are not enrolled
         assert opened.page.inner_text("#claims-verdict").startswith("16 songs: ")
-        assert "About 10 of 100 songs that somebody else made would be accepted" in opened.page.inner_text(
-            "#claims-alarms"
-        )
+        assert "About 10 of 100 songs by somebody else would be accepted" in opened.page.inner_text("#claims-alarms")
         opened.page.locator("#checked .play").first.click()
         opened.until("document.getElementById('claims-audio').currentTime > 0")
         with opened.page.expect_download() as waiting:
@@ -200,12 +198,13 @@ class TestClaims:
         with (tmp_path / "claims.csv").open("w", newline="") as file:
             csv.writer(file, delimiter=";").writerows([("path", "artist"), *rows])
         found = self.check(opened, music, tmp_path / "claims.csv")
-        assert sorted(row[1] for row in found) == ["artist2, by the list", "artist2, by the list"]
+        assert sorted(row[1] for row in found) == ["artist2, from the list", "artist2, from the list"]
         left_out = opened.page.locator("#claims-left-out li").all_inner_texts()
         assert left_out[0] == (
-            "2 files of the list not among those chosen: music/artist1/album2/none.flac, song1.flac (8 of this name)."
+            "2 files in the list, but not among those chosen: "
+            "music/artist1/album2/none.flac, song1.flac (8 of this name)."
         )
-        assert left_out[1].startswith("14 files left out, which the list does not have: ")
+        assert left_out[1].startswith("14 files left out, since the list does not have them: ")
 
     def test_a_list_that_is_none(self, opened: Opened, music: Path, tmp_path: Path) -> None:
         (tmp_path / "claims.csv").write_text("song,who\na,b\n")

@@ -144,7 +144,7 @@ class TestAnswer:
         with caplog.at_level(logging.WARNING):
             assert len(client.get("/artists").json()["artists"]) == 2
             assert len(client.get("/artists").json()["artists"]) == 2
-        (told,) = [record.getMessage() for record in caplog.records if "goes on" in record.getMessage()]
+        (told,) = [record.getMessage() for record in caplog.records if "keeps using" in record.getMessage()]
         assert "cannot be read, or is not a Parquet file" in told
 
     def test_a_closed_set_keeps_its_own_names(self, checkpoint: Path, collection: Path, song: Path) -> None:
@@ -190,7 +190,7 @@ class TestClaims:
             tags.save()
         answer = post(client, "/claims", song, **about).json()
         assert (answer["artist"], answer["by"]) == by
-        problems = {"": "Neither its tags nor its folder say whose it is.", "Nobody": "Nobody is not enrolled."}
+        problems = {"": "Neither its tags nor its folder name an artist.", "Nobody": "Nobody is not enrolled."}
         assert answer["problem"] == problems.get(by[0], "")
         assert (answer["verdict"] is None) is bool(answer["problem"])
 
@@ -295,7 +295,7 @@ class TestEnrolment:
         write_audio(tmp_path / "short.wav", make_song(3, np.random.default_rng(0), 2))
         assert post(client, f"{own}/songs", tmp_path / "short.wav").status_code == 200
         sentence = refused(client.post(own), 422)
-        assert sentence == "Clara has 2 s of sound, too little to be known by: it takes 5 s."
+        assert sentence == "Clara has 2 s of sound, too little to enrol: expected 5 s or more."
         assert path.read_bytes() == before
         for song in sorted((music / "artist3" / "album1").iterdir()):  # more can be sent, and it is done
             assert post(client, f"{own}/songs", song).status_code == 200

@@ -296,7 +296,7 @@ class TestTimeline:
         for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft"):  # faster than a browser seeks
             heard.page.keyboard.press(key)
         heard.until("Math.abs(audio.currentTime - 5) < 0.01 && !audio.seeking")
-        track = heard.page.get_by_role("slider", name="Place in the song")
+        track = heard.page.get_by_role("slider", name="Position in the song")
         assert track.get_attribute("aria-valuetext").startswith("0:05 of 0:20: sounds like ")
         assert float(track.get_attribute("aria-valuemax")) == pytest.approx(MEDLEY_SECONDS, abs=0.1)
         heard.page.keyboard.press("Enter")
@@ -508,7 +508,11 @@ class TestLooks:
             opened.page.keyboard.press("Tab")
             reached.add(opened.page.evaluate("document.activeElement.id || document.activeElement.localName"))
         assert {"track", "audio", "summary"} <= reached
-        for role, name in (("button", "Record"), ("slider", "Place in the song"), ("img", "Spectrogram of the song")):
+        for role, name in (
+            ("button", "Record"),
+            ("slider", "Position in the song"),
+            ("img", "Spectrogram of the song"),
+        ):
             assert opened.page.get_by_role(role, name=name, exact=True).count() == 1
         assert opened.page.get_by_label("Choose a song").count() == 1
         assert opened.page.get_by_role("status").count() == 1

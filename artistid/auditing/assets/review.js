@@ -1,4 +1,4 @@
-// The suspects of an audit, a page at a time: listen, decide, and have it written down.
+// The suspects of an audit, a page at a time: listen, decide, and save.
 
 import {element, percent} from "./words.js";
 
@@ -79,7 +79,7 @@ function another(song, item) {
   const name = element("input", "", {required: true, maxLength: 500});
   name.setAttribute("list", "artists");
   label.append(name);
-  form.append(label, element("button", "Write down", {type: "submit", className: "plain"}));
+  form.append(label, element("button", "Save", {type: "submit", className: "plain"}));
   form.onsubmit = event => {
     event.preventDefault();
     decide(song, item, name.value);
@@ -96,7 +96,7 @@ function button(words, song, item, artist) {
 
 function decided(song) {
   if (!song.checked) return "Not decided";
-  if (!song.artist) return "Decided: to be left out";
+  if (!song.artist) return "Decided: left out";
   return song.artist === song.filed ? `Decided: ${song.filed} is right` : `Decided: it is by ${song.artist}`;
 }
 

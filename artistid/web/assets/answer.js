@@ -21,7 +21,7 @@ export function showAnswer(answer, file) {
   part("answer").scrollIntoView({block: "start"});
 }
 
-// Of an artist who is enrolled, or of nobody who is; else the network names those that it learned.
+// Whether enrolled artists are named; else the network names those that it was trained on.
 const ofEnrolled = answer => "llr" in answer;
 
 function verdict(answer) {
@@ -34,7 +34,7 @@ function reasonOfEnrolled({artist, llr, threshold, false_alarms: share, top: [fi
   const others = `about ${outOf(share, "song")} by artists who are not enrolled`;
   return artist === null
     ? `Most like ${first.artist}, but its ratio of ${ratio(llr)} is not above ${ratio(threshold)}, which ${others} exceed.`
-    : `Its ratio of ${ratio(llr)} is above ${ratio(threshold)}. So are those of ${others}: now and then this is wrong.`;
+    : `Its ratio of ${ratio(llr)} is above ${ratio(threshold)}. So are those of ${others}: this is sometimes wrong.`;
 }
 
 function reason(answer) {
@@ -53,7 +53,7 @@ const CELLS = {
   songs: ({songs}) => element("td", counted(songs, "song")),
 };
 
-// In the columns that the table's head has: the first is what the artists are ordered by.
+// In the columns of the table's head, the first of which orders the artists.
 function showCandidates(top) {
   const columns = [...part("candidates").querySelectorAll("[data-shows]")].map(({dataset}) => CELLS[dataset.shows]);
   part("candidates").tBodies[0].replaceChildren(...top.map(candidate => {

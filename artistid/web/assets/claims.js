@@ -1,4 +1,4 @@
-// Many songs, each checked against whom it is filed under; the doubtful ones first.
+// Many songs, each checked against the artist it is filed under; the doubtful ones first.
 
 import {chosen, folders, notes, sorted} from "./files.js";
 import {ask, reason, send} from "./sending.js";
@@ -6,7 +6,7 @@ import {complain, show, work} from "./working.js";
 import {counted, element, outOf, ratio} from "./words.js";
 
 const part = id => document.getElementById(id);
-const WORDS = {accepted: "accepted", rejected: "rejected", unknown: "cannot be said", failed: "not answered"};
+const WORDS = {accepted: "accepted", rejected: "rejected", unknown: "no verdict", failed: "not answered"};
 let songs = [], others = [];
 let results = [];  // {path, file, answer} or {path, file, error}
 let address = null;  // of the song that is played
@@ -28,8 +28,8 @@ async function check() {
     }
     begin(new Map([
       ["left out, not audio", others.map(({path}) => path)],
-      ["of the list not among those chosen", missing],
-      ["left out, which the list does not have", unlisted],
+      ["in the list, but not among those chosen", missing],
+      ["left out, since the list does not have them", unlisted],
     ]));
     const listed = artistOf === null ? songs : songs.filter(({path}) => artistOf.has(path));
     for (const [at, {file, path}] of listed.entries()) {
@@ -48,7 +48,7 @@ async function answered(file, path, artist, signal) {
   return answer.status === 200 ? {answer: answer.body} : {error: reason(answer)};
 }
 
-// Whom a list names for each chosen song: a row's path may begin further out than the folder that was chosen.
+// The artist a list names for each chosen song: a row's path may begin further up than the folder that was chosen.
 function matched(rows) {
   const artistOf = new Map(), missing = [];
   for (const row of rows) {
@@ -85,8 +85,8 @@ function showResults() {
   part("claims-verdict").textContent = [counted(results.length, "song"), told.join(", ")].filter(Boolean).join(": ");
   const verdict = results.find(({answer}) => answer?.verdict)?.answer.verdict;
   part("claims-alarms").textContent = verdict === undefined ? ""
-    : `About ${outOf(verdict.false_alarms, "song")} that somebody else made would be accepted as an artist's; `
-      + `that was counted on ${counted(verdict.strangers, "song")} by strangers.`;
+    : `About ${outOf(verdict.false_alarms, "song")} by somebody else would be accepted as an artist's; `
+      + `this was measured on ${counted(verdict.strangers, "song")} by strangers.`;
   part("checked").tBodies[0].replaceChildren(...[...results].sort(inOrder).map(row));
 }
 
@@ -103,7 +103,7 @@ function row(result) {
 }
 
 const BY = {list: "the list", tags: "its tags", folder: "its folder"};
-const filed = ({artist, by}) => by === "nothing" ? "nobody" : `${artist}, by ${BY[by]}`;
+const filed = ({artist, by}) => by === "nothing" ? "nobody" : `${artist}, from ${BY[by]}`;
 const likeness = ({artist, top: [first]}) => artist ?? `nobody I know; most like ${first.artist}`;
 
 function verdictCell(result) {

@@ -1,10 +1,10 @@
-// Who is enrolled, and how often somebody else is taken for one of them.
+// Who is enrolled, and how often somebody else is mistaken for one of them.
 
 import {counted, element, outOf} from "./words.js";
 
 const part = id => document.getElementById(id);
 
-// Asks, and shows it.
+// Fetches and shows it.
 export async function showEnrolled() {
   if (part("enrolled-names") === null) return;  // the network names its own artists
   const {artists, songs: all, false_alarms: share, strangers} = await (await fetch("artists")).json();
@@ -15,5 +15,5 @@ export async function showEnrolled() {
   part("n-known").textContent = counted(all, "song");
   part("alarms").textContent = strangers === 0 ? "always the answer, as long as nobody is enrolled"
     : `the answer to most songs by others; still, about ${outOf(share, "song")} by artists who are not enrolled will be`
-      + ` given one of these names. That was counted on ${counted(strangers, "song")} by strangers`;
+      + ` given one of these names. This was measured on ${counted(strangers, "song")} by strangers`;
 }

@@ -1,4 +1,4 @@
-// An artist is enrolled by the songs of a folder: sent one by one, and added together.
+// An artist is enrolled from the songs of a folder: sent one by one, and added together.
 
 import {showEnrolled} from "./enrolled.js";
 import {chosen, folders, notes, sorted} from "./files.js";

@@ -1,4 +1,4 @@
-// Songs out of folders: which files they are, and what is left out.
+// Songs from folders: which files they are, and what is left out.
 
 import {counted, element} from "./words.js";
 
@@ -32,7 +32,7 @@ const ending = ({name}) => name.slice(name.lastIndexOf(".")).toLowerCase();
 const isHidden = path => path.split("/").some(name => name.startsWith("."));
 const isSong = ({file, path}) => !isHidden(path) && (endings.has(ending(file)) || /^(audio|video)[/]/.test(file.type));
 
-// {songs, others}: the songs among some files, by path, and what is none.
+// {songs, others}: the songs among some files, by path, and the files that are not songs.
 export function sorted(files) {
   const inOrder = [...files].sort((one, other) => one.path.localeCompare(other.path, "en", {numeric: true}));
   return {songs: inOrder.filter(isSong), others: inOrder.filter(each => !isSong(each))};

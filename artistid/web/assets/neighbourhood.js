@@ -1,4 +1,4 @@
-// What a collection has that is like this song: the nearest songs, and a map of all.
+// The songs of a collection that are like this one: the nearest songs, and a map of all.
 
 import {bar, counted, element, percent} from "./words.js";
 
@@ -7,7 +7,7 @@ const symbols = document.body.dataset.symbols.split(" ");
 const NONE = "rgba(0,0,0,0)";
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
 let compared = null;  // songs of the collection
-let map = null;  // a promise of {songs, plotly}, asked for once
+let map = null;  // a promise of {songs, plotly}, fetched once
 let draw = () => {};  // the map again
 
 export function showNeighbourhood({neighbourhood}, artists, palette) {

@@ -28,7 +28,7 @@ async function identify(file) {
   else complain(reason(answer));
 }
 
-// Takes the last song's answer or problem away.
+// Hides the last song's answer or problem.
 function forget() {
   unload();
   part("answer").hidden = part("problem").hidden = true;

@@ -1,4 +1,4 @@
-// The microphone, as it is: what makes speech clearer spoils music.
+// The microphone, unprocessed: what makes speech clearer spoils music.
 
 import {wavOf} from "./wav.js";
 
@@ -7,7 +7,7 @@ const PLAIN = {echoCancellation: false, noiseSuppression: false, autoGainControl
 export const canRecord = () => Boolean(navigator.mediaDevices?.getUserMedia) && "AudioWorkletNode" in window;
 
 export class Recording {
-  // Begins to record; onBlock(seconds, peak) is told of each block.
+  // Begins to record; onBlock(seconds, peak) is called for each block.
   static async begin(onBlock) {
     const stream = await navigator.mediaDevices.getUserMedia({audio: PLAIN});
     const context = new AudioContext();

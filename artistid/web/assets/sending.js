@@ -6,7 +6,7 @@ const UNREADABLE = 415;  // HTTP's "unsupported media type"
 const TOO_LARGE = 413;
 const maxMegabytes = Number(document.body.dataset.maxMb);
 
-// What the server says of a song: {status, body}; asked with more about it, at other addresses than songs.
+// The server's answer to a song: {status, body}; sent with more about it, to other addresses than songs.
 export async function ask(file, signal, onProgress, address = "songs", about = {}) {
   if (file.size > 1e6 * maxMegabytes) {
     return {status: TOO_LARGE, body: {error: `${file.name} is larger than the ${maxMegabytes} MB that this page accepts.`}};

@@ -1,4 +1,4 @@
-// What to do, of several things: one panel is shown.
+// Tabs for several tasks: one panel is shown.
 
 const part = id => document.getElementById(id);
 const tabs = [...document.querySelectorAll("[role=tab]")];

@@ -11,10 +11,10 @@ const part = id => document.getElementById(id);
 const audio = part("audio"), track = part("track");
 let shown = null;  // the answer
 let address = null;  // of the song, in this browser
-let wanted = null;  // the place it is to be played from, in seconds, until it is there
-let sought = null;  // the place the browser is on its way to
+let wanted = null;  // the position to play from, in seconds, until it is reached
+let sought = null;  // the position the browser is seeking
 
-// The artists of a timeline, those of most seconds first.
+// The artists of a timeline, those with the most seconds first.
 export function ranked(timeline) {
   const seconds = new Map();
   for (const {artist, start_s, end_s} of timeline) seconds.set(artist, (seconds.get(artist) ?? 0) + end_s - start_s);
@@ -39,7 +39,7 @@ export function showTimeline(answer, file, colourOf) {
   load(file);
 }
 
-// A network that is given no spectrogram has none to show.
+// A network whose input is no spectrogram has none to show.
 function showSpectrogram(spectrogram, seconds) {
   part("no-picture").hidden = spectrogram !== null;
   part("spectrogram").hidden = spectrogram === null;

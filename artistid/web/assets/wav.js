@@ -1,6 +1,6 @@
 // Sound as a WAV file: 16 bits, mono.
 
-const RATE = 32000;  // Hz, of what the browser decodes: the server's own resampling goes on from there
+const RATE = 32000;  // Hz, of what the browser decodes: the server resamples from there
 
 export function wavOf(blocks, rate) {
   const length = blocks.reduce((sum, block) => sum + block.length, 0);

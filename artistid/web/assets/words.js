@@ -12,7 +12,7 @@ export function percent(share) {
   return `${Math.round(100 * share)} %`;
 }
 
-// A number of things, as people say it: 1 song, 1,200 songs.
+// A number with its noun: 1 song, 1,200 songs.
 export function counted(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
@@ -35,12 +35,12 @@ export function bar(share, words) {
   return element("td", both);
 }
 
-// A log-likelihood ratio, whose sign is what is looked for.
+// A log-likelihood ratio, always with its sign.
 export function ratio(llr) {
   return `${llr < 0 ? "−" : "+"}${Math.abs(llr).toFixed(2)}`;
 }
 
-// A share as people count: 5 of 100 songs.
+// A share in whole numbers: 5 of 100 songs.
 export function outOf(share, noun) {
   const all = share === 0 || share >= 0.01 ? 100 : 10 ** Math.ceil(-Math.log10(share));
   return `${Math.round(share * all) || "none"} of ${counted(all, noun)}`;

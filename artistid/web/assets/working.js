@@ -1,9 +1,9 @@
-// One piece of work at a time: how far it is, how to end it, and what went wrong.
+// One task at a time: its progress, how to cancel it, and what went wrong.
 
 const part = id => document.getElementById(id);
 let working = null;  // an AbortController while there is work
 
-// Does it, in place of whatever is being done; returns what it returns, or undefined where it was ended or failed.
+// Runs it, in place of any other; returns what it returns, or undefined if it was cancelled or failed.
 export async function work(job) {
   end();
   part("problem").hidden = true;
@@ -24,7 +24,7 @@ export async function work(job) {
 
 export const end = () => working?.abort();
 
-// How far it is, from 0 to 1; null where that is not known.
+// The progress, from 0 to 1; null if unknown.
 export function show(words, share) {
   if (share === null) part("progress").removeAttribute("value");
   else part("progress").value = share;
@@ -32,7 +32,7 @@ export function show(words, share) {
 }
 
 function say(words) {
-  if (part("status").textContent !== words) part("status").textContent = words;  // said once to who listens to the page
+  if (part("status").textContent !== words) part("status").textContent = words;  // announced once to screen readers
 }
 
 export function complain(sentence) {
