@@ -56,7 +56,7 @@ def searched(space: Any) -> str:
         (changed(parameters=["batch_size"]), ["parameters:", "a list: batch_size"]),
         (changed(parameters={"batchsize": {"values": [8]}}), ["batchsize is not a setting"]),
         (changed(parameters={"clip": {"values": ["3s", "3min"]}}), ["clip=3min"]),
-        (changed(parameters={"optimizer": {"lr": {"value": 1e-3}}}), ["parameters: optimizer:", "dots"]),
+        (changed(parameters={"optimizer": {"lr": {"value": 1e-3}}}), ["parameters: optimizer:", "dotted"]),
         (searched(0.1), ["parameters: optimizer.lr: expected value, values, or min and max", "0.1"]),
         (searched({"values": "0.1"}), ["optimizer.lr: values: expected a list", "'0.1'"]),
         (searched({"values": []}), ["values: expected a list"]),
