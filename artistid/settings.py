@@ -73,7 +73,6 @@ DECLARED: Mapping[str, Any] = {
     "compare": list[list[Place]],
     "maps": Place | list[Place] | None,
     "only": str | list[str],
-    "part": str,
     "vote": str,
     "name": str,
     "weights": Literal["validation", "equal"] | list[Above],

@@ -18,9 +18,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from artistid.cli import settings_of
 from artistid.config import config_dir, plain
 from artistid.errors import ArtistidError
-from artistid.settings import Settings, check, composing, literal, typed
+from artistid.settings import DECLARED, Settings, check, composing, literal, typed
 
 VERBS = (
     *("app", "audit", "benchmark", "choose", "doctor", "embed", "enrol", "evaluate", "export", "fuse"),
@@ -157,3 +158,8 @@ def test_many_settings_with_wrong_values(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     print(f"{len(CASES)} wrong values of all settings of {len(VERBS)} verbs:", dict(walk(CASES, Path())))
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_declared_type_is_that_of_a_setting(name: str) -> None:
+    assert any(settings_of(verb).known(name) for verb in VERBS)
