@@ -163,10 +163,15 @@ class TestEncoder:
         features = self.encoder()
         rows, pad_value = features.stored([samples])
         assert (features.width, features.hop_length, pad_value) == (2, 4000, 0)
-        np.testing.assert_array_equal(rows[:5, 0], samples[::4000])  # mean
-        np.testing.assert_array_equal(rows[:5, 1], samples[::4000])  # largest
-        assert len(rows) == 8, "two windows, the second filled up with silence"
-        assert not rows[5:].any()
+        np.testing.assert_array_equal(rows[:, 0], samples[::4000])  # mean
+        np.testing.assert_array_equal(rows[:, 1], samples[::4000])  # largest
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"), [(0.1, 1), (0.9, 1), (1, 1), (1.4, 1), (1.6, 2), (2, 2), (20, 20)]
+    )
+    def test_what_is_mostly_padding_is_no_row(self, seconds: float, expected: int) -> None:
+        features = self.encoder(encoder={"_target_": "torch.nn.Flatten"})
+        assert len(features.stored([np.ones(round(seconds * 16000), np.float32)])[0]) == expected
 
     def test_of_windows_that_overlap_it_takes_the_middle(self) -> None:
         samples = np.repeat(np.float32([0.25, 0.5, 0.75, 1.0]), 4000)

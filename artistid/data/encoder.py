@@ -57,7 +57,7 @@ class Encoded(Features):
 
     A row stands for one hop. Windows that are longer than that overlap, and each stands for its middle; the first
     begins before the track, which is padded there, as at its end, with the base's pad value. If a window gives several
-    vectors, each of those in its middle is a row.
+    vectors, each of those in its middle is a row. The last row is one that the track fills by half or more.
     """
 
     hop: float | None  # seconds from window to window; None: they are contiguous
@@ -148,10 +148,14 @@ class Encoded(Features):
         first = (vectors.shape[1] - self.rows_of_window) // 2
         middle = vectors[:, first : first + self.rows_of_window]
         with np.errstate(over="ignore"):  # see below
-            encoded = middle.reshape(-1, self.width).astype(np.float16)
+            encoded = middle.reshape(-1, self.width)[: self._filled(len(rows))].astype(np.float16)
         if not np.isfinite(encoded).all():
             raise ArtistidError(f"features={self.name}: the encoder gives vectors that are not finite in float16")
         return encoded, 0.0
+
+    def _filled(self, n: int) -> int:
+        """The rows, of n of the base, that a track fills by half or more: others would describe mostly padding."""
+        return max(1, int(n * self.rows_of_window / self.hop_rows + 0.5))
 
     def _vectors(self, windows: npt.NDArray[np.float16]) -> Iterator[npt.NDArray[np.float32]]:
         """``(batch, vectors, d)`` of windows ``(n, width, time)``, some at a time."""

@@ -50,7 +50,7 @@ from artistid.writing import whole, write_text
 log = logging.getLogger(__name__)
 
 # Part of a store's key: increment it when decoding or features give other results for the same settings.
-STORE_VERSION = 5
+STORE_VERSION = 6
 
 # Songs per worker in work, or ready but not yet written: bounds the memory, while a long song delays no worker.
 WINDOW = 4

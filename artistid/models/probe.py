@@ -40,6 +40,14 @@ class Statistics(nn.Module):
         return torch.cat(parts, dim=1)
 
 
+class Mean(nn.Module):
+    """The mean of a clip's rows, for features whose rows already describe windows as long as clips."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, width)`` of clips ``(batch, width, time)``."""
+        return features.mean(dim=2)
+
+
 class Cosine(nn.Module):
     """The cosine of vectors ``(batch, units)`` and the centroid of each artist, see :class:`CosineCentroids`."""
 

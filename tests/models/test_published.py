@@ -20,15 +20,19 @@ from artistid.config import config_dir
 from artistid.data.audio import decode
 from artistid.data.encoder import Encoder
 from artistid.data.features import LogMel, features_of
+from artistid.data.pitch import LogPitch
 from artistid.errors import ArtistidError
 from artistid.learning.specification import check_targets, load_checkpoint
 from artistid.models.published.base import BlockEncoder
 from artistid.models.published.fronts import MelPower
 from artistid.models.published.mert import Mert
 from artistid.models.published.musicnn import Musicnn
+from artistid.models.published.musicnn_pitch import PIECE, SCALE, MusicnnAndPitch, PitchLevels
 from artistid.models.published.resemblyzer import Resemblyzer
 from artistid.models.published.tensorflow import read_variables
+from artistid.models.timbre_pitch import TimbreAndPitch
 from artistid.prepare import find_songs, make_features
+from tests.corpus import make_corpus
 from tests.models.published import bundle, random_musicnn, random_onnx, real
 from tests.verbs import QUICK, read_scores, run_verb
 
@@ -180,7 +184,7 @@ class TestMusicnn:
 
     def test_rows_are_those_of_the_packages_spectrogram(self, musicnn: Musicnn) -> None:
         """Its whole pipeline but TensorFlow: the spectrogram in patches of 187 frames."""
-        samples = noise(7)
+        samples = noise(8)
         settings = {"_target_": f"{HOME}.musicnn.Musicnn", "path": real("musicnn")}
         rows, _ = Encoder(encoder=settings, window=3.008, hop=2.992, device="cpu").stored([samples])
         # The first window begins 128 samples before the track, the package's first frame 256.
@@ -202,6 +206,52 @@ class TestMusicnn:
         (tmp_path / "other.whl").write_bytes(b"PK")
         with pytest.raises(ArtistidError, match=r"features\.encoder\.path"):
             Musicnn(path=str(tmp_path / "other.whl")).read_weights()
+
+
+class TestMusicnnAndPitch:
+    def test_levels_are_those_of_the_features(self) -> None:
+        samples = noise(3)
+        with torch.inference_mode():
+            [found] = PitchLevels()(torch.from_numpy(samples)[None, None]).numpy()  # (pitch, time)
+        levels = LogPitch(top_db=None)(samples)[4:][: found.shape[1]].T  # four hops are half a frame of padding
+        np.testing.assert_allclose(found, np.maximum(levels, levels.max() - 80), atol=0.01)
+
+    def test_both_are_side_by_side(self) -> None:
+        torch.manual_seed(0)
+        network = MusicnnAndPitch().eval()
+        windows = torch.from_numpy(np.stack([noise(10), noise(10)[::-1]]))[:, None]
+        begins = [0, (160000 - PIECE) // 2, 2 * ((160000 - PIECE) // 2)]
+        with torch.inference_mode():
+            found = network(windows)
+            heard = torch.stack([network.tagger(windows[:, :, begin : begin + PIECE]) for begin in begins]).mean(dim=0)
+            described = TimbreAndPitch(86)(network.levels(windows))
+        torch.testing.assert_close(found[:, :1506], heard)
+        torch.testing.assert_close(found[:, 1506:], SCALE * described)
+
+    def test_loudness_that_swings_fits_half_precision(self, cache_dir: Path) -> None:
+        random_musicnn(cache_dir / "encoders")
+        samples = noise(10) * np.repeat([1e-4, 10], 80000).astype(np.float32)
+        settings = {"_target_": f"{HOME}.musicnn_pitch.MusicnnAndPitch"}
+        rows, _ = Encoder(encoder=settings, window=10.0, device="cpu").stored([samples])
+        assert rows.shape == (1, 2312)
+        assert np.isfinite(rows).all()
+
+    def test_a_window_that_is_too_short(self, cache_dir: Path) -> None:
+        random_musicnn(cache_dir / "encoders")
+        settings = {"_target_": f"{HOME}.musicnn_pitch.MusicnnAndPitch"}
+        with pytest.raises(ArtistidError, match=r"features\.window: expected 48128 samples or more"):
+            _ = Encoder(encoder=settings, window=2.0, device="cpu").width
+
+    def test_as_the_larger_of_the_best(self, cache_dir: Path, tmp_path: Path) -> None:
+        random_musicnn(cache_dir / "encoders")
+        corpus = make_corpus(tmp_path / "corpus", seconds=30)
+        run, again = tmp_path / "run", tmp_path / "again"
+        settings = ("data=folder", f"data.root={corpus}", *QUICK, f"run_dir={run}")
+        run_verb("train", *settings, "experiment=best_large", "clip=10s")
+        checkpoint = run / "checkpoints" / "best.ckpt"
+        run_verb("evaluate", f"checkpoint={checkpoint}", f"run_dir={again}", "workers=0")
+        assert read_scores(again)["test"] == read_scores(run)["test"]
+        run_verb("predict", f"checkpoint={checkpoint}", f"audio={next(corpus.rglob('*.flac'))}")
 
 
 class TestResemblyzer:

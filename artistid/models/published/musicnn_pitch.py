@@ -1,0 +1,80 @@
+"""What a tagger hears in a window, beside the timbre and the pitch intervals of the same window."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from artistid.data.pitch import LogPitch
+from artistid.errors import ArtistidError
+from artistid.models.published.base import PublishedEncoder
+from artistid.models.published.musicnn import Musicnn
+from artistid.models.timbre_pitch import TimbreAndPitch
+
+PIECE = 512 + 186 * 256  # samples that musicnn takes at a time: 187 frames, 3 s
+RANGE_DB = 80.0  # from a window's loudest level to its floor
+# The store has half precision, up to 65,504; where a window swings over its range, its loudness varies by twice that.
+SCALE = 1 / 16
+
+
+class PitchLevels(nn.Module):
+    """Levels in dB as in ``features=logpitch``, of the frames within a window, whose floor is that of the window."""
+
+    window: torch.Tensor
+    filters: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        bins = LogPitch()
+        self.n_fft, self.hop_length, self.amin, self.width = bins.n_fft, int(bins.hop_length), bins.amin, bins.width
+        for name, values in (("window", bins.window()), ("filters", bins.filters())):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """``(batch, pitch, time)`` of samples ``(batch, 1, time)`` at 16 kHz."""
+        frames = windows[:, 0].unfold(1, self.n_fft, self.hop_length) * self.window
+        power = torch.fft.rfft(frames).abs().square() @ self.filters
+        levels = 10 * power.clamp(min=self.amin).log10().transpose(1, 2)
+        return torch.maximum(levels, levels.amax(dim=(1, 2), keepdim=True) - RANGE_DB)
+
+
+class MusicnnAndPitch(PublishedEncoder):
+    """musicnn's vector of a window, and :class:`artistid.models.timbre_pitch.TimbreAndPitch` of the same window.
+
+    The tagger was trained on far more timbre than a collection holds, but hears no melody: they complement each other,
+    see docs/benchmarks/unheard-albums.md.
+
+    Args:
+        model, path: see :class:`artistid.models.published.musicnn.Musicnn`.
+
+    Raises:
+        ArtistidError: a window that is shorter than the tagger's 3 s.
+    """
+
+    licence = Musicnn.licence
+    title = Musicnn.__name__
+
+    def __init__(self, model: Literal["MSD_musicnn", "MTT_musicnn"] = "MSD_musicnn", path: str | None = None) -> None:
+        super().__init__()
+        self.tagger = Musicnn(model, path=path)
+        self.levels = PitchLevels()
+        self.described = TimbreAndPitch(self.levels.width)
+
+    def read_weights(self) -> None:
+        self.tagger.read_weights()
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """``(batch, 2312)`` of samples ``(batch, 1, time)`` at 16 kHz."""
+        return torch.cat([self._heard(windows), SCALE * self.described(self.levels(windows))], dim=1)
+
+    def _heard(self, windows: torch.Tensor) -> torch.Tensor:
+        """The mean of the tagger's vectors ``(batch, 1506)`` of as many pieces as the window holds, evenly spread."""
+        length = windows.shape[2]
+        if (n_pieces := length // PIECE) == 0:
+            raise ArtistidError(f"features.window: expected {PIECE} samples or more, 3 s, found {length}")
+        step = max(1, (length - PIECE) // max(1, n_pieces - 1))
+        pieces = windows.unfold(2, PIECE, step)[:, :, :n_pieces]  # (batch, 1, pieces, time)
+        vectors: torch.Tensor = self.tagger(pieces.transpose(1, 2).flatten(0, 1))
+        return vectors.unflatten(0, (len(windows), n_pieces)).mean(dim=1)
