@@ -55,4 +55,4 @@ def test_help_answers_without_torch() -> None:
     code += "finally: assert not {'torch', 'starlette', 'uvicorn'} & set(sys.modules), 'slow imports'"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert "in the browser" in " ".join(result.stdout.split())
+    assert "a web page that names the artist of a song" in " ".join(result.stdout.split())

@@ -18,6 +18,7 @@ from artistid.train import check_settings, split_rule
 
 SETTINGS = Settings("train", [config_dir()])
 MODELS, CLIPS, SPLITS = (SETTINGS.choices(group) for group in ("model", "clip", "split"))
+WITH_WEIGHTS = ("musicnn_pitch",)  # of others, which its features have to read: tests/models/test_published.py runs it
 ALONE, TOGETHER = ("loss", "optimizer", "sampler", "scheduler"), ("augment", "auxiliary", "callbacks")
 # Systems that describe whole songs, and name songs only.
 OF_SONGS = ("mandel_svm", "mandel_svm_mahalanobis")
@@ -29,7 +30,7 @@ def composed(*overrides: str) -> DictConfig:
         return compose("train", [*overrides])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_WEIGHTS])
 def test_each_model_with_each_clip_and_split(model: str) -> None:
     """What makes no sense is refused in a sentence that names the clips; all else is made."""
     names = set()

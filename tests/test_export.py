@@ -79,7 +79,7 @@ def test_the_file_says_what_a_caller_must_know(exported: Path) -> None:
     assert about["artistid_version"] == __version__
     assert float(about["threshold"]) == THRESHOLD
     page = (DOCS / "reference" / "onnx.md").read_text(encoding="utf-8")
-    [table] = re.findall(r"is in the file's metadata.*?\n\n(.*?)\n\n", page, re.DOTALL)
+    [table] = re.findall(r"file's metadata has what a caller must know.*?\n\n(.*?)\n\n", page, re.DOTALL)
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(about)
 
 

@@ -260,7 +260,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("optimizer.lr=-1",), "optimizer.*: Invalid learning rate"),
         (("trainer.precision=foo",), "trainer.*: Precision 'foo' is invalid"),
         (("trainer.max_epochs=0",), "trainer.max_epochs=0 leaves nothing to train"),
-        (("data.artists=[artist1]",), "two artists or more, found only 'artist1'"),
+        (("data.artists=[artist1]",), "training needs two artists or more, found only 'artist1'"),
         (("data.artists=[nobody]",), "data.artists names artists"),
         (
             ("data.artists=artist1",),
@@ -274,7 +274,7 @@ def test_run_without_a_finished_epoch_starts_anew(corpus: Path, tmp_path: Path) 
         (("unknown_artists=2",), "unknown_artists=2 leaves 1 of 3 artists"),
         (("unknown_artists=-1",), "unknown_artists='-1': expected a whole number from 0 or a list of texts"),
         (("unknown_artists=[nobody]",), "unknown_artists names artists that the collection does not have"),
-        (("unknown_artists=1", "model=majority"), "unknown_artists=1: model=majority is a baseline"),
+        (("unknown_artists=1", "model=majority"), "unknown_artists=1: expected 0, since model=majority is a baseline"),
         (("split=file", "split.path=nowhere.csv"), "split.path=nowhere.csv does not exist"),
         (("clip.frames=8",), "the CRNN pools time by 16"),
     ],

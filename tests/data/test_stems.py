@@ -96,7 +96,7 @@ class TestStem:
             ({"stem": "drums"}, r"features\.stem=drums"),
             ({"separator": {}}, r"features\.separator"),
             ({"separator": {"_target_": "myseparator.Shorter"}}, r"features\.separator gives"),
-            ({"of": Stem(separator=QUARTER, sha256="0").description()}, "a stem themselves"),
+            ({"of": Stem(separator=QUARTER, sha256="0").description()}, "found those of a stem"),
         ],
     )
     def test_what_is_wrong_with_it(self, settings: dict[str, object], message: str) -> None:

@@ -292,7 +292,7 @@ class TestFolder:
             assert again.predict(song) == identifier.predict(song)
 
     def test_folders_that_hold_no_network(self, identifier: Identifier, tmp_path: Path) -> None:
-        with pytest.raises(ArtistidError, match="is not a folder here"):
+        with pytest.raises(ArtistidError, match="is neither a folder here nor the name of a model"):
             Identifier.from_pretrained("some-model")
         with pytest.raises(ArtistidError, match=r"without config\.json and model\.safetensors"):
             artistid.load(tmp_path)
