@@ -139,7 +139,8 @@ class Encoded(Features):
         Raises:
             ArtistidError: vectors that are not finite in the store's precision, or an encoder that fails.
         """
-        n_windows = -(-len(rows) // self.hop_rows)
+        n_rows = self._filled(len(rows))
+        n_windows = -(-n_rows // self.rows_of_window)
         before = (self.window_rows - self.hop_rows) // 2
         after = (n_windows - 1) * self.hop_rows + self.window_rows - before - len(rows)
         padded = np.pad(rows, ((before, max(0, after)), (0, 0)), constant_values=pad_value)
@@ -148,7 +149,7 @@ class Encoded(Features):
         first = (vectors.shape[1] - self.rows_of_window) // 2
         middle = vectors[:, first : first + self.rows_of_window]
         with np.errstate(over="ignore"):  # see below
-            encoded = middle.reshape(-1, self.width)[: self._filled(len(rows))].astype(np.float16)
+            encoded = middle.reshape(-1, self.width)[:n_rows].astype(np.float16)
         if not np.isfinite(encoded).all():
             raise ArtistidError(f"features={self.name}: the encoder gives vectors that are not finite in float16")
         return encoded, 0.0

@@ -24,10 +24,10 @@ from artistid.data.pitch import LogPitch
 from artistid.errors import ArtistidError
 from artistid.learning.specification import check_targets, load_checkpoint
 from artistid.models.published.base import BlockEncoder
-from artistid.models.published.fronts import MelPower
+from artistid.models.published.fronts import MelPower, PitchLevels
 from artistid.models.published.mert import Mert
 from artistid.models.published.musicnn import Musicnn
-from artistid.models.published.musicnn_pitch import PIECE, SCALE, MusicnnAndPitch, PitchLevels
+from artistid.models.published.musicnn_pitch import PIECE, SCALE, MusicnnAndPitch
 from artistid.models.published.resemblyzer import Resemblyzer
 from artistid.models.published.tensorflow import read_variables
 from artistid.models.timbre_pitch import TimbreAndPitch

@@ -5,11 +5,34 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from artistid.data.features import LogMel
+from artistid.data.features import LogMel, LogSpectrogram
+from artistid.data.pitch import LogPitch
 
 
-class MelPower(nn.Module):
-    """Power in mel bands, as librosa's ``melspectrogram`` computes it, of frames entirely within a window.
+class BandPower(nn.Module):
+    """Power in a spectrogram's bands, of frames entirely within a window.
+
+    Args:
+        spectrogram: the features that have these frames and bands.
+    """
+
+    window: torch.Tensor
+    filters: torch.Tensor
+
+    def __init__(self, spectrogram: LogSpectrogram) -> None:
+        super().__init__()
+        self.n_fft, self.hop_length = spectrogram.n_fft, spectrogram.hop_length
+        for name, values in (("window", spectrogram.window()), ("filters", spectrogram.filters())):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """``(batch, frames, bands)`` of samples ``(batch, 1, time)``."""
+        frames = windows[:, 0].unfold(1, self.n_fft, self.hop_length) * self.window
+        return torch.fft.rfft(frames).abs().square() @ self.filters
+
+
+class MelPower(BandPower):
+    """Power in mel bands, as librosa's ``melspectrogram`` computes it.
 
     Args:
         n_fft: samples of the Hann window.
@@ -17,20 +40,22 @@ class MelPower(nn.Module):
         n_mels: bands up to 8 kHz, of samples at 16 kHz.
     """
 
-    window: torch.Tensor
-    filters: torch.Tensor
-
     def __init__(self, n_fft: int, hop_length: int, n_mels: int) -> None:
-        super().__init__()
-        self.n_fft, self.hop_length = n_fft, hop_length
-        bands = LogMel(n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
-        for name, values in (("window", bands.window()), ("filters", bands.filters())):
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
+        super().__init__(LogMel(n_fft=n_fft, hop_length=hop_length, n_mels=n_mels))
+
+
+class PitchLevels(BandPower):
+    """Levels in dB as in ``features=logpitch``, whose floor is that of the window."""
+
+    def __init__(self) -> None:
+        pitches = LogPitch()
+        super().__init__(pitches)
+        self.amin, self.top_db, self.width = pitches.amin, pitches.top_db or float("inf"), pitches.width
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """``(batch, frames, mel)`` of samples ``(batch, 1, time)``."""
-        frames = windows[:, 0].unfold(1, self.n_fft, self.hop_length) * self.window
-        return torch.fft.rfft(frames).abs().square() @ self.filters
+        """``(batch, pitch, time)`` of samples ``(batch, 1, time)`` at 16 kHz."""
+        levels = 10 * super().forward(windows).clamp(min=self.amin).log10().transpose(1, 2)
+        return torch.maximum(levels, levels.amax(dim=(1, 2), keepdim=True) - self.top_db)
 
 
 class TaggersMel(MelPower):

@@ -5,39 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import nn
 
-from artistid.data.pitch import LogPitch
 from artistid.errors import ArtistidError
 from artistid.models.published.base import PublishedEncoder
+from artistid.models.published.fronts import PitchLevels
 from artistid.models.published.musicnn import Musicnn
 from artistid.models.timbre_pitch import TimbreAndPitch
 
 PIECE = 512 + 186 * 256  # samples that musicnn takes at a time: 187 frames, 3 s
-RANGE_DB = 80.0  # from a window's loudest level to its floor
-# The store has half precision, up to 65,504; where a window swings over its range, its loudness varies by twice that.
+# The store's half precision ends at 65,504; the variance of the loudness of a window can be twice that, in dB².
 SCALE = 1 / 16
-
-
-class PitchLevels(nn.Module):
-    """Levels in dB as in ``features=logpitch``, of the frames within a window, whose floor is that of the window."""
-
-    window: torch.Tensor
-    filters: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        bins = LogPitch()
-        self.n_fft, self.hop_length, self.amin, self.width = bins.n_fft, int(bins.hop_length), bins.amin, bins.width
-        for name, values in (("window", bins.window()), ("filters", bins.filters())):
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """``(batch, pitch, time)`` of samples ``(batch, 1, time)`` at 16 kHz."""
-        frames = windows[:, 0].unfold(1, self.n_fft, self.hop_length) * self.window
-        power = torch.fft.rfft(frames).abs().square() @ self.filters
-        levels = 10 * power.clamp(min=self.amin).log10().transpose(1, 2)
-        return torch.maximum(levels, levels.amax(dim=(1, 2), keepdim=True) - RANGE_DB)
 
 
 class MusicnnAndPitch(PublishedEncoder):
