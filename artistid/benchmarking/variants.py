@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -209,7 +210,8 @@ def measure_variants(config: DictConfig, folder: Path) -> list[Figure]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data, _ = random_clips(config, folder)
     forms = variants(device, config.compile)
-    figures = [*_checked(forms, config, data, device), *_timed(forms, config, data, device)]
+    clips = _clips(data, device)
+    figures = [*_checked(forms, config, clips, device), *_timed(forms, config, clips, device)]
     best = max(
         (form for form in forms if form.prepared and form.kept),
         key=lambda form: next(f.median for f in figures if f.name == _name(config.batch_size, form)),
@@ -221,25 +223,27 @@ def _name(batch_size: int, variant: Variant) -> str:
     return f"batch_{batch_size}_{variant.name}_clips_per_s"
 
 
-def _clips(data: ClipData, variant: Variant, device: torch.device) -> ClipDataset:
-    """The training clips, on the device or in the store."""
-    if not variant.kept:
-        return ClipDataset(data.store, data.clips["train"], data.subsets["train"])
-    clips = data.datasets["train"]
-    clips.cache_on_device(device)
-    return clips
+def _clips(data: ClipData, device: torch.device) -> dict[bool, ClipDataset]:
+    """The training clips, as train cuts them in its first epoch, by whether they are on the device or in the store."""
+    in_store = data.datasets["train"]
+    in_store.begin_epoch()
+    on_device = copy(in_store)
+    on_device.cache_on_device(device)
+    return {True: on_device, False: in_store}
 
 
-def _checked(forms: list[Variant], config: DictConfig, data: ClipData, device: torch.device) -> list[Figure]:
+def _checked(
+    forms: list[Variant], config: DictConfig, clips: dict[bool, ClipDataset], device: torch.device
+) -> list[Figure]:
     """How far each form's gradient is from the reference's, relative to its norm.
 
     Raises:
         ArtistidError: farther than the tolerance of its precision.
     """
-    expected = gradient(REFERENCE, config, _clips(data, REFERENCE, device), device)
+    expected = gradient(REFERENCE, config, clips[REFERENCE.kept], device)
     figures = []
     for form in forms[1:]:
-        off = gradient(form, config, _clips(data, form, device), device) - expected
+        off = gradient(form, config, clips[form.kept], device) - expected
         error = (off.norm() / expected.norm()).item()
         if not error <= GRADIENT_TOLERANCE[form.numbers]:
             raise ArtistidError(
@@ -250,12 +254,14 @@ def _checked(forms: list[Variant], config: DictConfig, data: ClipData, device: t
     return figures
 
 
-def _timed(forms: list[Variant], config: DictConfig, data: ClipData, device: torch.device) -> list[Figure]:
+def _timed(
+    forms: list[Variant], config: DictConfig, clips: dict[bool, ClipDataset], device: torch.device
+) -> list[Figure]:
     """Clips per second of each form in turn, beside the reference."""
     size = config.size.variants
     figures = []
     for batch_size in dict.fromkeys((config.batch_size, *size.batch_sizes[device.type])):
-        steps = [Step(form, config, _clips(data, form, device), device) for form in forms]
+        steps = [Step(form, config, clips[form.kept], device) for form in forms]
         rates = [
             partial(rate, step, batch_size, size.steps, len(step.clips), device if step.variant.kept else None)
             for step in steps
@@ -299,7 +305,7 @@ def _trial(form: Variant, plain: Any, device: torch.device, threads: int, ready:
     with TemporaryDirectory() as folder:
         config.size.songs = min(config.size.songs, SONGS_OF_A_TRIAL)
         data, _ = random_clips(config, Path(folder))
-        step = Step(form, config, _clips(data, form, device), device)
+        step = Step(form, config, _clips(data, device)[form.kept], device)
         measure = partial(rate, step, config.batch_size, config.size.variants.steps, len(step.clips), device)
         measure()
         values = []
@@ -322,7 +328,7 @@ def _by_length(form: Variant, config: DictConfig, folder: Path, device: torch.de
     for length in config.size.variants.lengths:
         config = OmegaConf.merge(config, {"clip": compose("train", [f"clip={length}"]).clip})  # type: ignore[assignment]
         data, _ = random_clips(config, folder)
-        step = Step(form, config, _clips(data, form, device), device)
+        step = Step(form, config, _clips(data, device)[form.kept], device)
         measure = partial(rate, step, config.batch_size, config.size.variants.steps, len(step.clips), device)
         measure()
         (values,) = in_turn(config.size.rounds, measure)

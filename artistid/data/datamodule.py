@@ -176,6 +176,7 @@ class RandomCrops(ClipDataset):
         """Draw where the clips begin."""
         drawn = np.random.default_rng([self.seed, self.epochs]).integers(self.choices)
         self.offset.copy_(torch.from_numpy(drawn))
+        self._place()
         self.epochs += 1
 
     def cache_on_device(self, device: torch.device) -> None:
@@ -195,13 +196,18 @@ class RandomCrops(ClipDataset):
             for values in (begins[self.clips.track], self.clips.length, self.clips.pad_value)
         )
         self._keep(kept)
+        self._place()
+
+    def _place(self) -> None:
+        """Where the clips begin on the device, copied there once per epoch, not with every batch."""
+        if self.kept is not None:
+            self.first = self.begins + self.offset.to(self.kept.device)
 
     def _gather(self, kept: torch.Tensor, clip: torch.Tensor) -> torch.Tensor:
         assert self.clips.rows is not None
         time = torch.arange(self.clips.rows, device=kept.device)
         length = self.length[clip, None]  # (batch, 1)
-        first = self.begins[clip] + self.offset.to(kept.device)[clip]
-        rows = kept[first[:, None] + time.minimum(length - 1)]  # (batch, time, width)
+        rows = kept[self.first[clip, None] + time.minimum(length - 1)]  # (batch, time, width)
         pad_value = self.pad_value[clip, None, None].half()
         return rows.where((time < length)[:, :, None], pad_value).transpose(1, 2).contiguous()
 
