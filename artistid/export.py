@@ -17,7 +17,7 @@ from torch import nn
 from artistid.errors import ArtistidError, counted, require_path
 from artistid.inference.onnx_file import CHECKED_SECONDS, check, write
 from artistid.learning.specification import Specification, load_network
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import has_bottleneck
 from artistid.packages import require_extra
 from artistid.places import expanded
 from artistid.terminal import Console
@@ -60,7 +60,7 @@ def _target(to: str, overwrite: bool) -> Path:
 def _show(network: nn.Module, specification: Specification, to: Path, difference: float) -> None:
     """Print what was written, and how close its outputs are to PyTorch's."""
     name, rate = type(network).__name__, specification.build_features().sample_rate
-    embeds = isinstance(network, EmbeddingNetwork)
+    embeds = has_bottleneck(network)
     lines = (
         f"{to}: {size_in_words(to.stat().st_size)}",
         f"input: samples at {rate} Hz",

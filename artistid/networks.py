@@ -25,7 +25,7 @@ from artistid.data.features import features_of
 from artistid.errors import ArtistidError, counted
 from artistid.learning.networks import NetworkSystem, shape_of, without_memory
 from artistid.learning.system import system_of
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import has_bottleneck
 from artistid.places import expanded
 from artistid.printing import say
 from artistid.records import Layout, RecordWriter, table_of
@@ -135,7 +135,7 @@ def size_of(name: str, config: DictConfig, n_artists: int) -> NetworkSize:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(clip)
     with torch.no_grad():
-        units = network.bottleneck(clip).shape[1] if isinstance(network, EmbeddingNetwork) else None
+        units = network.bottleneck(clip).shape[1] if has_bottleneck(network) else None
     mflop = counter.get_total_flops() / 1e6
     seconds = clip.shape[2] * features.hop_length / features.sample_rate
     n_parameters = sum(parameter.numel() for parameter in network.parameters())

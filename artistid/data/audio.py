@@ -9,11 +9,12 @@ from itertools import chain, groupby
 from math import inf
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soxr
+from packaging.version import Version
 
 from artistid.data.promised import Decoded, corrected_sizes, missing
 from artistid.errors import ArtistidError, counted
@@ -241,9 +242,11 @@ def _by_ffmpeg(path: Path) -> Iterator[tuple[int, Block]]:
 
     # No protocols: FFmpeg must not open what a file refers to.
     options = {"format_whitelist": ",".join(FFMPEG_FORMATS), "protocol_whitelist": "none"}
+    # Tags that are not UTF-8 must not matter here. From 19 on, PyAV always tolerates them, and has no such setting.
+    tolerant: dict[str, Any] = {"metadata_errors": "replace"} if Version(av.__version__).major < 19 else {}
     with _opened(path) as file:
         try:
-            container = av.open(file, "r", options=options, metadata_errors="replace")
+            container = av.open(file, "r", options=options, **tolerant)
         except (av.FFmpegError, OSError, ValueError) as error:  # OSError: a seek to an impossible offset
             raise NoAudioError(_reason(error)) from None
         with container:

@@ -20,7 +20,7 @@ from artistid.data.clips import FRAME_MS, ClipSpec
 from artistid.data.features import FRAMES_PER_BLOCK, Features, LogSpectrogram
 from artistid.errors import ArtistidError
 from artistid.evaluation.voting import CONFIDENT_ABOVE, MEAN_EMBEDDING, VOTES
-from artistid.models.embedding import EmbeddingNetwork, require_bottleneck
+from artistid.models.embedding import has_bottleneck, require_bottleneck
 
 Vectors = tuple[torch.Tensor, ...]
 
@@ -82,7 +82,7 @@ class SongNetwork(nn.Module):
         """The probability of each artist ``(artists,)`` and the bottleneck ``(units,)`` of a clip ``(time, bins)``."""
         batch = clip.T[None]
         probability = self.network(batch)[0].softmax(dim=0)
-        if isinstance(self.network, EmbeddingNetwork):
+        if has_bottleneck(self.network):
             return probability, self.network.bottleneck(batch)[0]
         return (probability,)
 

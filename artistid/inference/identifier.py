@@ -36,7 +36,7 @@ from artistid.learning.acceleration import (
     set_up_process,
 )
 from artistid.learning.specification import Specification, load_network, save_folder
-from artistid.models.embedding import EmbeddingNetwork, require_bottleneck, song_means
+from artistid.models.embedding import has_bottleneck, require_bottleneck, song_means
 from artistid.old_names import as_first_written
 from artistid.places import expanded
 from artistid.printing import printable
@@ -336,7 +336,7 @@ class Identifier:
 
     def _forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (batch, artists) and bottlenecks (batch, units) of clips ``(batch, width, time)``."""
-        if isinstance(self._network, EmbeddingNetwork):
+        if has_bottleneck(self._network):
             vectors = self._network.bottleneck(features)
             return self._network.classify(vectors).float(), vectors
         return self._network(features).float(), features.new_empty(len(features), 0)

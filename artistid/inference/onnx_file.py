@@ -22,7 +22,7 @@ from artistid.evaluation.voting import VoteCount, count_votes
 from artistid.inference.graph import SongNetwork
 from artistid.inference.identifier import Identifier, song_vector
 from artistid.learning.specification import Specification
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import has_bottleneck
 
 if TYPE_CHECKING:
     from onnx_ir import Model
@@ -47,7 +47,7 @@ def write(network: nn.Module, specification: Specification, path: Path) -> None:
     """
     features = specification.build_features()
     song = SongNetwork(network, features, specification.clip_spec(), specification.vote).eval()
-    outputs = OUTPUTS if isinstance(network, EmbeddingNetwork) else OUTPUTS[:-1]
+    outputs = OUTPUTS if has_bottleneck(network) else OUTPUTS[:-1]
     samples = torch.randn(round(TRACED_SECONDS * features.sample_rate), generator=torch.Generator().manual_seed(0))
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -171,7 +171,7 @@ def expect(
         "ranking": np.argsort(-ranked.ranking[0]),
         "clip_probability": outputs.probability,
     }
-    if isinstance(network, EmbeddingNetwork):
+    if has_bottleneck(network):
         song["embedding"] = song_vector(outputs.embedding)
     return song
 

@@ -14,7 +14,7 @@ from artistid.evaluation.predictions import Predictions
 from artistid.learning.choosing import Scores, temperature_of
 from artistid.learning.specification import Specification
 from artistid.models.calibrated import Calibrated, CalibratedEmbedding
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import has_bottleneck
 
 
 def calibrated(
@@ -23,7 +23,7 @@ def calibrated(
     """A network with the maximum-likelihood temperature on its validation predictions, and its specification."""
     of_song = None if validation.of_song is None else _logits(validation.of_song)
     logits = Scores(_logits(validation.probability), of_song)
-    kind = CalibratedEmbedding if isinstance(network, EmbeddingNetwork) else Calibrated
+    kind = CalibratedEmbedding if has_bottleneck(network) else Calibrated
     with_temperature = kind(len(specification.artists), network)
     with torch.no_grad():
         with_temperature.temperature.fill_(temperature_of(logits, validation.label, validation.track_index))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import lightning as L
 import torch
@@ -46,24 +46,24 @@ HEADS = ("fresh", "keep")
 MOVING = ("thawed", "all", "none")
 
 
-@runtime_checkable
-class StagedNetwork(Protocol):
-    """A network that can be fine-tuned."""
-
-    @property
-    def stages(self) -> Mapping[str, nn.Module]:
-        """Parts that thaw together, by name, from the input to the head, the layer that is replaced."""
-        ...
-
-
 def stages_of(network: nn.Module) -> dict[str, nn.Module]:
-    """The stages of a network, from the head to the input; raises ArtistidError where it does not define any."""
-    if not isinstance(network, StagedNetwork):
+    """The stages of a network: parts that thaw together, by name.
+
+    A network that can be fine-tuned has them as ``stages``, from the input to the head, the layer that is replaced.
+
+    Returns:
+        From the head to the input.
+
+    Raises:
+        ArtistidError: the network does not define any.
+    """
+    stages: Mapping[str, nn.Module] | None = getattr(network, "stages", None)
+    if stages is None:
         raise ArtistidError(
             f"{type(network).__name__} has no property stages, which names the parts that thaw together, from the "
             "input to the head: it cannot be trained with init_from"
         )
-    return dict(reversed(list(network.stages.items())))
+    return dict(reversed(list(stages.items())))
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ from artistid.evaluation.voting import SongVotes
 from artistid.learning.backends import Embedded, embed
 from artistid.learning.specification import load_network
 from artistid.models.backends import BackEnd
-from artistid.models.embedding import EmbeddingNetwork, ToBottleneck, song_means
+from artistid.models.embedding import EmbeddingNetwork, ToBottleneck, has_bottleneck, song_means
 from artistid.models.verification import Scorer, Songs
 from artistid.trust import Trust
 
@@ -70,7 +70,7 @@ def compare_scores(
     """
     scores = {"msp": (known.confidence, unknown_confidence)}
     _, network = load_network(checkpoint, trust)
-    if isinstance(network, EmbeddingNetwork):
+    if has_bottleneck(network):
         clip_spec = replace(data.clip_spec.tiling, keep_last=True, pad_short=True)  # so that every song has a clip
         others = ClipData({"unknown": unknown}, data.store, unknown.artists, clip_spec, data.batch_size)
         scores |= _of_vectors(network, data, others)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from torch import nn
 from artistid.errors import ArtistidError
 
 
-@runtime_checkable
 class EmbeddingNetwork(Protocol):
     """A network with a bottleneck: its logits are ``classify(bottleneck(features))``."""
 
@@ -53,9 +52,17 @@ class ClipNetwork(nn.Module, ABC):
         return self.head(self.bottleneck(features))
 
 
+def has_bottleneck(network: nn.Module) -> TypeGuard[EmbeddingNetwork]:
+    """Whether it is an :class:`EmbeddingNetwork`.
+
+    ``isinstance`` of a protocol does not tell: from Python 3.12 on, it does not see the layers of a module.
+    """
+    return all(callable(getattr(network, name, None)) for name in ("bottleneck", "classify"))
+
+
 def require_bottleneck(network: nn.Module, setting: str = "") -> EmbeddingNetwork:
     """The same network; raises ArtistidError, naming the setting that needs it, for one without a bottleneck."""
-    if isinstance(network, EmbeddingNetwork):
+    if has_bottleneck(network):
         return network
     where = f"{setting}: " if setting else ""
     raise ArtistidError(f"{where}{type(network).__name__} has no bottleneck: it cannot embed songs")

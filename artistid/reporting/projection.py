@@ -23,7 +23,7 @@ from artistid.errors import ArtistidError, abbreviate, counted
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import set_up
 from artistid.learning.trainer import make_trainer
-from artistid.models.embedding import EmbeddingNetwork
+from artistid.models.embedding import EmbeddingNetwork, has_bottleneck
 from artistid.places import user_cache
 from artistid.prepare import find_described, make_features
 from artistid.runs.folder import RunFolder
@@ -167,7 +167,7 @@ def embed(classifier: ArtistClassifier, catalog: Catalog, store: Store) -> Embed
         ArtistidError: a network without a bottleneck, or vectors that are not finite.
     """
     network, specification = classifier.network, classifier.specification
-    if not isinstance(network, EmbeddingNetwork):
+    if not has_bottleneck(network):
         raise ArtistidError(
             f"{type(network).__name__} has no method bottleneck(log_mel) that returns vectors (batch, d) of clips "
             "(batch, mel, time): expected one, to map its clips"
