@@ -28,7 +28,7 @@ def test_a_part_beside_a_peer(corpus: Path, capsys: pytest.CaptureFixture[str]) 
     low, high = features["times_real_time_range"]
     assert 0 < low <= features["times_real_time"] <= high
     assert features["rounds"] == 2
-    peer = features["peer"]
+    peer = features["times_real_time_peer"]
     assert peer["name"].startswith("librosa ")
     low, high = peer["ratio_range"]
     assert 0 < low <= peer["ratio"] <= high
@@ -39,7 +39,7 @@ def test_all_parts(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = measured(corpus, capsys, "only=[features,store,data,train,predict,startup,similar,variants]")
     assert list(told)[1:] == ["features", "store", "data", "train", "predict", "startup", "similar", "variants"]
     assert told["train"]["clips_per_s"] > 0
-    assert told["data"]["peer"]["name"] == "one fixed batch"
+    assert told["data"]["clips_per_s_peer"]["name"] == "one fixed batch"
     assert told["predict"]["clips_per_s"] > 0
     assert told["predict"]["song_s"] > 0
     assert 0 < told["startup"]["help_s"] < told["startup"]["first_step_s"]
@@ -47,6 +47,8 @@ def test_all_parts(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     variants = told["variants"]
     assert variants["channels_last_gradient_error"] < 1e-3
     assert variants["study_minutes"] > 0
+    compared = {name for name in variants if name.endswith("_clips_per_s_peer")}
+    assert {"batch_2_channels_last_clips_per_s_peer", "batch_2_as_trained_clips_on_host_clips_per_s_peer"} <= compared
     # 0.58 GFLOP forward for 94 frames, a little less than three times that with the gradients (no more than that here).
     assert 0 < variants["clip_1s_of_arithmetic_floor"] < 1.5
 

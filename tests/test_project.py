@@ -42,6 +42,12 @@ def test_a_commit_is_checked_as_ci_checks() -> None:
     assert sorted(of_ci) == sorted(hook.removesuffix(" --force-exclude") for hook in hooks)
 
 
+def test_isinstance_is_never_asked_about_a_protocol() -> None:
+    # From Python 3.12 on, it does not see what a module finds by __getattr__, such as its layers.
+    checkable = [path for path in (ROOT / "artistid").rglob("*.py") if "runtime_checkable" in path.read_text("utf-8")]
+    assert checkable == []
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
 def test_a_workflow_has_jobs_that_end(path: Path) -> None:
     jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]

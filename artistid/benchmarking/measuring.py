@@ -51,13 +51,13 @@ class Figure:
         return tuple(own / other for own, other in zip(self.values, self.peer_values, strict=True)) if self.peer else ()
 
     def plain(self) -> dict[str, Any]:
-        """The median under the figure's own name, its range, and the peer's."""
+        """The median under the figure's own name, its range, and what it was compared with; no other figure's keys."""
         plain: dict[str, Any] = {self.name: _round(self.median), f"{self.name}_range": _range(self.values)}
         if self.peer:
-            plain["peer"] = {
+            plain[f"{self.name}_peer"] = {
                 "name": self.peer,
-                self.name: _round(statistics.median(self.peer_values)),
-                f"{self.name}_range": _range(self.peer_values),
+                "median": _round(statistics.median(self.peer_values)),
+                "range": _range(self.peer_values),
                 "ratio": _round(statistics.median(self.ratios)),
                 "ratio_range": _range(self.ratios),
             }

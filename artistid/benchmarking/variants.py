@@ -1,7 +1,8 @@
 """A training step in several forms: each checked against single precision, then timed in turn with the others.
 
-The choices in :mod:`artistid.learning.acceleration` are based on such a table. On a GPU it also shows the gain from a
-graph of the whole step, from compiling, and from several trials at once, and how long the paper's study would take.
+The choices in :mod:`artistid.learning.acceleration` are based on such a table. It also shows what train could gain from
+a graph of the whole step, on a GPU, or from compiling, how much several trials at once do together, and how long the
+paper's study takes.
 """
 
 from __future__ import annotations
@@ -62,25 +63,26 @@ class Variant:
 
 
 REFERENCE = Variant("float32")
+AS_TRAINED = "as_trained"  # the form that train uses
 
 
 def variants(device: torch.device, compiled: bool) -> list[Variant]:
     """The variants that a device can run; the reference comes first."""
     numbers = "bfloat16" if choose_precision("auto", device.type) == "bf16-mixed" else "float32"
-    trained = Variant("as_trained", numbers, prepared=True)
+    trained = Variant(AS_TRAINED, numbers, prepared=True)
     forms = [
         REFERENCE,
         Variant("channels_last", channels_last=True),
         Variant("bfloat16", "bfloat16"),
         Variant("bfloat16_channels_last", "bfloat16", channels_last=True),
         trained,
-        replace(trained, name="as_trained_clips_on_host", kept=False),
+        replace(trained, name=f"{AS_TRAINED}_clips_on_host", kept=False),
     ]
     if device.type == "cuda":
         forms.insert(1, Variant("tf32", "tf32"))
-        forms.append(replace(trained, name="as_trained_cuda_graph", graph=True))
+        forms.append(replace(trained, name=f"{AS_TRAINED}_cuda_graph", graph=True))
     if compiled:
-        forms.append(replace(trained, name="as_trained_compiled", compiled=True))
+        forms.append(replace(trained, name=f"{AS_TRAINED}_compiled", compiled=True))
     return forms
 
 
@@ -212,11 +214,8 @@ def measure_variants(config: DictConfig, folder: Path) -> list[Figure]:
     forms = variants(device, config.compile)
     clips = _clips(data, device)
     figures = [*_checked(forms, config, clips, device), *_timed(forms, config, clips, device)]
-    best = max(
-        (form for form in forms if form.prepared and form.kept),
-        key=lambda form: next(f.median for f in figures if f.name == _name(config.batch_size, form)),
-    )
-    return [*figures, *_at_once(best, config, device), *_by_length(best, config, folder, device)]
+    trained = next(form for form in forms if form.name == AS_TRAINED)
+    return [*figures, *_at_once(trained, config, device), *_by_length(trained, config, folder, device)]
 
 
 def _name(batch_size: int, variant: Variant) -> str:
@@ -333,12 +332,10 @@ def _by_length(form: Variant, config: DictConfig, folder: Path, device: torch.de
         measure()
         (values,) = in_turn(config.size.rounds, measure)
         figure = Figure(f"clip_{length}_clips_per_s", tuple(values))
-        # Counted on the eager step: a replayed graph shows no operations.
-        counted = Step(replace(form, graph=False, compiled=False), config, step.clips, device)
-        flops, moved = flops_and_bytes(partial(counted, torch.arange(config.batch_size, device=device)))
+        flops, moved = flops_and_bytes(partial(step, torch.arange(config.batch_size, device=device)))
         for floor, most in (("arithmetic", most_flops / flops), ("bytes", most_bytes / moved)):
             figures.append(Figure(f"clip_{length}_of_{floor}_floor", (figure.median / (most * config.batch_size),)))
         figures.append(figure)
         seconds += RUNS_OF_A_LENGTH * config.size.variants.epochs * len(step.clips) / figure.median
-        del step, counted, data
+        del step, data
     return [*figures, Figure("study_minutes", (seconds / 60,))]

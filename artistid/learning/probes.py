@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from lightning.pytorch.loggers import Logger
@@ -38,11 +38,10 @@ from artistid.learning.trainer import check_trainer, trainer_settings
 from artistid.trust import trusted
 
 
-@runtime_checkable
-class LearnedFront(Protocol):
-    """A front that is fitted to the training clips without their labels, such as i-vectors."""
+class Learn(Protocol):
+    """The method ``learn`` of a front that is fitted to the training clips without their labels, such as i-vectors."""
 
-    def learn(self, clips: Iterator[torch.Tensor], seed: int) -> None:
+    def __call__(self, clips: Iterator[torch.Tensor], seed: int) -> None:
         """Fit to batches ``(batch, width, time)`` of clips."""
 
 
@@ -108,8 +107,9 @@ class ProbeSystem:
             The choice, for the scores file; all grid points are in ``grid.csv``.
         """
         start = time.perf_counter()
-        if isinstance(self.front, LearnedFront):
-            self.front.learn((batch["features"].float() for batch in data.loader("train")), self.seed)
+        learn: Learn | None = getattr(self.front, "learn", None)
+        if learn is not None:
+            learn((batch["features"].float() for batch in data.loader("train")), self.seed)
         self.classifier, self._validation, told = add_back_end(
             self.front, self.specification, self.settings, data, folder, self.device, self._test
         )

@@ -17,10 +17,10 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert figure.plain() == {
         "clips_per_s": 30,
         "clips_per_s_range": [10, 33],
-        "peer": {
+        "clips_per_s_peer": {
             "name": "a peer",
-            "clips_per_s": 10,
-            "clips_per_s_range": [3, 10],
+            "median": 10,
+            "range": [3, 10],
             "ratio": 3.3,
             "ratio_range": [3, 3.333],
         },
