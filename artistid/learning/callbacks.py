@@ -15,7 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch
-from artistid.errors import ArtistidError
+from artistid.errors import ArtistidError, counted
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.scores import METRICS, Metric, score_levels
 from artistid.hints import Whole
@@ -23,6 +23,8 @@ from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.logits import predictions_from_logits
 
 log = logging.getLogger(__name__)
+
+EPOCHS_BEFORE = 10  # whose weights are too far from the later ones to be averaged with them
 
 
 class SongVote(Callback):
@@ -133,16 +135,32 @@ class EpochAverage(WeightAveraging):
     Lightning's own ``StochasticWeightAveraging`` has its mean only after training, when it is no longer validated.
 
     Args:
-        start_epoch: first epoch of the mean; before it, the latest weights are used.
+        start_epoch: epochs before the mean begins, in which the latest weights are used; None: :data:`EPOCHS_BEFORE`,
+            or half of the trainer's if that is fewer.
     """
 
-    def __init__(self, start_epoch: Whole = 10) -> None:
+    def __init__(self, start_epoch: Whole | None = None) -> None:
         super().__init__()
         self.start_epoch = start_epoch
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        most = trainer.max_epochs
+        before = EPOCHS_BEFORE if most is None or most < 0 else min(EPOCHS_BEFORE, most // 2)
+        self._first = before if self.start_epoch is None else self.start_epoch
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_fit_end(trainer, pl_module)
+        if trainer.current_epoch < self._first + 2:
+            log.warning(
+                "no weights were averaged: training ended after %s, and callbacks.*.start_epoch is %d",
+                counted(trainer.current_epoch, "epoch"),
+                self._first,
+            )
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *arguments: Any) -> None:
         if trainer.is_last_batch:
             assert self._average_model is not None
-            if trainer.current_epoch <= self.start_epoch:
+            if trainer.current_epoch <= self._first:
                 self._average_model.n_averaged.zero_()
             super().on_train_batch_end(trainer, pl_module, *arguments)

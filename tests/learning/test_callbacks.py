@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ import torch
 from artistid.data.clips import Clips
 from artistid.data.datamodule import Batch
 from artistid.evaluation.predictions import Predictions
-from artistid.learning.callbacks import SongVote
+from artistid.learning.callbacks import EpochAverage, SongVote
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.logits import predictions_from_logits
 from tests.learning.test_classifier import specification
@@ -89,3 +90,27 @@ def test_two_processes_have_the_scores_of_one(corpus: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr[-3000:]
     [evaluated] = (folder / "evaluations").iterdir()
     assert read_scores(evaluated)["test"]["frame"]["accuracy"] == two["test"]["frame"]["accuracy"]
+
+
+@pytest.mark.parametrize(("epochs", "first"), [(4, 2), (30, 10), (-1, 10)])
+def test_an_average_begins_while_there_is_something_to_average(epochs: int, first: int) -> None:
+    trainer = L.Trainer(accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False)
+    average = EpochAverage()
+    average.setup(trainer, ArtistClassifier(specification()), "fit")
+    assert average._first == first
+
+
+def test_averaged_weights_are_not_the_latest(corpus: Path, tmp_path: Path) -> None:
+    settings = ("trainer.max_epochs=4", "optimizer.lr=1e-3", "monitor=val/song/f1_weighted")
+    plain = train(corpus, tmp_path / "plain", *settings)
+    averaged = train(corpus, tmp_path / "averaged", "callbacks=swa", *settings)
+    latest, mean = (pd.read_csv(tmp_path / name / "metrics.csv")["val/loss"] for name in ("plain", "averaged"))
+    assert list(latest[:3]) == list(mean[:3])  # the mean of one epoch is its weights
+    assert latest[3] != mean[3]
+    assert plain["training"]["epochs"] == averaged["training"]["epochs"] == 4
+
+
+def test_an_average_of_nothing_is_told(corpus: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    train(corpus, tmp_path / "run", "callbacks=swa", "callbacks.swa.start_epoch=2", "trainer.max_epochs=3")
+    told = capsys.readouterr()
+    assert "no weights were averaged: training ended after 3 epochs" in told.out + told.err
