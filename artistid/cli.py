@@ -88,8 +88,11 @@ def command(name: str, module: str | None = None) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
     module = module or f"artistid.{name}"
+    begun = False
 
     def job(config: DictConfig) -> Any:
+        nonlocal begun
+        begun = True
         return run_job(name, module, config)
 
     job.__module__ = f"artistid.{name}"  # Hydra names the job after it
@@ -103,6 +106,11 @@ def command(name: str, module: str | None = None) -> None:
         sys.exit(interrupted.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
         say(f"error: {composing(error, settings_of(name))}", to=sys.stderr)
+        sys.exit(1)
+    except ValueError as error:  # of Hydra's, for options that exclude each other
+        if begun:
+            raise
+        say(f"error: {error}", to=sys.stderr)
         sys.exit(1)
 
 

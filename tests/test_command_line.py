@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 
 import artistid
 from artistid.__main__ import main
-from artistid.cli import VERBS
+from artistid.cli import VERBS, command
 from artistid.config import config_dir
 from artistid.interruption import started_module
 from artistid.naming import introduction
@@ -66,6 +66,28 @@ def test_without_a_verb_all_are_listed(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
     run_verb("train", "--version")
     assert capsys.readouterr().out == called(capsys, "--version") == f"artistid {artistid.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-m", "--cfg", "job"), "--multirun, --cfg"),
+        (("--resolve",), "--resolve"),
+        (("--shell-completion",), "install"),
+        (("--experimental-rerun", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_options_that_hydra_refuses(
+    options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", *options])
+    with pytest.raises(SystemExit) as exit_:
+        command("train")
+    assert exit_.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert told in lines[0]
 
 
 def test_a_verb_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
