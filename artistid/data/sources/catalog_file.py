@@ -153,8 +153,5 @@ def tracks_of(rows: dict[Path, CatalogRow], root: Path, where: str) -> list[Trac
                 "%s: left out %d of %s, %s: %s", where, len(names), counted(len(rows), "track"), why, abbreviate(names)
             )
     if not tracks:
-        raise ArtistidError(
-            f"{where}: none of {counted(len(rows), 'track')} names an artist of its own\n"
-            "data=folder takes artists and albums from the names of folders"
-        )
+        raise ArtistidError(f"{where}: none of {counted(len(rows), 'track')} names an artist of its own")
     return tracks

@@ -92,8 +92,12 @@ class Library(CatalogFile):
         try:
             tracks = tracks_of(rows, root, str(table) if correct else f"the tags in data.root={root}")
         except ArtistidError as error:
-            if table is None or correct:
+            if correct:
                 raise
+            if table is None:
+                raise ArtistidError(
+                    f"{error}\ndata.csv=music.csv writes a table to name them in; data=folder goes by folders' names"
+                ) from error
             _write_table(table, rows, [], root)
             raise ArtistidError(f"{error}\n{table} lists them: name their artists there and start again") from error
         groups = versions(tracks)
