@@ -176,7 +176,7 @@ class RandomCrops(ClipDataset):
         """Draw where the clips begin."""
         drawn = np.random.default_rng([self.seed, self.epochs]).integers(self.choices)
         self.offset.copy_(torch.from_numpy(drawn))
-        self._place()
+        self._copy_starts()
         self.epochs += 1
 
     def cache_on_device(self, device: torch.device) -> None:
@@ -196,10 +196,10 @@ class RandomCrops(ClipDataset):
             for values in (begins[self.clips.track], self.clips.length, self.clips.pad_value)
         )
         self._keep(kept)
-        self._place()
+        self._copy_starts()
 
-    def _place(self) -> None:
-        """Where the clips begin on the device, copied there once per epoch, not with every batch."""
+    def _copy_starts(self) -> None:
+        """Tell the device where the clips begin: once per epoch, not with every batch."""
         if self.kept is not None:
             self.first = self.begins + self.offset.to(self.kept.device)
 
