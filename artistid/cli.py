@@ -86,6 +86,8 @@ def command(name: str, module: str | None = None) -> None:
     if "--version" in sys.argv:  # Hydra would print its own
         say(f"artistid {__version__}")
         return
+    if "--hydra-help" in sys.argv:  # for which Hydra composes no configuration, so that any setting would be unknown
+        sys.argv[1:] = ["--hydra-help"]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
     module = module or f"artistid.{name}"
     begun = False
@@ -172,11 +174,21 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     Args:
         to: ``stdout`` or ``stderr``.
+        repeats: whether a message is logged each time; else only the first time.
     """
 
-    def __init__(self, to: str = "stdout") -> None:
+    def __init__(self, to: str = "stdout", repeats: bool = True) -> None:
         self._to = to
         super().__init__()
+        self._logged: set[str] = set()
+        if not repeats:
+            self.addFilter(self._is_new)
+
+    def _is_new(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        new = message not in self._logged
+        self._logged.add(message)
+        return new
 
     def format(self, record: logging.LogRecord) -> str:
         return fitted(super().format(record), self.stream)

@@ -68,6 +68,16 @@ def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == called(capsys, "--version") == f"artistid {artistid.__version__}\n"
 
 
+@pytest.mark.parametrize("settings", [(), ("data.seconds=5",), ("-m", "split=album,song")])
+def test_hydras_own_options_are_shown_beside_any_settings(
+    capsys: pytest.CaptureFixture[str], settings: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run_verb("train", "--hydra-help", *settings)
+    assert exit_.value.code == 0
+    assert "--multirun,-m" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -236,7 +236,7 @@ def snippet(page: str, language: str) -> str:
 @pytest.fixture(scope="session")
 def exported(reader: Place) -> Place:
     """The reader's folder, with ``model.onnx`` and ``song.f32``."""
-    reader.run("artistid", "export", "checkpoint=best.ckpt", "to=model.onnx", "overwrite=true")
+    reader.run("artistid", "export", "checkpoint=best.ckpt", "out=model.onnx", "overwrite=true")
     samples = np.sin(np.arange(5 * 16000) ** 1.1 / 20).astype(np.float32) / 2
     samples.tofile(reader.folder / "song.f32")
     return reader

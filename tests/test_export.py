@@ -39,7 +39,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content[CHECKPOINT_KEY]["open_set"] = {"threshold": THRESHOLD, "accepted": 0.95, "n_songs": 6}
     torch.save(content, checkpoint)
     with (folder / "out.txt").open("w", encoding="utf-8") as out, redirect_stdout(out), redirect_stderr(out):
-        run_verb("export", f"checkpoint={checkpoint}", f"to={folder / 'new' / 'model.onnx'}")
+        run_verb("export", f"checkpoint={checkpoint}", f"out={folder / 'new' / 'model.onnx'}")
     return folder
 
 
@@ -102,12 +102,12 @@ def test_what_it_prints_and_writes(exported: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ((), "to=PATH is missing"),
-        (("to=model.pt",), "to=model.pt: expected a name that ends in .onnx, found '.pt'"),
-        (("to=x.onnx",), "checkpoint=PATH is missing"),
-        (("to=x.onnx", "checkpoint=none.ckpt"), "checkpoint=none.ckpt does not exist"),
-        (("to={folder}/new/model.onnx", "checkpoint={folder}/best.ckpt"), "overwrite=true"),
-        (("to={folder}/best.ckpt/x.onnx", "checkpoint={folder}/best.ckpt"), "cannot be written"),
+        ((), "out=PATH is missing"),
+        (("out=model.pt",), "out=model.pt: expected a name that ends in .onnx, found '.pt'"),
+        (("out=x.onnx",), "checkpoint=PATH is missing"),
+        (("out=x.onnx", "checkpoint=none.ckpt"), "checkpoint=none.ckpt does not exist"),
+        (("out={folder}/new/model.onnx", "checkpoint={folder}/best.ckpt"), "overwrite=true"),
+        (("out={folder}/best.ckpt/x.onnx", "checkpoint={folder}/best.ckpt"), "cannot be written"),
     ],
 )
 def test_bad_settings(exported: Path, capsys: pytest.CaptureFixture[str], settings: tuple[str, ...], told: str) -> None:
@@ -122,7 +122,7 @@ def test_packages_that_are_missing_are_named_before_any_work(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(SystemExit):
-        run_verb("export", f"checkpoint={exported / 'best.ckpt'}", f"to={tmp_path / 'new' / 'x.onnx'}")
+        run_verb("export", f"checkpoint={exported / 'best.ckpt'}", f"out={tmp_path / 'new' / 'x.onnx'}")
     assert "export needs onnxscript: pip install 'artistid[export]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -136,7 +136,7 @@ def test_a_file_that_disagrees_is_removed_and_the_old_one_kept(
     monkeypatch.setattr(onnx_file, "HISS", 0.0)  # by which a network may be thrown
     with pytest.raises(SystemExit):
         run_verb(
-            "export", f"checkpoint={exported / 'best.ckpt'}", f"to={exported / 'new' / 'model.onnx'}", "overwrite=true"
+            "export", f"checkpoint={exported / 'best.ckpt'}", f"out={exported / 'new' / 'model.onnx'}", "overwrite=true"
         )
     assert "ONNX Runtime and PyTorch differ by" in capsys.readouterr().err
     assert (exported / "new" / "model.onnx").read_bytes() == before
@@ -147,7 +147,7 @@ def test_a_file_that_disagrees_is_removed_and_the_old_one_kept(
 def test_a_trained_network(corpus: Path, tmp_path: Path) -> None:
     train(corpus, tmp_path / "run", "clip=3s", "trainer.max_epochs=8", "optimizer.lr=1e-3")
     checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
-    run_verb("export", f"checkpoint={checkpoint}", f"to={tmp_path / 'model.onnx'}")
+    run_verb("export", f"checkpoint={checkpoint}", f"out={tmp_path / 'model.onnx'}")
     classifier = ArtistClassifier.from_checkpoint(checkpoint)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for seconds in (0.2, 3.0, 40.0):

@@ -35,7 +35,7 @@ VERBS = {
     "enrol": ("checkpoint=unseen.ckpt", "collection=artists.parquet", "audio=music", "min_seconds=1"),
     "verify": ("checkpoint=unseen.ckpt", "collection=made.parquet", "audio=music", "artist=artist1"),
     "similar": ("checkpoint=best.ckpt", "collection=songs.parquet", "audio=music"),
-    "export": ("checkpoint=best.ckpt", "to=model.onnx"),
+    "export": ("checkpoint=best.ckpt", "out=model.onnx"),
     "report": ("runs=.",),
     "fuse": ("runs=[a,b]", "run_dir=c"),
     "benchmark": ("size=tiny", "only=train"),

@@ -82,7 +82,7 @@ def test_it_goes_all_the_way(model: str, corpus: Path, tmp_path: Path, capsys: p
     assert vectors.shape[0] == 18
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     if model in EXPORTED:
-        run_verb("export", f"checkpoint={checkpoint}", f"to={tmp_path / 'model.onnx'}")
+        run_verb("export", f"checkpoint={checkpoint}", f"out={tmp_path / 'model.onnx'}")
     artistid.load(checkpoint).save_pretrained(tmp_path / "folder")
     for there, here in zip(
         load_network(tmp_path / "folder")[1].parameters(), load_network(checkpoint)[1].parameters(), strict=True

@@ -290,7 +290,7 @@ class TestVerbs:
         assert json.loads(capsys.readouterr().out)
 
     def test_export_is_refused(self, checkpoint: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "features=logmel" in refused(capsys, "export", checkpoint, TRUST, f"to={kind}.onnx")
+        assert "features=logmel" in refused(capsys, "export", checkpoint, TRUST, f"out={kind}.onnx")
         assert not Path(f"{kind}.onnx").exists()
 
 

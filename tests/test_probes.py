@@ -146,13 +146,13 @@ def test_the_best_experiment_is_a_network_to_whoever_opens_it(music: Path, tmp_p
     song = music / "artist2" / "album1" / "song1.wav"
     assert artistid.load(checkpoint(tmp_path / "run")).predict(song).artist == "artist2"
     pytest.importorskip("onnxruntime")
-    run_verb("export", f"checkpoint={checkpoint(tmp_path / 'run')}", f"to={tmp_path / 'best.onnx'}")
+    run_verb("export", f"checkpoint={checkpoint(tmp_path / 'run')}", f"out={tmp_path / 'best.onnx'}")
 
 
 @pytest.mark.slow
 def test_export_takes_a_probe_of_log_mel(probe: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    run_verb("export", f"checkpoint={checkpoint(probe)}", f"to={tmp_path / 'probe.onnx'}")  # which compares with ours
+    run_verb("export", f"checkpoint={checkpoint(probe)}", f"out={tmp_path / 'probe.onnx'}")  # which compares with ours
     assert (tmp_path / "probe.onnx").exists()
 
 

@@ -353,10 +353,15 @@ def test_folders_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_trained_runs(corpus: Path, tmp_path: Path) -> None:
+def test_trained_runs(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    music = shutil.copytree(corpus, tmp_path / "music")
+    next(music.rglob("*.wav")).with_name("broken.wav").write_bytes(b"no sound")
     for split in ("album", "song"):
-        train(corpus, tmp_path / "runs" / split, f"split={split}")
+        train(music, tmp_path / "runs" / split, f"split={split}", "on_error=skip")
+    capsys.readouterr()
     run_verb("report", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'report'}")
+    assert len(list((tmp_path / "report").rglob("map_song.parquet"))) == 2
+    assert capsys.readouterr().out.count("cannot be decoded") == 1  # of one source, though two runs are mapped
     scores = read_scores(tmp_path / "runs" / "album")
     row = crnn(tmp_path / "report", "frame").loc["album", 1]
     assert row["average"] == pytest.approx(scores["test"]["frame"]["f1_weighted"])

@@ -58,7 +58,7 @@ class Place:
             "predict": ["audio=song.wav"],
             "embed": [f"out={self.mine / f'{number}.parquet'}", cache, "workers=0"],
             "similar": ["collection=songs.parquet", "audio=song.wav"],
-            "export": [f"to={self.mine / f'{number}.onnx'}"],
+            "export": [f"out={self.mine / f'{number}.onnx'}"],
             "init_from": ["data=folder", "data.root=shipped", f"run_dir={self.mine / f'run{number}'}", cache, *QUIET],
         }
         if verb == "init_from":

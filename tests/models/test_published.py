@@ -487,7 +487,7 @@ class TestVerbs:
 
     def test_export_is_refused(self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
-            run_verb("export", f"checkpoint={checkpoint}", f"to={tmp_path}/net.onnx")
+            run_verb("export", f"checkpoint={checkpoint}", f"out={tmp_path}/net.onnx")
         assert "features=logmel" in capsys.readouterr().err
 
 
