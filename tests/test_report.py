@@ -352,6 +352,43 @@ def test_folders_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     assert "an evaluation of a checkpoint" in reasons["evaluation"]
 
 
+def test_composed_music_is_compared_by_strength_of_production(tmp_path: Path) -> None:
+    skill = {"crnn": 2.0, "mandel_svm": 1.0}
+    for model, of_model in skill.items():
+        for producer in (0, 2):
+            for seed in (0, 21):
+                data = f"synthetic-4x3x3x20s-style1-producer{producer}-seed{seed}"
+                made = {"data": data, "model": model, "skill": of_model / (1 + producer)}
+                clip = "song" if model == "mandel_svm" else "3s"
+                make_run(tmp_path / "runs" / f"{model}{producer}{seed}", clip=clip, seed=seed, **made)
+    make_run(tmp_path / "runs" / "music")  # whose producers are not known
+    run_verb("report", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'report'}")
+    found = table(tmp_path / "report", "strengths-").set_index(["system", "producer_strength"])
+    assert list(found.index) == [
+        ("crnn, 3 s", 0),
+        ("crnn, 3 s", 2),
+        ("mandel_svm, whole song", 0),
+        ("mandel_svm, whole song", 2),
+    ]
+    for (system, producer), row in found.iterrows():
+        model = system.split(",")[0]
+        f1 = [
+            read_scores(tmp_path / "runs" / f"{model}{producer:g}{seed}")["test"]["song"]["f1_weighted"]
+            for seed in (0, 21)
+        ]
+        assert row["f1_weighted"] == pytest.approx(np.mean(f1))
+        assert row["f1_weighted_sd"] == pytest.approx(np.std(f1, ddof=1))
+        assert row["trials"] == 2
+    assert list((tmp_path / "report").rglob("strengths.png"))
+
+
+def test_one_strength_of_production_is_no_comparison(tmp_path: Path) -> None:
+    for seed in (0, 21):
+        make_run(tmp_path / "runs" / str(seed), seed=seed, data=f"synthetic-4x3x3x20s-style1-producer1-seed{seed}")
+    run_verb("report", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'report'}")
+    assert "strength of production" not in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_trained_runs(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     music = shutil.copytree(corpus, tmp_path / "music")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from artistid.errors import ArtistidError
 from artistid.evaluation.plots import (
+    ARTIST_COLOURS,
     CELLS,
     CURVES,
     LEVEL_STYLES,
@@ -152,6 +153,42 @@ def reliability(systems: Sequence[Calibrated], path: Path) -> None:
         axes.set_xlabel("confidence")
     handles = [Line2D([], [], **split_style(split), label=f"{split} split") for split in splits]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    save(figure, path, for_print=True)
+
+
+def strengths(scores: pd.DataFrame, chance: float, path: Path) -> None:
+    """Mean weighted F1 ± standard deviation against the strength of production: a panel per split, a curve per system.
+
+    Args:
+        scores: a row per ``system``, ``split`` and ``producer_strength``, with ``f1_weighted`` and ``f1_weighted_sd``.
+        chance: a dotted line.
+        path: where to save.
+    """
+    systems = list(dict.fromkeys(scores["system"]))
+    splits = sorted(set(scores["split"]))
+    styles: dict[str, dict[str, Any]] = {
+        system: {"color": ARTIST_COLOURS[at % len(ARTIST_COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
+        for at, system in enumerate(systems)
+    }
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    panels = figure.subplots(1, max(len(splits), 2), sharey=True)
+    for split, axes in zip(splits, panels, strict=False):
+        for system, style in styles.items():
+            rows = scores[(scores["split"] == split) & (scores["system"] == system)]
+            sd = rows["f1_weighted_sd"].fillna(0)
+            axes.errorbar(rows["producer_strength"], rows["f1_weighted"], sd, **style, linewidth=2, capsize=3)
+        axes.axhline(chance, color="0.5", linewidth=1, linestyle=":")
+        axes.set_xticks(sorted(set(scores["producer_strength"])))
+        axes.set_ylim(0, 1.02)
+        axes.set_title(f"{split} split")
+        axes.set_xlabel("strength of production")
+        _plain_axes(axes)
+    for axes in panels[len(splits) :]:
+        axes.set_axis_off()
+    panels[0].set_ylabel("weighted F1, song level, test")
+    handles = [Line2D([], [], linewidth=2, label=shortened(system), **style) for system, style in styles.items()]
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), frameon=False)
+    as_written(*legend.get_texts())
     save(figure, path, for_print=True)
 
 

@@ -18,6 +18,7 @@ from artistid.reporting.document import Picture, ReportContext, Section
 from artistid.reporting.findings import findings, pair_in_words
 from artistid.reporting.maps import make_map, map_page, read_genres
 from artistid.reporting.spectrograms import write_spectrograms
+from artistid.reporting.strengths import strengths
 from artistid.reporting.unseen import unseen_artists
 from artistid.runs.studies import SPLITS, Run, Study, differing_settings
 from artistid.runs.titles import data_title
@@ -407,6 +408,7 @@ SECTIONS: Sequence[Callable[[ReportContext], Iterable[Section]]] = (
     summary,
     studies,
     systems,
+    strengths,
     comparisons,
     calibration,
     unseen_artists,

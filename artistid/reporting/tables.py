@@ -38,7 +38,7 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
     columns = (
         Column.of("clip_s", clip_length, "clip"),
         Column.of("split"),
-        Column("average ± sd", lambda row: _with_sd(row["average"], row["sd"])),
+        Column("average ± sd", lambda row: with_sd(row["average"], row["sd"])),
         Column.of("best", _number),
         Column("95 % interval", lambda row: interval(row["ci95_low"], row["ci95_high"])),
         Column("trials", lambda row: _trials(row["trials"], row["split"])),
@@ -46,7 +46,7 @@ def score_table(study: Study, level: str, draws: int, seed: int) -> Table:
         Column("test clips", lambda row: _span(row["clips_min"], row["clips_max"])),
         Column(
             "published average ± sd",
-            lambda row: _with_sd(row["published_average"], row["published_sd"]) + _mark(row["misprinted_average"]),
+            lambda row: with_sd(row["published_average"], row["published_sd"]) + _mark(row["misprinted_average"]),
         ),
         Column("published best", lambda row: _number(row["published_best"]) + _mark(row["misprinted_best"])),
         Column.of("runs", RunNumbers),
@@ -190,8 +190,8 @@ def system_table(data: str, studies: Sequence[Study], frame: pd.DataFrame) -> Ta
         Column.of("split"),
         Column.of("level"),
         Column.of("clip_s", clip_length, "clip"),
-        Column("accuracy ± sd", lambda row: _with_sd(row["accuracy"], row["accuracy_sd"])),
-        Column("weighted F1 ± sd", lambda row: _with_sd(row["f1_weighted"], row["f1_weighted_sd"])),
+        Column("accuracy ± sd", lambda row: with_sd(row["accuracy"], row["accuracy_sd"])),
+        Column("weighted F1 ± sd", lambda row: with_sd(row["f1_weighted"], row["f1_weighted_sd"])),
         Column("trials", lambda row: _trials(row["trials"], row["split"])),
         Column.of("artists", _whole),
         Column.of("runs", RunNumbers),
@@ -316,7 +316,7 @@ def calibration_table(data: str, systems: Sequence[Calibrated]) -> Table:
         Column.of("clip_s", clip_length, "clip"),
         Column.of("confidence", _number),
         Column.of("accuracy", _number),
-        Column("calibration error ± sd", lambda row: _with_sd(row["calibration_error"], row["calibration_error_sd"])),
+        Column("calibration error ± sd", lambda row: with_sd(row["calibration_error"], row["calibration_error_sd"])),
         Column("trials", lambda row: _trials(row["trials"], row["split"])),
         Column.of("runs", RunNumbers),
     )
@@ -581,7 +581,8 @@ def _signed(value: float) -> str:
     return DASH if math.isnan(value) else f"{value:+.3f}".replace("-", "−")
 
 
-def _with_sd(value: float, sd: float) -> str:
+def with_sd(value: float, sd: float) -> str:
+    """A mean and a standard deviation, which may be NaN, as displayed."""
     return _number(value) if math.isnan(sd) else f"{_number(value)} ± {sd:.3f}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from artistid.errors import counted
 
@@ -36,3 +37,29 @@ def data_title(name: str) -> str:
     unusual = {setting: made[setting] for setting, usual in USUAL.items() if made[setting] != usual}
     words += [f"{value} s" if setting == "seconds" else f"{setting} {value}" for setting, value in unusual.items()]
     return f"synthetic music ({', '.join(words)})"
+
+
+class Producers(NamedTuple):
+    """How far apart the productions of composed music lie.
+
+    Attributes:
+        of: the title of the music, as if its producers and seed were the usual ones.
+        strength: 0 for productions that are alike.
+    """
+
+    of: str
+    strength: float
+
+
+def producers_of(name: str) -> Producers | None:
+    """The producers of a data set; None where they are not known, since it is not composed.
+
+    Example:
+        >>> producers_of("synthetic-8x6x4x20s-style0-producer2-seed3")
+        Producers(of='synthetic music (8 artists × 6 albums × 4 songs, style 0)', strength=2.0)
+    """
+    if not (made := SYNTHETIC.fullmatch(name)):
+        return None
+    usual = name[: made.start("producer")] + USUAL["producer"] + name[made.end("producer") :]
+    usual = usual.removesuffix(made["seed"]) + USUAL["seed"]
+    return Producers(data_title(usual), float(made["producer"]))
