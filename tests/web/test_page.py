@@ -23,6 +23,7 @@ from artistid.data.raw_samples import RawSamples
 from artistid.inference.collection import Collection
 from artistid.inference.identification import Identification
 from artistid.inference.identifier import Identifier
+from artistid.learning.specification import load_network
 from artistid.web import guests
 from artistid.web.service import SongService
 from tests.browser import chromium
@@ -481,6 +482,25 @@ class TestLooks:
         assert not opened.page.evaluate(wide)
         assert opened.page.locator("#axis span").count() >= 2
         opened.page.close()
+
+    @pytest.mark.parametrize("width", list(WIDTHS))
+    def test_names_have_room_beside_every_column(
+        self, browser: Any, checkpoint: Path, medley: Path, width: str
+    ) -> None:
+        specification, network = load_network(checkpoint)
+        specification = replace(specification, vote="mean_logprob")  # which adds the column of ranks
+        with served(SongService(Identifier(specification, network, "cpu"), MAX_MINUTES, top=3)) as address:
+            opened = Opened(browser, address, width)
+            opened.choose(medley)
+            opened.answered()
+            header = opened.page.locator("#candidates thead th")
+            assert header.all_inner_texts() == ["Artist", "Rank", "Share of clips", "Probability"]
+            assert header.nth(0).bounding_box()["width"] >= 100
+            text = "cell => { const range = document.createRange(); range.selectNodeContents(cell); return range; }"
+            for column in range(4):  # no heading runs into the next
+                cell = header.nth(column)
+                assert cell.evaluate(f"cell => ({text})(cell).getBoundingClientRect().width <= cell.clientWidth")
+            opened.page.close()
 
     def test_follows_the_colour_scheme_and_its_change(self, opened: Opened, medley: Path) -> None:
         opened.choose(medley)
