@@ -7,7 +7,8 @@ accuracy and top-3 accuracy, and a confidence interval of the weighted F1 over t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, cast
 
@@ -373,13 +374,28 @@ def _artist_rows(
 def _f1_score(
     label: NDArray[np.integer], predicted: NDArray[np.integer], n_artists: int, average: Literal["weighted", "macro"]
 ) -> float:
-    return multiclass_f1_score(
-        torch.as_tensor(predicted),
-        torch.as_tensor(label),
-        num_classes=n_artists,
-        average=average,
-        validate_args=False,  # validation rejects a single artist, whose F1 is well defined
-    ).item()
+    with _any_algorithm():
+        return multiclass_f1_score(
+            torch.as_tensor(predicted),
+            torch.as_tensor(label),
+            num_classes=n_artists,
+            average=average,
+            validate_args=False,  # validation rejects a single artist, whose F1 is well defined
+        ).item()
+
+
+@contextmanager
+def _any_algorithm() -> Iterator[None]:
+    """Leave torch's deterministic mode, in which torchmetrics compares every sample with every pair of artists.
+
+    That takes 16 GB for 2,000 clips and 1,000 artists; counts on a processor are deterministic in any mode.
+    """
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
 
 
 def _place(label: NDArray[np.integer], ranking: NDArray[np.number]) -> NDArray[np.int64]:

@@ -178,20 +178,41 @@ class AlbumGaussians(NamedTuple):
     def places(self, sessions: Sessions) -> Places:
         """The posterior of each artist's location, given its albums."""
         one = np.eye(len(self.mean))
+        # Of an album's mean around its artist's location, by its number of vectors.
+        precision = {n: np.linalg.inv(self.album + self.rest / n) for n in np.unique(sessions.n)}
         kinds: dict[tuple[int, ...], int] = {}
         means: list[Floats] = []
         covariances: list[Floats] = []
         kind: list[int] = []
         for speaker in range(len(sessions.centre)):
-            own = sessions.speaker == speaker
-            precision = np.linalg.inv(self.album + self.rest / sessions.n[own, None, None])  # (albums, d, d)
-            evidence = np.einsum("kij,kj->i", precision, sessions.mean[own] - self.mean)
+            own = np.flatnonzero(sessions.speaker == speaker)
+            of_own = [precision[n] for n in sessions.n[own]]
+            aside = sessions.mean[own] - self.mean
+            evidence = sum(each @ vector for each, vector in zip(of_own, aside, strict=True))
             kind.append(kinds.setdefault(tuple(sessions.n[own]), len(kinds)))
             if kind[-1] == len(covariances):
                 # (B⁻¹ + P)⁻¹ = B (1 + P B)⁻¹, without the inverse of B, which may not have full rank.
-                covariances.append(self.artist @ np.linalg.inv(one + precision.sum(axis=0) @ self.artist))
+                covariances.append(self.artist @ np.linalg.inv(one + sum(of_own) @ self.artist))
             means.append(self.mean + covariances[kind[-1]] @ evidence)
         return Places(np.stack(means), np.stack(covariances), np.array(kind))
+
+    def log_likelihoods(self, places: Places, vectors: Floats) -> Floats:
+        """``(n, artists)`` of vectors ``(n, d)`` as each artist's, on a new album."""
+        likelihoods = np.empty((len(vectors), len(places.mean)))
+        for kind, covariance in enumerate(places.covariance):  # a matrix for each artist would not fit into memory
+            own = np.flatnonzero(places.kind == kind)
+            likelihoods[:, own] = log_densities(vectors, places.mean[own], covariance + self.album + self.rest)
+        return likelihoods
+
+
+def log_densities(vectors: Floats, means: Floats, covariance: Floats) -> Floats:
+    """``(n, means)`` log-densities of vectors ``(n, d)`` under Gaussians with one covariance ``(d, d)``."""
+    factor = np.linalg.cholesky(covariance)
+    whitened, middles = (solve_triangular(factor, (each - means[0]).T, lower=True) for each in (vectors, means))
+    squares = np.square(whitened).sum(axis=0)[:, None] + np.square(middles).sum(axis=0) - 2 * whitened.T @ middles
+    log_determinant = 2 * np.log(np.diag(factor)).sum()
+    density: Floats = -0.5 * (squares + log_determinant + len(factor) * np.log(2 * np.pi))
+    return density
 
 
 class AlbumPLDA(ScoringClassifier):
@@ -220,10 +241,7 @@ class AlbumPLDA(ScoringClassifier):
         self.rest_ = sessions.within
         self.album_, self.artist_ = self._components(sessions)
         self.gaussians_ = AlbumGaussians(sessions.centre.mean(axis=0), self.artist_, self.album_, self.rest_)
-        places = self.gaussians_.places(sessions)
-        self.mean_ = places.mean
-        # (artists, d, d), of a vector on a new album
-        self.covariance_ = places.covariance[places.kind] + self.album_ + self.rest_
+        self.places_ = self.gaussians_.places(sessions)
         return self
 
     def _components(self, sessions: Sessions) -> tuple[Floats, Floats]:
@@ -241,8 +259,17 @@ class AlbumPLDA(ScoringClassifier):
         """Log-likelihoods (n, artists); for two artists (n,), half of the second's minus the first's."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        whitened = np.einsum("nad,ade->nae", X[:, None] - self.mean_, self.whitening_)
-        return as_decision(self.log_density_ - 0.5 * np.square(whitened).sum(axis=2))
+        return as_decision(self.gaussians_.log_likelihoods(self.places_, X))
+
+    @property
+    def mean_(self) -> Floats:
+        """``(artists, d)`` posterior means of the artists' locations."""
+        return self.places_.mean
+
+    @property
+    def covariance_(self) -> Floats:
+        """``(artists, d, d)`` of each artist's vectors on a new album."""
+        return self.places_.covariance[self.places_.kind] + self.album_ + self.rest_
 
     @property
     def whitening_(self) -> Floats:

@@ -20,7 +20,7 @@ from sklearn.base import clone
 from sklearn.preprocessing import normalize
 
 from artistid.errors import ArtistidError
-from artistid.models.backends import AlbumGaussians, BackEnd, Floats, Places, Sessions
+from artistid.models.backends import AlbumGaussians, BackEnd, Floats, Places, Sessions, log_densities
 
 Numbers = NDArray[np.int64]
 
@@ -125,22 +125,8 @@ class Scorer:
 
 def likelihood_ratios(gaussians: AlbumGaussians, places: Places, vectors: Floats) -> Floats:
     """``(songs, artists)`` log-likelihood ratios of a song being an artist's, on a new album, to being anyone's."""
-    around = gaussians.album + gaussians.rest
-    likelihood = np.empty((len(vectors), len(places.mean)))
-    for kind, covariance in enumerate(places.covariance):
-        own = np.flatnonzero(places.kind == kind)
-        likelihood[:, own] = _log_densities(vectors, places.mean[own], covariance + around)
-    return likelihood - _log_densities(vectors, gaussians.mean[None], gaussians.artist + around)
-
-
-def _log_densities(vectors: Floats, means: Floats, covariance: Floats) -> Floats:
-    """``(songs, artists)`` log-densities of Gaussians with one covariance, without the constant d log 2π / 2."""
-    factor = np.linalg.cholesky(covariance)
-    whitened, middles = (np.linalg.solve(factor, (each - means[0]).T) for each in (vectors, means))  # (d, songs)
-    squares = np.square(whitened).sum(axis=0)[:, None] + np.square(middles).sum(axis=0) - 2 * whitened.T @ middles
-    log_determinant = 2 * np.log(np.diag(factor)).sum()
-    density: Floats = -0.5 * (squares + log_determinant)
-    return density
+    anyone = log_densities(vectors, gaussians.mean[None], gaussians.artist + gaussians.album + gaussians.rest)
+    return gaussians.log_likelihoods(places, vectors) - anyone
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from artistid.evaluation.predictions import Predictions
@@ -57,6 +58,20 @@ class TestScore:
             assert ours[f"f1_{average}"] == pytest.approx(theirs, abs=1e-6)
         assert ours["accuracy"] == pytest.approx(accuracy_score(label, predicted), abs=1e-12)
         assert ours["n"] == n
+
+    def test_thousands_of_artists_fit_into_memory(self) -> None:
+        """Also in torch's deterministic mode, which a training leaves on; it would take 96 GB otherwise."""
+        generator = np.random.default_rng(0)
+        label = generator.integers(2000, size=3000)
+        predicted = np.where(generator.random(3000) < 0.5, label, generator.integers(2000, size=3000))
+        torch.use_deterministic_algorithms(True)
+        try:
+            ours = score(label, one_hot(predicted, 2000), draws=0)
+            assert torch.are_deterministic_algorithms_enabled()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        theirs = f1_score(label, predicted, average="weighted", zero_division=0)
+        assert ours["f1_weighted"] == pytest.approx(theirs, abs=1e-6)
 
     def test_absent_artists_by_hand(self) -> None:
         # Artist 0: two of two. Artist 1: one of two. Artist 2: predicted, never true. Artist 3: neither.

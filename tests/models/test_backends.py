@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,21 @@ class TestPLDA:
             mean = prior + gain @ (heard - prior).ravel()
             covariance = joint[n:, n:] - gain @ joint[:n, n:]
             assert found[:, each] == pytest.approx(multivariate_normal(mean, covariance).logpdf(new))
+
+    def test_artists_of_a_kind_share_a_covariance_in_memory(self) -> None:
+        """A matrix for each artist, or for each artist and vector, would not fit: of 1,000 artists, 8 GB or more."""
+        n_artists, d = 300, 100
+        artist, album = np.repeat(np.arange(n_artists), 4), np.repeat(np.arange(2 * n_artists), 2)
+        draw = np.random.default_rng(0)
+        X = draw.normal(size=(n_artists, d))[artist] + draw.normal(size=(4 * n_artists, d))
+        tracemalloc.start()
+        try:
+            found = AlbumPLDA().fit(X, artist, album).decision_function(X)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (found.argmax(axis=1) == artist).mean() > 0.9
+        assert peak < n_artists * d * d * 8  # bytes
 
     def test_albums_that_nobody_has_two_of_teach_nothing(self) -> None:
         X, artist, _ = music(4, 2, 3)
