@@ -298,7 +298,9 @@ class BackEnd(TransformerMixin, ScoringClassifier):
 
     Args:
         pca: number of components to keep, a whole number, or share of the variance, below 1; None: no PCA.
-        lda: whether to project to LDA's directions, at most one fewer than there are artists.
+        lda: whether to project to LDA's directions.
+        n_components: number of these to keep, those in which artists differ most; None: all, one fewer than there are
+            artists, of which the last are noise where artists are many.
         shrinkage: of LDA's covariance within artists, from 0 to 1; ``auto``: Ledoit & Wolf's.
         wccn: whether to normalise by the covariance of an artist's albums, see :class:`WCCN`.
         album_shrinkage: of the covariance of albums in WCCN and PLDA.
@@ -310,6 +312,7 @@ class BackEnd(TransformerMixin, ScoringClassifier):
         self,
         pca: Count | Share | None = None,
         lda: bool = True,
+        n_components: Count | None = None,
         shrinkage: Shrinkage = "auto",
         wccn: bool = False,
         album_shrinkage: Shrinkage = "auto",
@@ -318,6 +321,7 @@ class BackEnd(TransformerMixin, ScoringClassifier):
     ) -> None:
         self.pca = pca
         self.lda = lda
+        self.n_components = n_components
         self.shrinkage = shrinkage
         self.wccn = wccn
         self.album_shrinkage = album_shrinkage
@@ -327,6 +331,8 @@ class BackEnd(TransformerMixin, ScoringClassifier):
     def fit(self, X: Any, y: Any, session: Session = None) -> Self:
         """Fit to embeddings (n, columns), their artists (n,) and albums (n,); None: each vector is its own."""
         require_choice("scorer", self.scorer, SCORERS)
+        if self.n_components is not None and not self.lda:
+            raise ValueError(f"n_components={self.n_components} is of LDA, which lda=false omits")
         X, y = validate_data(self, X, y, dtype=np.float64)
         self.centre_ = X.mean(axis=0)
         self.embedding_ = self._steps()
@@ -346,7 +352,9 @@ class BackEnd(TransformerMixin, ScoringClassifier):
         if self.pca is not None:
             steps.append(PCA(self.pca, svd_solver="full"))
         if self.lda:
-            steps.append(LinearDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage))
+            steps.append(
+                LinearDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage, n_components=self.n_components)
+            )
         if self.wccn:
             steps.append(WCCN(self.album_shrinkage))
         return make_pipeline(*steps)
