@@ -62,7 +62,6 @@ DECLARED: Mapping[str, Any] = {
     "false_alarms": Annotated[float, Range(0, 1)],
     "min_seconds": Above,
     "out": Place,
-    "to": Place,
     "table": Place | list[Place],
     "runs": Place | list[Place],
     "run_dir": Place,
