@@ -189,7 +189,7 @@ class AlbumGaussians(NamedTuple):
             of_own = [precision[n] for n in sessions.n[own]]
             aside = sessions.mean[own] - self.mean
             evidence = sum(each @ vector for each, vector in zip(of_own, aside, strict=True))
-            kind.append(kinds.setdefault(tuple(sessions.n[own]), len(kinds)))
+            kind.append(kinds.setdefault(tuple(sorted(sessions.n[own])), len(kinds)))
             if kind[-1] == len(covariances):
                 # (B⁻¹ + P)⁻¹ = B (1 + P B)⁻¹, without the inverse of B, which may not have full rank.
                 covariances.append(self.artist @ np.linalg.inv(one + sum(of_own) @ self.artist))
@@ -199,10 +199,14 @@ class AlbumGaussians(NamedTuple):
     def log_likelihoods(self, places: Places, vectors: Floats) -> Floats:
         """``(n, artists)`` of vectors ``(n, d)`` as each artist's, on a new album."""
         likelihoods = np.empty((len(vectors), len(places.mean)))
-        for kind, covariance in enumerate(places.covariance):  # a matrix for each artist would not fit into memory
+        for kind, covariance in enumerate(self.of_new_albums(places)):
             own = np.flatnonzero(places.kind == kind)
-            likelihoods[:, own] = log_densities(vectors, places.mean[own], covariance + self.album + self.rest)
+            likelihoods[:, own] = log_densities(vectors, places.mean[own], covariance)
         return likelihoods
+
+    def of_new_albums(self, places: Places) -> Floats:
+        """``(kinds, d, d)`` covariances of a vector of an artist of each kind, on a new album."""
+        return places.covariance + self.album + self.rest
 
 
 def log_densities(vectors: Floats, means: Floats, covariance: Floats) -> Floats:
@@ -267,21 +271,17 @@ class AlbumPLDA(ScoringClassifier):
         return self.places_.mean
 
     @property
-    def covariance_(self) -> Floats:
-        """``(artists, d, d)`` of each artist's vectors on a new album."""
-        return self.places_.covariance[self.places_.kind] + self.album_ + self.rest_
-
-    @property
     def whitening_(self) -> Floats:
         """``(artists, d, d)``: a vector less the artist's mean, times this, has the identity for its covariance."""
-        factor = np.linalg.cholesky(self.covariance_)
-        return np.linalg.inv(factor).transpose(0, 2, 1)
+        factor = np.linalg.cholesky(self.gaussians_.of_new_albums(self.places_))
+        return np.linalg.inv(factor).transpose(0, 2, 1)[self.places_.kind]
 
     @property
     def log_density_(self) -> Floats:
         """``(artists,)`` log-likelihood of the artist's mean."""
-        d = self.mean_.shape[1]
-        return -0.5 * (d * np.log(2 * np.pi) + np.linalg.slogdet(self.covariance_).logabsdet)
+        covariance = self.gaussians_.of_new_albums(self.places_)
+        constant = covariance.shape[1] * np.log(2 * np.pi)
+        return -0.5 * (constant + np.linalg.slogdet(covariance).logabsdet)[self.places_.kind]
 
 
 def _positive(covariance: Floats) -> Floats:

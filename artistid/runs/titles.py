@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from artistid.errors import counted
@@ -33,6 +34,10 @@ def data_title(name: str) -> str:
     """
     if not (made := SYNTHETIC.fullmatch(name)):
         return COLLECTIONS.get(name, name)
+    return _title_of_composed(made.groupdict())
+
+
+def _title_of_composed(made: Mapping[str, str]) -> str:
     words = [" × ".join(counted(int(made[f"{noun}s"]), noun) for noun in ("artist", "album", "song"))]
     unusual = {setting: made[setting] for setting, usual in USUAL.items() if made[setting] != usual}
     words += [f"{value} s" if setting == "seconds" else f"{setting} {value}" for setting, value in unusual.items()]
@@ -60,6 +65,5 @@ def producers_of(name: str) -> Producers | None:
     """
     if not (made := SYNTHETIC.fullmatch(name)):
         return None
-    usual = name[: made.start("producer")] + USUAL["producer"] + name[made.end("producer") :]
-    usual = usual.removesuffix(made["seed"]) + USUAL["seed"]
-    return Producers(data_title(usual), float(made["producer"]))
+    usual = {setting: USUAL[setting] for setting in ("producer", "seed")}
+    return Producers(_title_of_composed({**made.groupdict(), **usual}), float(made["producer"]))
