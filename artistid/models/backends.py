@@ -19,7 +19,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from artistid.errors import require_choice
@@ -284,6 +284,10 @@ class AlbumPLDA(ScoringClassifier):
         return -0.5 * (constant + np.linalg.slogdet(covariance).logabsdet)[self.places_.kind]
 
 
+def _first_columns(X: Floats, n: int | None) -> Floats:
+    return X[:, :n]
+
+
 def _positive(covariance: Floats) -> Floats:
     """A covariance with negative eigenvalues set to 0."""
     value, vector = np.linalg.eigh(covariance)
@@ -299,7 +303,7 @@ class BackEnd(TransformerMixin, ScoringClassifier):
     Args:
         pca: number of components to keep, a whole number, or share of the variance, below 1; None: no PCA.
         lda: whether to project to LDA's directions.
-        n_components: number of these to keep, those in which artists differ most; None: all, one fewer than there are
+        max_components: most of these to keep, those in which artists differ most; None: all, one fewer than there are
             artists, of which the last are noise where artists are many.
         shrinkage: of LDA's covariance within artists, from 0 to 1; ``auto``: Ledoit & Wolf's.
         wccn: whether to normalise by the covariance of an artist's albums, see :class:`WCCN`.
@@ -312,7 +316,7 @@ class BackEnd(TransformerMixin, ScoringClassifier):
         self,
         pca: Count | Share | None = None,
         lda: bool = True,
-        n_components: Count | None = None,
+        max_components: Count | None = 200,
         shrinkage: Shrinkage = "auto",
         wccn: bool = False,
         album_shrinkage: Shrinkage = "auto",
@@ -321,7 +325,7 @@ class BackEnd(TransformerMixin, ScoringClassifier):
     ) -> None:
         self.pca = pca
         self.lda = lda
-        self.n_components = n_components
+        self.max_components = max_components
         self.shrinkage = shrinkage
         self.wccn = wccn
         self.album_shrinkage = album_shrinkage
@@ -331,8 +335,6 @@ class BackEnd(TransformerMixin, ScoringClassifier):
     def fit(self, X: Any, y: Any, session: Session = None) -> Self:
         """Fit to embeddings (n, columns), their artists (n,) and albums (n,); None: each vector is its own."""
         require_choice("scorer", self.scorer, SCORERS)
-        if self.n_components is not None and not self.lda:
-            raise ValueError(f"n_components={self.n_components} is of LDA, which lda=false omits")
         X, y = validate_data(self, X, y, dtype=np.float64)
         self.centre_ = X.mean(axis=0)
         self.embedding_ = self._steps()
@@ -352,9 +354,9 @@ class BackEnd(TransformerMixin, ScoringClassifier):
         if self.pca is not None:
             steps.append(PCA(self.pca, svd_solver="full"))
         if self.lda:
-            steps.append(
-                LinearDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage, n_components=self.n_components)
-            )
+            steps.append(LinearDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage))
+            # Its directions are sorted by how much artists differ in them.
+            steps.append(FunctionTransformer(_first_columns, kw_args={"n": self.max_components}))
         if self.wccn:
             steps.append(WCCN(self.album_shrinkage))
         return make_pipeline(*steps)

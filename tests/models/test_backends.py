@@ -128,14 +128,16 @@ def test_back_end_is_scikit_learns_parts_in_their_order() -> None:
 
 def test_components_are_those_in_which_artists_differ_most() -> None:
     X, y, album = _clips()
-    every, few = (BackEnd(n_components=n).fit(X, y, album).transform(X) for n in (None, 2))
-    assert (every.shape[1], few.shape[1]) == (4, 2)
+    every, few, plenty = (BackEnd(max_components=n).fit(X, y, album).transform(X) for n in (None, 2, 9))
+    assert (every.shape[1], few.shape[1], plenty.shape[1]) == (4, 2, 4)
     assert few == pytest.approx(every[:, :2])
     between = np.var([every[y == artist].mean(axis=0) for artist in range(5)], axis=0)
     assert min(between[:2]) > max(between[2:])
 
 
-@pytest.mark.parametrize("settings", [{}, {"pca": 4}, {"n_components": 1}, {"wccn": True}, {"lda": False, "pca": 0.9}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"pca": 4}, {"max_components": 1}, {"wccn": True}, {"lda": False, "pca": 0.9}]
+)
 @pytest.mark.parametrize("scorer", ["cosine", "plda", "logistic"])
 @pytest.mark.parametrize("n_artists", [2, 5])
 def test_probe_gives_what_its_back_end_gives(settings: dict, scorer: str, n_artists: int) -> None:
