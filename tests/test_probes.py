@@ -143,10 +143,25 @@ def test_the_best_experiment_is_a_network_to_whoever_opens_it(music: Path, tmp_p
     assert scores["condition"]["model"] == "timbre_pitch-lda"
     assert scores["test"]["song"]["f1_weighted"] == 1
     assert scores["duplicates"]["searched"], "copies are looked for in semitones, too"
+    grid = pd.read_csv(tmp_path / "run" / "grid.csv")
+    best = grid["val/frame/f1_weighted"].idxmax() if grid["val/frame/f1_weighted"].nunique() > 1 else None
+    chosen = scores["training"]["backend"]["chosen"]["parts"]
+    assert len(grid) == scores["training"]["backend"]["grid_points"] == 2
+    assert str(chosen) == grid["parts"][grid["val/loss"].idxmin() if best is None else best]
+    specification, network = load_network(checkpoint(tmp_path / "run"))
+    assert specification.network["front"]["parts"] == chosen
+    assert len(network.front.parts) == len(chosen)
     song = music / "artist2" / "album1" / "song1.wav"
     assert artistid.load(checkpoint(tmp_path / "run")).predict(song).artist == "artist2"
     pytest.importorskip("onnxruntime")
     run_verb("export", f"checkpoint={checkpoint(tmp_path / 'run')}", f"out={tmp_path / 'best.onnx'}")
+
+
+@pytest.mark.slow
+def test_export_takes_rhythm(music: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    train(music, tmp_path / "run", "experiment=best", "clip=3s", "model.grid.parts=[[rhythm]]")
+    run_verb("export", f"checkpoint={checkpoint(tmp_path / 'run')}", f"out={tmp_path / 'rhythm.onnx'}")  # and compares
 
 
 @pytest.mark.slow
@@ -167,6 +182,10 @@ def test_export_takes_a_probe_of_log_mel(probe: Path, tmp_path: Path) -> None:
         (["model=probe", "clip.crop=random"], "clip.crop=random"),
         (["model=probe", "backend.estimator.scorer=svm"], "scorer=.svm.*cosine, plda, logistic"),
         (["model=probe", "+backend.grid.nu=[1]"], "backend.grid: nu is not a parameter"),
+        (["experiment=best", "+model.network.parts=[cepstra]"], "model.grid: parts is in model.network as well"),
+        (["experiment=best", "model.grid.parts=[[melody]]"], "parts=melody: expected one of"),
+        (["experiment=best", "model.grid.parts=cepstra"], "model.grid.parts=.cepstra.: expected a list"),
+        (["experiment=best", "+model.grid.lag=[1]"], "model.network.*lag"),
         (["model=probe", "backend.estimator.pca=1000"], "backend.* cannot be fitted.*n_components=1000"),
         (["model=probe", "backend.estimator.max_components=0"], "max_components=0"),
         (["model=probe", "init_from=x.ckpt"], "init_from"),

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from artistid.config import config_dir
-from artistid.models.timbre_pitch import PARTS
+from artistid.models.timbre_pitch import PARTS, TIMBRE_AND_PITCH
 from artistid.settings import check, split_at_commas
 from artistid.train import check_settings
 from tests.test_composition import SETTINGS, composed
@@ -33,10 +33,10 @@ def test_the_ablation_is_each_alone_and_some_together_but_one() -> None:
 def test_the_ablation_of_the_best_is_of_all_its_parts() -> None:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         sweep = compose("train", ["experiment=ablation_best"], return_hydra_config=True).hydra.sweeper.params
-    lists = [tuple(each.strip("[]").split(",")) for each in split_at_commas(sweep["model.network.parts"])]
-    expected = [parts for n in (1, 2, 3) for parts in combinations(PARTS, n)]
+    lists = [tuple(each.strip("[]").split(",")) for each in split_at_commas(sweep["model.grid.parts"])]
+    expected = [parts for n in (1, 3, 4) for parts in combinations(PARTS, n)]
     assert sorted(lists) == sorted(expected)
-    assert tuple(composed("experiment=best").model.network.parts) == PARTS
+    assert [tuple(parts) for parts in composed("experiment=best").model.grid.parts] == [TIMBRE_AND_PITCH, PARTS]
     assert sorted(sweep.backend.split(",")) == sorted(SETTINGS.choices("backend"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import MEAN_EMBEDDING
-from artistid.learning.choosing import Choice, Scores, choose_by_validation, fitting, grid_of
+from artistid.learning.choosing import NOTHING, Candidate, Scores, choose_by_validation, fitting, grid_of
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.resuming import save_whole
 from artistid.learning.specification import CHECKPOINT_KEY, Specification
@@ -36,6 +36,7 @@ from artistid.models.scoring import class_scores
 log = logging.getLogger(__name__)
 
 VALUES_AT_ONCE = 2**22  # in a front's batch
+SUBSETS = ("train", "val")  # that a back end is fitted to and chosen by
 
 # From a classifier, clips and a subset to the predictions for it.
 Test = Callable[[ArtistClassifier, ClipData, str], Predictions]
@@ -56,6 +57,20 @@ class Embedded(NamedTuple):
         return Embedded._make(np.concatenate(pair) for pair in pairs)
 
 
+class Front(NamedTuple):
+    """A front: from clips ``(batch, width, time)`` to vectors ``(batch, columns)``.
+
+    Attributes:
+        module: the front itself.
+        specification: of the run, with the front as its network.
+        point: its settings among which validation chooses.
+    """
+
+    module: nn.Module
+    specification: Specification
+    point: Mapping[str, Any] = NOTHING
+
+
 class BackEndSettings(NamedTuple):
     """``backend.*``: the estimator, its grid, and whether it is finally fitted to validation as well."""
 
@@ -73,50 +88,48 @@ class BackEndSettings(NamedTuple):
 
 
 def add_back_end(
-    front: nn.Module,
-    specification: Specification,
-    settings: BackEndSettings,
-    data: ClipData,
-    folder: Path,
-    device: torch.device,
-    test: Test,
+    fronts: Sequence[Front], settings: BackEndSettings, data: ClipData, folder: Path, device: torch.device, test: Test
 ) -> tuple[ArtistClassifier, Predictions, dict[str, Any]]:
-    """Fit a back end to a front's vectors, and store both in the run's best checkpoint.
+    """Fit back ends to fronts' vectors, and store the best front and back end in the run's best checkpoint.
 
     Args:
-        front: from clips ``(batch, width, time)`` to vectors ``(batch, columns)``.
-        specification: with the front as its network; the checkpoint's is the same otherwise.
+        fronts: one, or several to choose from by validation, as among the points of the back end's grid.
         settings: of the back end.
         data: fitted to train, chosen by val; with ``refit`` the chosen one is then fitted to both.
         folder: of the run.
-        device: for the front.
+        device: for the fronts.
         test: makes the validation predictions, always with the back end fitted to train alone.
 
     Returns:
         The classifier, the validation predictions, and the choice for the scores file.
     """
-    subsets = ("train", "val")
-    train, validation = (embed(front, data, subset, device) for subset in subsets)
-    log.info("back end: fitted to %s of %s", counted(len(train.X), "clip"), counted(train.X.shape[1], "column"))
-    choice = choose_by_validation(
-        settings.grid,
-        lambda point: fit(settings.estimator, point, train, data.artists),
-        lambda fitted: scores_of(fitted, validation, specification.vote),
-        data,
-        specification.vote,
-        folder,
-    )
-    classifier = _together(front, specification, choice, choice.fitted)
+    vote = fronts[0].specification.vote
+    choice = choose_by_validation(_candidates(fronts, settings, data, device, vote), data, vote, folder)
+    front, fitted = choice.fitted
+    classifier = _together(front, fitted, choice.temperature)
     predicted = test(classifier, data, "val")
     if settings.refit:
+        train, validation = (embed(front.module, data, subset, device) for subset in SUBSETS)
         both = train.and_also(validation)
-        classifier = _together(front, specification, choice, fit(settings.estimator, choice.point, both, data.artists))
+        classifier = _together(front, fit(fitted, both, data.artists), choice.temperature)
         heard = heard_of(Catalog([*data.subsets["train"], *data.subsets["val"]]), data.store)
         classifier.specification = replace(classifier.specification, **heard)
         log.info("back end: fitted again, to %s of train and validation", counted(len(both.X), "clip"))
     save_classifier(classifier, folder / BEST)
-    fitted_to = list(subsets if settings.refit else subsets[:1])
+    fitted_to = list(SUBSETS if settings.refit else SUBSETS[:1])
     return classifier, predicted, {"backend": {**choice.plain(), "fitted_to": fitted_to}}
+
+
+def _candidates(
+    fronts: Sequence[Front], settings: BackEndSettings, data: ClipData, device: torch.device, vote: str
+) -> Iterator[Candidate]:
+    """Each front with each point of the back end's grid, fitted to train."""
+    for front in fronts:
+        train, validation = (embed(front.module, data, subset, device) for subset in SUBSETS)
+        log.info("back end: fitted to %s of %s", counted(len(train.X), "clip"), counted(train.X.shape[1], "column"))
+        for point in settings.grid:
+            fitted = fit(clone(settings.estimator).set_params(**point), train, data.artists, point)
+            yield Candidate({**front.point, **point}, (front, fitted), scores_of(fitted, validation, vote))
 
 
 def embed(front: nn.Module, data: ClipData, subset: str, device: torch.device) -> Embedded:
@@ -149,12 +162,12 @@ def _albums(data: ClipData) -> dict[str, NDArray[np.int64]]:
     }
 
 
-def fit(estimator: BackEnd, point: Mapping[str, Any], given: Embedded, artists: tuple[str, ...]) -> BackEnd:
-    """Fit a back end with the parameters of a grid point; raises ArtistidError where it cannot be fitted."""
+def fit(estimator: BackEnd, given: Embedded, artists: tuple[str, ...], point: Mapping[str, Any] = NOTHING) -> BackEnd:
+    """A copy of a back end, fitted; raises ArtistidError, which names its grid point, where it cannot be fitted."""
     if lacking := sorted({artists[label] for label in set(range(len(artists))) - set(given.label)}):
         raise ArtistidError(f"a back end needs training clips of every artist: there are none of {', '.join(lacking)}")
     with fitting("backend.*", len(given.X), len(artists), point):
-        fitted: BackEnd = clone(estimator).set_params(**point).fit(given.X, given.label, given.album)
+        fitted: BackEnd = clone(estimator).fit(given.X, given.label, given.album)
     return fitted
 
 
@@ -168,18 +181,18 @@ def scores_of(fitted: BackEnd, given: Embedded, vote: str) -> Scores:
     return Scores(of_clip, class_scores(fitted.score_vectors(means))[given.song])
 
 
-def _together(front: nn.Module, specification: Specification, choice: Choice, fitted: BackEnd) -> ArtistClassifier:
+def _together(front: Front, fitted: BackEnd, temperature: float) -> ArtistClassifier:
     """The front and a back end as one classifier."""
-    probe = Probe.of(front, fitted, choice.temperature)
+    probe = Probe.of(front.module, fitted, temperature)
     n_inputs, n_units = probe.projection.shape
     network = {
         "_target_": f"{Probe.__module__}.{Probe.__qualname__}",
-        "front": specification.network,
+        "front": front.specification.network,
         "n_inputs": n_inputs,
         "n_units": n_units,
         "scorer": fitted.scorer,
     }
-    return ArtistClassifier(replace(specification, network=network), network=probe)
+    return ArtistClassifier(replace(front.specification, network=network), network=probe)
 
 
 def heard_of(catalog: Catalog, store: Store) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from artistid.data.store import Store
 from artistid.errors import ArtistidError, counted, require_choice
 from artistid.evaluation.predictions import Predictions
 from artistid.evaluation.voting import MEAN_EMBEDDING
-from artistid.learning.choosing import Scores, choose_by_validation, fitting, grid_of, to_predictions
+from artistid.learning.choosing import Candidate, Scores, choose_by_validation, fitting, grid_of, to_predictions
 from artistid.learning.system import check_without_effect
 from artistid.models.scoring import class_scores
 
@@ -120,14 +120,11 @@ class Baseline:
         validation = self._validation = self.describe(data.store, data.clips["val"])
         samples, columns = counted(len(train.X), "sample"), counted(train.X.shape[1], "column")
         log.info("%s: fitted to %s of %s", self.name, samples, columns)
-        choice = choose_by_validation(
-            self.grid,
-            lambda point: self._fit_one(point, train, clips.label),
-            lambda fitted: Scores(clip_scores(fitted, validation, len(data.artists))),
-            data,
-            self.vote,
-            folder,
+        fitted = ((point, self._fit_one(point, train, clips.label)) for point in self.grid)
+        candidates = (
+            Candidate(point, each, Scores(clip_scores(each, validation, len(data.artists)))) for point, each in fitted
         )
+        choice = choose_by_validation(candidates, data, self.vote, folder)
         self.fitted, self.temperature = choice.fitted, choice.temperature
         self.seconds = time.perf_counter() - start
         return choice.plain()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -43,8 +43,16 @@ class Scores(NamedTuple):
     of_song: NDArray[np.floating] | None = None
 
 
+class Candidate(NamedTuple):
+    """A system to choose from: its grid point, the fitted system, and its scores of the validation clips."""
+
+    point: dict[str, Any]
+    fitted: Any
+    scores: Scores
+
+
 class Choice(NamedTuple):
-    """The choice by validation: the fitted system, the divisor of its scores, and the grid point."""
+    """The choice by validation: the fitted system, the divisor of its scores, its grid point, and their number."""
 
     fitted: Any
     temperature: float
@@ -87,10 +95,7 @@ def grid_of(settings: Any, estimator: BaseEstimator, name: str) -> list[dict[str
     Raises:
         ArtistidError: not a grid, or not a parameter of the estimator.
     """
-    try:
-        grid = list(ParameterGrid(settings or {}))
-    except (TypeError, ValueError) as error:
-        raise ArtistidError(f"{name}: {first_line(error)}") from error
+    grid = points_of(settings, name)
     if unknown := sorted({parameter for point in grid for parameter in point} - set(estimator.get_params())):
         raise ArtistidError(
             f"{name}: {', '.join(unknown)} is not a parameter of {type(estimator).__name__}; it has "
@@ -99,33 +104,30 @@ def grid_of(settings: Any, estimator: BaseEstimator, name: str) -> list[dict[str
     return grid
 
 
-def choose_by_validation(
-    grid: Sequence[dict[str, Any]],
-    fit: Callable[[dict[str, Any]], Any],
-    score: Callable[[Any], Scores],
-    data: ClipData,
-    vote: str,
-    folder: Path,
-) -> Choice:
-    """Fit every grid point, and keep the best by validation; all scores are written to ``grid.csv``.
+def points_of(grid: Any, name: str) -> list[dict[str, Any]]:
+    """The points of a grid, which lists values for each setting; raises ArtistidError, which names it so."""
+    try:
+        return list(ParameterGrid(grid or {}))
+    except (TypeError, ValueError) as error:
+        raise ArtistidError(f"{name}: {first_line(error)}") from error
+
+
+def choose_by_validation(candidates: Iterable[Candidate], data: ClipData, vote: str, folder: Path) -> Choice:
+    """Keep the best candidate by validation; all scores are written to ``grid.csv``.
 
     The best has the highest weighted F1, at frame level where there is one, and among equals the lowest loss. Scores
     become probabilities by a softmax with one temperature, which maximises the likelihood of the validation labels (Guo
     et al. 2017): of songs where these are scored as a whole. The ranking of the artists does not depend on it.
 
     Args:
-        grid: from :func:`grid_of`.
-        fit: fits a system for a grid point.
-        score: a system's scores of the validation clips.
+        candidates: one or more, of which two are held in memory at a time.
         data: contains the validation clips.
         vote: method of the song vote.
         folder: of the run.
     """
     clips, levels = data.clips["val"], levels_of(data.clip_spec.whole_songs)
     rows, best = [], (-np.inf, -np.inf)
-    for number, point in enumerate(grid, start=1):
-        candidate = fit(point)
-        scores = score(candidate)
+    for number, (point, fitted, scores) in enumerate(candidates, start=1):
         temperature = temperature_of(scores, clips.label, clips.track)
         loss, predictions = to_predictions(scores, temperature, clips, data.artists)
         of_level = score_levels(predictions, vote, levels, draws=0)
@@ -133,13 +135,13 @@ def choose_by_validation(
         rows.append({**point, "temperature": temperature, "val/loss": loss, **f1})
         parameters = ", ".join(f"{name} {value}" for name, value in point.items()) or "no parameters to choose"
         figures = ", ".join(f"{name} {value:.3f}" for name, value in {"val/loss": loss, **f1}.items())
-        log.info("grid %d/%d: %s: %s", number, len(grid), parameters, figures)
+        log.info("candidate %d: %s: %s", number, parameters, figures)
         rank = monitored_score(of_level), -round(loss, 6)  # beyond are rounding errors, which differ between machines
         if rank > best:
             best = rank
-            choice = Choice(candidate, temperature, point, len(grid))
+            chosen = fitted, temperature, point
     rank_zero_only(write_csv)(folder / GRID, pd.DataFrame(rows))
-    return choice
+    return Choice(*chosen, grid_points=len(rows))
 
 
 def temperature_of(scores: Scores, label: NDArray[np.int64], song: NDArray[np.integer]) -> float:

@@ -39,7 +39,7 @@ from artistid.learning.acceleration import (
 from artistid.learning.archive import load_archive, readable
 from artistid.learning.augmentation import Augmentations
 from artistid.learning.auxiliary import Auxiliaries
-from artistid.learning.backends import BackEndSettings, add_back_end, heard_of, save_classifier
+from artistid.learning.backends import BackEndSettings, Front, add_back_end, heard_of, save_classifier
 from artistid.learning.calibrating import around, calibrated
 from artistid.learning.callbacks import SongVote, ValidatedEnd
 from artistid.learning.classifier import ArtistClassifier, make_optimizer
@@ -246,10 +246,11 @@ class NetworkSystem:
         network, specification = self.classifier.network, self.specification
         if self.back_end:
             self.trainer_settings["precision"] = IN_FULL
-            front = replace(specification, network=around(ToBottleneck, specification), precision=IN_FULL)
+            described = replace(specification, network=around(ToBottleneck, specification), precision=IN_FULL)
+            front = Front(ToBottleneck(network), described)
             device = torch_device("cpu" if self.trainer_settings["accelerator"] == "cpu" else "auto")
             self.classifier, self._validation, told = add_back_end(
-                ToBottleneck(network), front, self.back_end, data, folder, device, self._test
+                [front], self.back_end, data, folder, device, self._test
             )
             return told
         if self.temperature:

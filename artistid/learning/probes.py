@@ -21,7 +21,8 @@ from artistid.data.splits import Split
 from artistid.errors import ArtistidError
 from artistid.evaluation.open_set import OpenSetThreshold
 from artistid.evaluation.predictions import Predictions
-from artistid.learning.backends import BackEndSettings, add_back_end
+from artistid.learning.backends import BackEndSettings, Front, add_back_end
+from artistid.learning.choosing import points_of
 from artistid.learning.classifier import ArtistClassifier
 from artistid.learning.networks import (
     IN_FULL,
@@ -50,7 +51,8 @@ class ProbeSystem:
 
     Args:
         config: ``model.network``, the front, from clips ``(batch, width, time)`` to vectors ``(batch, columns)``;
-            ``backend``; ``trainer.accelerator`` and the other settings of ``train``.
+            ``model.grid``, values for settings of the front, of which validation chooses; ``backend``;
+            ``trainer.accelerator`` and the other settings of ``train``.
         data: the clips of all subsets.
         split: the split into these subsets.
     """
@@ -66,9 +68,10 @@ class ProbeSystem:
         self.trainer_settings = trainer_settings(config, self.precision)
         self.data_device = config.data_device
         self.trust = trusted(config)
-        described = with_width(plain(config.model.network), data.store.features)
-        self.front: nn.Module = build(described, "model.network")
-        self.specification = specify(config, data, split, described, self.precision)
+        self.fronts = [
+            Front(build(described, "model.network"), specify(config, data, split, described, self.precision), point)
+            for point, described in fronts_of(config, data.store.features)
+        ]
         self.device = torch_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
         self.parameters: int | None = None
         self.seconds = 0.0
@@ -88,9 +91,10 @@ class ProbeSystem:
         set_up()
         check_trainer(plain(config.trainer))
         BackEndSettings.of(plain(config.backend))
-        with torch.device("meta"):
-            front: nn.Module = build(with_width(plain(config.model.network), features), "model.network")
-        check_takes(front, config.model.name, features, clip_spec)
+        for _, described in fronts_of(config, features):
+            with torch.device("meta"):
+                front: nn.Module = build(described, "model.network")
+            check_takes(front, config.model.name, features, clip_spec)
 
     @classmethod
     def check_songs(cls, config: DictConfig, artists: Sequence[str], split: Split) -> None:
@@ -101,17 +105,18 @@ class ProbeSystem:
         """Nothing to check: an interrupted probe starts again."""
 
     def fit(self, data: ClipData, folder: Path, loggers: list[Logger], resume: bool) -> dict[str, Any]:
-        """Fit front and back end, and choose by validation.
+        """Fit fronts and back ends, and choose by validation.
 
         Returns:
             The choice, for the scores file; all grid points are in ``grid.csv``.
         """
         start = time.perf_counter()
-        learn: Learn | None = getattr(self.front, "learn", None)
-        if learn is not None:
-            learn((batch["features"].float() for batch in data.loader("train")), self.seed)
+        for front in self.fronts:
+            learn: Learn | None = getattr(front.module, "learn", None)
+            if learn is not None:
+                learn((batch["features"].float() for batch in data.loader("train")), self.seed)
         self.classifier, self._validation, told = add_back_end(
-            self.front, self.specification, self.settings, data, folder, self.device, self._test
+            self.fronts, self.settings, data, folder, self.device, self._test
         )
         self.parameters = sum(parameter.numel() for parameter in self.classifier.network.parameters())
         self.seconds = time.perf_counter() - start
@@ -126,4 +131,14 @@ class ProbeSystem:
 
     def calibrate(self, validation: Predictions, folder: Path) -> OpenSetThreshold:
         """Set the open-set threshold by the validation songs, and store it in the best checkpoint."""
-        return calibrate_open_set(validation, self.specification.vote, folder, self.trust)
+        return calibrate_open_set(validation, self.classifier.specification.vote, folder, self.trust)
+
+
+def fronts_of(config: DictConfig, features: Features) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The points of ``model.grid``, and the configuration of ``model.network`` at each; raises ArtistidError."""
+    model = plain(config.model)
+    network, grid = model["network"], model.get("grid") or {}
+    if both := sorted(set(network) & set(grid)):
+        raise ArtistidError(f"model.grid: {', '.join(both)} is in model.network as well, expected in one of them")
+    for point in points_of(grid, "model.grid"):
+        yield point, with_width({**network, **point}, features)

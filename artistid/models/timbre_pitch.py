@@ -1,7 +1,8 @@
-"""Descriptions of clips by timbre and, invariant to key, by co-occurring pitches at an interval and a time lag."""
+"""Descriptions of clips by timbre, by intervals of pitch, whatever the key, and by rhythm, whatever the tempo."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -16,9 +17,12 @@ from artistid.models.probe import Statistics
 LAGS = (0, 1, 2, 4, 8, 16, 32)  # rows: up to a second of features=logpitch
 LEVEL = 100.0  # factor in log1p compression, relative to the loudest bin: bins 40 dB below it still count
 SILENCE = 1e-6
-PARTS = ("statistics", "cepstra", "intervals")
+PARTS = ("statistics", "cepstra", "intervals", "rhythm")
+TIMBRE_AND_PITCH = PARTS[:3]
+SHORTEST = 2  # lag of a rhythm, in rows: a sixteenth at 234 beats a minute
 
 Largest = Annotated[int, Range(1, 120)]
+Longest = Annotated[int, Range(3, 10_000)]
 
 
 class PitchIntervals(nn.Module):
@@ -59,9 +63,14 @@ class PitchIntervals(nn.Module):
     @staticmethod
     def peaks(features: torch.Tensor) -> torch.Tensor:
         """How far each level of ``(batch, pitch, time)`` in dB exceeds its frame's mean, compressed; 0 below it."""
-        relative = features - features.amax(dim=(1, 2), keepdim=True)
-        compressed = torch.log1p(LEVEL * 10 ** (relative / 20))
-        return torch.relu(compressed - compressed.mean(dim=1, keepdim=True))
+        levels = compressed(features)
+        return torch.relu(levels - levels.mean(dim=1, keepdim=True))
+
+
+def compressed(features: torch.Tensor) -> torch.Tensor:
+    """Amplitudes relative to the clip's loudest, compressed, of levels ``(batch, bins, time)`` in dB."""
+    relative = features - features.amax(dim=(1, 2), keepdim=True)
+    return torch.log1p(LEVEL * 10 ** (relative / 20))
 
 
 def diagonal_sums(matrices: torch.Tensor, largest: int) -> torch.Tensor:
@@ -101,13 +110,57 @@ class CepstralMoments(nn.Module):
         return torch.cat([mean[:, :, 0], covariance[:, first, second]], dim=1)
 
 
+class RhythmScales(nn.Module):
+    """Scale transform of the autocorrelation of onsets, in bands of pitch (after Holzapfel & Stylianou 2011).
+
+    The transform is that of Mellin on the imaginary axis: ``sum over lags of r[lag] lag^(-1/2 - i c)``, the Fourier
+    transform of the autocorrelation over the logarithm of the lag. A faster tempo contracts the lags, which on that
+    axis is a shift, and the magnitude does not depend on it: what remains is the rhythm, whatever the tempo. A Hann
+    window lets the lags fade in and out, since a shift would otherwise move some of them over the edge.
+
+    Args:
+        n_bands: of equally many bins each, low to high: drums and parts that play in different registers.
+        n_scales: coefficients of the transform that are kept, the slow variations.
+        longest: largest lag, in rows: 5 s of ``features=logpitch``.
+    """
+
+    cosines: torch.Tensor
+    sines: torch.Tensor
+
+    def __init__(self, n_bands: Count = 3, n_scales: Count = 30, longest: Longest = 160) -> None:
+        super().__init__()
+        self.n_bands = n_bands
+        self.longest = longest
+        lags = torch.arange(SHORTEST, longest + 1, dtype=torch.float64)[:, None]
+        places = (lags / SHORTEST).log() / math.log(longest / SHORTEST)  # from 0 to 1
+        weights = (torch.pi * places).sin().square() / lags.sqrt()
+        phases = 2 * torch.pi * places * torch.arange(n_scales)
+        for name, wave in (("cosines", phases.cos()), ("sines", phases.sin())):
+            self.register_buffer(name, (weights * wave).float(), persistent=False)  # (lags, n_scales)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(batch, n_bands * n_scales)`` of clips ``(batch, bins, time)`` in dB."""
+        levels = compressed(features)
+        onsets = functional.pad(torch.relu(levels[:, :, 1:] - levels[:, :, :-1]), (1, 0))
+        bands = torch.stack([band.mean(dim=1) for band in onsets.tensor_split(self.n_bands, dim=1)], dim=1)
+        products = autocorrelation(bands - bands.mean(dim=2, keepdim=True), self.longest)
+        correlation = products[:, :, SHORTEST:] / (products[:, :, :1] + SILENCE)
+        return ((correlation @ self.cosines).square() + (correlation @ self.sines).square()).sqrt().flatten(1)
+
+
+def autocorrelation(series: torch.Tensor, longest: int) -> torch.Tensor:
+    """The sums ``(batch, bands, longest + 1)`` of products at each lag of series ``(batch, bands, time)``."""
+    later = functional.pad(series, (0, longest)).unfold(2, series.shape[2], 1)  # (batch, bands, lag, time)
+    return (later @ series[:, :, :, None])[:, :, :, 0]
+
+
 class TimbreAndPitch(nn.Module):
-    """Timbre and pitch content of a clip, concatenated, for a back end to weight.
+    """Timbre and pitch content of a clip, and rhythm where asked for, concatenated for a back end to weight.
 
     Args:
         n_features: bins of the input spectrogram, in dB; for musical intervals, the bins must be semitones.
         parts: of :data:`PARTS`: ``statistics`` of the bins (:class:`artistid.models.probe.Statistics`), ``cepstra``
-            (:class:`CepstralMoments`) and ``intervals`` (:class:`PitchIntervals`).
+            (:class:`CepstralMoments`), ``intervals`` (:class:`PitchIntervals`) and ``rhythm`` (:class:`RhythmScales`).
         n_cepstra: see :class:`CepstralMoments`.
         largest, lags: see :class:`PitchIntervals`.
     """
@@ -115,7 +168,7 @@ class TimbreAndPitch(nn.Module):
     def __init__(
         self,
         n_features: int,
-        parts: Sequence[str] = PARTS,
+        parts: Sequence[str] = TIMBRE_AND_PITCH,
         n_cepstra: Count = 20,
         largest: Largest = 24,
         lags: Sequence[int] = LAGS,
@@ -129,6 +182,7 @@ class TimbreAndPitch(nn.Module):
             "statistics": Statistics,
             "cepstra": lambda: CepstralMoments(n_features, n_cepstra),
             "intervals": lambda: PitchIntervals(largest, lags),
+            "rhythm": RhythmScales,
         }
         self.parts = nn.ModuleList(made[part]() for part in parts)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from scipy.fft import dct
 
 from artistid.data.pitch import LogPitch
 from artistid.errors import ArtistidError
-from artistid.models.timbre_pitch import LEVEL, PARTS, CepstralMoments, PitchIntervals, TimbreAndPitch
+from artistid.models.timbre_pitch import LEVEL, PARTS, CepstralMoments, PitchIntervals, RhythmScales, TimbreAndPitch
 
 FLOOR = -80.0
 
@@ -73,7 +75,7 @@ def test_what_is_shorter_than_a_lag_says_nothing_of_it(clips: torch.Tensor) -> N
 
 @pytest.mark.parametrize("level", [0.0, FLOOR])
 def test_silence_is_finite(level: float) -> None:
-    assert torch.isfinite(TimbreAndPitch(86)(torch.full((1, 86, 1), level))).all()
+    assert torch.isfinite(TimbreAndPitch(86, PARTS)(torch.full((1, 86, 1), level))).all()
 
 
 def test_moments_are_those_of_the_cosine_transform(clips: torch.Tensor) -> None:
@@ -82,11 +84,59 @@ def test_moments_are_those_of_the_cosine_transform(clips: torch.Tensor) -> None:
     assert CepstralMoments(30, 4)(clips)[0].numpy() == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
+def beats(pattern: str, rows_per_step: int, bin: int = 10) -> torch.Tensor:
+    """A clip ``(1, 30, 320)`` in dB that repeats a pattern of sixteenths, one row long each, in one bin."""
+    clip = torch.full((1, 30, 320), FLOOR)
+    for step in range(320 // rows_per_step):
+        if pattern[step % len(pattern)] == "x":
+            clip[:, bin, rows_per_step * step] = 0
+    return clip
+
+
+def test_rhythm_is_the_scale_transform_of_its_definition(clips: torch.Tensor) -> None:
+    given = clips[1].numpy().astype(float)
+    level = np.log1p(LEVEL * 10 ** ((given - given.max()) / 20))
+    onsets = np.maximum(np.diff(level, axis=1, prepend=level[:, :1]), 0)
+    expected = []
+    for band in np.array_split(onsets, 2):
+        series = band.mean(axis=0) - band.mean()
+        products = np.correlate(series, series, mode="full")[49 : 49 + 41]
+        for scale in range(8):
+            place = {lag: np.log(lag / 2) / np.log(20) for lag in range(2, 41)}
+            terms = [
+                products[lag] / products[0] * lag**-0.5 * np.sin(np.pi * at) ** 2 * np.exp(-2j * np.pi * scale * at)
+                for lag, at in place.items()
+            ]
+            expected.append(abs(sum(terms)))
+    front = RhythmScales(n_bands=2, n_scales=8, longest=40)
+    assert front(clips)[1].numpy() == pytest.approx(np.array(expected), abs=1e-4)
+
+
+def test_another_tempo_has_the_same_rhythm() -> None:
+    patterns = ("x...x...x.x.x...", "x..x..x.", "x.xxx.xx")
+    front = RhythmScales(n_bands=1)
+    rhythm = {(pattern, rows): front(beats(pattern, rows)) for pattern in patterns for rows in (4, 5, 6, 7)}
+    apart: dict[bool, list[float]] = {True: [], False: []}
+    for (one, first), (other, second) in combinations(rhythm.items(), 2):
+        apart[one[0] == other[0]].append(float((first - second).norm()))
+    assert np.mean(apart[False]) > 2 * np.mean(apart[True])
+
+
+def test_a_louder_clip_has_the_same_rhythm(clips: torch.Tensor) -> None:
+    assert torch.allclose(RhythmScales()(clips), RhythmScales()(clips + 12), atol=1e-5)
+
+
+def test_a_band_s_rhythm_is_its_own() -> None:
+    low = RhythmScales(n_bands=3, n_scales=4)(beats("x...", 5, bin=2)).reshape(3, 4)
+    assert (low[0] > 0).all()
+    assert (low[1:] == 0).all()
+
+
 def test_parts_are_side_by_side(clips: torch.Tensor) -> None:
-    whole = TimbreAndPitch(30)(clips)
+    whole = TimbreAndPitch(30, PARTS)(clips)
     parts = [TimbreAndPitch(30, parts=[part])(clips) for part in PARTS]
     assert torch.equal(whole, torch.cat(parts, dim=1))
-    assert [part.shape[1] for part in parts] == [3 * 30, 20 + 20 * 21 // 2, 24 + 6 * 49]
+    assert [part.shape[1] for part in parts] == [3 * 30, 20 + 20 * 21 // 2, 24 + 6 * 49, 3 * 30]
 
 
 @pytest.mark.parametrize(
