@@ -15,7 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional
 
-from artistid.errors import require_choice
+from artistid.errors import ArtistidError, require_choice
+from artistid.hints import Count
 from artistid.models.backends import AlbumPLDA, BackEnd, CosineCentroids
 from artistid.models.scoring import class_scores
 
@@ -41,11 +42,22 @@ class Statistics(nn.Module):
 
 
 class Mean(nn.Module):
-    """The mean of a clip's rows, for features whose rows already describe windows as long as clips."""
+    """The mean of a clip's rows, for features whose rows already describe windows as long as clips.
+
+    Args:
+        n_columns: how many columns to keep, the first ones; None: all.
+    """
+
+    def __init__(self, n_columns: Count | None = None) -> None:
+        super().__init__()
+        self.n_columns = n_columns
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(batch, width)`` of clips ``(batch, width, time)``."""
-        return features.mean(dim=2)
+        """``(batch, n_columns)`` of clips ``(batch, width, time)``; raises ArtistidError where these are narrower."""
+        width = features.shape[1]
+        if self.n_columns is not None and self.n_columns > width:
+            raise ArtistidError(f"n_columns={self.n_columns}: expected at most {width}, the features' columns")
+        return features[:, : self.n_columns].mean(dim=2)
 
 
 class Cosine(nn.Module):

@@ -12,10 +12,11 @@ from scipy.stats import multivariate_normal
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import StandardScaler
 
+from artistid.errors import ArtistidError
 from artistid.models.backends import WCCN, AlbumPLDA, BackEnd, CosineCentroids, Sessions
 from artistid.models.calibrated import CalibratedEmbedding
 from artistid.models.embedding import ToBottleneck, song_means
-from artistid.models.probe import Probe, Statistics
+from artistid.models.probe import Mean, Probe, Statistics
 from tests.learning.test_classifier import specification
 
 Floats = NDArray[np.float64]
@@ -185,3 +186,10 @@ def _clips(n_artists: int = 5) -> tuple[Floats, NDArray, NDArray]:
     artist = album // 3
     X = draw.normal(size=(n_artists, 8))[artist] + 0.5 * draw.normal(size=(3 * n_artists, 8))[album]
     return (X + draw.normal(size=(len(X), 8))) * np.logspace(-2, 3, 8) + np.arange(8), artist, album
+
+
+def test_a_mean_keeps_the_first_columns_and_no_more_than_there_are() -> None:
+    rows = torch.arange(24.0).reshape(2, 3, 4)
+    assert torch.equal(Mean(2)(rows), Mean()(rows)[:, :2])
+    with pytest.raises(ArtistidError, match="n_columns=4: expected at most 3"):
+        Mean(4)(rows)

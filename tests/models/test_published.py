@@ -30,7 +30,7 @@ from artistid.models.published.musicnn import Musicnn
 from artistid.models.published.musicnn_pitch import PIECE, SCALE, MusicnnAndPitch
 from artistid.models.published.resemblyzer import Resemblyzer
 from artistid.models.published.tensorflow import read_variables
-from artistid.models.timbre_pitch import TimbreAndPitch
+from artistid.models.timbre_pitch import PARTS, TimbreAndPitch
 from artistid.prepare import find_songs, make_features
 from tests.corpus import make_corpus
 from tests.models.published import bundle, random_musicnn, random_onnx, real
@@ -224,7 +224,7 @@ class TestMusicnnAndPitch:
         with torch.inference_mode():
             found = network(windows)
             heard = torch.stack([network.tagger(windows[:, :, begin : begin + PIECE]) for begin in begins]).mean(dim=0)
-            described = TimbreAndPitch(86)(network.levels(windows))
+            described = TimbreAndPitch(86, PARTS)(network.levels(windows))
         torch.testing.assert_close(found[:, :1506], heard)
         torch.testing.assert_close(found[:, 1506:], SCALE * described)
 
@@ -233,7 +233,7 @@ class TestMusicnnAndPitch:
         samples = noise(10) * np.repeat([1e-4, 10], 80000).astype(np.float32)
         settings = {"_target_": f"{HOME}.musicnn_pitch.MusicnnAndPitch"}
         rows, _ = Encoder(encoder=settings, window=10.0, device="cpu").stored([samples])
-        assert rows.shape == (1, 2312)
+        assert rows.shape == (1, 2402)
         assert np.isfinite(rows).all()
 
     def test_a_window_that_is_too_short(self, cache_dir: Path) -> None:
@@ -251,6 +251,7 @@ class TestMusicnnAndPitch:
         checkpoint = run / "checkpoints" / "best.ckpt"
         run_verb("evaluate", f"checkpoint={checkpoint}", f"run_dir={again}", "workers=0")
         assert read_scores(again)["test"] == read_scores(run)["test"]
+        assert read_scores(run)["training"]["backend"]["grid_points"] == 2, "without rhythm, and with it"
         run_verb("predict", f"checkpoint={checkpoint}", f"audio={next(corpus.rglob('*.flac'))}")
 
 

@@ -1,4 +1,4 @@
-"""What a tagger hears in a window, beside the timbre and the pitch intervals of the same window."""
+"""What a tagger hears in a window, beside the timbre, pitch intervals and rhythm of the same window."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from artistid.errors import ArtistidError
 from artistid.models.published.base import PublishedEncoder
 from artistid.models.published.fronts import PitchLevels
 from artistid.models.published.musicnn import Musicnn
-from artistid.models.timbre_pitch import TimbreAndPitch
+from artistid.models.timbre_pitch import PARTS, TimbreAndPitch
 
 PIECE = 512 + 186 * 256  # samples that musicnn takes at a time: 187 frames, 3 s
 # The store's half precision ends at 65,504; the variance of the loudness of a window can be twice that, in dB².
@@ -37,13 +37,13 @@ class MusicnnAndPitch(PublishedEncoder):
         super().__init__()
         self.tagger = Musicnn(model, path=path)
         self.levels = PitchLevels()
-        self.described = TimbreAndPitch(self.levels.width)
+        self.described = TimbreAndPitch(self.levels.width, PARTS)
 
     def read_weights(self) -> None:
         self.tagger.read_weights()
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """``(batch, 2312)`` of samples ``(batch, 1, time)`` at 16 kHz."""
+        """``(batch, 2402)`` of samples ``(batch, 1, time)`` at 16 kHz; the last 90 are the rhythm."""
         return torch.cat([self._heard(windows), SCALE * self.described(self.levels(windows))], dim=1)
 
     def _heard(self, windows: torch.Tensor) -> torch.Tensor:
