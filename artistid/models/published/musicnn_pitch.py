@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from artistid.errors import ArtistidError
 from artistid.models.published.base import PublishedEncoder
 from artistid.models.published.fronts import PitchLevels
 from artistid.models.published.musicnn import Musicnn
-from artistid.models.timbre_pitch import PARTS, TimbreAndPitch
+from artistid.models.timbre_pitch import TIMBRE_AND_PITCH, TimbreAndPitch
 
 PIECE = 512 + 186 * 256  # samples that musicnn takes at a time: 187 frames, 3 s
 # The store's half precision ends at 65,504; the variance of the loudness of a window can be twice that, in dB².
@@ -25,6 +26,7 @@ class MusicnnAndPitch(PublishedEncoder):
 
     Args:
         model, path: see :class:`artistid.models.published.musicnn.Musicnn`.
+        parts: see :class:`artistid.models.timbre_pitch.TimbreAndPitch`.
 
     Raises:
         ArtistidError: a window that is shorter than the tagger's 3 s.
@@ -33,17 +35,22 @@ class MusicnnAndPitch(PublishedEncoder):
     licence = Musicnn.licence
     title = Musicnn.__name__
 
-    def __init__(self, model: Literal["MSD_musicnn", "MTT_musicnn"] = "MSD_musicnn", path: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Literal["MSD_musicnn", "MTT_musicnn"] = "MSD_musicnn",
+        path: str | None = None,
+        parts: Sequence[str] = TIMBRE_AND_PITCH,
+    ) -> None:
         super().__init__()
         self.tagger = Musicnn(model, path=path)
         self.levels = PitchLevels()
-        self.described = TimbreAndPitch(self.levels.width, PARTS)
+        self.described = TimbreAndPitch(self.levels.width, parts)
 
     def read_weights(self) -> None:
         self.tagger.read_weights()
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """``(batch, 2402)`` of samples ``(batch, 1, time)`` at 16 kHz; the last 90 are the rhythm."""
+        """``(batch, 1506 + columns of the parts)`` of samples ``(batch, 1, time)`` at 16 kHz."""
         return torch.cat([self._heard(windows), SCALE * self.described(self.levels(windows))], dim=1)
 
     def _heard(self, windows: torch.Tensor) -> torch.Tensor:
