@@ -285,6 +285,7 @@ class AlbumPLDA(ScoringClassifier):
 
 
 def _first_columns(X: Floats, n: int | None) -> Floats:
+    """The first n columns, or all where there are fewer or n is None."""
     return X[:, :n]
 
 
