@@ -111,7 +111,7 @@ def add_back_end(
     if settings.refit:
         train, validation = (embed(front.module, data, subset, device) for subset in SUBSETS)
         both = train.and_also(validation)
-        classifier = _together(front, fit(fitted, both, data.artists), choice.temperature)
+        classifier = _together(front, fit(fitted, {}, both, data.artists), choice.temperature)
         heard = heard_of(Catalog([*data.subsets["train"], *data.subsets["val"]]), data.store)
         classifier.specification = replace(classifier.specification, **heard)
         log.info("back end: fitted again, to %s of train and validation", counted(len(both.X), "clip"))
@@ -128,7 +128,7 @@ def _candidates(
         train, validation = (embed(front.module, data, subset, device) for subset in SUBSETS)
         log.info("back end: fitted to %s of %s", counted(len(train.X), "clip"), counted(train.X.shape[1], "column"))
         for point in settings.grid:
-            fitted = fit(clone(settings.estimator).set_params(**point), train, data.artists, point)
+            fitted = fit(settings.estimator, point, train, data.artists)
             yield Candidate({**front.point, **point}, (front, fitted), scores_of(fitted, validation, vote))
 
 
@@ -162,12 +162,12 @@ def _albums(data: ClipData) -> dict[str, NDArray[np.int64]]:
     }
 
 
-def fit(estimator: BackEnd, given: Embedded, artists: tuple[str, ...], point: Mapping[str, Any] = NOTHING) -> BackEnd:
-    """A copy of a back end, fitted; raises ArtistidError, which names its grid point, where it cannot be fitted."""
+def fit(estimator: BackEnd, point: Mapping[str, Any], given: Embedded, artists: tuple[str, ...]) -> BackEnd:
+    """Fit a back end with the parameters of a grid point; raises ArtistidError where it cannot be fitted."""
     if lacking := sorted({artists[label] for label in set(range(len(artists))) - set(given.label)}):
         raise ArtistidError(f"a back end needs training clips of every artist: there are none of {', '.join(lacking)}")
     with fitting("backend.*", len(given.X), len(artists), point):
-        fitted: BackEnd = clone(estimator).fit(given.X, given.label, given.album)
+        fitted: BackEnd = clone(estimator).set_params(**point).fit(given.X, given.label, given.album)
     return fitted
 
 

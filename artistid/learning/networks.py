@@ -287,19 +287,25 @@ def specify(
     Raises:
         ArtistidError: settings that no checkpoint can store.
     """
-    specification = Specification(
-        artists=list(data.artists),
-        features=data.store.features.description(),
-        clip=data.clip_spec.plain(),
-        network=network,
-        vote=config.vote,
-        batch_size=config.batch_size,
-        precision=precision,
-        data=plain(config.data),
-        split=split.plain(),
-        pretrained_from=pretrained.plain() if pretrained else None,
-        **heard_of(data.subsets["train"], data.store),
+    return checked(
+        Specification(
+            artists=list(data.artists),
+            features=data.store.features.description(),
+            clip=data.clip_spec.plain(),
+            network=network,
+            vote=config.vote,
+            batch_size=config.batch_size,
+            precision=precision,
+            data=plain(config.data),
+            split=split.plain(),
+            pretrained_from=pretrained.plain() if pretrained else None,
+            **heard_of(data.subsets["train"], data.store),
+        )
     )
+
+
+def checked(specification: Specification) -> Specification:
+    """The specification; raises ArtistidError for settings that no checkpoint can store."""
     check_plain(specification.plain(), KEPT)
     specification.check()
     return specification

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +30,7 @@ from artistid.learning.networks import (
     calibrate_open_set,
     check_names,
     check_takes,
+    checked,
     predict,
     set_up,
     specify,
@@ -68,9 +70,11 @@ class ProbeSystem:
         self.trainer_settings = trainer_settings(config, self.precision)
         self.data_device = config.data_device
         self.trust = trusted(config)
+        fronts = list(fronts_of(config, data.store.features))
+        specification = specify(config, data, split, fronts[0][1], self.precision)  # once: it reads fingerprints
         self.fronts = [
-            Front(build(described, "model.network"), specify(config, data, split, described, self.precision), point)
-            for point, described in fronts_of(config, data.store.features)
+            Front(build(described, "model.network"), checked(replace(specification, network=described)), point)
+            for point, described in fronts
         ]
         self.device = torch_device("cpu" if config.trainer.accelerator == "cpu" else "auto")
         self.parameters: int | None = None

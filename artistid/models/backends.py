@@ -199,14 +199,14 @@ class AlbumGaussians(NamedTuple):
     def log_likelihoods(self, places: Places, vectors: Floats) -> Floats:
         """``(n, artists)`` of vectors ``(n, d)`` as each artist's, on a new album."""
         likelihoods = np.empty((len(vectors), len(places.mean)))
-        for kind, covariance in enumerate(self.of_new_albums(places)):
+        for kind, place in enumerate(places.covariance):  # one at a time, since there may be many
             own = np.flatnonzero(places.kind == kind)
-            likelihoods[:, own] = log_densities(vectors, places.mean[own], covariance)
+            likelihoods[:, own] = log_densities(vectors, places.mean[own], self.on_new_album(place))
         return likelihoods
 
-    def of_new_albums(self, places: Places) -> Floats:
-        """``(kinds, d, d)`` covariances of a vector of an artist of each kind, on a new album."""
-        return places.covariance + self.album + self.rest
+    def on_new_album(self, place: Floats) -> Floats:
+        """Covariance ``(…, d, d)`` of an artist's vector on a new album, given the location's posterior covariance."""
+        return place + self.album + self.rest
 
 
 def log_densities(vectors: Floats, means: Floats, covariance: Floats) -> Floats:
@@ -273,13 +273,13 @@ class AlbumPLDA(ScoringClassifier):
     @property
     def whitening_(self) -> Floats:
         """``(artists, d, d)``: a vector less the artist's mean, times this, has the identity for its covariance."""
-        factor = np.linalg.cholesky(self.gaussians_.of_new_albums(self.places_))
+        factor = np.linalg.cholesky(self.gaussians_.on_new_album(self.places_.covariance))
         return np.linalg.inv(factor).transpose(0, 2, 1)[self.places_.kind]
 
     @property
     def log_density_(self) -> Floats:
         """``(artists,)`` log-likelihood of the artist's mean."""
-        covariance = self.gaussians_.of_new_albums(self.places_)
+        covariance = self.gaussians_.on_new_album(self.places_.covariance)
         constant = covariance.shape[1] * np.log(2 * np.pi)
         return -0.5 * (constant + np.linalg.slogdet(covariance).logabsdet)[self.places_.kind]
 
